@@ -1,0 +1,224 @@
+/**
+ * Where a virtual CPU's state lies in the Wasm memory: the one description from which TypeScript, the emitted
+ * interpreter and the AssemblyScript helpers (through a generated file of constants) take their offsets.
+ *
+ * Offsets are bytes from the vCPU's state base. The first 256 bytes can be named by one byte of a decoded record.
+ */
+
+/** Fields in order: name, element size in bytes, count. Each is aligned to its element size (at most 16). */
+const FIELDS = [
+  // ---- first 256 bytes: what records name by a byte (general registers, address parts) ----
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15; AH, CH, DH, BH are the bytes at 1, 9, 17, 25. */
+  ['GPR', 8, 16],
+  /** Always 0: an absent base or index register, the base of a flat segment. */
+  ['ZERO', 8, 1],
+  /** RIP that the first byte of the current code page would have: rip = CODE_BASE + record.offset. */
+  ['CODE_BASE', 8, 1],
+  /** Linear address that an address micro-record has computed and checked (segmented modes). */
+  ['EA', 8, 1],
+  /** 0xffff, 0xffffffff, ~0: the address-size masks. */
+  ['MASK16', 8, 1],
+  ['MASK32', 8, 1],
+  ['MASK64', 8, 1],
+  /** Segment bases in the order ES CS SS DS FS GS. */
+  ['SEG_BASE', 8, 6],
+  ['SPARE_SLOTS', 8, 4],
+  // ---- control flow and flags ----
+  /** Instruction pointer; up to date only outside the inner loop. */
+  ['RIP', 8, 1],
+  /** Lazy flags, see docs/interpreter.md: ZF = (RES == 0), SF = RES < 0 xor AUX bit 0, PF from RES bits 7:0 xor AUX bits 15:8. */
+  ['FLAG_RES', 8, 1],
+  /** Lazy flags: bit 31 CF, bit 30 CF xor OF, bit 3 AF, bit 0 inverts SF, bits 15:8 xor'ed into PF's byte. Other bits are 0. */
+  ['FLAG_AUX', 4, 1],
+  /** RFLAGS without OF SF ZF AF PF CF (which read 0 here): bit 1 is set, TF IF DF IOPL NT RF VM AC VIF VIP ID live here. */
+  ['EFLAGS', 4, 1],
+  /** Not 0: leave the inner loop at the next jump. Written by other threads too, atomically. Bits: see ATTN. */
+  ['ATTN', 4, 1],
+  /** Decoding depends on it: bits 1:0 code size (0: 16, 1: 32, 2: 64 bit), bit 2 flat segments, bit 3 32-bit stack. */
+  ['MODE_KEY', 4, 1],
+  /** Low 12 bits of every TLB tag that is valid now: bit 0 is 0, bits 2:1 privilege class, bits 11:3 generation. */
+  ['TLB_CTX', 8, 1],
+  /** Low word of jump-cache keys: TLB_CTX | MODE_KEY << 12. */
+  ['JUMP_KEY', 4, 1],
+  ['CPL', 4, 1],
+  /** Instructions retired since creation. */
+  ['RETIRED', 8, 1],
+  /** 1: the instruction just finished (STI, MOV SS, POP SS) holds off interrupts for one more; 2: debug traps too (MOV/POP SS). */
+  ['SHADOW', 4, 1],
+  /** Pending exception: vector, or -1. */
+  ['EXC_VECTOR', 4, 1],
+  /** Its error code, or -1 for none. */
+  ['EXC_ERROR', 4, 1],
+  /** 1 while the CPU is halted, 2 waiting for SIPI, 3 shut down. */
+  ['ACTIVITY', 4, 1],
+  /** For #PF: the linear address. */
+  ['EXC_ADDR', 8, 1],
+  /** Linear address of the instruction that the current record belongs to is CS base + CODE_BASE + offset. */
+  ['JUMP_TARGET', 8, 1],
+  // ---- segments: order ES CS SS DS FS GS LDTR TR ----
+  ['SEG_SELECTOR', 4, 8],
+  /** Descriptor attributes as in VMX (SDM vol. 3 §25.4.1): type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. */
+  ['SEG_ATTR', 4, 8],
+  /** In bytes, granularity applied. */
+  ['SEG_LIMIT', 4, 8],
+  ['LDTR_BASE', 8, 1],
+  ['TR_BASE', 8, 1],
+  ['GDTR_BASE', 8, 1],
+  ['IDTR_BASE', 8, 1],
+  ['GDTR_LIMIT', 4, 1],
+  ['IDTR_LIMIT', 4, 1],
+  // ---- control and debug registers, MSRs ----
+  ['CR0', 8, 1],
+  ['CR2', 8, 1],
+  ['CR3', 8, 1],
+  ['CR4', 8, 1],
+  ['XCR0', 8, 1],
+  ['DR', 8, 8],
+  ['EFER', 8, 1],
+  ['STAR', 8, 1],
+  ['LSTAR', 8, 1],
+  ['CSTAR', 8, 1],
+  ['FMASK', 8, 1],
+  ['KERNEL_GS_BASE', 8, 1],
+  ['SYSENTER_CS', 8, 1],
+  ['SYSENTER_ESP', 8, 1],
+  ['SYSENTER_EIP', 8, 1],
+  ['PAT', 8, 1],
+  ['TSC_AUX', 8, 1],
+  ['TSC_OFFSET', 8, 1],
+  ['MISC_ENABLE', 8, 1],
+  ['XSS', 8, 1],
+  /** PAE page-directory pointers as loaded with CR3 (SDM vol. 3 §4.4.1). */
+  ['PDPTE', 8, 4],
+  // ---- x87, SSE ----
+  /** Physical registers R0 … R7, not ST(i): 8 bytes significand, 2 bytes sign and exponent, 6 bytes 0. MM0 … MM7 are their significands. */
+  ['FPR', 16, 8],
+  /** 16 registers; room for upper halves comes after them. */
+  ['XMM', 16, 16],
+  ['YMM_HIGH', 16, 16],
+  ['MXCSR', 4, 1],
+  ['FCW', 4, 1],
+  /** Status word, TOP included. */
+  ['FSW', 4, 1],
+  /** Bit i set: physical register i is not empty (the abridged tag of FXSAVE). */
+  ['FTW', 4, 1],
+  ['FOP', 4, 1],
+  ['FCS', 4, 1],
+  ['FDS', 4, 1],
+  /** Not 0: x87/MMX (bit 0) or SSE (bit 1) instructions raise #NM or #UD: CR0.EM, CR0.TS, CR4.OSFXSR decide. */
+  ['FP_TRAP', 4, 1],
+  ['FIP', 8, 1],
+  ['FDP', 8, 1],
+  // ---- the interpreter's own ----
+  /** A bounce buffer for accesses that cross pages or go to MMIO, and the pending access it stands for. */
+  ['BOUNCE', 16, 4],
+  ['BOUNCE_ADDR', 8, 1],
+  ['BOUNCE_SIZE', 4, 1],
+  ['A20_MASK', 8, 1],
+  ['PHYS_MASK', 8, 1],
+  /** Feature bits that gate instructions: filled from the CPU model, see cpu-models. */
+  ['FEATURES', 8, 4],
+  /** Monitor: armed address (physical) and whether armed. */
+  ['MONITOR_ADDR', 8, 1],
+  ['MONITOR_ARMED', 4, 1],
+  /** Debugging: bit 0 a trap is due after this instruction; see debug.ts. */
+  ['DEBUG_FLAGS', 4, 1],
+  ['DR6_PENDING', 8, 1],
+  ['CPU_INDEX', 4, 1],
+  /** Watched by the interpreter's driver: 1 single step for the debugger. */
+  ['GDB_FLAGS', 4, 1],
+  /** Counters for statistics, in the order of STAT. */
+  ['STATS', 8, 32],
+  /** Room for private fields of the AssemblyScript helpers. */
+  ['SCRATCH', 16, 64],
+] as const;
+
+type FieldName = (typeof FIELDS)[number][0];
+
+function layOut(): { offsets: Record<FieldName, number>; size: number } {
+  const offsets = {} as Record<FieldName, number>;
+  let at = 0;
+  for (const [name, size, count] of FIELDS) {
+    at = Math.ceil(at / size) * size;
+    offsets[name] = at;
+    at += size * count;
+  }
+  return { offsets, size: at };
+}
+
+const laidOut = layOut();
+
+/** Byte offset of each field from the state base. */
+export const STATE: Readonly<Record<FieldName, number>> = laidOut.offsets;
+
+/** Bytes that the fields take; each vCPU has STATE_STRIDE. */
+export const STATE_SIZE = laidOut.size;
+
+/** Bits of ATTN. */
+export const ATTN = {
+  /** The host wants the loop to return (`kick`). */
+  KICK: 1 << 0,
+  /** The local APIC may have an interrupt for the CPU. */
+  INTR: 1 << 1,
+  NMI: 1 << 2,
+  INIT: 1 << 3,
+  SIPI: 1 << 4,
+  /** Something inside the CPU wants the driver: a shadow ended, a debug trap, a mode change. */
+  CPU: 1 << 5,
+} as const;
+
+/** Index of each segment register, as instructions encode it; LDTR and TR follow in the tables. */
+export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
+
+/** Decoded instruction record: byte offset of each field. 32 bytes; little-endian. */
+export const RECORD = {
+  /** u16: handler number. */
+  HANDLER: 0,
+  /** u8: instruction length in bytes; 0 for micro-records. */
+  LENGTH: 2,
+  /** u8: bits 1:0 operand size (0: 16, 1: 32, 2: 64), 3:2 address size (same), 4 REP/REPE (F3), 5 REPNE (F2), 6 LOCK, 7 REX present. */
+  PREFIX: 3,
+  /** u16: offset of the instruction's first byte in its page. */
+  OFFSET: 4,
+  /** u8: ModRM.reg operand. GPR: byte offset into the state (AH: 1 …); XMM: number × 16; MMX, segment, control, debug: number. */
+  REG: 6,
+  /** u8: ModRM.rm operand when a register, or the register in the opcode; coded like REG. */
+  RM: 7,
+  /** u8 each: state offsets of the base and the index (ZERO when absent; CODE_BASE for RIP-relative with disp adjusted). */
+  BASE: 8,
+  INDEX: 9,
+  /** u8: shift of the index, 0 … 3. */
+  SCALE: 10,
+  /** u8: state offset of what is added after masking: SEG_BASE + 8 × n, or ZERO when that is known to be 0. */
+  SEG_SLOT: 11,
+  /** i32, sign-extended to 64 bits. */
+  DISP: 12,
+  /** i64: immediate, extended as the operand says; near direct jumps: page-relative target (offset + length + displacement). */
+  IMM: 16,
+  /** u32: linked record (byte address in the Wasm memory) of a direct jump's target in the same page, or 0. */
+  LINK: 24,
+  /** u8: segment number of the memory operand (0 … 5), overrides applied. */
+  SEG: 28,
+  /** u8: state offset of the address-size mask: MASK16, MASK32 or MASK64. */
+  MASK_SLOT: 29,
+  /** u8: second immediate (ENTER's level), or an AS-private byte. */
+  IMM2: 30,
+  /** u8: the raw ModRM byte, 0 when there is none. */
+  MODRM: 31,
+} as const;
+
+export const RECORD_SIZE = 32;
+
+/** What a handler function that is not inline in the loop returns. */
+export const NEXT = {
+  /** Done: go on with the next record. */
+  CONTINUE: 0,
+  /** An exception is pending in EXC_*; nothing architectural was changed. */
+  FAULT: 1,
+  /** Done, and RIP was set: look the next record up there. */
+  JUMP: 2,
+  /** Done: RIP is that of the next instruction (not set by the helper); look at events and modes before going on. */
+  ATTENTION: 3,
+  /** Done, RIP was set; look at events and modes before going on (IRET, HLT, far transfers, exceptions). */
+  JUMP_ATTENTION: 4,
+} as const;

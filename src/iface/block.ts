@@ -1,0 +1,21 @@
+/** How a request ended. */
+export type BlockStatus = 'ok' | 'io-error' | 'unsupported';
+
+/**
+ * A disk as a device sees it, in bytes. Offsets and lengths are multiples of 512 within `size`. `done` may be called
+ * before the method returns. Flush means flushed: when it reports `ok`, every write reported before is durable.
+ */
+export interface BlockBackend {
+  /** Bytes; a multiple of 512. */
+  readonly size: number;
+  readonly readOnly: boolean;
+  /** Up to 20 ASCII characters, for VIRTIO_BLK_T_GET_ID and friends. */
+  readonly serial: string;
+  /** Identity and generation, recorded in snapshots: a resume refuses a disk that changed meanwhile. */
+  readonly identity: string;
+  read(offset: number, into: Uint8Array, done: (status: BlockStatus) => void): void;
+  write(offset: number, from: Uint8Array, done: (status: BlockStatus) => void): void;
+  flush(done: (status: BlockStatus) => void): void;
+  discard(offset: number, length: number, done: (status: BlockStatus) => void): void;
+  writeZeroes(offset: number, length: number, done: (status: BlockStatus) => void): void;
+}

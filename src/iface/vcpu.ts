@@ -1,0 +1,71 @@
+import type { Plain } from '../snapshot/schema.js';
+import type { Dma, MemorySlot } from './guest-memory.js';
+import type { GuestIo } from './bus.js';
+import type { LocalApic } from './local-apic.js';
+
+/** Why `run` came back. A closed union: switch over it exhaustively. */
+export type VcpuExit =
+  /** The instruction budget is used up. */
+  | { readonly kind: 'budget' }
+  /** Somebody called `kick`. */
+  | { readonly kind: 'kicked' }
+  /** HLT or MWAIT: nothing to do until an interrupt. */
+  | { readonly kind: 'halt' }
+  /** Triple fault. */
+  | { readonly kind: 'shutdown' }
+  /** A breakpoint, a watchpoint or a completed single step, for the debugger. */
+  | { readonly kind: 'debug'; readonly reason: DebugReason };
+
+export type DebugReason =
+  | { readonly kind: 'step' }
+  | { readonly kind: 'breakpoint'; readonly address: bigint }
+  | { readonly kind: 'watchpoint'; readonly address: bigint; readonly access: 'write' | 'access' };
+
+/** What the debugger wants watched. Addresses are linear. */
+export interface DebugRequest {
+  readonly singleStep: boolean;
+  readonly breakpoints: readonly bigint[];
+  readonly watchpoints: readonly { readonly address: bigint; readonly length: number; readonly access: 'write' | 'access' }[];
+}
+
+/** One virtual CPU. All methods are called on the thread that runs it. */
+export interface Vcpu {
+  readonly index: number;
+  /** Runs at most `budget` instructions (exact on interp and wasm). */
+  run(budget: number): VcpuExit;
+  /** Makes a running or next `run` return soon with `kicked`. Callable inside device callbacks. */
+  kick(): void;
+  /** Instructions retired since creation; undefined where the accelerator cannot count them. */
+  readonly retired: bigint | undefined;
+  /** The architectural state, by the schema of the guest architecture; JSON-like plain data. */
+  saveState(): Plain;
+  restoreState(state: Plain): void;
+  /** Power-on reset of the processor. */
+  reset(): void;
+  /** Sets what the debugger watches; takes effect at the next `run`. */
+  setDebug(request: DebugRequest): void;
+  /** Translates a linear address with the current page tables, without side effects. Undefined: not mapped. */
+  translate(linear: bigint): number | undefined;
+}
+
+/** What a vCPU needs of its machine. */
+export interface VcpuEnvironment {
+  readonly io: GuestIo;
+  readonly apic: LocalApic;
+  /** Nanoseconds of the machine's clock, for the TSC. */
+  now(): number;
+  fillRandom(target: Uint8Array): void;
+  /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
+  acknowledgeExtInt(): number;
+}
+
+/** A machine's memory and CPUs on one accelerator. */
+export interface Vm {
+  /** All backing memory: RAM, then ROM. Slots map parts of it into guest-physical space. */
+  readonly backing: Uint8Array;
+  readonly dma: Dma;
+  /** Replaces the memory map; cached translations are dropped. */
+  setSlots(slots: readonly MemorySlot[]): void;
+  createVcpu(index: number, environment: VcpuEnvironment): Vcpu;
+  dispose(): void;
+}
