@@ -125,6 +125,7 @@ if (typesOnly) {
   // Not incremental: a build may be writing its state at this moment.
   const options = ['--noEmit', '--incremental', 'false', '--tsBuildInfoFile', 'null'];
   let good = node(tsc, ...options);
+  good = node(tsc, '-p', 'tsconfig.tools.json') && good;
   if (hasWeb()) good = node(tsc, ...options, '-p', 'tsconfig.web.json') && good;
   process.exit(good ? 0 : 1);
 }
