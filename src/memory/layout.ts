@@ -44,7 +44,7 @@ export const SLOT = {
   /** u64: first guest-physical address. */
   START: 0,
   /** u64: bytes. */
-  SIZE: 8,
+  LENGTH: 8,
   /** u32: address of the backing in the Wasm memory. */
   HOST: 16,
   /** u32: bit 0 read-only. */
