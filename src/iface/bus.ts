@@ -1,8 +1,10 @@
 /**
  * A device's window in port or memory space. Addresses are relative to the window; values are unsigned and at most
- * 32 bits wide; the bus splits what is wider or straddles windows.
+ * 32 bits wide; the bus splits what is wider or straddles windows. What arrives is naturally aligned in the space.
  */
 export interface IoHandler {
+  /** The widest access that the device takes whole; the bus splits wider ones, low part first. Absent: 4 bytes. */
+  readonly widest?: 1 | 2 | 4;
   /** `size` is 1, 2 or 4 bytes. Returns an unsigned number of that width. */
   read(offset: number, size: number): number;
   write(offset: number, size: number, value: number): void;
