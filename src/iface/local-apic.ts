@@ -20,11 +20,20 @@ export interface LocalApic {
   pendingVector(): number;
   /** Takes the pending vector into service (INTA). -1 when it has gone meanwhile (spurious vector applies). */
   acknowledge(): number;
+  /**
+   * An interrupt of the 8259 waits, passed on by LINT0 (virtual wire) or an ExtINT message. It has no vector yet and no
+   * priority: the CPU takes it whenever it accepts interrupts at all. No side effects.
+   */
+  readonly extIntPending: boolean;
+  /** Takes that interrupt; its vector then comes from the 8259 (`VcpuEnvironment.acknowledgeExtInt`). False: it has gone. */
+  takeExtInt(): boolean;
   /** A message from the bus: MSI, I/O APIC or another CPU. */
   deliver(message: ApicMessage): void;
   /** LINT0 as the 8259 drives it, LINT1 as the NMI line. */
   setLint(pin: 0 | 1, asserted: boolean): void;
-  /** CPU reset (or INIT when `init`: keeps the APIC id and base). */
+  /** The guest's TSC was written or its offset changed: TSC deadlines are measured anew. */
+  tscChanged(): void;
+  /** CPU reset (or INIT when `init`: keeps the APIC id and base). An INIT message resets the APIC before `ApicCpu.init`. */
   reset(init: boolean): void;
 }
 
