@@ -17,7 +17,7 @@ export const LAYOUT = {
   /** Tables that drive the decoder, made from the instruction table. */
   DECODER_TABLES: 512 * KIB,
   DECODER_TABLES_END: 1 * MIB - 64 * KIB,
-  /** Memory map for the CPUs: u32 count, then SLOT_SIZE bytes each. */
+  /** Memory map for the CPUs: u32 count, u32 0, then SLOT_SIZE bytes each. */
   SLOTS: 1 * MIB - 64 * KIB,
   /** Software TLBs: for each vCPU a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each. */
   TLB: 1 * MIB,

@@ -121,6 +121,8 @@ const FIELDS = [
   /** Monitor: armed address (physical) and whether armed. */
   ['MONITOR_ADDR', 8, 1],
   ['MONITOR_ARMED', 4, 1],
+  /** Segment that the slow path of an access blames, for #SS against #GP: set before accesses through SS. */
+  ['ACCESS_SEG', 4, 1],
   /** Debugging: bit 0 a trap is due after this instruction; see debug.ts. */
   ['DEBUG_FLAGS', 4, 1],
   ['DR6_PENDING', 8, 1],
@@ -129,6 +131,27 @@ const FIELDS = [
   ['GDB_FLAGS', 4, 1],
   /** Counters for statistics, in the order of STAT. */
   ['STATS', 8, 32],
+  // ---- what the CPU model decides for the system layer ----
+  /** Ticks of the time-stamp counter per second, as a 64-bit float. */
+  ['TSC_FREQUENCY', 8, 1],
+  /** Bits that may be set in CR4, EFER and XCR0; setting others raises #GP. */
+  ['CR4_ALLOWED', 8, 1],
+  ['EFER_ALLOWED', 8, 1],
+  ['XCR0_ALLOWED', 8, 1],
+  /** CPUID.1:EAX, in EDX after reset. */
+  ['CPU_SIGNATURE', 4, 1],
+  /** Bit 0: 1 GiB pages; bit 1: 486 (no CR4-era system features such as PSE-36). */
+  ['CPU_CAPS', 4, 1],
+  // ---- private to the system layer ----
+  /** A Bloom filter of the pages that were fetched from since the TLB generation began, by page number modulo 4096. */
+  ['FETCHED_PAGES', 8, 64],
+  /** Linear addresses that the debugger watches, and what: bytes in bits 7:0, bit 8 reads too; 0 is unused. */
+  ['WATCH_ADDR', 8, 8],
+  ['WATCH_KIND', 4, 8],
+  /** The first of them that an access met: index + 1, or 0. Bit 8: it was a write. */
+  ['WATCH_HIT', 4, 1],
+  /** Pending write of a page fault's CR2 and other details live in EXC_*; this is what was being delivered meanwhile. */
+  ['DELIVERING', 4, 1],
   /** Room for private fields of the AssemblyScript helpers. */
   ['SCRATCH', 16, 64],
 ] as const;

@@ -1,0 +1,98 @@
+/**
+ * Data breakpoints of the debug registers (SDM vol. 3 §17.2) and watchpoints of a debugger. A page that holds one never enters
+ * the TLB, so accesses to it come here. DEBUG_FLAGS: see below.
+ */
+import { STATE } from './env';
+import {
+  ATTN_CPU,
+  S_ATTN,
+  S_DEBUG_FLAGS,
+  S_DR,
+  S_DR6_PENDING,
+  S_WATCH_ADDR,
+  S_WATCH_HIT,
+  S_WATCH_KIND,
+} from './generated/layout';
+
+/** DEBUG_FLAGS: the conditions of DR6_PENDING are due as a trap after this instruction. */
+export const DEBUG_TRAP: u32 = 1;
+/** DEBUG_FLAGS: some data breakpoint or watchpoint is armed. */
+export const DEBUG_DATA: u32 = 2;
+/** DEBUG_FLAGS: some instruction breakpoint is armed. */
+export const DEBUG_CODE: u32 = 4;
+/** DEBUG_FLAGS: some I/O breakpoint is armed. */
+export const DEBUG_IO: u32 = 8;
+
+const LENGTHS: u32 = 0x4821; // by LEN: 1, 2, 8, 4 bytes, a nibble each
+
+@inline
+function lengthOf(dr7: u32, n: u32): u64 {
+  return (LENGTHS >> (((dr7 >> (18 + n * 4)) & 3) * 4)) & 15;
+}
+
+@inline
+function kindOf(dr7: u32, n: u32): u32 {
+  return (dr7 >> (16 + n * 4)) & 3;
+}
+
+/** Whether the page of `lin` must stay out of the TLB because something in it is watched. */
+export function watchesPage(lin: u64): bool {
+  if (!(load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_DATA)) return false;
+  const page = lin & ~0xfff;
+  const dr7 = <u32>load<u64>(STATE + S_DR + 56);
+  for (let n: u32 = 0; n < 4; n++) {
+    if ((dr7 >> (n * 2)) & 3 && kindOf(dr7, n) & 1 && (load<u64>(STATE + S_DR + n * 8) & ~0xfff) == page) return true;
+  }
+  for (let n: usize = 0; n < 8; n++) {
+    const kind = load<u32>(STATE + S_WATCH_KIND + n * 4);
+    if (kind == 0) continue;
+    const first = load<u64>(STATE + S_WATCH_ADDR + n * 8);
+    if ((first & ~0xfff) == page || ((first + (kind & 0xff) - 1) & ~0xfff) == page) return true;
+  }
+  return false;
+}
+
+/** Notes the breakpoints and watchpoints that an access meets; the trap comes after the instruction. */
+export function noteAccess(lin: u64, size: u64, isWrite: bool): void {
+  if (!(load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_DATA)) return;
+  const dr7 = <u32>load<u64>(STATE + S_DR + 56);
+  let hits: u64 = 0;
+  let armed = false;
+  for (let n: u32 = 0; n < 4; n++) {
+    const kind = kindOf(dr7, n);
+    if (!(kind & 1) || (kind == 1 && !isWrite)) continue;
+    const length = lengthOf(dr7, n);
+    const first = load<u64>(STATE + S_DR + n * 8) & ~(length - 1);
+    if (lin < first + length && first < lin + size) {
+      hits |= 1 << n;
+      if ((dr7 >> (n * 2)) & 3) armed = true;
+    }
+  }
+  if (armed) {
+    store<u64>(STATE + S_DR6_PENDING, load<u64>(STATE + S_DR6_PENDING) | hits);
+    store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_TRAP);
+    atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
+  }
+  for (let n: usize = 0; n < 8; n++) {
+    const kind = load<u32>(STATE + S_WATCH_KIND + n * 4);
+    if (kind == 0 || (!isWrite && !(kind & 0x100))) continue;
+    const first = load<u64>(STATE + S_WATCH_ADDR + n * 8);
+    if (lin < first + (kind & 0xff) && first < lin + size && load<u32>(STATE + S_WATCH_HIT) == 0) {
+      store<u32>(STATE + S_WATCH_HIT, (<u32>n + 1) | (isWrite ? 0x100 : 0));
+      atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
+    }
+  }
+}
+
+/** Recomputes which kinds of breakpoints are armed, after DR7 or the debugger's watchpoints changed. */
+export function updateBreakpoints(): void {
+  const dr7 = <u32>load<u64>(STATE + S_DR + 56);
+  let flags = load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_TRAP;
+  for (let n: u32 = 0; n < 4; n++) {
+    if (!((dr7 >> (n * 2)) & 3)) continue;
+    const kind = kindOf(dr7, n);
+    flags |= kind == 0 ? DEBUG_CODE : kind == 2 ? DEBUG_IO : DEBUG_DATA;
+  }
+  for (let n: usize = 0; n < 8; n++) if (load<u32>(STATE + S_WATCH_KIND + n * 4)) flags |= DEBUG_DATA;
+  store<u32>(STATE + S_DEBUG_FLAGS, flags);
+}

@@ -1,0 +1,53 @@
+/**
+ * What the helpers import: the memory (implicitly), the base of this virtual CPU's state, and the host's services.
+ * No import takes or returns a 64-bit integer: crossing into JavaScript with one costs a BigInt.
+ */
+
+/** Address of this virtual CPU's state block. */
+@external("env", "state_base")
+export declare const STATE: usize;
+
+/** Memory-mapped I/O at guest-physical `hi:lo`; `size` is 1, 2 or 4. */
+@external("env", "mmio_read")
+export declare function mmio_read(lo: u32, hi: u32, size: i32): u32;
+@external("env", "mmio_write")
+export declare function mmio_write(lo: u32, hi: u32, size: i32, value: u32): void;
+
+/** Port I/O; `size` is 1, 2 or 4. */
+@external("env", "pio_read")
+export declare function pio_read(port: i32, size: i32): u32;
+@external("env", "pio_write")
+export declare function pio_write(port: i32, size: i32, value: u32): void;
+
+/** MSRs that the helpers do not hold themselves: 1 with the value in the first u64 of SCRATCH, or 0 for #GP. */
+@external("env", "host_rdmsr")
+export declare function host_rdmsr(index: u32): i32;
+/** 1 done, 0 for #GP, 2 done and events must be looked at. */
+@external("env", "host_wrmsr")
+export declare function host_wrmsr(index: u32, lo: u32, hi: u32): i32;
+
+/** CPUID: writes RAX, RBX, RCX and RDX in the state. */
+@external("env", "host_cpuid")
+export declare function host_cpuid(leaf: u32, subleaf: u32): void;
+
+/** Nanoseconds of the machine's clock, exact in a double. */
+@external("env", "host_now")
+export declare function host_now(): f64;
+
+/** Fills `length` bytes at `at` with entropy. */
+@external("env", "host_random")
+export declare function host_random(at: usize, length: i32): void;
+
+/** Task priority as CR8 shows it, 0 … 15. */
+@external("env", "host_get_cr8")
+export declare function host_get_cr8(): i32;
+@external("env", "host_set_cr8")
+export declare function host_set_cr8(value: i32): void;
+
+/** Takes the highest pending interrupt into service: its vector, or -1 when there is none (any more). */
+@external("env", "host_ack_interrupt")
+export declare function host_ack_interrupt(): i32;
+
+/** The FERR# pin, with which x87 errors are reported by IRQ 13 when CR0.NE is 0. */
+@external("env", "ferr")
+export declare function ferr(level: i32): void;
