@@ -2,11 +2,11 @@ import { assert } from '../base/assert.js';
 import type { Gsi } from '../base/units.js';
 import type { IrqLine } from '../iface/lines.js';
 
-/** Pins of the I/O APIC, and so the number of global system interrupts (ICH9 datasheet §5.9). */
+/** Pins of the I/O APIC, and so the number of global system interrupts, of an ICH9. */
 export const GSI_COUNT = 24;
 /** Interrupt inputs of the two 8259s together; pin 2 is the cascade. */
 export const PIC_PINS = 16;
-/** PIRQA# … PIRQH#, on pins 16 … 23 of the I/O APIC (ICH9 datasheet §5.9.1, table 5-13). */
+/** PIRQA# … PIRQH#, on pins 16 … 23 of the I/O APIC, of an ICH9. */
 export const PIRQ_COUNT = 8;
 const FIRST_PIRQ = 16;
 const CASCADE = 2;
@@ -106,7 +106,7 @@ export class InterruptRouter {
     return this.isa(number === CASCADE ? 0 : number);
   }
 
-  /** Connects a PIRQ to an 8259 pin, or to none (PIRQx_ROUT, ICH9 datasheet §13.1.12). */
+  /** Connects a PIRQ to an 8259 pin, or to none (register PIRQ[n]_ROUT of the ICH9, 316972). */
   routePirq(index: number, pin: number | undefined): void {
     assert(index >= 0 && index < PIRQ_COUNT, `there is no PIRQ ${index}`);
     this.pirqToPic[index]?.set(false);
