@@ -44,10 +44,10 @@ export function snapshotSuite<D extends Snapshotable>(name: string, parts: Snaps
       const saved = changed().device.save();
       if (typeof saved !== 'object' || saved === null || Array.isArray(saved)) expect(saved).not.toEqual(fresh);
       else {
-        const record = saved as { readonly [key: string]: Plain };
+        const record = saved as Readonly<Record<string, Plain>>;
         const same = Object.keys(record).filter((key) => {
           try {
-            expect(record[key]).toEqual((fresh as { readonly [key: string]: Plain })[key]);
+            expect(record[key]).toEqual((fresh as Readonly<Record<string, Plain>>)[key]);
             return true;
           } catch {
             return false;
@@ -83,10 +83,10 @@ export function snapshotSuite<D extends Snapshotable>(name: string, parts: Snaps
       const saved = device.save();
       expect(() => device.stateSchema.check(undefined, device.id)).toThrow();
       if (typeof saved !== 'object' || saved === null || Array.isArray(saved)) return;
-      const record = saved as { readonly [key: string]: Plain };
+      const record = saved as Readonly<Record<string, Plain>>;
       expect(() => device.stateSchema.check({ ...record, surplus: 0 }, device.id)).toThrow(/surplus/);
       for (const key of Object.keys(record)) {
-        const { [key]: _, ...rest } = record;
+        const rest = Object.fromEntries(Object.entries(record).filter(([other]) => other !== key));
         expect(() => device.stateSchema.check(rest, device.id), key).toThrow(key);
         expect(() => device.stateSchema.check({ ...record, [key]: [[['odd']]] }, device.id), key).toThrow(key);
       }

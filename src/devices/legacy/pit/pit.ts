@@ -1,0 +1,158 @@
+/**
+ * The 8254 of a PC with what surrounds it: ports 0x40 … 0x43, and port 0x61 ("NMI Status and Control" of the ICH9,
+ * 316972), which gates counter 2 and shows its output.
+ */
+import { nanoseconds } from '../../../base/units.js';
+import type { Clock, Timer } from '../../../iface/clock.js';
+import type { IoHandler } from '../../../iface/bus.js';
+import type { IrqLine } from '../../../iface/lines.js';
+import { array, bool, int, nullable, range, struct, type Infer } from '../../../snapshot/schema.js';
+import type { Snapshotable } from '../../../snapshot/snapshotable.js';
+import { Oscillator } from '../oscillator.js';
+import { ACCESS, counterState, PitCounter } from './pit-counter.js';
+
+/** CLK of all counters in Hz: a twelfth of 14.31818 MHz, rounded as every driver does. */
+export const PIT_HZ = 1_193_182;
+
+/** The port of the control word; the ones before it are the counters. */
+const CONTROL = 3;
+/** Read-back command: counter select 11; the latches are active low. */
+const READ_BACK = { SELECT: 3, NO_STATUS: 1 << 4, NO_COUNT: 1 << 5 } as const;
+
+/** Port 0x61. Bits 3:0 can be written; SERR# and IOCHK# never occur here. */
+const PORT_61 = { GATE_2: 1 << 0, SPEAKER: 1 << 1, REFRESH: 1 << 4, OUT_2: 1 << 5, WRITABLE: 0x0f } as const;
+/** CLK periods between changes of the refresh bit: counter 1 counts 18 in a PC, about 15 µs. */
+const REFRESH_PERIODS = 18;
+
+const stateSchema = struct({
+  counters: array(counterState, { length: 3 }),
+  /** Bits 3:0 of port 0x61 as written. */
+  control: range(0, 15),
+  /** The level of interrupt 0. */
+  line: bool,
+  /** When the next rising edge of interrupt 0 is due, ns; kept, because it may be due already. */
+  deadline: nullable(int),
+});
+type State = Infer<typeof stateSchema>;
+
+/**
+ * Interrupt 0 follows OUT of counter 0, with two liberties: OUT's falling edge in the periodic modes is shown together
+ * with the rising edge that ends the same period (only the rising one interrupts), and when the host was late by several
+ * periods, they give one interrupt. Deadlines come from the period in which the count was loaded, so nothing drifts.
+ */
+export class Pit implements Snapshotable<State> {
+  readonly id = 'pit';
+  readonly stateVersion = 1;
+  readonly stateSchema = stateSchema;
+
+  private readonly oscillator: Oscillator;
+  private readonly counters: readonly PitCounter[];
+  private readonly timer: Timer;
+  private control = 0;
+  private line = false;
+
+  /** Four ports at 0x40. */
+  readonly ports: IoHandler;
+  /** One port at 0x61. */
+  readonly systemControl: IoHandler;
+
+  /** `irq` is interrupt 0. */
+  constructor(
+    private readonly irq: IrqLine,
+    clock: Clock,
+  ) {
+    this.oscillator = new Oscillator(clock, PIT_HZ);
+    const now = (): number => this.oscillator.now();
+    this.counters = [new PitCounter(now, true), new PitCounter(now, true), new PitCounter(now, false)];
+    this.timer = clock.createTimer(() => this.tick());
+    this.ports = {
+      widest: 1,
+      // The control word cannot be read.
+      read: (offset) => (offset === CONTROL ? 0 : this.counters[offset].read()),
+      write: (offset, _size, value) => this.write(offset, value),
+      peek: (offset) => (offset === CONTROL ? 0 : this.counters[offset].peek()),
+    };
+    this.systemControl = {
+      widest: 1,
+      read: () => this.readControl(),
+      write: (_offset, _size, value) => this.writeControl(value),
+      peek: () => this.readControl(),
+    };
+  }
+
+  /** Whether the speaker gets a tone, and its frequency in Hz, for who wants to play it. */
+  get speaker(): boolean {
+    return (this.control & PORT_61.SPEAKER) !== 0 && this.counters[2].out;
+  }
+
+  private write(offset: number, value: number): void {
+    if (offset !== CONTROL) {
+      this.counters[offset].write(value);
+      if (offset === 0) this.follow();
+      return;
+    }
+    const select = value >> 6;
+    if (select === READ_BACK.SELECT) {
+      for (const [i, counter] of this.counters.entries()) {
+        if (!(value & (2 << i))) continue;
+        if (!(value & READ_BACK.NO_COUNT)) counter.latchCount();
+        if (!(value & READ_BACK.NO_STATUS)) counter.latchStatus();
+      }
+    } else if (((value >> 4) & 3) === ACCESS.LATCH) this.counters[select].latchCount();
+    else {
+      this.counters[select].control(value);
+      if (select === 0) this.follow();
+    }
+  }
+
+  private readControl(): number {
+    const refresh = Math.floor(this.oscillator.now() / REFRESH_PERIODS) & 1;
+    return this.control | (refresh ? PORT_61.REFRESH : 0) | (this.counters[2].out ? PORT_61.OUT_2 : 0);
+  }
+
+  private writeControl(value: number): void {
+    this.control = value & PORT_61.WRITABLE;
+    this.counters[2].gate = (value & PORT_61.GATE_2) !== 0;
+  }
+
+  /** Counter 0 was written: OUT may have changed, and so may its next edge. */
+  private follow(): void {
+    this.drive(this.counters[0].out);
+    this.schedule();
+  }
+
+  /** A rising edge of counter 0's OUT is due. */
+  private tick(): void {
+    this.drive(false);
+    this.drive(true);
+    this.schedule();
+  }
+
+  private drive(level: boolean): void {
+    this.line = level;
+    this.irq.set(level);
+  }
+
+  private schedule(): void {
+    const edge = this.counters[0].nextRise(this.oscillator.now());
+    if (edge === undefined) this.timer.cancel();
+    else this.timer.arm(this.oscillator.time(edge));
+  }
+
+  save(): State {
+    return {
+      counters: this.counters.map((counter) => counter.save()),
+      control: this.control,
+      line: this.line,
+      deadline: this.timer.deadline ?? null,
+    };
+  }
+
+  restore(state: State): void {
+    for (const [i, counter] of this.counters.entries()) counter.restore(state.counters[i]);
+    this.control = state.control;
+    this.drive(state.line);
+    if (state.deadline === null) this.timer.cancel();
+    else this.timer.arm(nanoseconds(state.deadline));
+  }
+}
