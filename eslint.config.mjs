@@ -34,6 +34,9 @@ export default defineConfig(
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       // Addresses and sizes belong in messages, and a number prints itself well.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      // An index signature names its key, which a Record does not.
+      '@typescript-eslint/consistent-indexed-object-style': 'off',
       // A test double or a stub may have nothing to do.
       '@typescript-eslint/no-empty-function': 'off',
       // `while (true)` reads better than a condition that is no condition.

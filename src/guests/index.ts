@@ -1,0 +1,5 @@
+export { cacheRoot } from './cache.js';
+export type { ToolOptions } from './debian-tools.js';
+export { ensureGuest, fetchGuest, findGuest, type PreparedGuest } from './prepare.js';
+export type { Progress, ProgressEvent } from './progress.js';
+export { DEFAULT_GUEST, targets, type GuestTarget } from './targets.js';
