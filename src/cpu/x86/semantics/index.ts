@@ -1,0 +1,19 @@
+import type { Variant } from '../variants.js';
+import { arithmetic } from './arithmetic.js';
+import { bits } from './bits.js';
+import { control } from './control.js';
+import { moves } from './moves.js';
+import type { Semantics } from './semantics.js';
+import { shiftsAndRotates } from './shifts.js';
+
+const ALL: Readonly<Record<string, Semantics>> = { ...arithmetic, ...bits, ...control, ...moves, ...shiftsAndRotates };
+
+/** Instructions whose segmented-stack variant is left to a helper. */
+const SEGMENTED_BY_HELPER = new Set(['leave']);
+
+/** The semantics of a variant over the intermediate form, or undefined when a helper `x_<name>` does it. */
+export function semanticsOf(variant: Variant): Semantics | undefined {
+  const { row } = variant;
+  if (variant.stack === 'segmented' && SEGMENTED_BY_HELPER.has(row.name)) return undefined;
+  return Object.hasOwn(ALL, row.name) ? ALL[row.name] : undefined;
+}

@@ -1,0 +1,188 @@
+import { assert } from '../base/assert.js';
+import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
+import {
+  COMPARE_EXCHANGES,
+  DIVISIONS,
+  LOADS,
+  PURE_OPS,
+  type CompareExchange,
+  type Division,
+  type Load,
+  type PureOp,
+  type Store,
+  type ValueType,
+} from './wasm/opcodes.js';
+
+/** Operations that exist for both integer types under the same name. */
+type IntegerOp = PureOp extends infer Op ? (Op extends `i32.${infer Name}` ? Name : never) : never;
+
+/** Builds a piece of code in the intermediate form, in program order. */
+export class Builder {
+  private statements: Statement[] = [];
+  private nextId = 0;
+
+  /** The statements built so far. */
+  finish(): Block {
+    return this.statements;
+  }
+
+  i32(value: number): Node {
+    return { kind: 'const', type: 'i32', id: this.nextId++, value: BigInt.asIntN(32, BigInt(value)) };
+  }
+
+  i64(value: number | bigint): Node {
+    return { kind: 'const', type: 'i64', id: this.nextId++, value: BigInt.asIntN(64, BigInt(value)) };
+  }
+
+  /** A constant of a given integer type. */
+  constant(type: ValueType, value: number | bigint): Node {
+    return type === 'i64' ? this.i64(value) : this.i32(Number(value));
+  }
+
+  /** A parameter of the function that this code becomes part of. */
+  param(type: ValueType, index: number): Node {
+    return { kind: 'param', type, id: this.nextId++, index };
+  }
+
+  private let(node: Node): Node {
+    this.statements.push({ kind: 'let', node });
+    return node;
+  }
+
+  op(op: PureOp, ...args: readonly Node[]): Node {
+    const info = PURE_OPS[op];
+    assert(info.params.length === args.length && args.every((a, i) => a.type === info.params[i]), `operands of ${op}`);
+    return this.let({ kind: 'pure', type: info.result, id: this.nextId++, op, args });
+  }
+
+  /** An integer operation in the type of its first operand: `int('add', a, b)`. */
+  int(name: IntegerOp, ...args: readonly Node[]): Node {
+    return this.op(`${args[0]?.type === 'i64' ? 'i64' : 'i32'}.${name}` as PureOp, ...args);
+  }
+
+  add(a: Node, b: Node): Node {
+    return this.int('add', a, b);
+  }
+  sub(a: Node, b: Node): Node {
+    return this.int('sub', a, b);
+  }
+  and(a: Node, b: Node): Node {
+    return this.int('and', a, b);
+  }
+  or(a: Node, b: Node): Node {
+    return this.int('or', a, b);
+  }
+  xor(a: Node, b: Node): Node {
+    return this.int('xor', a, b);
+  }
+  shl(a: Node, b: Node): Node {
+    return this.int('shl', a, b);
+  }
+  shru(a: Node, b: Node): Node {
+    return this.int('shr_u', a, b);
+  }
+  shrs(a: Node, b: Node): Node {
+    return this.int('shr_s', a, b);
+  }
+  eqz(a: Node): Node {
+    return this.int('eqz', a);
+  }
+  not(a: Node): Node {
+    return this.int('xor', a, this.constant(a.type, -1));
+  }
+  wrap(a: Node): Node {
+    return a.type === 'i32' ? a : this.op('i32.wrap_i64', a);
+  }
+  extendU(a: Node): Node {
+    return a.type === 'i64' ? a : this.op('i64.extend_i32_u', a);
+  }
+  extendS(a: Node): Node {
+    return a.type === 'i64' ? a : this.op('i64.extend_i32_s', a);
+  }
+
+  /** `condition` (i32) not 0: `yes`, else `no`. Both are evaluated. */
+  select(condition: Node, yes: Node, no: Node): Node {
+    return this.let({ kind: 'select', type: yes.type, id: this.nextId++, condition, yes, no });
+  }
+
+  divide(op: Division, a: Node, b: Node): Node {
+    return this.let({ kind: 'division', type: DIVISIONS[op].result, id: this.nextId++, op, args: [a, b] });
+  }
+
+  load(op: Load, address: Node, offset = 0): Node {
+    return this.let({ kind: 'load', type: LOADS[op].type, id: this.nextId++, op, address, offset });
+  }
+
+  store(op: Store, address: Node, value: Node, offset = 0): void {
+    this.statements.push({ kind: 'store', op, address, offset, value });
+  }
+
+  compareExchange(op: CompareExchange, address: Node, expected: Node, replacement: Node): Node {
+    const type = COMPARE_EXCHANGES[op].type;
+    return this.let({ kind: 'cmpxchg', type, id: this.nextId++, op, address, expected, replacement });
+  }
+
+  /** Calls a function that has a result. */
+  call(callee: FunctionRef, ...args: readonly Node[]): Node {
+    assert(callee.result !== undefined, `${callee.name} has no result`);
+    return this.let({ kind: 'call', type: callee.result, id: this.nextId++, callee, args });
+  }
+
+  /** Calls a function that has none. */
+  callVoid(callee: FunctionRef, ...args: readonly Node[]): void {
+    this.statements.push({ kind: 'call', callee, args });
+  }
+
+  variable(type: ValueType): Variable {
+    return { type, id: this.nextId++ };
+  }
+
+  get(variable: Variable): Node {
+    return this.let({ kind: 'get', type: variable.type, id: this.nextId++, variable });
+  }
+
+  set(variable: Variable, value: Node): void {
+    this.statements.push({ kind: 'set', variable, value });
+  }
+
+  private nested(body: () => void): Block {
+    const outer = this.statements;
+    this.statements = [];
+    body();
+    const block = this.statements;
+    this.statements = outer;
+    return block;
+  }
+
+  if(condition: Node, then: () => void, otherwise: () => void = () => undefined): void {
+    this.statements.push({ kind: 'if', condition, then: this.nested(then), otherwise: this.nested(otherwise) });
+  }
+
+  /** A value that is computed in one of two ways. */
+  choose(type: ValueType, condition: Node, yes: () => Node, no: () => Node): Node {
+    const result = this.variable(type);
+    this.if(
+      condition,
+      () => {
+        this.set(result, yes());
+      },
+      () => {
+        this.set(result, no());
+      },
+    );
+    return this.get(result);
+  }
+
+  loop(body: () => void): void {
+    this.statements.push({ kind: 'loop', body: this.nested(body) });
+  }
+
+  /** Leaves the innermost loop. */
+  break(): void {
+    this.statements.push({ kind: 'break' });
+  }
+
+  exit(name: string, value?: Node): void {
+    this.statements.push({ kind: 'exit', name, value });
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * From the intermediate form to WebAssembly. A node that is used once is computed where it is used when it is pure, and
+ * where it stands otherwise; one that is used more often goes to a local.
+ */
+import { assertNever } from '../base/assert.js';
+import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
+import { ByteWriter } from './wasm/bytes.js';
+import { COMPARE_EXCHANGES, CONTROL, DIVISIONS, LOADS, PURE_OPS, STORES, type ValueType } from './wasm/opcodes.js';
+
+/** The locals of a function under construction; pieces of code that do not overlap share them. */
+export class Locals {
+  readonly types: ValueType[] = [];
+  private readonly free = new Map<ValueType, number[]>();
+  private taken: { type: ValueType; index: number }[] = [];
+
+  /** `first` is the number of parameters: they come first in the index space. */
+  constructor(private readonly first: number) {}
+
+  take(type: ValueType): number {
+    const reused = this.free.get(type)?.pop();
+    if (reused !== undefined) {
+      this.taken.push({ type, index: reused });
+      return reused;
+    }
+    this.types.push(type);
+    const index = this.first + this.types.length - 1;
+    this.taken.push({ type, index });
+    return index;
+  }
+
+  /** Gives all locals back: what comes next shares nothing with what came before. */
+  release(): void {
+    for (const { type, index } of this.taken.reverse()) {
+      const list = this.free.get(type) ?? [];
+      list.push(index);
+      this.free.set(type, list);
+    }
+    this.taken = [];
+  }
+}
+
+/** What the surroundings of a piece of code provide. */
+export interface LowerContext {
+  functionIndex(callee: FunctionRef): number;
+  /**
+   * Emits how the code is left: at `depth` labels inside the piece. The value, if the exit has one, is on the stack.
+   */
+  exit(name: string, out: ByteWriter, depth: number): void;
+}
+
+interface Piece {
+  readonly out: ByteWriter;
+  readonly locals: Locals;
+  readonly context: LowerContext;
+  readonly uses: Map<number, number>;
+  readonly places: Map<number, number>;
+}
+
+/** Appends the code of a block to `out`. */
+export function lower(block: Block, out: ByteWriter, locals: Locals, context: LowerContext): void {
+  const uses = new Map<number, number>();
+  countUses(block, uses);
+  lowerBlock(block, { out, locals, context, uses, places: new Map() }, 0, undefined);
+}
+
+function operands(node: Node): readonly Node[] {
+  switch (node.kind) {
+    case 'const':
+    case 'param':
+    case 'get':
+      return [];
+    case 'pure':
+    case 'division':
+    case 'call':
+      return node.args;
+    case 'select':
+      return [node.yes, node.no, node.condition];
+    case 'load':
+      return [node.address];
+    case 'cmpxchg':
+      return [node.address, node.expected, node.replacement];
+    default:
+      return assertNever(node);
+  }
+}
+
+function statementOperands(s: Statement): readonly Node[] {
+  switch (s.kind) {
+    case 'let':
+      return operands(s.node);
+    case 'set':
+      return [s.value];
+    case 'store':
+      return [s.address, s.value];
+    case 'call':
+      return s.args;
+    case 'if':
+      return [s.condition];
+    case 'exit':
+      return s.value ? [s.value] : [];
+    case 'loop':
+    case 'break':
+      return [];
+    default:
+      return assertNever(s);
+  }
+}
+
+/** Backwards, so that what only dead pure nodes use is dead too. */
+function countUses(block: Block, uses: Map<number, number>): void {
+  for (let i = block.length - 1; i >= 0; i--) {
+    const s = block[i] as Statement;
+    if (s.kind === 'if') {
+      countUses(s.otherwise, uses);
+      countUses(s.then, uses);
+    } else if (s.kind === 'loop') countUses(s.body, uses);
+    else if (s.kind === 'let' && isRemovable(s.node) && !uses.has(s.node.id)) continue;
+    for (const node of statementOperands(s)) uses.set(node.id, (uses.get(node.id) ?? 0) + 1);
+  }
+}
+
+const isRemovable = (node: Node): boolean =>
+  node.kind === 'pure' || node.kind === 'select' || node.kind === 'load' || node.kind === 'get';
+
+/** May be computed later than where it stands. */
+const isMovable = (node: Node): boolean => node.kind === 'pure' || node.kind === 'select';
+
+function lowerBlock(block: Block, piece: Piece, depth: number, loopDepth: number | undefined): void {
+  for (const s of block) lowerStatement(s, piece, depth, loopDepth);
+}
+
+function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: number | undefined): void {
+  const { out, context } = piece;
+  switch (s.kind) {
+    case 'let': {
+      const uses = piece.uses.get(s.node.id) ?? 0;
+      if (uses === 0 && isRemovable(s.node)) return;
+      if (uses === 1 && isMovable(s.node)) return;
+      compute(s.node, piece);
+      if (uses === 0) out.u8(CONTROL.DROP);
+      else {
+        const local = piece.locals.take(s.node.type);
+        piece.places.set(s.node.id, local);
+        out.u8(CONTROL.LOCAL_SET).u32(local);
+      }
+      return;
+    }
+    case 'set':
+      push(s.value, piece);
+      out.u8(CONTROL.LOCAL_SET).u32(variableLocal(s.variable, piece));
+      return;
+    case 'store': {
+      const { code, align } = STORES[s.op];
+      push(s.address, piece);
+      push(s.value, piece);
+      for (const byte of code) out.u8(byte);
+      out.u32(align).u32(s.offset);
+      return;
+    }
+    case 'call':
+      for (const arg of s.args) push(arg, piece);
+      out.u8(CONTROL.CALL).u32(context.functionIndex(s.callee));
+      if (s.callee.result !== undefined) out.u8(CONTROL.DROP);
+      return;
+    case 'if':
+      push(s.condition, piece);
+      out.u8(CONTROL.IF).u8(CONTROL.VOID);
+      lowerBlock(s.then, piece, depth + 1, loopDepth);
+      if (s.otherwise.length > 0) {
+        out.u8(CONTROL.ELSE);
+        lowerBlock(s.otherwise, piece, depth + 1, loopDepth);
+      }
+      out.u8(CONTROL.END);
+      return;
+    case 'loop':
+      out.u8(CONTROL.BLOCK).u8(CONTROL.VOID).u8(CONTROL.LOOP).u8(CONTROL.VOID);
+      lowerBlock(s.body, piece, depth + 2, depth + 1);
+      out.u8(CONTROL.BR).u32(0).u8(CONTROL.END).u8(CONTROL.END);
+      return;
+    case 'break':
+      if (loopDepth === undefined) throw new Error('break outside a loop');
+      out.u8(CONTROL.BR).u32(depth - loopDepth);
+      return;
+    case 'exit':
+      if (s.value) push(s.value, piece);
+      context.exit(s.name, out, depth);
+      return;
+    default:
+      assertNever(s);
+  }
+}
+
+function variableLocal(variable: Variable, piece: Piece): number {
+  const known = piece.places.get(variable.id);
+  if (known !== undefined) return known;
+  const local = piece.locals.take(variable.type);
+  piece.places.set(variable.id, local);
+  return local;
+}
+
+/** Puts a node's value on the stack: from its local, or by computing it here. */
+function push(node: Node, piece: Piece): void {
+  const local = piece.places.get(node.id);
+  if (local !== undefined) piece.out.u8(CONTROL.LOCAL_GET).u32(local);
+  else compute(node, piece);
+}
+
+function compute(node: Node, piece: Piece): void {
+  const { out } = piece;
+  switch (node.kind) {
+    case 'const':
+      if (node.type === 'i64') out.u8(CONTROL.I64_CONST).s64(node.value);
+      else out.u8(CONTROL.I32_CONST).s32(Number(node.value));
+      return;
+    case 'param':
+      out.u8(CONTROL.LOCAL_GET).u32(node.index);
+      return;
+    case 'get':
+      out.u8(CONTROL.LOCAL_GET).u32(variableLocal(node.variable, piece));
+      return;
+    case 'pure':
+      for (const arg of node.args) push(arg, piece);
+      for (const byte of PURE_OPS[node.op].code) out.u8(byte);
+      return;
+    case 'division':
+      for (const arg of node.args) push(arg, piece);
+      for (const byte of DIVISIONS[node.op].code) out.u8(byte);
+      return;
+    case 'select':
+      push(node.yes, piece);
+      push(node.no, piece);
+      push(node.condition, piece);
+      out.u8(CONTROL.SELECT);
+      return;
+    case 'load': {
+      const { code, align } = LOADS[node.op];
+      push(node.address, piece);
+      for (const byte of code) out.u8(byte);
+      out.u32(align).u32(node.offset);
+      return;
+    }
+    case 'cmpxchg': {
+      const { code, align } = COMPARE_EXCHANGES[node.op];
+      push(node.address, piece);
+      push(node.expected, piece);
+      push(node.replacement, piece);
+      for (const byte of code) out.u8(byte);
+      out.u32(align).u32(0);
+      return;
+    }
+    case 'call':
+      for (const arg of node.args) push(arg, piece);
+      out.u8(CONTROL.CALL).u32(piece.context.functionIndex(node.callee));
+      return;
+    default:
+      assertNever(node);
+  }
+}
