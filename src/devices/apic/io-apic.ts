@@ -1,0 +1,174 @@
+import type { IoHandler } from '../../iface/bus.js';
+import type { IrqLine } from '../../iface/lines.js';
+import { array, bool, struct, u32, u8, type Infer } from '../../snapshot/schema.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import type { ApicBus, EoiListener } from './apic-bus.js';
+import { DELIVERY_MODES } from './registers.js';
+
+/** Where a PC has its first I/O APIC; ICH9 datasheet §13.5.1. */
+export const IO_APIC_BASE = 0xfec0_0000;
+/** Size of the window to claim for it, bytes. */
+export const IO_APIC_SIZE = 0x1000;
+export const IO_APIC_PINS = 24;
+
+/** Direct registers, as offsets. 82093AA datasheet §3.1; EOI: ICH9 datasheet §13.5.4. */
+const DIRECT = { SELECT: 0x00, WINDOW: 0x10, EOI: 0x40 } as const;
+
+/** Indirect registers, 82093AA §3.2. A redirection entry has two, low half first. */
+const INDIRECT = { ID: 0, VERSION: 1, ARBITRATION: 2, REDIRECTION: 0x10 } as const;
+
+/** §3.2.2: version 0x20, which has the EOI register; the highest entry is 23. */
+const VERSION_VALUE = ((IO_APIC_PINS - 1) << 16) | 0x20;
+
+/** Redirection table, low half, §3.2.4. Delivery status (bit 12) always reads 0. */
+const ENTRY = {
+  VECTOR: 0xff,
+  MODE_SHIFT: 8,
+  LOGICAL: 1 << 11,
+  /** Input polarity; kept only: pins are asserted or not, whatever the voltage. */
+  ACTIVE_LOW: 1 << 13,
+  REMOTE_IRR: 1 << 14,
+  LEVEL: 1 << 15,
+  MASKED: 1 << 16,
+  WRITABLE: 0x1_afff,
+} as const;
+
+const stateSchema = struct({
+  apicId: u8,
+  select: u8,
+  low: array(u32, { length: IO_APIC_PINS }),
+  high: array(u32, { length: IO_APIC_PINS }),
+  levels: array(bool, { length: IO_APIC_PINS }),
+});
+type State = Infer<typeof stateSchema>;
+
+/**
+ * I/O APIC: Intel 82093AA datasheet (290566-001) with the EOI register of the ICH9 (316972-004 §13.5). Edges at a masked
+ * pin are lost; a level is delivered as soon as its pin is unmasked.
+ */
+export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
+  readonly id = 'ioapic';
+  readonly stateVersion = 1;
+  readonly stateSchema = stateSchema;
+
+  private apicId = 0;
+  private select = 0;
+  private readonly low = new Array<number>(IO_APIC_PINS).fill(ENTRY.MASKED);
+  private readonly high = new Array<number>(IO_APIC_PINS).fill(0);
+  private readonly levels = new Array<boolean>(IO_APIC_PINS).fill(false);
+
+  constructor(private readonly bus: ApicBus) {
+    bus.attachIoApic(this);
+  }
+
+  /** Input pin 0 … 23. */
+  pin(pin: number): IrqLine {
+    return { set: (asserted) => this.setPin(pin, asserted) };
+  }
+
+  /** System reset. Input levels stay as their drivers have them. */
+  reset(): void {
+    this.apicId = 0;
+    this.select = 0;
+    this.low.fill(ENTRY.MASKED);
+    this.high.fill(0);
+  }
+
+  read(offset: number, size: number): number {
+    return this.peek(offset, size);
+  }
+
+  peek(offset: number, _size: number): number {
+    if (offset === DIRECT.SELECT) return this.select;
+    if (offset === DIRECT.WINDOW) return this.readIndirect();
+    return 0;
+  }
+
+  write(offset: number, _size: number, value: number): void {
+    if (offset === DIRECT.SELECT) this.select = value & 0xff;
+    else if (offset === DIRECT.WINDOW) this.writeIndirect(value);
+    else if (offset === DIRECT.EOI) this.endOfInterrupt(value & 0xff);
+  }
+
+  private readIndirect(): number {
+    const { select } = this;
+    if (select === INDIRECT.ID || select === INDIRECT.ARBITRATION) return this.apicId << 24;
+    if (select === INDIRECT.VERSION) return VERSION_VALUE;
+    const pin = (select - INDIRECT.REDIRECTION) >> 1;
+    if (pin < 0 || pin >= IO_APIC_PINS) return 0xffff_ffff;
+    return select & 1 ? this.high[pin] : this.low[pin];
+  }
+
+  private writeIndirect(value: number): void {
+    const { select } = this;
+    if (select === INDIRECT.ID) this.apicId = (value >>> 24) & 0xf;
+    const pin = (select - INDIRECT.REDIRECTION) >> 1;
+    if (pin < 0 || pin >= IO_APIC_PINS) return;
+    if (select & 1) {
+      this.high[pin] = (value & 0xff00_0000) >>> 0;
+      return;
+    }
+    let entry = (value & ENTRY.WRITABLE) | (this.low[pin] & ENTRY.REMOTE_IRR);
+    // Making a pin edge-triggered clears its remote IRR: how one without an EOI register is unlocked.
+    if (!(entry & ENTRY.LEVEL)) entry &= ~ENTRY.REMOTE_IRR;
+    this.low[pin] = entry;
+    this.deliverLevel(pin);
+  }
+
+  private setPin(pin: number, asserted: boolean): void {
+    if (this.levels[pin] === asserted) return;
+    this.levels[pin] = asserted;
+    if (!asserted) return;
+    const entry = this.low[pin];
+    if (entry & ENTRY.LEVEL) this.deliverLevel(pin);
+    else if (!(entry & ENTRY.MASKED)) this.send(pin);
+  }
+
+  private deliverLevel(pin: number): void {
+    const entry = this.low[pin];
+    const ready = this.levels[pin] && (entry & (ENTRY.LEVEL | ENTRY.MASKED | ENTRY.REMOTE_IRR)) === ENTRY.LEVEL;
+    if (!ready) return;
+    const mode = DELIVERY_MODES[(entry >>> ENTRY.MODE_SHIFT) & 7];
+    // Set when local APICs accept the interrupt, and only for modes that a CPU answers with an EOI (§3.2.4).
+    if (this.send(pin) && (mode === 'fixed' || mode === 'lowest')) this.low[pin] |= ENTRY.REMOTE_IRR;
+  }
+
+  private send(pin: number): boolean {
+    const entry = this.low[pin];
+    const mode = DELIVERY_MODES[(entry >>> ENTRY.MODE_SHIFT) & 7];
+    if (mode === undefined || mode === 'startup') return false;
+    return this.bus.send(
+      { mode, vector: entry & ENTRY.VECTOR, level: true, trigger: entry & ENTRY.LEVEL ? 'level' : 'edge' },
+      { id: this.high[pin] >>> 24, logical: (entry & ENTRY.LOGICAL) !== 0, wide: false },
+    );
+  }
+
+  /** From a local APIC, or from the EOI register: every level-triggered pin with this vector may interrupt again. */
+  endOfInterrupt(vector: number): void {
+    for (let pin = 0; pin < IO_APIC_PINS; pin++) {
+      const entry = this.low[pin];
+      if (!(entry & ENTRY.REMOTE_IRR) || (entry & ENTRY.VECTOR) !== vector) continue;
+      this.low[pin] &= ~ENTRY.REMOTE_IRR;
+      this.deliverLevel(pin);
+    }
+  }
+
+  save(): State {
+    return {
+      apicId: this.apicId,
+      select: this.select,
+      low: [...this.low],
+      high: [...this.high],
+      levels: [...this.levels],
+    };
+  }
+
+  /** Sends nothing: what was delivered before stands in the local APICs. */
+  restore(state: State): void {
+    this.apicId = state.apicId & 0xf;
+    this.select = state.select;
+    state.low.forEach((entry, pin) => (this.low[pin] = entry & (ENTRY.WRITABLE | ENTRY.REMOTE_IRR)));
+    state.high.forEach((entry, pin) => (this.high[pin] = entry));
+    state.levels.forEach((level, pin) => (this.levels[pin] = level));
+  }
+}

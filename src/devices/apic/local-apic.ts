@@ -1,0 +1,573 @@
+import type { Clock } from '../../iface/clock.js';
+import type { ApicCpu, ApicMessage, DeliveryMode, LocalApic } from '../../iface/local-apic.js';
+import { array, bool, struct, u32, u64, u8, type Infer } from '../../snapshot/schema.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import type { ApicBus, ApicBusMember, Destination } from './apic-bus.js';
+import { ApicTimer, timerSchema } from './apic-timer.js';
+import {
+  APIC_BASE,
+  APIC_DEFAULT_BASE,
+  DELIVERY_MODES,
+  DFR,
+  ESR,
+  FIRST_LEGAL_VECTOR,
+  ICR,
+  LVT,
+  LVT_WRITABLE,
+  REG,
+  SHORTHANDS,
+  SVR,
+  TIMER_MODE,
+  VERSION_VALUE,
+} from './registers.js';
+import { VectorSet } from './vector-set.js';
+
+export interface LocalApicParts {
+  /** APIC id, 0 … 254 in xAPIC mode. */
+  readonly apicId: number;
+  /** The bootstrap processor: shown in IA32_APIC_BASE. */
+  readonly bsp: boolean;
+  readonly cpu: ApicCpu;
+  readonly bus: ApicBus;
+  readonly clock: Clock;
+  /** Width of physical addresses (CPUID.80000008H:EAX), for reserved bits of IA32_APIC_BASE. */
+  readonly physicalAddressBits: number;
+  /** CPUID advertises x2APIC mode. Default: yes. */
+  readonly x2apic?: boolean;
+  /** CPUID advertises the TSC-deadline timer mode. Default: yes. */
+  readonly tscDeadline?: boolean;
+}
+
+const stateSchema = struct({
+  base: u64,
+  tpr: u8,
+  ldr: u32,
+  dfr: u32,
+  svr: u32,
+  isr: array(u32, { length: 8 }),
+  tmr: array(u32, { length: 8 }),
+  irr: array(u32, { length: 8 }),
+  esr: u32,
+  newErrors: u32,
+  errorArmed: bool,
+  icrLow: u32,
+  icrHigh: u32,
+  lvt: array(u32, { length: LVT_WRITABLE.length }),
+  lint: array(bool, { length: 2 }),
+  extIntLatched: bool,
+  timer: timerSchema,
+});
+type State = Infer<typeof stateSchema>;
+
+const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
+
+/**
+ * A local APIC in xAPIC or x2APIC mode, Intel SDM vol. 3 ch. 11.
+ *
+ * Interrupt polarity has no meaning here: lines are asserted or not. SMIs are accepted and do nothing, as there is no
+ * system management mode.
+ */
+export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<State> {
+  readonly id: string;
+  readonly stateVersion = 1;
+  readonly stateSchema = stateSchema;
+
+  private base = 0n;
+  private tpr = 0;
+  /** xAPIC mode's logical destination register; x2APIC mode derives it from the id. */
+  private ldr = 0;
+  private dfr: number = DFR.FLAT;
+  private svr: number = SVR.VECTOR;
+  private readonly isr = new VectorSet();
+  private readonly tmr = new VectorSet();
+  private readonly irr = new VectorSet();
+  /** What ESR reads: the errors collected between the last two writes to it. */
+  private esr = 0;
+  private newErrors = 0;
+  /** An error raises the error interrupt once, until ESR is written. */
+  private errorArmed = true;
+  private icrLow = 0;
+  private icrHigh = 0;
+  private readonly lvt = LVT_WRITABLE.map((): number => LVT.MASKED);
+  private readonly lint = [false, false];
+  /** An ExtINT message was accepted and not yet taken. */
+  private extIntLatched = false;
+  private readonly timer: ApicTimer;
+
+  constructor(private readonly parts: LocalApicParts) {
+    this.id = `lapic${parts.apicId}`;
+    this.timer = new ApicTimer(parts.clock, parts.cpu, () => this.raiseLocal(index.timer));
+    parts.bus.attach(this);
+    this.reset(false);
+  }
+
+  // ---- IA32_APIC_BASE and modes, §11.4.4 and §11.12.1 ----
+
+  get apicBase(): bigint {
+    return this.base;
+  }
+
+  writeApicBase(value: bigint): boolean {
+    const { parts } = this;
+    if (value & APIC_BASE.RESERVED || value >> BigInt(parts.physicalAddressBits)) return false;
+    const [enabled, extended] = [(value & APIC_BASE.EN) !== 0n, (value & APIC_BASE.EXTD) !== 0n];
+    if (extended) {
+      // x2APIC mode is entered from xAPIC mode only, and left only by disabling.
+      if (!enabled || parts.x2apic === false || !this.enabled) return false;
+    } else if (enabled && this.x2apicMode) return false;
+    const wasEnabled = this.enabled;
+    this.base = value;
+    // §11.4.3: a disabled APIC comes back as after power-up.
+    if (wasEnabled && !enabled) this.resetRegisters();
+    this.notifyIfPending();
+    return true;
+  }
+
+  private get enabled(): boolean {
+    return (this.base & APIC_BASE.EN) !== 0n;
+  }
+
+  private get x2apicMode(): boolean {
+    return (this.base & APIC_BASE.EXTD) !== 0n;
+  }
+
+  // ---- registers ----
+
+  mmioRead(offset: number): number {
+    if (!this.enabled || this.x2apicMode) return 0xffff_ffff;
+    if (offset & 0xf) return 0;
+    const reg = offset >>> 4;
+    if (reg === REG.ID) return (this.parts.apicId << 24) >>> 0;
+    if (reg === REG.LDR) return this.ldr;
+    if (reg === REG.DFR) return this.dfr;
+    if (reg === REG.APR) return this.priority;
+    if (reg === REG.ICR_HIGH) return this.icrHigh;
+    // Write-only and remote-read registers read 0 without an error.
+    if (reg === REG.EOI || reg === REG.RRD) return 0;
+    const value = this.readRegister(reg);
+    if (value === undefined) this.error(ESR.ILLEGAL_REGISTER);
+    return value ?? 0;
+  }
+
+  mmioWrite(offset: number, value: number): void {
+    if (!this.enabled || this.x2apicMode || offset & 0xf) return;
+    const reg = offset >>> 4;
+    if (reg === REG.LDR) this.ldr = (value & 0xff00_0000) >>> 0;
+    else if (reg === REG.DFR) this.dfr = (value | DFR.FIXED_ONES) >>> 0;
+    else if (reg === REG.ICR_HIGH) this.icrHigh = (value & 0xff00_0000) >>> 0;
+    else if (reg === REG.ICR_LOW) {
+      this.icrLow = (value & ICR.WRITABLE) >>> 0;
+      this.sendIpi(this.icrHigh >>> 24, false);
+    } else if (!this.writeRegister(reg, value) && this.readRegister(reg) === undefined)
+      this.error(ESR.ILLEGAL_REGISTER);
+    // Writes to read-only registers, the id among them, are dropped.
+  }
+
+  readMsr(msr: number): bigint | undefined {
+    if (!this.x2apicMode) return undefined;
+    const reg = msr - 0x800;
+    if (reg === REG.ID) return BigInt(this.parts.apicId);
+    if (reg === REG.LDR) return BigInt(this.x2apicLdr);
+    if (reg === REG.ICR_LOW) return (BigInt(this.icrHigh) << 32n) | BigInt(this.icrLow);
+    const value = this.readRegister(reg);
+    return value === undefined ? undefined : BigInt(value);
+  }
+
+  writeMsr(msr: number, value: bigint): boolean {
+    if (!this.x2apicMode) return false;
+    const reg = msr - 0x800;
+    const [low, high] = [Number(value & 0xffff_ffffn), Number(value >> 32n)];
+    if (reg === REG.ICR_LOW) {
+      if (low & ~ICR.WRITABLE) return false;
+      [this.icrLow, this.icrHigh] = [low, high];
+      this.sendIpi(high, true);
+      return true;
+    }
+    if (high !== 0 || low & ~this.x2apicWritable(reg)) return false;
+    if (reg === REG.SELF_IPI) {
+      this.sendIpiTo('self', 'fixed', low & ICR.VECTOR, 0, true);
+      return true;
+    }
+    return this.writeRegister(reg, low);
+  }
+
+  /** Bits that may be set in a write; the others raise #GP (table 11-6). Registers that cannot be written come later. */
+  private x2apicWritable(reg: number): number {
+    if (reg === REG.EOI || reg === REG.ESR) return 0;
+    if (reg === REG.TPR || reg === REG.SELF_IPI) return 0xff;
+    if (reg === REG.SVR) return SVR.WRITABLE;
+    if (reg === REG.TIMER_DIVIDE) return 0xb;
+    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR)
+      return LVT_WRITABLE[reg - REG.LVT_TIMER] | (1 << 12) | LVT.REMOTE_IRR;
+    return 0xffff_ffff;
+  }
+
+  /** Registers that both modes have. Undefined: there is none, or it cannot be read. */
+  private readRegister(reg: number): number | undefined {
+    if (reg >= REG.ISR && reg < REG.ISR + 8) return this.isr.word(reg - REG.ISR);
+    if (reg >= REG.TMR && reg < REG.TMR + 8) return this.tmr.word(reg - REG.TMR);
+    if (reg >= REG.IRR && reg < REG.IRR + 8) return this.irr.word(reg - REG.IRR);
+    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR) return this.lvt[reg - REG.LVT_TIMER];
+    switch (reg) {
+      case REG.VERSION:
+        return VERSION_VALUE;
+      case REG.TPR:
+        return this.tpr;
+      case REG.PPR:
+        return this.priority;
+      case REG.SVR:
+        return this.svr;
+      case REG.ESR:
+        return this.esr;
+      case REG.ICR_LOW:
+        return this.icrLow;
+      case REG.TIMER_INITIAL:
+        return this.timer.initialCount;
+      case REG.TIMER_CURRENT:
+        return this.timer.currentCount;
+      case REG.TIMER_DIVIDE:
+        return this.timer.divideConfiguration;
+      default:
+        return undefined;
+    }
+  }
+
+  /** Registers that both modes have. False: there is none, or it cannot be written. */
+  private writeRegister(reg: number, value: number): boolean {
+    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR) {
+      this.writeLvt(reg - REG.LVT_TIMER, value);
+      return true;
+    }
+    switch (reg) {
+      case REG.TPR:
+        this.tpr = value & 0xff;
+        this.notifyIfPending();
+        return true;
+      case REG.EOI:
+        this.endOfInterrupt();
+        return true;
+      case REG.SVR:
+        this.svr = value & SVR.WRITABLE;
+        // §11.4.7.2: a disabled APIC masks its whole local vector table.
+        if (!this.accepting) this.lvt.forEach((entry, i) => (this.lvt[i] = entry | LVT.MASKED));
+        return true;
+      case REG.ESR:
+        this.esr = this.newErrors;
+        this.newErrors = 0;
+        this.errorArmed = true;
+        return true;
+      case REG.TIMER_INITIAL:
+        this.timer.initialCount = value;
+        return true;
+      case REG.TIMER_DIVIDE:
+        this.timer.divideConfiguration = value & 0xb;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  private writeLvt(i: number, value: number): void {
+    const { parts } = this;
+    let entry = (value & LVT_WRITABLE[i]) | (this.lvt[i] & LVT.REMOTE_IRR);
+    if (i === index.timer) {
+      let mode = entry >>> LVT.TIMER_MODE_SHIFT;
+      // Mode 3 is reserved, and so is TSC-deadline mode where it is not advertised: taken as one-shot.
+      if (mode > TIMER_MODE.TSC_DEADLINE || (mode === TIMER_MODE.TSC_DEADLINE && parts.tscDeadline === false)) {
+        mode = TIMER_MODE.ONE_SHOT;
+        entry &= ~(3 << LVT.TIMER_MODE_SHIFT);
+      }
+      this.timer.setMode(mode);
+    }
+    if (!(entry & LVT.LEVEL)) entry &= ~LVT.REMOTE_IRR;
+    this.lvt[i] = this.accepting ? entry : entry | LVT.MASKED;
+    if (i === index.lint0 || i === index.lint1) this.levelOfLint(i);
+    this.notifyIfPending();
+  }
+
+  get tscDeadline(): bigint {
+    return this.timer.tscDeadline;
+  }
+
+  set tscDeadline(value: bigint) {
+    this.timer.tscDeadline = value;
+  }
+
+  tscChanged(): void {
+    this.timer.tscChanged();
+  }
+
+  get cr8(): number {
+    return this.tpr >>> 4;
+  }
+
+  set cr8(value: number) {
+    this.tpr = (value & 0xf) << 4;
+    this.notifyIfPending();
+  }
+
+  // ---- interrupts for this CPU ----
+
+  /** Processor priority, §11.8.3.1; also the arbitration priority on the bus. */
+  get priority(): number {
+    const serving = Math.max(0, this.isr.highest()) & 0xf0;
+    return (this.tpr & 0xf0) >= serving ? this.tpr : serving;
+  }
+
+  get accepting(): boolean {
+    return (this.svr & SVR.ENABLE) !== 0;
+  }
+
+  pendingVector(): number {
+    const vector = this.irr.highest();
+    return vector >= 0 && this.enabled && (vector & 0xf0) > (this.priority & 0xf0) ? vector : -1;
+  }
+
+  acknowledge(): number {
+    const vector = this.pendingVector();
+    if (vector >= 0) {
+      this.irr.remove(vector);
+      this.isr.add(vector);
+    }
+    return vector;
+  }
+
+  get extIntPending(): boolean {
+    if (this.extIntLatched) return true;
+    return this.lint[0] && (!this.enabled || this.lvtMode(index.lint0) === 'extint');
+  }
+
+  takeExtInt(): boolean {
+    const pending = this.extIntPending;
+    this.extIntLatched = false;
+    return pending;
+  }
+
+  private notifyIfPending(): void {
+    if (this.extIntPending || this.pendingVector() >= 0) this.parts.cpu.notify();
+  }
+
+  private accept(vector: number, trigger: 'edge' | 'level'): void {
+    if (vector < FIRST_LEGAL_VECTOR) {
+      this.error(ESR.RECEIVE_ILLEGAL_VECTOR);
+      return;
+    }
+    if (!this.accepting) return;
+    this.irr.add(vector);
+    if (trigger === 'level') this.tmr.add(vector);
+    else this.tmr.remove(vector);
+    this.notifyIfPending();
+  }
+
+  /** §11.8.5. */
+  private endOfInterrupt(): void {
+    const vector = this.isr.highest();
+    if (vector < 0) return;
+    this.isr.remove(vector);
+    if (this.tmr.has(vector)) {
+      for (const i of [index.lint0, index.lint1])
+        if (this.lvt[i] & LVT.REMOTE_IRR && (this.lvt[i] & LVT.VECTOR) === vector) {
+          this.lvt[i] &= ~LVT.REMOTE_IRR;
+          this.levelOfLint(i);
+        }
+      if (!(this.svr & SVR.NO_EOI_BROADCAST)) this.parts.bus.broadcastEoi(vector);
+    }
+    this.notifyIfPending();
+  }
+
+  private error(bit: number): void {
+    this.newErrors |= bit;
+    if (!this.errorArmed) return;
+    this.errorArmed = false;
+    this.raiseLocal(index.error);
+  }
+
+  // ---- local interrupts, §11.5 ----
+
+  /** Delivery mode of an LVT entry; undefined when it is masked or the mode is reserved. */
+  private lvtMode(i: number): DeliveryMode | undefined {
+    if (this.lvt[i] & LVT.MASKED) return undefined;
+    return DELIVERY_MODES[(this.lvt[i] & LVT.MODE) >>> LVT.MODE_SHIFT];
+  }
+
+  /** An edge at a local interrupt source. */
+  private raiseLocal(i: number): void {
+    const mode = this.lvtMode(i);
+    if (mode === 'fixed') this.accept(this.lvt[i] & LVT.VECTOR, 'edge');
+    else if (mode === 'nmi' || mode === 'init') this.deliver({ mode, vector: 0, level: true, trigger: 'edge' });
+  }
+
+  setLint(pin: 0 | 1, asserted: boolean): void {
+    if (this.lint[pin] === asserted) return;
+    this.lint[pin] = asserted;
+    if (!asserted) return;
+    const i = pin === 0 ? index.lint0 : index.lint1;
+    if (!this.enabled) {
+      // §11.4.3: without an APIC the pins are INTR and NMI.
+      if (pin === 1) this.parts.cpu.nmi();
+    } else if (this.lvtMode(i) !== 'fixed' || !(this.lvt[i] & LVT.LEVEL)) this.raiseLocal(i);
+    else this.levelOfLint(i);
+    this.notifyIfPending();
+  }
+
+  /** A level-triggered LINT pin that is asserted interrupts until its EOI finds it released. */
+  private levelOfLint(i: number): void {
+    const pin = i - index.lint0;
+    const entry = this.lvt[i];
+    if (!this.lint[pin] || this.lvtMode(i) !== 'fixed' || !(entry & LVT.LEVEL) || entry & LVT.REMOTE_IRR) return;
+    this.lvt[i] |= LVT.REMOTE_IRR;
+    this.accept(entry & LVT.VECTOR, 'level');
+  }
+
+  // ---- messages ----
+
+  matches(destination: Destination): boolean {
+    if (!this.enabled) return false;
+    const { id, logical, wide } = destination;
+    // 8-bit broadcasts reach x2APICs too, as interrupts of I/O APICs and MSIs without remapping have no other form.
+    if (id === (wide ? 0xffff_ffff : 0xff)) return true;
+    if (!logical) return id === this.parts.apicId;
+    if (this.x2apicMode) {
+      const own = this.x2apicLdr;
+      return id >>> 16 === own >>> 16 && (id & own & 0xffff) !== 0;
+    }
+    if (id > 0xff) return false;
+    const own = this.ldr >>> 24;
+    if (this.dfr === DFR.FLAT) return (id & own) !== 0;
+    // Cluster model: cluster in bits 7:4, 15 for all of them.
+    return (id >>> 4 === own >>> 4 || id >>> 4 === 15) && (id & own & 0xf) !== 0;
+  }
+
+  /** §11.12.10.2. */
+  private get x2apicLdr(): number {
+    const { apicId } = this.parts;
+    return (((apicId >>> 4) << 16) | (1 << (apicId & 0xf))) >>> 0;
+  }
+
+  deliver(message: ApicMessage): void {
+    const { cpu } = this.parts;
+    switch (message.mode) {
+      case 'fixed':
+      case 'lowest':
+        this.accept(message.vector, message.trigger);
+        break;
+      case 'nmi':
+        cpu.nmi();
+        break;
+      case 'init':
+        this.reset(true);
+        cpu.init();
+        break;
+      case 'startup':
+        cpu.startup(message.vector);
+        break;
+      case 'extint':
+        this.extIntLatched = true;
+        this.notifyIfPending();
+        break;
+      case 'smi':
+        break;
+    }
+  }
+
+  /** §11.6.1, for what ICR holds now. */
+  private sendIpi(destination: number, wide: boolean): void {
+    const icr = this.icrLow;
+    const mode = DELIVERY_MODES[(icr >>> ICR.MODE_SHIFT) & 7];
+    if (mode === undefined || mode === 'extint') return;
+    // INIT level de-assert does nothing since the Pentium 4; the level means nothing to the other modes.
+    if (mode === 'init' && icr & ICR.LEVEL && !(icr & ICR.ASSERT)) return;
+    this.sendIpiTo(SHORTHANDS[icr >>> ICR.SHORTHAND_SHIFT], mode, icr & ICR.VECTOR, destination, wide);
+  }
+
+  private sendIpiTo(
+    to: (typeof SHORTHANDS)[number],
+    mode: DeliveryMode,
+    vector: number,
+    destination: number,
+    wide: boolean,
+  ): void {
+    const { bus } = this.parts;
+    if ((mode === 'fixed' || mode === 'lowest') && vector < FIRST_LEGAL_VECTOR) {
+      this.error(ESR.SEND_ILLEGAL_VECTOR);
+      return;
+    }
+    const message: ApicMessage = { mode, vector, level: true, trigger: 'edge' };
+    if (to === 'self') this.deliver(message);
+    else if (to === 'all') bus.sendToAll(message);
+    else if (to === 'others') bus.sendToAll(message, this);
+    else bus.send(message, { id: destination, logical: (this.icrLow & ICR.LOGICAL) !== 0, wide });
+  }
+
+  // ---- reset and saved state ----
+
+  reset(init: boolean): void {
+    // INIT keeps base, mode and id (§11.4.7.3, §11.12.5.1).
+    if (!init) this.base = BigInt(APIC_DEFAULT_BASE) | APIC_BASE.EN | (this.parts.bsp ? APIC_BASE.BSP : 0n);
+    this.resetRegisters();
+    this.notifyIfPending();
+  }
+
+  /** §11.4.7.1. */
+  private resetRegisters(): void {
+    this.tpr = 0;
+    this.ldr = 0;
+    this.dfr = DFR.FLAT;
+    this.svr = SVR.VECTOR;
+    for (const set of [this.isr, this.tmr, this.irr]) set.clear();
+    this.esr = 0;
+    this.newErrors = 0;
+    this.errorArmed = true;
+    this.icrLow = 0;
+    this.icrHigh = 0;
+    this.lvt.fill(LVT.MASKED);
+    this.extIntLatched = false;
+    this.timer.reset();
+    // DEVIATION: the bootstrap processor starts in virtual wire mode (MultiProcessor Specification 1.4 §3.6.2.2), which
+    // firmware would set up: kernels that are loaded without any, and know only the 8259, depend on it.
+    if (this.parts.bsp) this.lvt[index.lint0] = DELIVERY_MODES.indexOf('extint') << LVT.MODE_SHIFT;
+  }
+
+  save(): State {
+    return {
+      base: this.base,
+      tpr: this.tpr,
+      ldr: this.ldr,
+      dfr: this.dfr,
+      svr: this.svr,
+      isr: this.isr.save(),
+      tmr: this.tmr.save(),
+      irr: this.irr.save(),
+      esr: this.esr,
+      newErrors: this.newErrors,
+      errorArmed: this.errorArmed,
+      icrLow: this.icrLow,
+      icrHigh: this.icrHigh,
+      lvt: [...this.lvt],
+      lint: [...this.lint],
+      extIntLatched: this.extIntLatched,
+      timer: this.timer.save(),
+    };
+  }
+
+  restore(state: State): void {
+    this.base = state.base;
+    this.tpr = state.tpr;
+    this.ldr = state.ldr;
+    this.dfr = state.dfr;
+    this.svr = state.svr;
+    this.isr.restore(state.isr);
+    this.tmr.restore(state.tmr);
+    this.irr.restore(state.irr);
+    this.esr = state.esr;
+    this.newErrors = state.newErrors;
+    this.errorArmed = state.errorArmed;
+    this.icrLow = state.icrLow;
+    this.icrHigh = state.icrHigh;
+    state.lvt.forEach((entry, i) => (this.lvt[i] = entry));
+    state.lint.forEach((level, i) => (this.lint[i] = level));
+    this.extIntLatched = state.extIntLatched;
+    this.timer.restore(state.timer, (state.lvt[index.timer] >>> LVT.TIMER_MODE_SHIFT) & 3);
+    this.notifyIfPending();
+  }
+}
