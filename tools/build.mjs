@@ -188,7 +188,8 @@ const ascOptions = [
   ...['simd', 'threads', 'bulk-memory', 'sign-extension', 'mutable-globals'].flatMap((name) => ['--enable', name]),
 ];
 if (fs.existsSync(helpersEntry)) {
-  const sources = filesBelow(assembly, (file) => file.endsWith('.ts'));
+  const inputs = [assembly, path.join('src', 'ir', 'assembly')];
+  const sources = inputs.flatMap((dir) => filesBelow(dir, (file) => file.endsWith('.ts')));
   const hash = hashOf(sources, ascOptions.join(' '), read('node_modules/assemblyscript/package.json') ?? '');
   const assemble = () => {
     const temporary = `${helpers}.${process.pid}.tmp`;

@@ -8,6 +8,7 @@ export * from './mmx-integer';
 export * from './mmx-pack';
 export * from './paging';
 export * from './sha';
+export * from './sse-float';
 export * from './sse-integer';
 export * from './sse-moves';
 export * from './sse-pack';

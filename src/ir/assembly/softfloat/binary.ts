@@ -9,36 +9,46 @@ export const BINARY32: i32 = 0;
 export const BINARY64: i32 = 1;
 
 /** Bits below the exponent field. */
-@inline export function fractionBits(f: i32): i32 {
+@inline
+export function fractionBits(f: i32): i32 {
   return f ? 52 : 23;
 }
 /** Largest exponent of a finite number; 1 - it is the smallest of a normal one. */
-@inline export function maxExponent(f: i32): i32 {
+@inline
+export function maxExponent(f: i32): i32 {
   return f ? 1023 : 127;
 }
-@inline function signOf(f: i32, v: u64): u32 {
-  return <u32>(v >> (f ? 63 : 31)) & 1;
+@inline
+function signOf(f: i32, v: u64): u32 {
+  return (<u32>(v >> (f ? 63 : 31))) & 1;
 }
-@inline export function infinity(f: i32, sign: u32): u64 {
+@inline
+export function infinity(f: i32, sign: u32): u64 {
   return f ? ((<u64>sign) << 63) | 0x7ff0000000000000 : ((<u64>sign) << 31) | 0x7f800000;
 }
-@inline export function zero(f: i32, sign: u32): u64 {
+@inline
+export function zero(f: i32, sign: u32): u64 {
   return (<u64>sign) << (f ? 63 : 31);
 }
-@inline export function defaultNan(f: i32): u64 {
+@inline
+export function defaultNan(f: i32): u64 {
   return f ? ((<u64>C.defaultNanSign) << 63) | 0x7ff8000000000000 : ((<u64>C.defaultNanSign) << 31) | 0x7fc00000;
 }
-@inline export function isNan(f: i32, v: u64): bool {
-  return f ? v << 1 > 0xffe0000000000000 : <u32>v << 1 > 0xff000000;
+@inline
+export function isNan(f: i32, v: u64): bool {
+  return f ? v << 1 > 0xffe0000000000000 : (<u32>v) << 1 > 0xff000000;
 }
-@inline export function isSignalling(f: i32, v: u64): bool {
+@inline
+export function isSignalling(f: i32, v: u64): bool {
   return isNan(f, v) && (v & (f ? 0x0008000000000000 : 0x00400000)) == 0;
 }
-@inline function quiet(f: i32, v: u64): u64 {
+@inline
+function quiet(f: i32, v: u64): u64 {
   return v | (f ? 0x0008000000000000 : 0x00400000);
 }
-@inline function isSubnormal(f: i32, v: u64): bool {
-  return f ? (v << 1) - 1 < 0x001fffffffffffff : (<u32>v << 1) - 1 < 0x00ffffff;
+@inline
+function isSubnormal(f: i32, v: u64): bool {
+  return f ? (v << 1) - 1 < 0x001fffffffffffff : ((<u32>v) << 1) - 1 < 0x00ffffff;
 }
 
 /** The operand as arithmetic sees it: a zero in place of a subnormal when those are zeros. */
@@ -52,7 +62,7 @@ export function unpackA(f: i32, v: u64): i32 {
   const sign = signOf(f, v);
   const bits = fractionBits(f);
   const top = maxExponent(f) * 2 + 1;
-  const e = <i32>(v >> bits) & top;
+  const e = (<i32>(v >> bits)) & top;
   const fraction = v & (((<u64>1) << bits) - 1);
   if (e == 0) {
     if (fraction == 0 || C.denormalsAreZero) {
@@ -164,9 +174,11 @@ export function compare(f: i32, a: u64, b: u64, signalling: bool): i32 {
     a = effective(f, a);
     b = effective(f, b);
   }
-  const x = reinterpret<f64>(f ? a : 0);
-  const y = reinterpret<f64>(f ? b : 0);
-  if (f) return x < y ? LESS : x == y ? EQUAL : GREATER;
+  if (f) {
+    const x = reinterpret<f64>(a);
+    const y = reinterpret<f64>(b);
+    return x < y ? LESS : x == y ? EQUAL : GREATER;
+  }
   const u = reinterpret<f32>(<u32>a);
   const v = reinterpret<f32>(<u32>b);
   return u < v ? LESS : u == v ? EQUAL : GREATER;

@@ -53,31 +53,39 @@ export let defaultNanSign: u32 = 1;
 export let roundedUp: bool = false;
 
 // Plain assignments from other files go through these.
-@inline export function setFlags(value: i32): void {
+@inline
+export function setFlags(value: i32): void {
   flags = value;
 }
-@inline export function raiseFlags(bits: i32): void {
+@inline
+export function raiseFlags(bits: i32): void {
   flags |= bits;
 }
-@inline export function setRounding(value: i32): void {
+@inline
+export function setRounding(value: i32): void {
   rounding = value;
 }
-@inline export function setTinyBeforeRounding(value: bool): void {
+@inline
+export function setTinyBeforeRounding(value: bool): void {
   tinyBeforeRounding = value;
 }
-@inline export function setSubnormals(asZero: bool, flush: bool): void {
+@inline
+export function setSubnormals(asZero: bool, flush: bool): void {
   denormalsAreZero = asZero;
   flushToZero = flush;
 }
-@inline export function setTraps(underflow: bool, overflow: bool, bias: i32): void {
+@inline
+export function setTraps(underflow: bool, overflow: bool, bias: i32): void {
   trapUnderflow = underflow;
   trapOverflow = overflow;
   trapBias = bias;
 }
-@inline export function setNanRule(rule: i32, defaultSign: u32): void {
+@inline
+export function setNanRule(rule: i32, defaultSign: u32): void {
   nanRule = rule;
   defaultNanSign = defaultSign;
 }
-@inline export function setRoundedUp(value: bool): void {
+@inline
+export function setRoundedUp(value: bool): void {
   roundedUp = value;
 }

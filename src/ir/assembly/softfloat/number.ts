@@ -31,17 +31,20 @@ export let rExp: i32 = 0;
 export let rSig: u64 = 0;
 export let rLow: u64 = 0;
 
-@inline export function setA(sign: u32, exp: i32, sig: u64): void {
+@inline
+export function setA(sign: u32, exp: i32, sig: u64): void {
   aSign = sign;
   aExp = exp;
   aSig = sig;
 }
-@inline export function setB(sign: u32, exp: i32, sig: u64): void {
+@inline
+export function setB(sign: u32, exp: i32, sig: u64): void {
   bSign = sign;
   bExp = exp;
   bSig = sig;
 }
-@inline export function setR(sign: u32, exp: i32, sig: u64, low: u64): void {
+@inline
+export function setR(sign: u32, exp: i32, sig: u64, low: u64): void {
   rSign = sign;
   rExp = exp;
   rSig = sig;
@@ -212,7 +215,8 @@ export function invalid(): i32 {
 }
 
 /** Whether a magnitude is rounded away from zero: `rest` is what lies below the last kept bit, as a fraction of 2^64. */
-@inline export function roundsUp(sign: u32, odd: u64, rest: u64): bool {
+@inline
+export function roundsUp(sign: u32, odd: u64, rest: u64): bool {
   const mode = C.rounding;
   if (mode == C.NEAREST_EVEN) return rest > 0x8000000000000000 || (rest == 0x8000000000000000 && odd != 0);
   if (mode == C.UP) return rest != 0 && sign == 0;
@@ -230,7 +234,7 @@ export function roundResult(drop: i32, emin: i32, emax: i32): void {
   let hi = rSig;
   let lo = rLow;
   const sign = rSign;
-  const unit = <u64>1 << drop;
+  const unit = (<u64>1) << drop;
   let raised = 0;
   if (exp < emin) {
     let tiny = true;
@@ -243,6 +247,7 @@ export function roundResult(drop: i32, emin: i32, emax: i32): void {
     if (tiny && C.trapUnderflow) {
       raised = C.UNDERFLOW;
       exp += C.trapBias;
+      emax = i32.MAX_VALUE;
     } else if (tiny && C.flushToZero) {
       C.raiseFlags(C.UNDERFLOW | C.INEXACT);
       C.setRoundedUp(false);
