@@ -89,6 +89,16 @@ describe.each([
     expect(space.windows()).toEqual([{ name: 'below', start: 0x100, size: 16 }]);
   });
 
+  it('passes an access whole to the window of its first byte, though a smaller one lies within', () => {
+    const space = create();
+    const [dwords, byte] = [new Recorder(0), new Recorder(0x80)];
+    space.claim('0xcf8', 8, dwords, 0xcf8);
+    space.claim('0xcf9', 1, byte, 0xcf9);
+    space.write(0xcf8, 4, 0x8000_0000);
+    expect([space.read(0xcf8, 4), space.read(0xcf9, 1), space.read(0xcfa, 2)]).toEqual([0x0302_0100, 0x80, 0x0302]);
+    expect(byte.log).toEqual(['r0.1']);
+  });
+
   it('claims without mapping', () => {
     const space = create();
     const window = space.claim('bar', 4, new Recorder());

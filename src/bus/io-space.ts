@@ -25,6 +25,11 @@ class Window implements IoWindow {
     this.widest = handler.widest ?? WIDEST;
   }
 
+  /** One past the last address. */
+  get end(): number {
+    return this.start + this.size;
+  }
+
   map(start: number): void {
     this.space.place(this, start);
   }
@@ -56,9 +61,10 @@ export interface WindowInfo {
  * An address space of windows. Looks an address up in sorted disjoint stretches, the last hit first: most accesses go
  * where the one before went.
  *
- * An access that is not naturally aligned, that is wider than its device takes, or that more than one window would
- * answer, is split into naturally aligned parts, lowest address first, as a bus with byte enables would do it. Parts
- * that nobody claims read as all ones and are counted.
+ * An access belongs to the window that its first byte hits. If it is not naturally aligned, wider than its device takes,
+ * or reaches beyond that window, it is split into naturally aligned parts, lowest address first, as a bus with byte
+ * enables would do it. (So port 0xcf9 takes bytes, while dwords at 0xcf8 pass whole to the window below it.) Parts that
+ * nobody claims read as all ones and are counted.
  */
 export class WindowedSpace implements IoSpace {
   private readonly mapped: Window[] = [];
@@ -138,14 +144,14 @@ export class WindowedSpace implements IoSpace {
   /** `size` is 1, 2 or 4. */
   read(address: number, size: number): number {
     const stretch = this.find(address);
-    if (!stretch || address + size > stretch.to || address % size !== 0 || size > stretch.window.widest)
+    if (!stretch || address + size > stretch.window.end || address % size !== 0 || size > stretch.window.widest)
       return this.readParts(address, size, false);
     return stretch.window.handler.read(address - stretch.window.start, size);
   }
 
   write(address: number, size: number, value: number): void {
     const stretch = this.find(address);
-    if (!stretch || address + size > stretch.to || address % size !== 0 || size > stretch.window.widest)
+    if (!stretch || address + size > stretch.window.end || address % size !== 0 || size > stretch.window.widest)
       this.writeParts(address, size, value);
     else stretch.window.handler.write(address - stretch.window.start, size, value);
   }
@@ -155,11 +161,11 @@ export class WindowedSpace implements IoSpace {
     return this.readParts(address, size, true);
   }
 
-  /** How wide the part at `address` can be: aligned, within one stretch, not wider than its device takes. */
+  /** How wide the part at `address` can be: aligned, within its window, not wider than its device takes. */
   private partSize(address: number, left: number, stretch: Stretch | undefined): number {
     let size = Math.min(left, stretch?.window.widest ?? WIDEST);
     if (size === 3) size = 2;
-    while (address % size !== 0 || (stretch && address + size > stretch.to)) size >>>= 1;
+    while (address % size !== 0 || (stretch && address + size > stretch.window.end)) size >>>= 1;
     // Where nobody answers, a byte at a time: the next byte may have an owner.
     return stretch ? size : 1;
   }
@@ -243,8 +249,8 @@ export class PortSpace extends WindowedSpace {
   /** Whether the access can go to its window in one piece. */
   private whole(port: number, size: number, index: number): boolean {
     if (size === 1) return true;
-    if (size > this.windowAt[index - 1].widest || port % size !== 0 || this.table[port + 1] !== index) return false;
-    return size === 2 || (this.table[port + 2] === index && this.table[port + 3] === index);
+    const window = this.windowAt[index - 1];
+    return size <= window.widest && port % size === 0 && port + size <= window.end;
   }
 }
 
