@@ -14,6 +14,8 @@ export interface SoftMmu {
   readonly entryCount: number;
   /** Address of the i64 whose low 12 bits valid tags carry. */
   readonly context: number;
+  /** The exit by which an access with a pending exception leaves. */
+  readonly fault: string;
   /** Address of the bounce buffer. */
   readonly bounce: number;
   /** (va: i64, size: i32) → i32: address to read from, 0 when an exception is pending. */
@@ -68,7 +70,7 @@ function hostAddress(b: Builder, va: Node, entry: Node, half: number): Node {
   return b.wrap(b.add(va, b.load('i64.load', entry, half + 8)));
 }
 
-/** i32 address through one half of the TLB, or through `slow`; leaves by the exit `fault` when that says 0. */
+/** i32 address through one half of the TLB, or through `slow`; leaves by the exit `fault` of the MMU when that says 0. */
 function translate(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, half: number, slow: FunctionRef): Node {
   const entry = entryOf(b, mmu, va);
   return b.choose(
@@ -78,7 +80,7 @@ function translate(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, half: n
     () => {
       const address = b.call(slow, va, b.i32(size));
       b.if(b.eqz(address), () => {
-        b.exit('fault');
+        b.exit(mmu.fault);
       });
       return address;
     },
@@ -101,7 +103,7 @@ export function guestStore(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize,
     () => {
       b.store(STORE_OF[size], b.i32(0), value, mmu.bounce);
       b.if(b.eqz(b.call(mmu.storeSlow, va, b.i32(size))), () => {
-        b.exit('fault');
+        b.exit(mmu.fault);
       });
     },
   );
@@ -117,7 +119,7 @@ function modifyPlainly(b: Builder, mmu: SoftMmu, address: Node, size: Exclude<Ac
   b.store(STORE_OF[size], address, change(b.load(LOAD_OF[size], address)));
   b.if(b.op('i32.eq', address, b.i32(mmu.bounce)), () => {
     b.if(b.eqz(b.call(mmu.modifyCommit)), () => {
-      b.exit('fault');
+      b.exit(mmu.fault);
     });
   });
 }

@@ -121,8 +121,6 @@ const FIELDS = [
   /** Monitor: armed address (physical) and whether armed. */
   ['MONITOR_ADDR', 8, 1],
   ['MONITOR_ARMED', 4, 1],
-  /** Segment that the slow path of an access blames, for #SS against #GP: set before accesses through SS. */
-  ['ACCESS_SEG', 4, 1],
   /** Debugging: bit 0 a trap is due after this instruction; see debug.ts. */
   ['DEBUG_FLAGS', 4, 1],
   ['DR6_PENDING', 8, 1],
@@ -150,8 +148,16 @@ const FIELDS = [
   ['WATCH_KIND', 4, 8],
   /** The first of them that an access met: index + 1, or 0. Bit 8: it was a write. */
   ['WATCH_HIT', 4, 1],
-  /** Pending write of a page fault's CR2 and other details live in EXC_*; this is what was being delivered meanwhile. */
-  ['DELIVERING', 4, 1],
+  /** Bits of ATTN that wait until the CPU can take them: INTR for EFLAGS.IF, NMI for an IRET. */
+  ['HELD', 4, 1],
+  /** 1 from the delivery of an NMI until IRET. */
+  ['NMI_MASKED', 4, 1],
+  /** Page that the last SIPI named; the CPU starts there when ATTN.SIPI is served. */
+  ['SIPI_PAGE', 4, 1],
+  /** What the shadow covers: the instruction at SHADOW_RIP. Bit 0 of SHADOW_SEEN: RETIRED was SHADOW_RETIRED when events were looked at there. */
+  ['SHADOW_SEEN', 4, 1],
+  ['SHADOW_RIP', 8, 1],
+  ['SHADOW_RETIRED', 8, 1],
   /** Room for private fields of the AssemblyScript helpers. */
   ['SCRATCH', 16, 64],
 ] as const;

@@ -8,7 +8,7 @@ import type { Operand } from '../../../arch/x86/instructions/row.js';
 import type { Builder } from '../../../ir/builder.js';
 import type { FunctionRef, Node } from '../../../ir/nodes.js';
 import { guestLoad, guestModify, guestModifyAtomically, guestStore, type AccessSize, type SoftMmu } from '../../../ir/softmmu.js';
-import { RECORD, SEGMENT, STATE } from '../state-layout.js';
+import { RECORD, STATE } from '../state-layout.js';
 import type { Variant, Width } from '../variants.js';
 import { Flags } from './flags.js';
 
@@ -41,16 +41,22 @@ export const REGISTER = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6
 
 export class Lift {
   readonly flags: Flags;
+  /** Accesses of the memory operand: a non-canonical address is #SS when its segment is SS. */
+  readonly mmu: SoftMmu;
+  /** Accesses of the stack: a non-canonical address is #SS. */
+  private readonly stackMmu: SoftMmu;
   private linearAddress: Node | undefined;
 
   constructor(
     readonly b: Builder,
     readonly variant: Variant,
     readonly parts: InstructionParts,
-    readonly mmu: SoftMmu,
+    mmu: Omit<SoftMmu, 'fault'>,
     /** Address of the CPU's state. */
     readonly state: number,
   ) {
+    this.mmu = { ...mmu, fault: 'operand-fault' };
+    this.stackMmu = { ...mmu, fault: 'stack-fault' };
     this.flags = new Flags(b, state);
   }
 
@@ -218,11 +224,6 @@ export class Lift {
     this.storeRegister(this.stackWidth, REGISTER.RSP, value);
   }
 
-  /** Names the stack segment to the slow paths, for #SS. */
-  private markStack(): void {
-    this.b.store('i32.store', this.b.i32(0), this.b.i32(SEGMENT.SS), this.at('ACCESS_SEG'));
-  }
-
   /** Pushes the low `width` bits of a value (i32, or i64 for 64). */
   push(width: 16 | 32 | 64, value: Node): void {
     const { b } = this;
@@ -233,15 +234,13 @@ export class Lift {
       return;
     }
     const top = b.sub(this.stackPointer(), b.constant(this.stackWidth === 64 ? 'i64' : 'i32', width / 8));
-    this.markStack();
-    guestStore(b, this.mmu, b.extendU(top), (width / 8) as AccessSize, value);
+    guestStore(b, this.stackMmu, b.extendU(top), (width / 8) as AccessSize, value);
     this.setStackPointer(top);
   }
 
   /** Reads the top of the stack without moving the pointer (flat stacks only). */
   peekStack(width: 16 | 32 | 64): Node {
-    this.markStack();
-    return guestLoad(this.b, this.mmu, this.b.extendU(this.stackPointer()), (width / 8) as AccessSize);
+    return guestLoad(this.b, this.stackMmu, this.b.extendU(this.stackPointer()), (width / 8) as AccessSize);
   }
 
   moveStackPointer(bytes: Node): void {

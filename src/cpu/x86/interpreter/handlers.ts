@@ -1,0 +1,99 @@
+/**
+ * The handlers of the interpreter: which variants exist, which are inline in its loop, and what each does. Handlers that
+ * come out the same share one number.
+ */
+import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
+import type { Instruction } from '../../../arch/x86/instructions/row.js';
+import { Builder } from '../../../ir/builder.js';
+import type { Block, FunctionRef } from '../../../ir/nodes.js';
+import type { SoftMmu } from '../../../ir/softmmu.js';
+import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
+import { semanticsOf } from '../semantics/index.js';
+import { Lift, recordParts } from '../semantics/lift.js';
+import { STATE } from '../state-layout.js';
+import { variants, type Variant } from '../variants.js';
+import { isHot } from './hot.js';
+
+/** Where one CPU's state and tables lie. */
+export interface CpuBases {
+  readonly state: number;
+  readonly jumpCache: number;
+  readonly jumpEntries: number;
+  readonly mmu: Omit<SoftMmu, 'fault'>;
+}
+
+const fn = (name: string, params: FunctionRef['params'], result: FunctionRef['result']): FunctionRef => ({ name, params, result });
+
+/** Addresses for a CPU by its index. */
+export function cpuBases(index: number): CpuBases {
+  const state = LAYOUT.STATES + index * LAYOUT.STATE_STRIDE;
+  const tlb = LAYOUT.TLB + index * LAYOUT.TLB_STRIDE;
+  return {
+    state,
+    jumpCache: LAYOUT.JUMP_CACHE + index * LAYOUT.JUMP_STRIDE,
+    jumpEntries: JUMP_ENTRIES,
+    mmu: {
+      readEntries: tlb + TLB_READ,
+      writeEntries: tlb + TLB_WRITE,
+      entryCount: TLB_ENTRIES,
+      context: state + STATE.TLB_CTX,
+      bounce: state + STATE.BOUNCE,
+      loadSlow: fn('load_slow', ['i64', 'i32'], 'i32'),
+      storeSlow: fn('store_slow', ['i64', 'i32'], 'i32'),
+      modifySlow: fn('rmw_slow', ['i64', 'i32'], 'i32'),
+      modifyCommit: fn('rmw_commit', [], 'i32'),
+    },
+  };
+}
+
+/** A handler before it has a number. */
+export interface Handler {
+  readonly variants: Variant[];
+  /** The instruction's code, over parameter 0 = address of its record. */
+  readonly code: Block;
+  /** Helper that does all of it; `code` then only calls it and leaves by the exit `code` with its answer. */
+  readonly helper: string | undefined;
+  readonly hot: boolean;
+}
+
+/** `x_<name>`: (record, linear address) → NEXT. */
+export const helperOf = (row: Instruction): FunctionRef => fn(`x_${row.name}`, ['i32', 'i64'], 'i32');
+
+function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: string | undefined } {
+  const b = new Builder();
+  const record = b.param('i32', 0);
+  const x = new Lift(b, variant, recordParts(b, record), bases.mmu, bases.state);
+  const semantics = semanticsOf(variant);
+  if (semantics) {
+    semantics(x);
+    return { code: b.finish(), helper: undefined };
+  }
+  const helper = helperOf(variant.row);
+  b.exit('code', b.call(helper, record, variant.form === 'mem' ? x.linear() : b.i64(0)));
+  return { code: b.finish(), helper: helper.name };
+}
+
+/** A variant that no instruction can be: LOCK with a register, operand size 64 where the row is not for 64-bit mode. */
+function isUnreachable(variant: Variant): boolean {
+  if (variant.lock && variant.form !== 'mem') return true;
+  return variant.row.mode === 'not64' && (variant.osz === 64 || (variant.row.attributes.has('stack') && variant.stack === 'flat64'));
+}
+
+const shape = (code: Block): string => JSON.stringify(code, (_, v: unknown) => (typeof v === 'bigint' ? `${String(v)}n` : v));
+
+/** Every handler, hot ones first. Equal code is one handler. */
+export function buildHandlers(bases: CpuBases, rows: readonly Instruction[] = INSTRUCTIONS): Handler[] {
+  const byShape = new Map<string, Handler>();
+  for (const row of rows)
+    for (const variant of variants(row)) {
+      if (isUnreachable(variant)) continue;
+      const { code, helper } = codeOf(variant, bases);
+      const hot = helper === undefined && isHot(variant);
+      const key = `${String(hot)}${shape(code)}`;
+      const known = byShape.get(key);
+      if (known) known.variants.push(variant);
+      else byShape.set(key, { variants: [variant], code, helper, hot });
+    }
+  const all = [...byShape.values()];
+  return [...all.filter((h) => h.hot), ...all.filter((h) => !h.hot)];
+}

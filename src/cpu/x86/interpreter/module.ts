@@ -1,0 +1,168 @@
+/** Puts the interpreter's module together: loop, cold handlers, and the numbering that the decoder needs. */
+import type { Instruction } from '../../../arch/x86/instructions/row.js';
+import type { Block, FunctionRef, Statement } from '../../../ir/nodes.js';
+import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
+import { ByteWriter } from '../../../ir/wasm/bytes.js';
+import { WasmModule, type FunctionCode } from '../../../ir/wasm/module.js';
+import { CONTROL } from '../../../ir/wasm/opcodes.js';
+import { FIRST_HANDLER } from '../micro.js';
+import { NEXT } from '../state-layout.js';
+import type { Variant } from '../variants.js';
+import { Glue, HELPER } from './glue.js';
+import { buildHandlers, type CpuBases, type Handler } from './handlers.js';
+import { emitLoop } from './loop.js';
+
+export interface InterpreterOptions {
+  readonly bases: CpuBases;
+  /** Whether the memory is shared: part of the import's type. */
+  readonly shared: boolean;
+  /** Names of the helpers that exist; an instruction whose helper does not is #UD, and reported in `missing`. */
+  readonly helpers: ReadonlySet<string>;
+}
+
+export interface Interpreter {
+  readonly bytes: Uint8Array;
+  /** Handler number of each variant, for the decoder's tables. */
+  handlerOf(row: Instruction, variant: Variant): number;
+  /** Instructions that have neither semantics nor a helper. */
+  readonly missing: readonly string[];
+  readonly hotCount: number;
+  readonly coldCount: number;
+}
+
+/** In pages of 64 KiB; must be those of the memory that will be imported, or within. */
+const MEMORY = { minimum: 64, maximum: 65536 } as const;
+
+export function emitInterpreter(options: InterpreterOptions): Interpreter {
+  const { bases, helpers } = options;
+  const handlers = buildHandlers(bases);
+  const lacks = (h: Handler): boolean => h.helper !== undefined && !helpers.has(h.helper);
+  const present = handlers.filter((h) => !lacks(h));
+  const missing = new Set(handlers.filter(lacks).map((h) => h.variants[0]?.row.name ?? ''));
+
+  const module = new WasmModule();
+  module.importMemory({ module: 'env', name: 'memory', ...MEMORY, shared: options.shared });
+  const imports = new Map<string, number>();
+  const callees = new Map<string, FunctionRef>(Object.values(HELPER).map((h) => [h.name, h]));
+  for (const handler of present) collectCallees(handler.code, callees);
+  for (const callee of callees.values()) {
+    if (!helpers.has(callee.name)) throw new Error(`the helper ${callee.name} is missing`);
+    imports.set(callee.name, module.importFunction('helpers', callee.name, callee.params, callee.result ? [callee.result] : []));
+  }
+  const functionIndex: LowerContext['functionIndex'] = (callee) => {
+    const index = imports.get(callee.name);
+    if (index === undefined) throw new Error(`${callee.name} is not imported`);
+    return index;
+  };
+
+  const hot = present.filter((h) => h.hot);
+  const cold = present.filter((h) => !h.hot);
+  const coldType = module.type(['i32'], ['i32']);
+  const table = cold.map((handler) => {
+    const index = module.declareFunction(['i32'], ['i32']);
+    module.defineFunction(index, coldFunction(handler.code, bases, functionIndex));
+    return index;
+  });
+  module.table(table);
+  const loop = module.declareFunction(['i32', 'i32'], ['i32']);
+  module.defineFunction(loop, emitLoop({ bases, hot, coldType, functionIndex }));
+  module.exportFunction('loop', loop);
+
+  const numbers = new Map<string, number>();
+  for (const [i, handler] of [...hot, ...cold].entries())
+    for (const variant of handler.variants) numbers.set(variantKey(variant), FIRST_HANDLER + i);
+  return {
+    bytes: module.toBytes(),
+    handlerOf: (_, variant) => numbers.get(variantKey(variant)) ?? UNDEFINED_HANDLER,
+    missing: [...missing].sort(),
+    hotCount: hot.length,
+    coldCount: cold.length,
+  };
+}
+
+/** MICRO.UNDEFINED: what a variant without a handler is. */
+const UNDEFINED_HANDLER = 5;
+
+const rowIds = new Map<Instruction, number>();
+
+function variantKey(variant: Variant): string {
+  let id = rowIds.get(variant.row);
+  if (id === undefined) {
+    id = rowIds.size;
+    rowIds.set(variant.row, id);
+  }
+  return `${String(id)} ${String(variant.osz)} ${variant.form} ${String(variant.lock)} ${variant.stack}`;
+}
+
+function collectCallees(block: Block, into: Map<string, FunctionRef>): void {
+  const visit = (s: Statement): void => {
+    if (s.kind === 'call') into.set(s.callee.name, s.callee);
+    else if (s.kind === 'let' && s.node.kind === 'call') into.set(s.node.callee.name, s.node.callee);
+    else if (s.kind === 'if') {
+      s.then.forEach(visit);
+      s.otherwise.forEach(visit);
+    } else if (s.kind === 'loop') s.body.forEach(visit);
+  };
+  block.forEach(visit);
+}
+
+/** A handler as a function: (record) → NEXT. */
+function coldFunction(code: Block, bases: CpuBases, functionIndex: LowerContext['functionIndex']): FunctionCode {
+  const out = new ByteWriter();
+  const locals = new Locals(1);
+  const target = locals.take('i64');
+  const record = locals.take('i32');
+  const answer = (writer: ByteWriter, value: number): void => {
+    writer.u8(CONTROL.I32_CONST).s32(value).u8(CONTROL.RETURN);
+  };
+  const glue = (writer: ByteWriter, build: (g: Glue) => void): void => {
+    const g = new Glue(bases);
+    build(g);
+    lower(g.b.finish(), writer, locals, {
+      functionIndex,
+      exit: (name) => {
+        throw new Error(`no exit ${name} here`);
+      },
+    });
+  };
+  lower(code, out, locals, {
+    functionIndex,
+    exit: (name, writer) => {
+      switch (name) {
+        case 'code':
+          writer.u8(CONTROL.RETURN);
+          return;
+        case 'goto':
+          writer.u8(CONTROL.LOCAL_SET).u32(record);
+          glue(writer, (g) => {
+            g.setRip(g.ripOf(g.b.param('i32', record)));
+          });
+          answer(writer, NEXT.JUMP);
+          return;
+        case 'jump':
+        case 'branch':
+          writer.u8(CONTROL.LOCAL_SET).u32(target);
+          glue(writer, (g) => {
+            g.setRip(g.b.param('i64', target));
+          });
+          answer(writer, NEXT.JUMP);
+          return;
+        case 'stack-fault':
+        case 'operand-fault':
+          glue(writer, (g) => {
+            const isStack = name === 'stack-fault' ? g.b.i32(1) : g.inStackSegment();
+            g.blameStack(isStack);
+          });
+          answer(writer, NEXT.FAULT);
+          return;
+        case 'fault':
+          answer(writer, NEXT.FAULT);
+          return;
+        default:
+          throw new Error(`a handler has no exit ${name}`);
+      }
+    },
+  });
+  out.u8(CONTROL.I32_CONST).s32(NEXT.CONTINUE);
+  return { locals: locals.types, code: out.finish() };
+}
