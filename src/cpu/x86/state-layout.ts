@@ -158,6 +158,8 @@ const FIELDS = [
   ['SHADOW_SEEN', 4, 1],
   ['SHADOW_RIP', 8, 1],
   ['SHADOW_RETIRED', 8, 1],
+  /** Decoder: records of the instruction that straddles two pages (four), and its bytes. */
+  ['STRADDLE', 16, 10],
   /** Room for private fields of the AssemblyScript helpers. */
   ['SCRATCH', 16, 64],
 ] as const;
@@ -250,4 +252,22 @@ export const NEXT = {
   ATTENTION: 3,
   /** Done, RIP was set; look at events and modes before going on (IRET, HLT, far transfers, exceptions). */
   JUMP_ATTENTION: 4,
+} as const;
+
+/** What `service_events` tells the driver at an instruction boundary. */
+export const EVENTS = {
+  /** Go on with the instruction at RIP. */
+  CONTINUE: 0,
+  /** Go on, but for one instruction only: a shadow, TF or a breakpoint wants a look after it. */
+  ONE: 1,
+  /** HLT: wait for an event (ACTIVITY 1). Also while waiting for SIPI. */
+  HALT: 2,
+  /** ACTIVITY 3. */
+  SHUTDOWN: 3,
+  /** ATTN.KICK was set; it is cleared. */
+  KICKED: 4,
+  /** The debugger's: WATCH_HIT says which watchpoint, GDB_FLAGS bit 1 a breakpoint at RIP, bit 2 a completed step. */
+  DEBUG: 5,
+  /** From `run` only: the instruction budget is used up. */
+  BUDGET: 6,
 } as const;

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as memory from '../../../memory/layout.js';
+import * as decoder from '../decoder-tables.js';
 import { FIRST_HANDLER, MICRO } from '../micro.js';
 import * as state from '../state-layout.js';
 
@@ -28,11 +29,22 @@ emitTable('S_', 'usize', state.STATE);
 emitTable('R_', 'usize', state.RECORD);
 emitTable('ATTN_', 'u32', state.ATTN);
 emitTable('NEXT_', 'i32', state.NEXT);
+emitTable('EVENTS_', 'i32', state.EVENTS);
 emitTable('SEG_', 'u32', state.SEGMENT);
 emitTable('L_', 'usize', memory.LAYOUT);
 emitTable('SLOT_', 'usize', memory.SLOT);
 emitTable('MICRO_', 'u32', MICRO);
 emit('FIRST_HANDLER', 'u32', FIRST_HANDLER);
+emitTable('DECODER_', 'usize', decoder.DECODER);
+emitTable('ROW_', 'usize', decoder.ROW);
+emitTable('COND_', 'u32', decoder.COND);
+emitTable('TRAIT_', 'u32', decoder.TRAIT);
+emitTable('IMM_', 'u32', decoder.IMMEDIATE);
+emitTable('REGISTER_', 'u32', decoder.REGISTER_KIND);
+emitTable('MEM_', 'u32', decoder.MEMORY_SIZE);
+emitTable('DIM_', 'u32', decoder.DIMENSION);
+emitTable('SIZING_', 'u32', decoder.SIZING);
+emit('ROW_SIZE', 'usize', decoder.ROW_SIZE);
 emitNumbers(state);
 emitNumbers(memory);
 
