@@ -29,6 +29,11 @@ export interface AptOptions {
   readonly progress?: Progress;
 }
 
+/** A package whose file is in the cache. */
+export interface FetchedPackage extends Package {
+  readonly file: string;
+}
+
 /**
  * Debian's package manager with a state of its own: it reads archives, keys and proxies from the machine's configuration,
  * but for a release and architecture of our choice, and keeps package lists in our cache. It installs nothing, needs no
@@ -48,13 +53,16 @@ export class Apt {
     this.#home = path.join(options.cache, 'apt', `${options.suite}-${options.architecture}`);
   }
 
-  /** The package's newest version, or undefined where the archive has none of that name. */
-  async find(name: string): Promise<Package | undefined> {
-    const { stdout } = await this.#run('apt-cache', ['show', '--no-all-versions', name]);
-    const stanza = parseStanzas(stdout).find((one) => one.get('package') === name);
-    if (stanza === undefined) return undefined;
-    const field = (key: string): string => stanza.get(key) ?? '';
-    return { name, version: field('version'), architecture: field('architecture'), depends: field('depends') };
+  /** The packages' newest versions, in the order asked for; names that the archive does not have are left out. */
+  async find(...names: readonly string[]): Promise<Package[]> {
+    const { stdout } = await this.#run('apt-cache', ['show', '--no-all-versions', ...names]);
+    const stanzas = parseStanzas(stdout);
+    return names.flatMap((name) => {
+      const stanza = stanzas.find((one) => one.get('package') === name);
+      if (stanza === undefined) return [];
+      const field = (key: string): string => stanza.get(key) ?? '';
+      return [{ name, version: field('version'), architecture: field('architecture'), depends: field('depends') }];
+    });
   }
 
   /** Names of packages that match a regular expression of apt's. */
@@ -63,40 +71,51 @@ export class Apt {
     return stdout.split('\n').flatMap((line) => (line === '' ? [] : [line.split(' ')[0]]));
   }
 
-  /** The file of a package, downloaded unless the cache has it. apt checks signatures and hashes. */
-  async download(wanted: Package): Promise<string> {
-    const { cache, progress } = this.#options;
-    const { name, version, architecture } = wanted;
-    // As apt names it: an epoch's colon is escaped.
-    const file = path.join(cache, 'debs', `${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`);
-    if (await exists(file)) return file;
-    return withTemporaryFolder(cache, async (folder) => {
-      const { status, stderr } = await this.#run('apt-get', ['download', `${name}=${version}`], {
-        cwd: folder,
-        onStatusLine: (line) => progress?.({ text: `downloading ${name} ${version}`, fraction: fractionOf(line) }),
-      });
-      const made = (await readdir(folder)).find((entry) => entry.endsWith('.deb'));
-      if (status !== 0 || made === undefined) {
-        throw new HostError(`cannot download package ${name} ${version}: ${lastLine(stderr)}`);
-      }
-      await publish(path.join(folder, made), file);
-      return file;
-    });
-  }
-
-  /** Like find and download. Lists that are out of date name files that are gone, so a failure has them read again once. */
-  async fetch(name: string): Promise<{ readonly package: Package; readonly file: string }> {
+  /**
+   * Packages with their files, downloaded unless the cache has them; apt checks signatures and hashes. Lists that are out of
+   * date name files that are gone, so a failure has the lists read again, once.
+   */
+  async fetch(...names: readonly string[]): Promise<FetchedPackage[]> {
     const { suite, architecture } = this.#options;
     for (;;) {
-      const found = await this.find(name);
       try {
-        if (found === undefined) throw new HostError(`Debian ${suite} has no package ${name} for ${architecture}`);
-        return { package: found, file: await this.download(found) };
+        const packages = await this.find(...names);
+        const unknown = names.find((name) => !packages.some((one) => one.name === name));
+        if (unknown !== undefined) throw new HostError(`Debian ${suite} has no package ${unknown} for ${architecture}`);
+        await this.#download(packages);
+        return packages.map((one) => ({ ...one, file: this.#fileOf(one) }));
       } catch (error) {
         if (!(error instanceof HostError) || this.#refreshed) throw error;
         await this.refresh();
       }
     }
+  }
+
+  /** Where the cache keeps a package; as apt names it, with an epoch's colon escaped. */
+  #fileOf({ name, version, architecture }: Package): string {
+    const file = `${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`;
+    return path.join(this.#options.cache, 'debs', file);
+  }
+
+  async #download(packages: readonly Package[]): Promise<void> {
+    const { cache, progress } = this.#options;
+    const wanted: Package[] = [];
+    for (const one of packages) if (!(await exists(this.#fileOf(one)))) wanted.push(one);
+    if (wanted.length === 0) return;
+    const text = `downloading ${wanted.map(({ name, version }) => `${name} ${version}`).join(', ')}`;
+    await withTemporaryFolder(cache, async (folder) => {
+      const args = ['download', ...wanted.map(({ name, version }) => `${name}=${version}`)];
+      const { status, stderr } = await this.#run('apt-get', args, {
+        cwd: folder,
+        onStatusLine: (line) => progress?.({ text, fraction: fractionOf(line) }),
+      });
+      const made = new Set(await readdir(folder));
+      for (const one of wanted) {
+        const file = this.#fileOf(one);
+        if (made.has(path.basename(file))) await publish(path.join(folder, path.basename(file)), file);
+      }
+      if (status !== 0) throw new HostError(`cannot download ${wanted[0].name}: ${lastLine(stderr)}`);
+    });
   }
 
   /** What would have to be installed on this machine for the packages to work, themselves included. */

@@ -45,8 +45,7 @@ export async function unpackedTree(packageName: string, options: ToolOptions): P
   const missing = await apt.missingOnHost([packageName]);
   // Installed already means that its files are the machine's own; then the package alone gives the tree asked for.
   const names = missing.length === 0 ? [packageName] : missing;
-  const files: string[] = [];
-  for (const name of names) files.push((await apt.fetch(name)).file);
+  const files = (await apt.fetch(...names)).map(({ file }) => file);
   const identity = createHash('sha256').update(files.map((file) => path.basename(file)).join('\n'));
   const place = path.join(parent, identity.digest('hex').slice(0, 16));
   await withTemporaryFolder(options.cache, async (folder) => {

@@ -54,12 +54,15 @@ echo "Vitrine guest: Debian's Linux $(uname -r) on $(uname -m), up after $uptime
 echo "BusyBox has the commands; 'poweroff' or 'exit' ends the machine."
 echo
 
-# A session of its own, whose terminal is the console, so that Ctrl-C and Ctrl-Z work. It runs in the background because a
-# shell handles signals only between commands, and 'wait' is one that they interrupt.
-setsid cttyhack sh -l </dev/console >/dev/console 2>&1 &
-shell=$!
-while kill -0 $shell 2>/dev/null; do wait $shell; done
-poweroff -f
+# The shell has a session of its own, whose terminal is the console, so that Ctrl-C and Ctrl-Z work. The second setsid is a
+# group leader already, so it goes on as an orphan: with '&' the shell would run with SIGINT ignored for good.
+setsid setsid cttyhack sh -c 'sh -l; kill -USR2 1' </dev/console >/dev/console 2>&1
+
+# A shell handles signals between commands only, and 'wait' is one that they interrupt.
+while :; do
+  sleep 86400 &
+  wait $!
+done
 `;
 
 const PROFILE = `export PS1='\\h:\\w\\$ '

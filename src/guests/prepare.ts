@@ -3,7 +3,7 @@ import { copyFile, lstat, mkdir, readdir, readFile, stat, writeFile } from 'node
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { HostError, UsageError } from '../base/errors.js';
-import { Apt, type Package } from './apt.js';
+import { Apt, type FetchedPackage } from './apt.js';
 import { publish, withTemporaryFolder } from './cache.js';
 import { unpackPackages, type ToolOptions } from './debian-tools.js';
 import { buildInitramfs, GUEST_MODULES, INITRAMFS_RECIPE } from './initramfs.js';
@@ -78,7 +78,7 @@ export async function ensureGuest(name: string, options: ToolOptions): Promise<P
 
 interface Ingredients {
   readonly target: GuestTarget;
-  readonly packages: readonly { readonly package: Package; readonly file: string }[];
+  readonly packages: readonly FetchedPackage[];
   /** What decides the result besides the packages. */
   readonly recipe: string;
 }
@@ -92,7 +92,7 @@ async function prepare(
   options: ToolOptions,
   make: (made: string, tree: string, scratch: string) => Promise<void>,
 ): Promise<PreparedGuest> {
-  const contents = packages.map(({ package: { name, version } }) => ({ name, version }));
+  const contents = packages.map(({ name, version }) => ({ name, version }));
   const version = contents[0].version;
   const identity = createHash('sha256')
     .update(JSON.stringify([contents, recipe]))
@@ -125,12 +125,10 @@ async function prepare(
 
 async function prepareLinux(target: LinuxTarget, options: ToolOptions): Promise<PreparedGuest> {
   const apt = new Apt({ ...options, suite: target.suite, architecture: target.architecture });
-  const find = async (): Promise<string | undefined> =>
-    /linux-image-\d[^ ,]*/.exec((await apt.find(target.metaPackage))?.depends ?? '')?.[0];
-  const kernelName = await find();
-  if (kernelName === undefined)
-    throw new HostError(`Debian ${target.suite} has no kernel behind ${target.metaPackage}`);
-  const packages = [await apt.fetch(kernelName), await apt.fetch('busybox-static')];
+  const [meta] = await apt.fetch(target.metaPackage);
+  const kernelName = /linux-image-\d[^ ,]*/.exec(meta.depends)?.[0];
+  if (kernelName === undefined) throw new HostError(`package ${target.metaPackage} names no kernel`);
+  const packages = await apt.fetch(kernelName, 'busybox-static');
 
   return prepare({ target, packages, recipe: INITRAMFS_RECIPE }, options, async (made, tree, scratch) => {
     const boot = await readdir(path.join(tree, 'boot'));
@@ -169,7 +167,7 @@ async function prepareFiles(target: FilesTarget, options: ToolOptions): Promise<
   const apt = new Apt({ ...options, suite: target.suite, architecture: target.architecture });
   const name = typeof target.package === 'string' ? target.package : newest(await apt.search(target.package.pattern));
   if (name === undefined) throw new HostError(`Debian ${target.suite} has no package for it`);
-  const packages = [await apt.fetch(name)];
+  const packages = await apt.fetch(name);
   const recipe = target.files.map((file) => `${file.match.source} ${file.name ?? ''} ${file.gunzip ?? ''}`).join('\n');
 
   return prepare({ target, packages, recipe }, options, async (made, tree) => {
