@@ -9,6 +9,7 @@ import { FIRST_HANDLER } from '../micro.js';
 import { NEXT } from '../state-layout.js';
 import type { Variant } from '../variants.js';
 import { Glue, HELPER } from './glue.js';
+import { DRIVER_HELPERS, driverCode } from './driver.js';
 import { buildHandlers, type CpuBases, type Handler } from './handlers.js';
 import { emitLoop } from './loop.js';
 
@@ -44,6 +45,7 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   module.importMemory({ module: 'env', name: 'memory', ...MEMORY, shared: options.shared });
   const imports = new Map<string, number>();
   const callees = new Map<string, FunctionRef>(Object.values(HELPER).map((h) => [h.name, h]));
+  for (const callee of DRIVER_HELPERS) callees.set(callee.name, callee);
   for (const handler of present) collectCallees(handler.code, callees);
   for (const callee of callees.values()) {
     if (!helpers.has(callee.name)) throw new Error(`the helper ${callee.name} is missing`);
@@ -66,7 +68,9 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   module.table(table);
   const loop = module.declareFunction(['i32', 'i32'], ['i32']);
   module.defineFunction(loop, emitLoop({ bases, hot, coldType, functionIndex }));
-  module.exportFunction('loop', loop);
+  const run = module.declareFunction(['i32'], ['i32']);
+  module.defineFunction(run, driverFunction(bases, loop, functionIndex));
+  module.exportFunction('run', run);
 
   const numbers = new Map<string, number>();
   for (const [i, handler] of [...hot, ...cold].entries())
@@ -104,6 +108,20 @@ function collectCallees(block: Block, into: Map<string, FunctionRef>): void {
     } else if (s.kind === 'loop') s.body.forEach(visit);
   };
   block.forEach(visit);
+}
+
+function driverFunction(bases: CpuBases, loop: number, functionIndex: LowerContext['functionIndex']): FunctionCode {
+  const out = new ByteWriter();
+  const locals = new Locals(1);
+  const loopRef: FunctionRef = { name: 'loop', params: ['i32', 'i32'], result: 'i32' };
+  lower(driverCode(bases, loopRef), out, locals, {
+    functionIndex: (callee) => (callee === loopRef ? loop : functionIndex(callee)),
+    exit: (_, writer) => {
+      writer.u8(CONTROL.RETURN);
+    },
+  });
+  out.u8(CONTROL.UNREACHABLE);
+  return { locals: locals.types, code: out.finish() };
 }
 
 /** A handler as a function: (record) → NEXT. */

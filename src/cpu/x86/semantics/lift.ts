@@ -171,8 +171,9 @@ export class Lift {
 
   /** An integer operand: i32 zero-extended up to 32 bits, i64 for 64. */
   read(index: number): Node {
-    const { kind } = this.operand(index);
-    const width = this.width(index);
+    const { kind, signed } = this.operand(index);
+    // A sign-extended immediate has the width of the operation.
+    const width = signed ? this.variant.osz : this.width(index);
     if (kind === 'one') return this.b.constant(width === 64 ? 'i64' : 'i32', 1);
     if (kind === 'I') return this.immediate(width);
     if (this.isMemory(index)) return guestLoad(this.b, this.mmu, this.linear(), (width / 8) as AccessSize);

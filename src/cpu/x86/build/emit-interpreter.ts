@@ -1,0 +1,29 @@
+/**
+ * Writes dist/cpu/x86/interpreter.wasm and decoder-tables.bin from the instruction table, the semantics and the helpers that
+ * helpers.wasm has. Run by tools/build.mjs from the root of the package, after asc.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { packDecoderTables } from '../decoder-tables.js';
+import { cpuBases } from '../interpreter/handlers.js';
+import { emitInterpreter } from '../interpreter/module.js';
+
+const folder = new URL('../', import.meta.url);
+const helpers = new WebAssembly.Module(readFileSync(new URL('helpers.wasm', folder)));
+const interpreter = emitInterpreter({
+  bases: cpuBases(0),
+  shared: true,
+  helpers: new Set(WebAssembly.Module.exports(helpers).map((e) => e.name)),
+});
+
+function writeWhole(name: string, data: Uint8Array): void {
+  const file = new URL(name, folder);
+  const temporary = new URL(`${name}.${String(process.pid)}.tmp`, folder);
+  writeFileSync(temporary, data);
+  renameSync(temporary, file);
+}
+
+writeWhole('interpreter.wasm', interpreter.bytes);
+writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
+const { hotCount, coldCount, missing } = interpreter;
+console.error(`interpreter: ${String(hotCount)} handlers inline, ${String(coldCount)} others`);
+if (missing.length > 0) console.error(`interpreter: without semantics or helper: ${missing.join(' ')}`);
