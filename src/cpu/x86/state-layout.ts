@@ -125,8 +125,11 @@ const FIELDS = [
   ['DEBUG_FLAGS', 4, 1],
   ['DR6_PENDING', 8, 1],
   ['CPU_INDEX', 4, 1],
-  /** Watched by the interpreter's driver: 1 single step for the debugger. */
+  /** What the debugger wants of the driver: bits of GDB. */
   ['GDB_FLAGS', 4, 1],
+  ['BREAK_COUNT', 4, 1],
+  /** Linear addresses of the debugger's breakpoints. */
+  ['BREAK_ADDR', 8, 32],
   /** Counters for statistics, in the order of STAT. */
   ['STATS', 8, 32],
   // ---- what the CPU model decides for the system layer ----
@@ -198,6 +201,17 @@ export const ATTN = {
   CPU: 1 << 5,
 } as const;
 
+/** Bits of GDB_FLAGS. */
+export const GDB = {
+  /** BREAK_ADDR holds BREAK_COUNT breakpoints. */
+  BREAKPOINTS: 1 << 0,
+  /** Stop after one instruction. */
+  STEP: 1 << 1,
+} as const;
+
+/** Elements of BREAK_ADDR. */
+export const MAX_BREAKPOINTS = 32;
+
 /** Index of each segment register, as instructions encode it; LDTR and TR follow in the tables. */
 export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 
@@ -266,7 +280,7 @@ export const EVENTS = {
   SHUTDOWN: 3,
   /** ATTN.KICK was set; it is cleared. */
   KICKED: 4,
-  /** The debugger's: WATCH_HIT says which watchpoint, GDB_FLAGS bit 1 a breakpoint at RIP, bit 2 a completed step. */
+  /** The debugger's: WATCH_HIT names the watchpoint met. From `run` also: a breakpoint at RIP, or a completed step. */
   DEBUG: 5,
   /** From `run` only: the instruction budget is used up. */
   BUDGET: 6,

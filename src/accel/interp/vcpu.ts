@@ -1,0 +1,255 @@
+import { cpuid, type CpuidEntry } from '../../arch/x86/cpuid.js';
+import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import { vcpuStateSchema } from '../../arch/x86/state.js';
+import { assert } from '../../base/assert.js';
+import { ATTN, EVENTS, GDB, MAX_BREAKPOINTS, STATE } from '../../cpu/x86/state-layout.js';
+import type { DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
+import { LAYOUT } from '../../memory/layout.js';
+import type { Plain } from '../../snapshot/schema.js';
+import type { HelperExports, InterpreterExports } from './helpers.js';
+import type { InterpImage } from './image.js';
+import type { MachineMemory } from './memory.js';
+import { MsrFile } from './msr-file.js';
+import { describeModel } from './model.js';
+import { readState, StateView, writeState } from './state.js';
+
+export interface InterpVcpuOptions {
+  readonly index: number;
+  readonly environment: VcpuEnvironment;
+  readonly image: InterpImage;
+  readonly model: CpuModel;
+  readonly cpuid: readonly CpuidEntry[];
+  readonly tscHz: number;
+  readonly memory: MachineMemory;
+}
+
+const APIC_WINDOW = 0x1000;
+/** The largest budget that a single call into the interpreter takes. */
+const MAX_BUDGET = 0x4000_0000;
+
+export class InterpVcpu implements Vcpu {
+  readonly index: number;
+  private readonly state: StateView;
+  private readonly helpers: HelperExports;
+  private readonly interpreter: InterpreterExports;
+  private readonly msrs: MsrFile;
+  private readonly attention: Int32Array;
+  private readonly environment: VcpuEnvironment;
+  private readonly model: CpuModel;
+  private readonly options: InterpVcpuOptions;
+  private debug: DebugRequest = { singleStep: false, breakpoints: [], watchpoints: [] };
+  /** Base of the local APIC's window as a number, or -1 while it does not answer. */
+  private apicWindow = 0xfee0_0000;
+
+  constructor(options: InterpVcpuOptions) {
+    const { index, memory, image, environment, model } = options;
+    this.options = options;
+    this.index = index;
+    this.environment = environment;
+    this.model = model;
+    const base = LAYOUT.STATES + index * LAYOUT.STATE_STRIDE;
+    this.state = new StateView(memory.view, memory.bytes, base);
+    this.attention = new Int32Array(memory.memory.buffer, base + STATE.ATTN, 1);
+    this.msrs = new MsrFile(model, environment.apic, () => {
+      this.apicMoved();
+    });
+    const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base) });
+    this.helpers = helpers.exports as unknown as HelperExports;
+    assert(index === 0, 'the interpreter module is built for one CPU');
+    const interpreter = new WebAssembly.Instance(image.interpreter, {
+      env: { memory: memory.memory },
+      helpers: helpers.exports,
+    });
+    this.interpreter = interpreter.exports as unknown as InterpreterExports;
+    describeModel(this.state, options);
+    this.reset();
+  }
+
+  private imports(base: number): WebAssembly.ModuleImports {
+    const { memory, environment } = this.options;
+    const { io, apic } = environment;
+    const scratch = base + STATE.SCRATCH;
+    return {
+      memory: memory.memory,
+      state_base: new WebAssembly.Global({ value: 'i32', mutable: false }, base),
+      mmio_read: (lo: number, hi: number, size: number): number => {
+        const address = (lo >>> 0) + (hi >>> 0) * 4294967296;
+        const offset = address - this.apicWindow;
+        if (offset >= 0 && offset < APIC_WINDOW && this.apicWindow >= 0) return this.apicRead(offset, size);
+        return io.mmioRead(address, size);
+      },
+      mmio_write: (lo: number, hi: number, size: number, value: number): void => {
+        const address = (lo >>> 0) + (hi >>> 0) * 4294967296;
+        const offset = address - this.apicWindow;
+        // Only aligned 32-bit writes are supported (SDM vol. 3 §11.4.1).
+        if (offset >= 0 && offset < APIC_WINDOW && this.apicWindow >= 0) {
+          if ((offset & 3) === 0 && size === 4) apic.mmioWrite(offset, value >>> 0);
+        } else io.mmioWrite(address, size, value >>> 0);
+      },
+      pio_read: (port: number, size: number): number => io.portRead(port & 0xffff, size),
+      pio_write: (port: number, size: number, value: number): void => {
+        io.portWrite(port & 0xffff, size, value >>> 0);
+      },
+      host_rdmsr: (msr: number): number => {
+        const value = this.msrs.read(msr >>> 0);
+        if (value === undefined) return 0;
+        memory.view.setBigUint64(scratch, value, true);
+        return 1;
+      },
+      host_wrmsr: (msr: number, lo: number, hi: number): number =>
+        this.msrs.write(msr >>> 0, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)) ? 2 : 0,
+      host_cpuid: (leaf: number, subleaf: number): void => {
+        this.answerCpuid(leaf >>> 0, subleaf >>> 0);
+      },
+      host_now: (): number => environment.now(),
+      host_random: (at: number, length: number): void => {
+        // Entropy sources refuse views of shared memory.
+        const bytes = new Uint8Array(length);
+        environment.fillRandom(bytes);
+        memory.bytes.set(bytes, at);
+      },
+      host_get_cr8: (): number => apic.cr8,
+      host_set_cr8: (value: number): void => {
+        apic.cr8 = value;
+      },
+      host_ack_interrupt: (): number => {
+        if (apic.takeExtInt()) return environment.acknowledgeExtInt();
+        return apic.acknowledge();
+      },
+      ferr: (): void => undefined,
+    };
+  }
+
+  private apicRead(offset: number, size: number): number {
+    const word = this.environment.apic.mmioRead(offset & ~3);
+    const shifted = word >>> ((offset & 3) * 8);
+    return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
+  }
+
+  /** The APIC's base or mode changed: it answers in its window only when enabled and not in x2APIC mode. */
+  private apicMoved(): void {
+    const base = this.environment.apic.apicBase;
+    const answers = (base & 0xc00n) === 0x800n;
+    this.apicWindow = answers ? Number(base & 0xf_ffff_ffff_f000n) : -APIC_WINDOW;
+  }
+
+  private answerCpuid(leaf: number, subleaf: number): void {
+    const { state } = this;
+    const { eax, ebx, ecx, edx } = cpuid(this.options.cpuid, leaf, subleaf, {
+      cr4: Number(state.u64('CR4') & 0xffff_ffffn),
+      xcr0: Number(state.u64('XCR0') & 0xffff_ffffn),
+      apicBase: Number(this.environment.apic.apicBase & 0xffff_ffffn),
+    });
+    for (const [register, value] of [
+      [0, eax],
+      [3, ebx],
+      [1, ecx],
+      [2, edx],
+    ] as const)
+      state.setU64('GPR', BigInt(value >>> 0), register);
+  }
+
+  /** The local APIC may have something for this CPU. */
+  notifyInterrupt(): void {
+    Atomics.or(this.attention, 0, ATTN.INTR);
+  }
+
+  run(budget: number): VcpuExit {
+    const event = this.interpreter.run(Math.min(budget, MAX_BUDGET));
+    switch (event) {
+      case EVENTS.HALT:
+        return { kind: 'halt' };
+      case EVENTS.SHUTDOWN:
+        return { kind: 'shutdown' };
+      case EVENTS.KICKED:
+        return { kind: 'kicked' };
+      case EVENTS.DEBUG:
+        return { kind: 'debug', reason: this.debugReason() };
+      default:
+        return { kind: 'budget' };
+    }
+  }
+
+  private debugReason(): Extract<VcpuExit, { kind: 'debug' }>['reason'] {
+    const hit = this.state.u32('WATCH_HIT');
+    if (hit !== 0) {
+      this.state.setU32('WATCH_HIT', 0);
+      const watch = this.debug.watchpoints[(hit & 0xff) - 1];
+      return { kind: 'watchpoint', address: watch.address, access: hit & 0x100 ? 'write' : 'access' };
+    }
+    const rip = this.state.u64('RIP');
+    const address = BigInt.asUintN(64, rip + this.codeBase());
+    if (this.debug.breakpoints.includes(address)) return { kind: 'breakpoint', address };
+    return { kind: 'step' };
+  }
+
+  private codeBase(): bigint {
+    return this.state.u64('SEG_BASE', 1);
+  }
+
+  kick(): void {
+    Atomics.or(this.attention, 0, ATTN.KICK);
+  }
+
+  get retired(): bigint {
+    return this.state.u64('RETIRED');
+  }
+
+  saveState(): Plain {
+    return readState(this.state, this.msrs.values, this.readTsc());
+  }
+
+  restoreState(state: Plain): void {
+    const checked = vcpuStateSchema.check(state, 'cpu');
+    writeState(this.state, this.msrs.values, this.model, checked);
+    this.state.setU64('TSC_OFFSET', 0n);
+    this.state.setU64('TSC_OFFSET', checked.tsc - this.readTsc());
+    this.environment.apic.tscChanged();
+    this.apicMoved();
+    this.helpers.state_restored();
+  }
+
+  /** The guest's time-stamp counter now. */
+  readTsc(): bigint {
+    const ticks = (this.environment.now() * this.options.tscHz) / 1e9;
+    return BigInt.asUintN(64, BigInt(Math.floor(ticks)) + this.state.u64('TSC_OFFSET'));
+  }
+
+  reset(): void {
+    this.msrs.reset();
+    this.helpers.reset_cpu(this.index === 0 ? 1 : 0);
+    this.apicMoved();
+  }
+
+  setDebug(request: DebugRequest): void {
+    assert(request.watchpoints.length <= 8, 'at most 8 watchpoints');
+    this.debug = request;
+    const { state } = this;
+    if (request.breakpoints.length > MAX_BREAKPOINTS) throw new RangeError(`at most ${String(MAX_BREAKPOINTS)} breakpoints`);
+    request.breakpoints.forEach((address, i) => {
+      state.setU64('BREAK_ADDR', address, i);
+    });
+    state.setU32('BREAK_COUNT', request.breakpoints.length);
+    state.setU32('GDB_FLAGS', (request.breakpoints.length > 0 ? GDB.BREAKPOINTS : 0) | (request.singleStep ? GDB.STEP : 0));
+    for (let i = 0; i < 8; i++) {
+      const watch = request.watchpoints[i] as DebugRequest['watchpoints'][number] | undefined;
+      state.setU64('WATCH_ADDR', watch?.address ?? 0n, i);
+      state.setU32('WATCH_KIND', watch ? watch.length | (watch.access === 'access' ? 0x100 : 0) : 0, i);
+    }
+    this.helpers.updateBreakpoints();
+  }
+
+  translate(linear: bigint): number | undefined {
+    this.state.setU64('SCRATCH', linear);
+    if (!this.helpers.debug_translate()) return undefined;
+    return Number(this.state.u64('SCRATCH'));
+  }
+
+  memoryMapChanged(): void {
+    this.helpers.memory_map_changed();
+  }
+
+  memoryWritten(host: number, length: number): void {
+    this.helpers.host_written(host, length);
+  }
+}

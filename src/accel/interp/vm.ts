@@ -1,0 +1,57 @@
+/** A machine's memory and CPUs on the interpreter. */
+import type { CpuidEntry } from '../../arch/x86/cpuid.js';
+import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
+import type { Vcpu, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import { LAYOUT } from '../../memory/layout.js';
+import { SlotDma } from './dma.js';
+import type { InterpImage } from './image.js';
+import { MachineMemory } from './memory.js';
+import { InterpVcpu } from './vcpu.js';
+
+export interface InterpVmOptions {
+  readonly image: InterpImage;
+  readonly model: CpuModel;
+  /** CPUID of the CPU with an index. */
+  readonly cpuid: (index: number) => readonly CpuidEntry[];
+  /** Ticks of the guest's time-stamp counter per second. */
+  readonly tscHz: number;
+  /** RAM and ROM together, in bytes; a multiple of the page size. */
+  readonly backingSize: number;
+}
+
+export class InterpVm implements Vm {
+  readonly backing: Uint8Array;
+  readonly dma: Dma;
+  private readonly memory: MachineMemory;
+  private readonly slotDma: SlotDma;
+  private readonly cpus: InterpVcpu[] = [];
+
+  constructor(private readonly options: InterpVmOptions) {
+    this.memory = new MachineMemory(options.backingSize);
+    this.memory.bytes.set(options.image.decoderTables, LAYOUT.DECODER_TABLES);
+    this.backing = this.memory.backing;
+    this.slotDma = new SlotDma(this.backing, (offset, length) => {
+      const host = this.memory.hostAddress(offset);
+      for (const cpu of this.cpus) cpu.memoryWritten(host, length);
+    });
+    this.dma = this.slotDma;
+  }
+
+  setSlots(slots: readonly MemorySlot[]): void {
+    this.memory.writeSlots(slots);
+    this.slotDma.setSlots(slots);
+    for (const cpu of this.cpus) cpu.memoryMapChanged();
+  }
+
+  createVcpu(index: number, environment: VcpuEnvironment): Vcpu {
+    const { image, model, cpuid, tscHz } = this.options;
+    const cpu = new InterpVcpu({ index, environment, image, model, cpuid: cpuid(index), tscHz, memory: this.memory });
+    this.cpus.push(cpu);
+    return cpu;
+  }
+
+  dispose(): void {
+    this.cpus.length = 0;
+  }
+}
