@@ -24,7 +24,8 @@ declare namespace WebAssembly {
   // The API hands out functions of any signature; who calls one casts it to the signature it knows.
   type ExportValue = ((...args: never[]) => unknown) | Global | Memory | Table;
   type ImportValue = ExportValue | number | bigint;
-  type Imports = Record<string, Record<string, ImportValue>>;
+  type ModuleImports = Record<string, ImportValue>;
+  type Imports = Record<string, ModuleImports>;
   type Exports = Record<string, ExportValue>;
 
   interface MemoryDescriptor {

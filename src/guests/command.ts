@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, open } from 'node:fs/promises';
 import path from 'node:path';
 import { HostError } from '../base/errors.js';
 
@@ -16,17 +16,31 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Variables besides those of this process; undefined removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** An open file that takes the standard output instead of `CommandResult.stdout`. */
-  readonly stdoutFd?: number;
+  /** A file that takes the standard output instead of `CommandResult.stdout`. */
+  readonly stdoutFile?: string;
   /** Gets each line that the program writes to its file descriptor 3 (apt's progress). */
   readonly onStatusLine?: (line: string) => void;
 }
 
 /** Runs a program of the host to its end. A failing program is a result, not an exception. */
-export function runCommand(
+export async function runCommand(
   program: string,
   args: readonly string[],
   options: CommandOptions = {},
+): Promise<CommandResult> {
+  const file = options.stdoutFile === undefined ? undefined : await open(options.stdoutFile, 'w');
+  try {
+    return await run(program, args, options, file?.fd);
+  } finally {
+    await file?.close();
+  }
+}
+
+function run(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions,
+  stdoutFd: number | undefined,
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
     // Messages are parsed and shown, so they come in one language.
@@ -34,7 +48,7 @@ export function runCommand(
     const child = spawn(program, args, {
       cwd: options.cwd,
       env,
-      stdio: ['ignore', options.stdoutFd ?? 'pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', stdoutFd ?? 'pipe', 'pipe', 'pipe'],
     });
     let stdout = '';
     let stderr = '';

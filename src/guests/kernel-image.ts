@@ -1,4 +1,4 @@
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { HostError } from '../base/errors.js';
@@ -62,13 +62,8 @@ export async function decompressFile(
   options: ToolOptions,
 ): Promise<void> {
   const tool = await debianTool(format, PACKAGES[format], options);
-  const output = await open(to, 'w');
-  try {
-    const what = `cannot decompress ${path.basename(from)}`;
-    await runChecked(what, tool.path, ['-d', '-c', '-q', from], { env: tool.env, stdoutFd: output.fd });
-  } finally {
-    await output.close();
-  }
+  const what = `cannot decompress ${path.basename(from)}`;
+  await runChecked(what, tool.path, ['-d', '-c', '-q', from], { env: tool.env, stdoutFile: to });
 }
 
 /**
