@@ -57,7 +57,7 @@ const CRC32C: usize = memory.data<u32>([
 
 /** CRC-32C of `n` bytes at `s`. */
 function crc32c(crc: u32, s: usize, n: i32): u32 {
-  for (let i = 0; i < n; i++) crc = (crc >> 8) ^ load<u32>(CRC32C + (((<u8>crc) ^ load<u8>(s + i)) << 2));
+  for (let i = 0; i < n; i++) crc = (crc >> 8) ^ load<u32>(CRC32C + (((crc ^ load<u8>(s + i)) & 0xff) << 2));
   return crc;
 }
 
