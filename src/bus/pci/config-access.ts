@@ -1,6 +1,4 @@
 import type { IoHandler } from '../../iface/bus.js';
-import { struct, u32, type Infer } from '../../snapshot/schema.js';
-import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { allOnes } from './config-space.js';
 import type { PciBus } from './pci-bus.js';
 
@@ -12,24 +10,14 @@ export interface ConfigTargets {
 /** CONFIG_ADDRESS, PCI 3.0 §3.2.2.3.2. Bits 30:24 are reserved; bits 1:0 select nothing. */
 const ADDRESS = { ENABLE: 0x8000_0000, WRITABLE: 0x80ff_fffc } as const;
 
-const stateSchema = struct({ address: u32 });
-type State = Infer<typeof stateSchema>;
-
 /**
- * Configuration mechanism #1: ports 0xcf8 (address, 32-bit accesses only) and 0xcfc … 0xcff (data). Narrow accesses at
- * 0xcf9 belong to the chipset's reset control register and are passed on.
+ * Configuration mechanism #1: ports 0xcf8 (address, 32-bit accesses only) and 0xcfc … 0xcff (data). Narrow
+ * accesses to the address ports do nothing; the chipset's reset control register at 0xcf9 is a window of its own.
  */
-export class ConfigPorts implements Snapshotable<State> {
-  readonly id = 'pci.ports';
-  readonly stateVersion = 1;
-  readonly stateSchema = stateSchema;
-
+export class ConfigPorts {
   private register = 0;
 
-  constructor(
-    private readonly targets: ConfigTargets,
-    private readonly resetControl: IoHandler | undefined,
-  ) {}
+  constructor(private readonly targets: ConfigTargets) {}
 
   /** For ports 0xcf8 … 0xcff. */
   readonly handler: IoHandler = {
@@ -37,20 +25,14 @@ export class ConfigPorts implements Snapshotable<State> {
     peek: (offset, size) => this.access(offset, size, 'peek'),
     write: (offset, size, value) => {
       if (offset >= 4) this.target()?.write(this.devfn, (this.register & 0xfc) + offset - 4, size, value);
-      else if (size === 4) this.register = (value & ADDRESS.WRITABLE) >>> 0;
-      else if (offset === 1 && size === 1) this.resetControl?.write(0, 1, value);
+      else if (size === 4) this.address = value;
     },
   };
-
-  reset(): void {
-    this.register = 0;
-  }
 
   private access(offset: number, size: number, how: 'read' | 'peek'): number {
     if (offset >= 4)
       return this.target()?.[how](this.devfn, (this.register & 0xfc) + offset - 4, size) ?? allOnes(size);
-    if (size === 4) return this.register;
-    return (offset === 1 && size === 1 ? this.resetControl?.[how]?.(0, 1) : undefined) ?? allOnes(size);
+    return size === 4 ? this.register : allOnes(size);
   }
 
   private target(): PciBus | undefined {
@@ -61,12 +43,13 @@ export class ConfigPorts implements Snapshotable<State> {
     return (this.register >>> 8) & 0xff;
   }
 
-  save(): State {
-    return { address: this.register };
+  /** The address register, which the owner saves. */
+  get address(): number {
+    return this.register;
   }
 
-  restore(state: State): void {
-    this.register = (state.address & ADDRESS.WRITABLE) >>> 0;
+  set address(value: number) {
+    this.register = (value & ADDRESS.WRITABLE) >>> 0;
   }
 }
 

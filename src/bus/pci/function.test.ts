@@ -245,8 +245,9 @@ describe('configuration access (PCI 3.0 §3.2.2.3, PCI Express 3.0 §7.2)', () =
     pciBus.attach(3, all.pci);
     const targets = { bus: (n: number) => (n === 0 ? pciBus : undefined) };
     const resets: number[] = [];
-    const ports = new ConfigPorts(targets, { read: () => 0x42, write: (_o, _s, value) => resets.push(value) });
+    const ports = new ConfigPorts(targets);
     all.bus.ports.claim('pci', 8, ports.handler, 0xcf8);
+    all.bus.ports.claim('reset', 1, { read: () => 0x42, write: (_o, _s, value) => resets.push(value) }, 0xcf9);
     all.bus.memory.claim('ecam', 2 ** 28, ecamHandler(targets), 0xb000_0000);
     return { ...all, resets, ports, pciBus };
   }
