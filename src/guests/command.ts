@@ -50,6 +50,9 @@ function run(
       env,
       stdio: ['ignore', stdoutFd ?? 'pipe', 'pipe', 'pipe'],
     });
+    // Whoever ends this process early expects what it started to end too.
+    const end = (): void => void child.kill();
+    process.on('exit', end);
     let stdout = '';
     let stderr = '';
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -60,8 +63,12 @@ function run(
       partial = lines.pop() ?? '';
       for (const line of lines) options.onStatusLine?.(line);
     });
-    child.on('error', (error) => resolve({ status: 127, stdout, stderr: error.message }));
+    child.on('error', (error) => {
+      process.off('exit', end);
+      resolve({ status: 127, stdout, stderr: error.message });
+    });
     child.on('close', (code, signal) => {
+      process.off('exit', end);
       // A shell's convention; the number itself is of no interest here, only that it is not 0.
       resolve({ status: code ?? 128, stdout, stderr: signal === null ? stderr : `${stderr}\nended by ${signal}` });
     });

@@ -63,7 +63,8 @@ export async function fetchGuest(name: string, options: ToolOptions): Promise<Pr
   try {
     return target.kind === 'linux' ? await prepareLinux(target, options) : await prepareFiles(target, options);
   } catch (error) {
-    if (!(error instanceof HostError)) throw error;
+    // Errors of the system have a code: a full disk, a folder that may not be written to.
+    if (!(error instanceof HostError) && !(error instanceof Error && 'code' in error)) throw error;
     const advice =
       'instead, boot a kernel of your own (vitrine run --kernel FILE --initrd FILE) or the guest that needs no ' +
       'download (vitrine run demo)';
