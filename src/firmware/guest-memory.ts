@@ -1,6 +1,6 @@
 import { GIB, gpa, MIB, type Gpa } from '../base/units.js';
 import { UsageError } from '../base/errors.js';
-import type { MemoryMap } from './memory-map.js';
+import { lowRamEnd, type MemoryMap } from './memory-map.js';
 
 /** Guest memory as firmware fills it before the first instruction. A `Dma` port is one. */
 export interface GuestMemoryWriter {
@@ -34,7 +34,7 @@ export class Placer {
     map: MemoryMap,
   ) {
     this.free = map.filter((r) => r.kind === 'ram').map((r) => ({ start: r.start, end: r.start + r.size }));
-    this.lowRamEnd = this.free.reduce((end, r) => (r.end <= 4 * GIB ? Math.max(end, r.end) : end), 0);
+    this.lowRamEnd = lowRamEnd(map);
     this.total = this.free.reduce((sum, r) => sum + (r.end - r.start), 0);
     // The real-mode interrupt table and BIOS data area stay free, and no structure stands at address 0.
     this.take({ start: 0, end: 0x1000 });

@@ -61,6 +61,25 @@ export function pcMemoryMap(options: PcMemoryOptions): MemoryMap {
   return map.sort((a, b) => a.start - b.start);
 }
 
+/**
+ * The memory map that firmware in the guest starts from: RAM as it is, and what is reserved in the address space. Firmware
+ * takes its own areas out of it.
+ */
+export function firmwareMemoryMap(options: PcMemoryOptions): MemoryMap {
+  const { low, high } = splitRam(options.ramSize, options.lowRamLimit);
+  const map: MemoryRange[] = [{ start: gpa(0), size: low, kind: 'ram' }];
+  if (high > 0) map.push({ start: gpa(4 * GIB), size: high, kind: 'ram' });
+  for (const { start, size } of options.reserved ?? []) map.push({ start: gpa(start), size, kind: 'reserved' });
+  return map.sort((a, b) => a.start - b.start);
+}
+
+/** End of RAM below 4 GiB, bytes. */
+export const lowRamEnd = (map: MemoryMap): number =>
+  map.reduce((end, { start, size, kind }) => {
+    const isLow = kind === 'ram' && start + size <= 4 * GIB;
+    return isLow ? Math.max(end, start + size) : end;
+  }, 0);
+
 /** BIOS INT 15h E820h entries, 20 bytes each: u64 start, u64 size, u32 kind. Also Linux's boot_params and fw_cfg's. */
 export function e820(map: MemoryMap): Uint8Array {
   const out = new ByteWriter();
