@@ -1,7 +1,10 @@
 /** The entry of helpers.wasm: everything that interpreter, translator and driver call. */
 export * from './aes';
+export * from './code-cache';
+export * from './code-pages';
 export * from './crypto';
 export * from './debug';
+export * from './deliver';
 export * from './faults';
 export * from './mmu';
 export * from './mmx-integer';
@@ -16,4 +19,13 @@ export * from './sse-shuffle';
 export * from './sse41';
 export * from './sse42-strings';
 export * from './tlb';
+export * from './x87';
 export * from './xsave';
+export * from './far';
+export * from './interrupt-instructions';
+export * from './flag-control';
+export * from './stack';
+export * from './task';
+export * from './registers';
+export * from './modes';
+export * from './segments';

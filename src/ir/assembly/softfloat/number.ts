@@ -248,6 +248,14 @@ export function roundResult(drop: i32, emin: i32, emax: i32): void {
       raised = C.UNDERFLOW;
       exp += C.trapBias;
       emax = i32.MAX_VALUE;
+      if (exp < emin) {
+        // Out of all bounds even so: a zero, whatever the direction of rounding.
+        C.raiseFlags(C.UNDERFLOW | C.INEXACT);
+        C.setRoundedUp(false);
+        rSig = 0;
+        rExp = emin;
+        return;
+      }
     } else if (tiny && C.flushToZero) {
       C.raiseFlags(C.UNDERFLOW | C.INEXACT);
       C.setRoundedUp(false);
@@ -282,10 +290,11 @@ export function roundResult(drop: i32, emin: i32, emax: i32): void {
   if (exp > emax) {
     raised |= C.OVERFLOW;
     if (C.trapOverflow) exp -= C.trapBias;
-    else {
+    // Out of all bounds: an infinity, whatever the direction of rounding if this traps.
+    if (exp > emax) {
       raised |= C.INEXACT;
       const mode = C.rounding;
-      up = !(mode == C.TOWARD_ZERO || (mode == C.UP && sign != 0) || (mode == C.DOWN && sign == 0));
+      up = C.trapOverflow || !(mode == C.TOWARD_ZERO || (mode == C.UP && sign != 0) || (mode == C.DOWN && sign == 0));
       hi = up ? 0x8000000000000000 : 0 - unit;
       exp = up ? emax + 1 : emax;
     }

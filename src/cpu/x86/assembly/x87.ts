@@ -1,0 +1,6 @@
+/** The x87: everything that the interpreter calls. */
+export * from './x87-arithmetic';
+export * from './x87-compare';
+export * from './x87-control';
+export * from './x87-inner';
+export * from './x87-transfer';
