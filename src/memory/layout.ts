@@ -25,9 +25,15 @@ export const LAYOUT = {
   /** Jump caches: JUMP_ENTRIES entries of 16 bytes for each vCPU. */
   JUMP_CACHE: 3 * MIB,
   JUMP_STRIDE: 128 * KIB,
-  /** Code page directory, record pool and offset maps: see docs/interpreter.md. */
+  /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
   CODE_CACHE: 5 * MIB,
+  /** … then decoded records from the bottom up and their maps from the top down. */
+  CODE_POOL: 9 * MIB,
+  CODE_POOL_END: 41 * MIB,
 } as const;
+
+/** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
+export const CODE_CACHE_SIZE = LAYOUT.CODE_POOL_END - LAYOUT.CODE_CACHE;
 
 /** Entries in each TLB half; 16 bytes each: i64 tag, i64 addend. */
 export const TLB_ENTRIES = 2048;
