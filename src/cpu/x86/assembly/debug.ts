@@ -22,6 +22,10 @@ export const DEBUG_DATA: u32 = 2;
 export const DEBUG_CODE: u32 = 4;
 /** DEBUG_FLAGS: some I/O breakpoint is armed. */
 export const DEBUG_IO: u32 = 8;
+/** DEBUG_FLAGS: TF was set when the instruction began. */
+export const DEBUG_STEP: u32 = 16;
+/** DEBUG_FLAGS: RF was set by the instruction that just ended (IRET), and holds for the next. */
+export const DEBUG_RF: u32 = 32;
 
 const LENGTHS: u32 = 0x4821; // by LEN: 1, 2, 8, 4 bytes, a nibble each
 

@@ -336,7 +336,7 @@ export function stBytes(lin: u64, from: usize, n: i32): bool {
 // ------------------------------------------- supervisor accesses whatever the CPL: descriptor tables, TSS, stacks of gates
 
 function sysHost(lin: u64, access: i32): usize {
-  const pa = translate(lin, access | ACCESS_IMPLICIT);
+  const pa = translate(lin, access & PF_U ? access : access | ACCESS_IMPLICIT);
   if (pa == NO_PAGE) return 0;
   physical = pa;
   const host = physToHost(pa);
@@ -345,16 +345,25 @@ function sysHost(lin: u64, access: i32): usize {
 
 /** `lin` is 64 bits wide in long mode, compatibility mode included; the caller cuts it elsewhere. */
 export function sysLdBytes(lin: u64, into: usize, n: i32): bool {
+  return loadAs(lin, into, n, 0);
+}
+
+export function sysStBytes(lin: u64, from: usize, n: i32): bool {
+  return storeAs(lin, from, n, 0);
+}
+
+/** Reads with the rights that `access` names: PF_U for user mode, 0 for an implicit supervisor access. */
+export function loadAs(lin: u64, into: usize, n: i32, access: i32): bool {
   if (!isCanonical(lin) || !isCanonical(lin + n - 1)) {
     gp0();
     return false;
   }
   const part = firstPart(lin, n);
-  const host = sysHost(lin, 0);
+  const host = sysHost(lin, access);
   if (host == 0 && faulted()) return false;
   const pa = physical;
   if (part < n) {
-    const host2 = sysHost(lin + part, 0);
+    const host2 = sysHost(lin + part, access);
     if (host2 == 0 && faulted()) return false;
     if (host2) memory.copy(into + part, host2, n - part);
     else mmioLoad(physical, into + part, n - part);
@@ -364,17 +373,18 @@ export function sysLdBytes(lin: u64, into: usize, n: i32): bool {
   return true;
 }
 
-export function sysStBytes(lin: u64, from: usize, n: i32): bool {
+export function storeAs(lin: u64, from: usize, n: i32, access: i32): bool {
+  access |= PF_W;
   if (!isCanonical(lin) || !isCanonical(lin + n - 1)) {
     gp0();
     return false;
   }
   const part = firstPart(lin, n);
-  const host = sysHost(lin, PF_W);
+  const host = sysHost(lin, access);
   if (host == 0 && faulted()) return false;
   const pa = physical;
   if (part < n) {
-    const host2 = sysHost(lin + part, PF_W);
+    const host2 = sysHost(lin + part, access);
     if (host2 == 0 && faulted()) return false;
     put(host2, physical, from + part, n - part);
   }
