@@ -25,7 +25,11 @@ export type DebugReason =
 export interface DebugRequest {
   readonly singleStep: boolean;
   readonly breakpoints: readonly bigint[];
-  readonly watchpoints: readonly { readonly address: bigint; readonly length: number; readonly access: 'write' | 'access' }[];
+  readonly watchpoints: readonly {
+    readonly address: bigint;
+    readonly length: number;
+    readonly access: 'write' | 'access';
+  }[];
 }
 
 /** One virtual CPU. All methods are called on the thread that runs it. */
@@ -35,6 +39,16 @@ export interface Vcpu {
   run(budget: number): VcpuExit;
   /** Makes a running or next `run` return soon with `kicked`. Callable inside device callbacks. */
   kick(): void;
+  /** The local APIC may have an interrupt for this CPU: it looks before its next instruction. */
+  notifyInterrupt(): void;
+  nmi(): void;
+  init(): void;
+  /** STARTUP message: start page 0 … 255. */
+  startup(page: number): void;
+  /** The A20 line: off clears bit 20 of every physical address. */
+  setA20(enabled: boolean): void;
+  /** The time-stamp counter now. */
+  readTsc(): bigint;
   /** Instructions retired since creation; undefined where the accelerator cannot count them. */
   readonly retired: bigint | undefined;
   /** The architectural state, by the schema of the guest architecture; JSON-like plain data. */

@@ -25,7 +25,13 @@ export type Node = { readonly type: ValueType; readonly id: number } & (
   | { readonly kind: 'select'; readonly condition: Node; readonly yes: Node; readonly no: Node }
   | { readonly kind: 'division'; readonly op: Division; readonly args: readonly Node[] }
   | { readonly kind: 'load'; readonly op: Load; readonly address: Node; readonly offset: number }
-  | { readonly kind: 'cmpxchg'; readonly op: CompareExchange; readonly address: Node; readonly expected: Node; readonly replacement: Node }
+  | {
+      readonly kind: 'cmpxchg';
+      readonly op: CompareExchange;
+      readonly address: Node;
+      readonly expected: Node;
+      readonly replacement: Node;
+    }
   | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
   | { readonly kind: 'get'; readonly variable: Variable }
 );
@@ -34,7 +40,13 @@ export type Statement =
   /** Evaluates the node here. Pure nodes stand here too, in order of creation, so that one that is used twice is computed once. */
   | { readonly kind: 'let'; readonly node: Node }
   | { readonly kind: 'set'; readonly variable: Variable; readonly value: Node }
-  | { readonly kind: 'store'; readonly op: Store; readonly address: Node; readonly offset: number; readonly value: Node }
+  | {
+      readonly kind: 'store';
+      readonly op: Store;
+      readonly address: Node;
+      readonly offset: number;
+      readonly value: Node;
+    }
   | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: Block; readonly otherwise: Block }
   /** Repeats its body until it leaves by `break`. */

@@ -110,12 +110,24 @@ export function guestStore(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize,
 }
 
 /** Loads, changes and stores a value in place; the store's permission is checked first. */
-export function guestModify(b: Builder, mmu: SoftMmu, va: Node, size: Exclude<AccessSize, 16>, change: (old: Node) => Node): void {
+export function guestModify(
+  b: Builder,
+  mmu: SoftMmu,
+  va: Node,
+  size: Exclude<AccessSize, 16>,
+  change: (old: Node) => Node,
+): void {
   const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
   modifyPlainly(b, mmu, address, size, change);
 }
 
-function modifyPlainly(b: Builder, mmu: SoftMmu, address: Node, size: Exclude<AccessSize, 16>, change: (old: Node) => Node): void {
+function modifyPlainly(
+  b: Builder,
+  mmu: SoftMmu,
+  address: Node,
+  size: Exclude<AccessSize, 16>,
+  change: (old: Node) => Node,
+): void {
   b.store(STORE_OF[size], address, change(b.load(LOAD_OF[size], address)));
   b.if(b.op('i32.eq', address, b.i32(mmu.bounce)), () => {
     b.if(b.eqz(b.call(mmu.modifyCommit)), () => {
@@ -128,7 +140,13 @@ function modifyPlainly(b: Builder, mmu: SoftMmu, address: Node, size: Exclude<Ac
  * The same as one atomic step with respect to other CPUs. `change` may run more than once; its effects on state must
  * be repeatable. A misaligned access is atomic on its own CPU only.
  */
-export function guestModifyAtomically(b: Builder, mmu: SoftMmu, va: Node, size: Exclude<AccessSize, 16>, change: (old: Node) => Node): void {
+export function guestModifyAtomically(
+  b: Builder,
+  mmu: SoftMmu,
+  va: Node,
+  size: Exclude<AccessSize, 16>,
+  change: (old: Node) => Node,
+): void {
   const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
   const bounced = b.op('i32.eq', address, b.i32(mmu.bounce));
   const misaligned = size === 1 ? bounced : b.or(bounced, b.and(address, b.i32(size - 1)));
@@ -141,7 +159,12 @@ export function guestModifyAtomically(b: Builder, mmu: SoftMmu, va: Node, size: 
       b.loop(() => {
         const old = b.load(LOAD_OF[size], address);
         const changed = change(old);
-        const seen = b.compareExchange(EXCHANGE_OF[size], address, b.extendU(old), b.extendU(truncate(b, changed, size)));
+        const seen = b.compareExchange(
+          EXCHANGE_OF[size],
+          address,
+          b.extendU(old),
+          b.extendU(truncate(b, changed, size)),
+        );
         b.if(b.op('i64.eq', seen, b.extendU(old)), () => {
           b.break();
         });

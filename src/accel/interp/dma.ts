@@ -22,13 +22,20 @@ export class SlotDma implements Dma {
   }
 
   /** Calls `visit` for each piece of a range: in a slot, or outside all (undefined). False when any part was outside. */
-  private walk(from: number, length: number, visit: (done: number, count: number, slot: MemorySlot | undefined, offset: number) => void): boolean {
+  private walk(
+    from: number,
+    length: number,
+    visit: (done: number, count: number, slot: MemorySlot | undefined, offset: number) => void,
+  ): boolean {
     let complete = true;
     for (let done = 0; done < length;) {
       const address = from + done;
       const slot = this.slotAt(address);
       if (slot === undefined) {
-        const next = Math.min(...this.slots.map((s) => s.start as number).filter((start) => start > address), from + length);
+        const next = Math.min(
+          ...this.slots.map((s) => s.start as number).filter((start) => start > address),
+          from + length,
+        );
         visit(done, next - address, undefined, 0);
         done = next - from;
         complete = false;

@@ -41,7 +41,8 @@ export class MsrFile {
       this.apic.tscDeadline = value;
       return true;
     }
-    if (index >= MSR.X2APIC_FIRST && index <= MSR.X2APIC_LAST && this.has('x2apic')) return this.apic.writeMsr(index, value);
+    if (index >= MSR.X2APIC_FIRST && index <= MSR.X2APIC_LAST && this.has('x2apic'))
+      return this.apic.writeMsr(index, value);
     return writeMsr(this.model, this.values, index, value);
   }
 }

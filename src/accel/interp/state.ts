@@ -118,7 +118,9 @@ const sequence = (length: number): number[] => Array.from({ length }, (_, i) => 
 
 /** Reads the whole architectural state. `tsc` is the time-stamp counter now. */
 export function readState(s: StateView, msrs: MsrValues, tsc: bigint): VcpuState {
-  const segments = Object.fromEntries(SEGMENT_ORDER.map((name) => [name, readSegment(s, name)])) as VcpuState['segments'];
+  const segments = Object.fromEntries(
+    SEGMENT_ORDER.map((name) => [name, readSegment(s, name)]),
+  ) as VcpuState['segments'];
   const held = s.u32('ATTN') | s.u32('HELD');
   const vector = s.u32('EXC_VECTOR') | 0;
   const shadow = s.u32('SHADOW');

@@ -149,9 +149,26 @@ export class InterpVcpu implements Vcpu {
       state.setU64('GPR', BigInt(value >>> 0), register);
   }
 
-  /** The local APIC may have something for this CPU. */
   notifyInterrupt(): void {
     Atomics.or(this.attention, 0, ATTN.INTR);
+  }
+
+  nmi(): void {
+    Atomics.or(this.attention, 0, ATTN.NMI);
+  }
+
+  init(): void {
+    Atomics.or(this.attention, 0, ATTN.INIT);
+  }
+
+  startup(page: number): void {
+    this.state.setU32('SIPI_PAGE', page);
+    Atomics.or(this.attention, 0, ATTN.SIPI);
+  }
+
+  setA20(enabled: boolean): void {
+    this.state.setU64('A20_MASK', enabled ? ~0n : ~0x10_0000n);
+    this.helpers.memory_map_changed();
   }
 
   run(budget: number): VcpuExit {
@@ -225,12 +242,16 @@ export class InterpVcpu implements Vcpu {
     assert(request.watchpoints.length <= 8, 'at most 8 watchpoints');
     this.debug = request;
     const { state } = this;
-    if (request.breakpoints.length > MAX_BREAKPOINTS) throw new RangeError(`at most ${String(MAX_BREAKPOINTS)} breakpoints`);
+    if (request.breakpoints.length > MAX_BREAKPOINTS)
+      throw new RangeError(`at most ${String(MAX_BREAKPOINTS)} breakpoints`);
     request.breakpoints.forEach((address, i) => {
       state.setU64('BREAK_ADDR', address, i);
     });
     state.setU32('BREAK_COUNT', request.breakpoints.length);
-    state.setU32('GDB_FLAGS', (request.breakpoints.length > 0 ? GDB.BREAKPOINTS : 0) | (request.singleStep ? GDB.STEP : 0));
+    state.setU32(
+      'GDB_FLAGS',
+      (request.breakpoints.length > 0 ? GDB.BREAKPOINTS : 0) | (request.singleStep ? GDB.STEP : 0),
+    );
     for (let i = 0; i < 8; i++) {
       const watch = request.watchpoints[i] as DebugRequest['watchpoints'][number] | undefined;
       state.setU64('WATCH_ADDR', watch?.address ?? 0n, i);

@@ -47,7 +47,7 @@ export class InterpVm implements Vm {
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu {
     const { image, model, cpuid, tscHz } = this.options;
     const cpu = new InterpVcpu({ index, environment, image, model, cpuid: cpuid(index), tscHz, memory: this.memory });
-    this.cpus.push(cpu);
+    this.cpus[index] = cpu;
     return cpu;
   }
 

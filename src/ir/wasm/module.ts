@@ -101,7 +101,12 @@ export class WasmModule {
       for (const f of this.imports) w.name(f.module).name(f.name).u8(0).u32(f.type);
       if (this.memory) {
         const { module, name, minimum, maximum, shared } = this.memory;
-        w.name(module).name(name).u8(2).u8(shared ? 3 : 1).u32(minimum).u32(maximum);
+        w.name(module)
+          .name(name)
+          .u8(2)
+          .u8(shared ? 3 : 1)
+          .u32(minimum)
+          .u32(maximum);
       }
     });
     section(SECTION.FUNCTION, (w) => {

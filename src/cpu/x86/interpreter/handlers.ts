@@ -22,7 +22,11 @@ export interface CpuBases {
   readonly mmu: Omit<SoftMmu, 'fault'>;
 }
 
-const fn = (name: string, params: FunctionRef['params'], result: FunctionRef['result']): FunctionRef => ({ name, params, result });
+const fn = (name: string, params: FunctionRef['params'], result: FunctionRef['result']): FunctionRef => ({
+  name,
+  params,
+  result,
+});
 
 /** Addresses for a CPU by its index. */
 export function cpuBases(index: number): CpuBases {
@@ -76,10 +80,14 @@ function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: strin
 /** A variant that no instruction can be: LOCK with a register, operand size 64 where the row is not for 64-bit mode. */
 function isUnreachable(variant: Variant): boolean {
   if (variant.lock && variant.form !== 'mem') return true;
-  return variant.row.mode === 'not64' && (variant.osz === 64 || (variant.row.attributes.has('stack') && variant.stack === 'flat64'));
+  return (
+    variant.row.mode === 'not64' &&
+    (variant.osz === 64 || (variant.row.attributes.has('stack') && variant.stack === 'flat64'))
+  );
 }
 
-const shape = (code: Block): string => JSON.stringify(code, (_, v: unknown) => (typeof v === 'bigint' ? `${String(v)}n` : v));
+const shape = (code: Block): string =>
+  JSON.stringify(code, (_, v: unknown) => (typeof v === 'bigint' ? `${String(v)}n` : v));
 
 /** Every handler, hot ones first. Equal code is one handler. */
 export function buildHandlers(bases: CpuBases, rows: readonly Instruction[] = INSTRUCTIONS): Handler[] {

@@ -49,7 +49,8 @@ class LoopEmitter {
     const { code } = this;
     code.block('leave');
     code.loop('dispatch');
-    for (const label of ['jump', 'branch', 'goto', 'fault', 'stack-fault', 'operand-fault', 'next', 'slow']) code.block(label);
+    for (const label of ['jump', 'branch', 'goto', 'fault', 'stack-fault', 'operand-fault', 'next', 'slow'])
+      code.block(label);
     this.dispatch();
     code.end(); // slow
     this.callColdHandler();

@@ -49,7 +49,10 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   for (const handler of present) collectCallees(handler.code, callees);
   for (const callee of callees.values()) {
     if (!helpers.has(callee.name)) throw new Error(`the helper ${callee.name} is missing`);
-    imports.set(callee.name, module.importFunction('helpers', callee.name, callee.params, callee.result ? [callee.result] : []));
+    imports.set(
+      callee.name,
+      module.importFunction('helpers', callee.name, callee.params, callee.result ? [callee.result] : []),
+    );
   }
   const functionIndex: LowerContext['functionIndex'] = (callee) => {
     const index = imports.get(callee.name);

@@ -144,18 +144,13 @@ function divide(signed: boolean): Semantics {
     });
     if (signed) {
       // The one quotient that does not fit in 64 bits would trap in WebAssembly too.
-      const lowest = b.and(
-        b.op('i64.eq', dividend, b.i64(-(2n ** 63n))),
-        b.op('i64.eq', divisor, b.i64(-1)),
-      );
+      const lowest = b.and(b.op('i64.eq', dividend, b.i64(-(2n ** 63n))), b.op('i64.eq', divisor, b.i64(-1)));
       b.if(lowest, () => {
         x.raise(VECTOR_DE);
       });
     }
     const quotient = b.divide(signed ? 'i64.div_s' : 'i64.div_u', dividend, divisor);
-    const fits = signed
-      ? b.op('i64.eq', signExtend(quotient, width), quotient)
-      : b.eqz(b.shru(quotient, b.i64(width)));
+    const fits = signed ? b.op('i64.eq', signExtend(quotient, width), quotient) : b.eqz(b.shru(quotient, b.i64(width)));
     b.if(b.eqz(fits), () => {
       x.raise(VECTOR_DE);
     });
@@ -174,10 +169,7 @@ function divide64(x: Lift, signed: boolean): void {
   const high = x.loadRegister(64, REGISTER.RDX);
   // A dividend that fits in 64 bits, as CQO and XOR EDX,EDX leave it, and a divisor that cannot overflow.
   const narrow = signed
-    ? b.and(
-        b.op('i64.eq', high, b.shrs(low, b.i64(63))),
-        b.op('i64.gt_u', b.add(divisor, b.i64(1)), b.i64(1)),
-      )
+    ? b.and(b.op('i64.eq', high, b.shrs(low, b.i64(63))), b.op('i64.gt_u', b.add(divisor, b.i64(1)), b.i64(1)))
     : b.and(b.eqz(high), b.op('i64.ne', divisor, b.i64(0)));
   b.if(
     narrow,

@@ -58,7 +58,10 @@ function bitStringOperation(change: BitChange): Semantics {
     const address = b.add(offset, x.loadGpr(64, x.parts.byte('SEG_SLOT')));
     const index = b.and(number, b.i64(width - 1));
     if (change === 'keep') testBit(x, change, guestLoad(b, x.mmu, address, size), index);
-    else (x.variant.lock ? guestModifyAtomically : guestModify)(b, x.mmu, address, size, (old) => testBit(x, change, old, index));
+    else
+      (x.variant.lock ? guestModifyAtomically : guestModify)(b, x.mmu, address, size, (old) =>
+        testBit(x, change, old, index),
+      );
   };
 }
 

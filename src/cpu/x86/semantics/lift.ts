@@ -7,14 +7,23 @@ import { assert } from '../../../base/assert.js';
 import type { Operand } from '../../../arch/x86/instructions/row.js';
 import type { Builder } from '../../../ir/builder.js';
 import type { FunctionRef, Node } from '../../../ir/nodes.js';
-import { guestLoad, guestModify, guestModifyAtomically, guestStore, type AccessSize, type SoftMmu } from '../../../ir/softmmu.js';
+import {
+  guestLoad,
+  guestModify,
+  guestModifyAtomically,
+  guestStore,
+  type AccessSize,
+  type SoftMmu,
+} from '../../../ir/softmmu.js';
 import { RECORD, STATE } from '../state-layout.js';
 import type { Variant, Width } from '../variants.js';
 import { Flags } from './flags.js';
 
 /** The parts of a decoded instruction, as nodes. Names are those of RECORD. */
 export interface InstructionParts {
-  byte(name: 'REG' | 'RM' | 'BASE' | 'INDEX' | 'SCALE' | 'SEG_SLOT' | 'MASK_SLOT' | 'SEG' | 'IMM2' | 'LENGTH' | 'PREFIX'): Node;
+  byte(
+    name: 'REG' | 'RM' | 'BASE' | 'INDEX' | 'SCALE' | 'SEG_SLOT' | 'MASK_SLOT' | 'SEG' | 'IMM2' | 'LENGTH' | 'PREFIX',
+  ): Node;
   /** i32. */
   offset(): Node;
   /** i64, sign-extended. */
@@ -129,7 +138,9 @@ export class Lift {
 
   isMemory(index: number): boolean {
     const { kind } = this.operand(index);
-    return kind === 'M' || kind === 'O' || (this.variant.form === 'mem' && (kind === 'E' || kind === 'W' || kind === 'Q'));
+    return (
+      kind === 'M' || kind === 'O' || (this.variant.form === 'mem' && (kind === 'E' || kind === 'W' || kind === 'Q'))
+    );
   }
 
   /** State offset of a register operand. */

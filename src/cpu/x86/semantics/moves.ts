@@ -22,7 +22,8 @@ function extendingMove(signed: boolean): Semantics {
 /** Reverses the bytes of a value of `width` bits (16, 32 or 64). */
 function swapBytes(x: Lift, width: Width, value: Node): Node {
   const { b } = x;
-  if (width === 16) return b.or(b.shl(b.and(value, b.i32(0xff)), b.i32(8)), b.and(b.shru(value, b.i32(8)), b.i32(0xff)));
+  if (width === 16)
+    return b.or(b.shl(b.and(value, b.i32(0xff)), b.i32(8)), b.and(b.shru(value, b.i32(8)), b.i32(0xff)));
   if (width === 32) return swap32(x, value);
   const low = swap32(x, b.wrap(value));
   const high = swap32(x, b.wrap(b.shru(value, b.i64(32))));
@@ -134,7 +135,10 @@ export const moves: Readonly<Record<string, Semantics>> = {
     const frame = x.loadRegister(x.variant.stack === 'flat32' ? 32 : 64, REGISTER.RBP);
     x.setStackPointer(frame);
     // Only the load can fault: it leaves by the exit below with RSP put back.
-    const value = b.call({ name: osz === 64 ? 'ld64' : osz === 32 ? 'ld32' : 'ld16', params: ['i64'], result: osz === 64 ? 'i64' : 'i32' }, b.extendU(frame));
+    const value = b.call(
+      { name: osz === 64 ? 'ld64' : osz === 32 ? 'ld32' : 'ld16', params: ['i64'], result: osz === 64 ? 'i64' : 'i32' },
+      b.extendU(frame),
+    );
     b.if(b.op('i32.ge_s', x.loadState32('EXC_VECTOR'), b.i32(0)), () => {
       x.storeRegister(64, REGISTER.RSP, before);
       b.exit('fault');

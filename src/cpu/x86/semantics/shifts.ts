@@ -100,8 +100,7 @@ function rotatesThroughCarry(kind: 'rcl' | 'rcr'): Semantics {
     const { b } = x;
     const width = x.width(0);
     const masked = b.extendU(maskedCount(x, 1, width));
-    const count =
-      width >= 32 ? masked : b.divide('i64.rem_u', masked, b.i64(width + 1));
+    const count = width >= 32 ? masked : b.divide('i64.rem_u', masked, b.i64(width + 1));
     x.modify(0, (old) => {
       const value = b.extendU(old);
       const result = b.variable('i64');
@@ -144,7 +143,10 @@ function doubleShift(kind: 'shld' | 'shrd'): Semantics {
         let carry: Node;
         if (width === 64) {
           const back = b.sub(b.i64(64), by);
-          shifted = kind === 'shld' ? b.or(b.shl(value, by), b.shru(filler, back)) : b.or(b.shru(value, by), b.shl(filler, back));
+          shifted =
+            kind === 'shld'
+              ? b.or(b.shl(value, by), b.shru(filler, back))
+              : b.or(b.shru(value, by), b.shl(filler, back));
           carry = kind === 'shld' ? bit(x, value, back) : bit(x, value, last);
         } else if (kind === 'shrd') {
           const joined =

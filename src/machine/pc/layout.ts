@@ -1,0 +1,28 @@
+/** Where things are on the PC board. Addresses and sizes in bytes. */
+import { GIB, KIB, MIB } from '../../base/units.js';
+
+export const PC = {
+  /** RAM below 4 GiB ends here at the latest; the rest continues at 4 GiB. */
+  LOW_RAM_LIMIT: 0xb000_0000,
+  /** PCI Express configuration space, 256 buses. */
+  ECAM: 0xb000_0000,
+  ECAM_SIZE: 256 * MIB,
+  /** PCI memory below 4 GiB: from behind ECAM to the I/O APIC. */
+  PCI_HOLE: 0xc000_0000,
+  PCI_HOLE_END: 0xfec0_0000,
+  /** PCI memory above all RAM, when the address width allows. */
+  PCI_64: 64 * GIB,
+  PCI_64_END: 128 * GIB,
+  HPET: 0xfed0_0000,
+  LOCAL_APIC: 0xfee0_0000,
+  /** The ACPI block of the chipset, where firmware puts it. */
+  PM_BASE: 0x600,
+  PM_SIZE: 128,
+  VGA_WINDOW: 0xa_0000,
+  VGA_WINDOW_SIZE: 128 * KIB,
+  /** Shadow RAM: what PAM switches between ROM and RAM. */
+  SHADOW: 0xc_0000,
+  SHADOW_END: MIB,
+  /** Slot of the ICH9's LPC bridge. */
+  LPC_SLOT: 31,
+} as const;

@@ -1,0 +1,211 @@
+/** The PC board: a Q35 memory controller with an ICH9, and the chips that a PC has always had around them. */
+import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import { InterruptRouter } from '../../bus/interrupts.js';
+import { Bus } from '../../bus/io-space.js';
+import type { PciEnvironment } from '../../bus/pci/function.js';
+import { PciBus } from '../../bus/pci/pci-bus.js';
+import { ApicBus } from '../../devices/apic/apic-bus.js';
+import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
+import { LocalApicDevice } from '../../devices/apic/local-apic.js';
+import { ApicMsiSink } from '../../devices/apic/msi.js';
+import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
+import { DualPic } from '../../devices/legacy/pic/dual-pic.js';
+import { Pit } from '../../devices/legacy/pit/pit.js';
+import { AcpiPm } from '../../devices/legacy/pm/acpi-pm.js';
+import { FastA20, ResetControl } from '../../devices/legacy/reset-ports.js';
+import { Rtc } from '../../devices/legacy/rtc/rtc.js';
+import { Uart16550 } from '../../devices/legacy/uart/uart-16550.js';
+import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js';
+import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
+import type { BiosPlacement } from '../../firmware/bios.js';
+import type { Clock, Entropy } from '../../iface/clock.js';
+import type { CharSink, MachineControl } from '../../iface/lines.js';
+import type { Vcpu, Vm } from '../../iface/vcpu.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import { assert } from '../../base/assert.js';
+import { PC } from './layout.js';
+import { memorySlots } from './memory.js';
+
+/** COM1 and COM2: ports and ISA interrupts. */
+export const SERIAL_PORTS = [
+  { port: 0x3f8, irq: 4 },
+  { port: 0x2f8, irq: 3 },
+] as const;
+
+export interface PcOptions {
+  readonly model: CpuModel;
+  /** RAM in bytes, a multiple of 4 KiB. */
+  readonly ramSize: number;
+  readonly bios: BiosPlacement | undefined;
+  /** Ticks of the time-stamp counter per second. */
+  readonly tscHz: number;
+  /** Adds isa-debug-exit at port 0xf4. */
+  readonly debugExit: boolean;
+}
+
+/** What the board is connected to. */
+export interface PcConnections {
+  readonly vm: Vm;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly control: MachineControl;
+  /** COM1 and COM2. */
+  readonly serial: readonly [CharSink, CharSink];
+  /** isa-debugcon at ports 0xe9 and 0x402; what firmware has to say. */
+  readonly debugConsole: CharSink;
+}
+
+export class Pc {
+  readonly bus = new Bus();
+  readonly cpus: readonly Vcpu[];
+  readonly serial: readonly Uart16550[];
+  readonly pci: PciBus;
+  readonly hostBridge: HostBridge;
+  readonly lpc: LpcBridge;
+  readonly pm: AcpiPm;
+  readonly rtc: Rtc;
+  /** Where PCI functions claim windows and send messages. */
+  readonly pciEnvironment: PciEnvironment;
+  readonly router: InterruptRouter;
+
+  private readonly devices: Snapshotable[] = [];
+  private readonly apicBus = new ApicBus();
+  private readonly pic: DualPic;
+  private shadow: readonly ShadowSegment[] = [];
+
+  constructor(
+    readonly options: PcOptions,
+    private readonly connections: PcConnections,
+  ) {
+    const { clock, control } = connections;
+    const { ports, memory } = this.bus;
+
+    // ---- interrupt controllers and CPU ----
+    const apics: LocalApicDevice[] = [];
+    this.pic = new DualPic({
+      set: (asserted) => {
+        for (const apic of apics) apic.setLint(0, asserted);
+      },
+    });
+    const ioApic = new IoApic(this.apicBus);
+    this.router = new InterruptRouter(
+      (pin) => this.pic.input(pin),
+      (pin) => ioApic.pin(pin),
+    );
+    this.cpus = [this.createCpu(0, apics)];
+
+    // ---- PCI ----
+    this.pciEnvironment = { ports, memory, msi: new ApicMsiSink(this.apicBus) };
+    this.pm = new AcpiPm(this.router.isa(9), control, clock);
+    this.lpc = new LpcBridge(this.pciEnvironment, this.router, this.pm);
+    this.pci = new PciBus((slot, pin) => this.lpc.intx(slot, pin));
+    this.hostBridge = new HostBridge(this.pciEnvironment, this.pci, (segments) => {
+      this.shadow = segments;
+      this.updateMemory();
+    });
+    this.pci.attach(PC.LPC_SLOT, this.lpc.pci);
+
+    // ---- legacy chips at their fixed places ----
+    const pit = new Pit(this.router.isa(0), clock);
+    this.rtc = new Rtc(this.router.isa(8), clock, () => {
+      this.pm.rtcAlarm();
+    });
+    this.serial = SERIAL_PORTS.map(
+      ({ irq }, i) =>
+        new Uart16550(`serial${String(i)}`, this.router.isa(irq), connections.serial[i] as CharSink, clock),
+    );
+    const a20 = new FastA20({ set: (on) => this.setA20(on) }, control);
+    const resetControl = new ResetControl(control);
+    ports.claim('pic', 2, this.pic.firstPorts, 0x20);
+    ports.claim('pic-slave', 2, this.pic.secondPorts, 0xa0);
+    ports.claim('elcr', 2, this.pic.elcrPorts, 0x4d0);
+    ports.claim('pit', 4, pit.ports, 0x40);
+    ports.claim('system-control', 1, pit.systemControl, 0x61);
+    ports.claim('rtc', 4, this.rtc.ports, 0x70);
+    ports.claim('fast-a20', 1, a20, 0x92);
+    ports.claim('apm', 2, this.pm.apmPorts, 0xb2);
+    // After the host bridge, whose configuration address spans this port.
+    ports.claim('reset-control', 1, resetControl, 0xcf9);
+    for (const [i, { port }] of SERIAL_PORTS.entries())
+      ports.claim(`serial${String(i)}`, 8, this.serial[i] as Uart16550, port);
+    const debugConsole = new DebugConsole(connections.debugConsole);
+    ports.claim('debugcon', 1, debugConsole, 0xe9);
+    ports.claim('debugcon-bios', 1, debugConsole, 0x402);
+    if (options.debugExit) ports.claim('debug-exit', 4, new DebugExit(control), 0xf4);
+    memory.claim('ioapic', IO_APIC_SIZE, ioApic, IO_APIC_BASE);
+
+    // In the order in which they are restored: interrupt controllers last, so that they see no edges that never were.
+    this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, ...this.serial, a20, resetControl);
+    this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
+  }
+
+  private createCpu(index: number, apics: LocalApicDevice[]): Vcpu {
+    const { vm, clock, entropy } = this.connections;
+    const { model, tscHz } = this.options;
+    // The APIC and its CPU know each other: the CPU comes second.
+    const late: { cpu?: Vcpu } = {};
+    const cpu = (): Vcpu => {
+      assert(late.cpu !== undefined, 'the CPU exists when its APIC speaks to it');
+      return late.cpu;
+    };
+    const apic = new LocalApicDevice({
+      apicId: index,
+      bsp: index === 0,
+      cpu: {
+        notify: () => late.cpu?.notifyInterrupt(),
+        nmi: () => cpu().nmi(),
+        init: () => cpu().init(),
+        startup: (page) => cpu().startup(page),
+        readTsc: () => late.cpu?.readTsc() ?? 0n,
+        tscFrequency: tscHz,
+      },
+      bus: this.apicBus,
+      clock,
+      physicalAddressBits: model.physicalBits,
+      x2apic: model.features.has('x2apic'),
+      tscDeadline: model.features.has('tsc_deadline_timer'),
+    });
+    apics.push(apic);
+    const created = vm.createVcpu(index, {
+      io: this.bus,
+      apic,
+      now: () => clock.now(),
+      fillRandom: (target) => {
+        entropy.fill(target);
+      },
+      acknowledgeExtInt: () => this.pic.acknowledge(),
+    });
+    late.cpu = created;
+    return created;
+  }
+
+  private setA20(enabled: boolean): void {
+    for (const cpu of this.cpus) cpu.setA20(enabled);
+  }
+
+  private updateMemory(): void {
+    this.connections.vm.setSlots(memorySlots(this.options, this.shadow));
+  }
+
+  /**
+   * Does what firmware would have done before it hands over: shadow RAM open, ECAM and ACPI registers in place, PCI
+   * interrupts routed, ACPI mode on. For kernels that are loaded without firmware.
+   */
+  setUpWithoutFirmware(): void {
+    for (let i = 0; i < 7; i++) this.hostBridge.pci.config.write(0x90 + i, 1, 0x33);
+    this.hostBridge.enableEcam(PC.ECAM as never);
+    this.lpc.enablePm(PC.PM_BASE);
+    this.lpc.routePirqs([10, 10, 11, 11, 10, 10, 11, 11]);
+    this.pm.enterAcpiMode();
+  }
+
+  /** Adds a device that is saved with the machine. */
+  addDevice(device: Snapshotable): void {
+    this.devices.unshift(device);
+  }
+
+  /** All parts but CPUs and memory, in the order in which they are restored. */
+  get parts(): readonly Snapshotable[] {
+    return this.devices;
+  }
+}

@@ -1,0 +1,90 @@
+/** Runs a machine with one CPU on the thread it is called on, devices included. */
+import { assertNever } from '../base/assert.js';
+import type { DebugReason, Vcpu } from '../iface/vcpu.js';
+import type { MachineClock } from './machine-clock.js';
+
+/** Why the loop ended. */
+export type LoopExit =
+  | { readonly kind: 'power-off' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'exit'; readonly code: number }
+  | { readonly kind: 'shutdown' }
+  | { readonly kind: 'debug'; readonly reason: DebugReason }
+  /** `stop` was called. */
+  | { readonly kind: 'stopped' };
+
+export interface RunLoopOptions {
+  readonly cpu: Vcpu;
+  readonly clock: MachineClock;
+  /** Takes what has arrived from outside: console input, commands. Called between slices; must be cheap. */
+  poll(): void;
+  /** Sleeps until something arrives from outside, at most `nanoseconds` long (undefined: for ever). */
+  sleep(nanoseconds: number | undefined): void;
+  /** Moves virtual time forward to the next deadline while the CPU is halted, if time is virtual. */
+  skipTo?(deadline: number): void;
+}
+
+/** Instructions between two looks at timers and input, at most and at least. */
+const MAX_SLICE = 200_000;
+const MIN_SLICE = 2_000;
+/** Instructions per nanosecond that a slice is planned with, until measured. */
+const ASSUMED_SPEED = 0.05;
+
+export class RunLoop {
+  private request: LoopExit | undefined;
+  private speed = ASSUMED_SPEED;
+
+  constructor(private readonly options: RunLoopOptions) {}
+
+  /** Ends the loop when the current instruction has finished. Callable from device callbacks. The first reason wins. */
+  stop(exit: LoopExit): void {
+    this.request ??= exit;
+    this.options.cpu.kick();
+  }
+
+  /** Runs until something ends it. */
+  run(): LoopExit {
+    const { cpu, clock, poll, sleep, skipTo } = this.options;
+    for (;;) {
+      poll();
+      clock.runTimers();
+      if (this.request !== undefined) {
+        const { request } = this;
+        this.request = undefined;
+        return request;
+      }
+      const started = clock.now();
+      const deadline = clock.nextDeadline;
+      const slice = deadline === undefined ? MAX_SLICE : Math.floor((deadline - started) * this.speed);
+      const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, slice));
+      const exit = cpu.run(budget);
+      switch (exit.kind) {
+        case 'budget':
+          this.measure(budget, clock.now() - started);
+          break;
+        case 'kicked':
+          break;
+        case 'halt': {
+          const next = clock.nextDeadline;
+          if (next !== undefined && skipTo) skipTo(next);
+          else {
+            const left = next === undefined ? undefined : next - clock.now();
+            if (left === undefined || left > 0) sleep(left);
+          }
+          break;
+        }
+        case 'shutdown':
+          return { kind: 'shutdown' };
+        case 'debug':
+          return exit;
+        default:
+          assertNever(exit);
+      }
+    }
+  }
+
+  /** Keeps a moving average of the speed, for planning slices. */
+  private measure(instructions: number, elapsed: number): void {
+    if (elapsed > 0) this.speed = this.speed * 0.9 + (instructions / elapsed) * 0.1;
+  }
+}
