@@ -86,7 +86,9 @@ export function eisaId(id: string): Aml {
   const [a, b, c] = characters(id).map((code) => code - 0x40);
   const vendor = (a << 10) | (b << 5) | c;
   const product = Number.parseInt(id.slice(3), 16);
-  return [OP.DWORD, vendor >> 8, vendor & 0xff, product >> 8, product & 0xff];
+  // Big-endian parts in a little-endian number.
+  const bytes = [vendor >> 8, vendor & 0xff, product >> 8, product & 0xff];
+  return integer(bytes.reduce((number, byte, i) => number + byte * 256 ** i, 0));
 }
 
 export const buffer = (bytes: readonly number[]): Aml => [OP.BUFFER, ...sized([...integer(bytes.length), ...bytes])];

@@ -76,7 +76,7 @@ function linkDevice(letter: string, uid: number): Aml {
       '_CRS',
       0,
       false,
-      store(and(register, integer(0xf), nowhere), path('INT0')),
+      and(register, integer(0xf), path('INT0')),
       ifThen(and(register, integer(ROUTE_DISABLED), nowhere), store(integer(0), path('INT0'))),
       returnValue(path('BUF0')),
     ),
