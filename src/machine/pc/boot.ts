@@ -1,0 +1,117 @@
+/** Starting a PC: by a kernel that is loaded without firmware, or by a BIOS image that runs in the guest. */
+import { bootVcpuState } from '../../arch/x86/boot-state.js';
+import { resetIdentity, type CpuModel } from '../../arch/x86/cpu-models.js';
+import { cpuidLeaves } from '../../arch/x86/cpuid.js';
+import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
+import { assert } from '../../base/assert.js';
+import { APIC_TIMER_HZ } from '../../devices/apic/registers.js';
+import { buildAcpi } from '../../firmware/acpi/build.js';
+import { ich9PirqRoutes, type BoardDescription } from '../../firmware/board.js';
+import { loadKernel } from '../../firmware/loaders/load-kernel.js';
+import type { BootModule } from '../../firmware/loaders/request.js';
+import { pcMemoryMap, splitRam, type MemoryMap } from '../../firmware/memory-map.js';
+import { placeTables } from '../../firmware/place-tables.js';
+import { smbiosTable, type SmbiosTable } from '../../firmware/smbios/smbios.js';
+import type { Entropy } from '../../iface/clock.js';
+import type { Vm } from '../../iface/vcpu.js';
+import { PC } from './layout.js';
+import { SERIAL_PORTS, type Pc } from './pc.js';
+
+/** A kernel to boot, as the user gave it. */
+export interface PcKernel {
+  /** How messages call it. */
+  readonly name: string;
+  readonly data: Uint8Array;
+  readonly commandLine: string;
+  /** Linux takes one initrd, multiboot kernels any number of modules. */
+  readonly modules: readonly BootModule[];
+}
+
+const ECAM_RESERVED = [{ start: PC.ECAM, size: PC.ECAM_SIZE }];
+
+/** What the firmware tables say of the board. */
+export function describeBoard(pc: Pc): BoardDescription {
+  return {
+    cpus: pc.cpus.map((cpu) => cpu.index),
+    localApicBase: PC.LOCAL_APIC,
+    ioApics: [{ id: 0, base: 0xfec0_0000, gsiBase: 0 }],
+    pm: { base: PC.PM_BASE, size: PC.PM_SIZE, gpe0Size: 16, sci: 9, s5: 7 },
+    reset: { port: 0xcf9, value: 6 },
+    century: 0x32,
+    ecam: { base: PC.ECAM, buses: 256 },
+    pci: {
+      mmio32: [{ start: PC.PCI_HOLE, end: PC.PCI_HOLE_END }],
+      ...(pc.options.model.physicalBits > 36 ? { mmio64: { start: PC.PCI_64, end: PC.PCI_64_END } } : {}),
+      routes: ich9PirqRoutes,
+      firstPirqGsi: 16,
+      lpcSlot: PC.LPC_SLOT,
+    },
+    serial: SERIAL_PORTS,
+    keyboard: false,
+    mouse: false,
+    vga: false,
+  };
+}
+
+/** CPUID of the board's CPUs. */
+export const boardCpuid = (model: CpuModel, tscHz: number, cpus: number, index: number): ReturnType<typeof cpuidLeaves> =>
+  cpuidLeaves(model, { cpus, apicId: index, tscHz, crystalHz: APIC_TIMER_HZ });
+
+function describeSmbios(pc: Pc, uuid: Uint8Array, version: string): SmbiosTable {
+  const { model, ramSize, tscHz } = pc.options;
+  const { low, high } = splitRam(ramSize, PC.LOW_RAM_LIMIT);
+  const ram = [{ start: 0, size: low }];
+  if (high > 0) ram.push({ start: 2 ** 32, size: high });
+  const features = boardCpuid(model, tscHz, pc.cpus.length, 0).find((entry) => entry.leaf === 1)?.edx ?? 0;
+  return smbiosTable({
+    cpus: pc.cpus.length,
+    cpuSignature: model.signature,
+    cpuFeatures: features,
+    cpuBrand: model.brand,
+    longMode: model.features.has('lm'),
+    mhz: Math.round(tscHz / 1e6),
+    ram,
+    uuid,
+    product: 'Q35',
+    version,
+  });
+}
+
+export const pcRamMap = (ramSize: number): MemoryMap =>
+  pcMemoryMap({ ramSize, lowRamLimit: PC.LOW_RAM_LIMIT, reserved: ECAM_RESERVED });
+
+export interface BootServices {
+  readonly vm: Vm;
+  readonly entropy: Entropy;
+  readonly uuid: Uint8Array;
+  readonly version: string;
+  gunzip(data: Uint8Array): Uint8Array;
+}
+
+/** Loads a kernel as a boot loader would and sets the first CPU to its entry. Returns what kind of kernel it is. */
+export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): string {
+  const { vm, entropy } = services;
+  const { model, ramSize } = pc.options;
+  pc.setUpWithoutFirmware();
+  const board = describeBoard(pc);
+  const acpiRsdp = placeTables(vm.dma, buildAcpi(board), describeSmbios(pc, services.uuid, services.version));
+  const randomSeed = new Uint8Array(32);
+  entropy.fill(randomSeed);
+  const loaded = loadKernel(vm.dma, {
+    name: kernel.name,
+    kernel: kernel.data,
+    commandLine: kernel.commandLine,
+    modules: kernel.modules,
+    memoryMap: pcRamMap(ramSize),
+    acpiRsdp,
+    randomSeed,
+    longMode: model.features.has('lm'),
+    vgaText: false,
+    gunzip: (data) => services.gunzip(data),
+  });
+  const first = pc.cpus[0];
+  assert(first !== undefined, 'a board has a CPU');
+  const msrs = firmwareMemoryTypes(model, PC.PCI_HOLE);
+  first.restoreState(bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }));
+  return loaded.description;
+}
