@@ -1,0 +1,54 @@
+/** Which flags a case leaves undefined: the table's, refined where they depend on the operands. */
+import type { Instruction } from '../../arch/x86/instructions/row.js';
+import { CASE, GPR_PLACE } from './case-format.js';
+
+const FLAG_BITS: Readonly<Record<string, number>> = { c: 1, p: 4, a: 0x10, z: 0x40, s: 0x80, o: 0x800 };
+
+function bitsOf(letters: string): number {
+  let bits = 0;
+  for (const letter of letters) bits |= FLAG_BITS[letter];
+  return bits;
+}
+
+/** Where an 8-bit immediate stands. */
+function lastByte(input: Buffer): number {
+  return input[CASE.CODE + input[CASE.LENGTH] - 1];
+}
+
+/** Operand size in bits of an integer instruction, from its prefixes. */
+function operandBits(row: Instruction, input: Buffer): number {
+  if (row.operands[0].size === 'b') return 8;
+  let size = 32;
+  for (let at = CASE.CODE; at < CASE.CODE + 8; at++) {
+    const byte = input[at];
+    if (byte === 0x66) size = 16;
+    else if ((byte & 0xf0) === 0x40) return byte & 8 ? 64 : size;
+    else if (![0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].includes(byte)) break;
+  }
+  return size;
+}
+
+/** The count of a shift, rotation or double shift, masked as the instruction does. */
+function shiftCount(row: Instruction, input: Buffer, bits: number): number | undefined {
+  const count = row.operands.at(-1);
+  if (count?.kind === 'one') return 1;
+  const raw =
+    count?.kind === 'CL' ? input[CASE.GPR + 8 * GPR_PLACE[1]] : count?.kind === 'I' ? lastByte(input) : undefined;
+  return raw === undefined ? undefined : raw & (bits === 64 ? 63 : 31);
+}
+
+const SHIFTS = new Set(['rol', 'ror', 'rcl', 'rcr', 'shl', 'shr', 'sar', 'shld', 'shrd']);
+
+/** As a mask of RFLAGS. SDM vol. 2, "Flags Affected" of each instruction. */
+export function undefinedFlags(row: Instruction, input: Buffer): number {
+  let bits = bitsOf(row.flags.undefined);
+  if (!SHIFTS.has(row.name)) return bits;
+  const size = operandBits(row, input);
+  const count = shiftCount(row, input, size);
+  // A count of 0 changes no flag.
+  if (count === 0) return 0;
+  if (count === 1) bits &= ~FLAG_BITS['o'];
+  else if (row.name !== 'sar') bits |= FLAG_BITS['o'];
+  if (count !== undefined && row.name.startsWith('sh') && count >= size) bits |= FLAG_BITS['c'];
+  return bits;
+}

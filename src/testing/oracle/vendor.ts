@@ -1,0 +1,55 @@
+/**
+ * Where processors differ from each other by their makers' choice, and what the oracle makes of it. The host may be an
+ * AMD or an Intel processor; the CPU models are generic ones that follow Intel's manual where the two disagree.
+ */
+import type { Instruction } from '../../arch/x86/instructions/row.js';
+import { CASE, TRAP } from './case-format.js';
+import type { Difference } from './compare.js';
+
+export interface VendorChoice {
+  /** Rows by name. */
+  readonly rows: RegExp;
+  readonly reason: string;
+  /** Whether a difference comes from this choice. Absent: the generator does not make such cases. */
+  readonly explains?: (difference: Difference, native: Buffer, row: Instruction) => boolean;
+}
+
+const trapOf = (results: Buffer): number => Number(results.readBigUInt64LE(CASE.TRAP));
+const isX87 = ({ what }: Difference): boolean => what === 'fsw' || what === 'ftw' || what.startsWith('st');
+
+export const VENDOR_CHOICES: readonly VendorChoice[] = [
+  {
+    rows: /^(j|call|ret|loop)/,
+    reason: 'near branches with a 66 prefix: AMD truncates RIP to 16 bits, Intel ignores the prefix; not generated',
+  },
+  {
+    rows: /^nop$/,
+    reason: '0F 0D with a register: invalid on AMD (prefetches need memory), a NOP on Intel; not generated',
+  },
+  {
+    rows: /^sha/,
+    reason: 'SHA with memory that is not aligned to 16 bytes: #GP on Intel, allowed by AMD; not generated',
+  },
+  {
+    rows: /^(fxsave|xsave)/,
+    reason: 'MXCSR_MASK has bit 17 (MM) on AMD, whose misaligned mode the CPU models do not have',
+    explains: ({ what, native, guest }) => what.startsWith('memory') && native.endsWith('02') && guest.endsWith('00'),
+  },
+  {
+    rows: /^cvtpi2ps$/,
+    reason: 'CVTPI2PS from memory enters MMX state on Intel (SDM vol. 2), not on AMD',
+    explains: isX87,
+  },
+  {
+    rows: /^cvtt?p[sd]2pi$/,
+    reason: 'an unmasked exception of CVTPx2PI leaves the x87 state in MMX state on AMD',
+    explains: (difference, native) => trapOf(native) === TRAP.XM && isX87(difference),
+  },
+];
+
+/** The choice that explains a difference, if one does. */
+export function vendorChoice(row: Instruction, difference: Difference, native: Buffer): VendorChoice | undefined {
+  return VENDOR_CHOICES.find(
+    ({ rows, explains }) => rows.test(row.name) && explains?.(difference, native, row) === true,
+  );
+}
