@@ -6,6 +6,7 @@ export * from './crypto';
 export * from './debug';
 export * from './deliver';
 export * from './faults';
+export * from './integer';
 export * from './mmu';
 export * from './mmx-integer';
 export * from './mmx-pack';
