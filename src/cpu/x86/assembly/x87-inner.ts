@@ -35,7 +35,7 @@ import {
 const INTEGER_BIT: u64 = 0x8000000000000000;
 
 /** Writes the soft float's result to ST(0) unless an exception keeps it. */
-export function conclude(): i32 {
+function conclude(): i32 {
   if (settle(BEFORE)) put(st(0), X.se, X.sig);
   return done();
 }

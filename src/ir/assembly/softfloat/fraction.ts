@@ -71,7 +71,7 @@ export function leadingZeros(hi: u64, lo: u64): i32 {
 
 /** c₀ ∓ z (c₁ ∓ z (c₂ …)): n coefficients from a table, signs alternating or all plus. */
 export function series(table: usize, n: i32, zh: u64, zl: u64, alternating: bool): u64 {
-  let at = table + (<usize>(n - 1) << 4);
+  let at = table + ((<usize>(n - 1)) << 4);
   let h = load<u64>(at, 8);
   let l = load<u64>(at);
   while (at != table) {

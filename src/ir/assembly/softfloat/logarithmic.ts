@@ -1,4 +1,5 @@
 /** 2^x - 1, log₂ x and log₂ (1 + x) of extended numbers, to within 2^-100. */
+import * as C from './context';
 import * as F from './fraction';
 import * as K from './constants';
 import * as N from './number';
@@ -105,8 +106,8 @@ function logarithm(mh: u64, ml: u64, e: i32): bool {
   // e + log₂ c ± the series, signed, in units of 2^-112
   const places = F.fixed(112);
   const pl = F.low;
-  const at = K.LOG2_STEPS + (<usize>(step - 48) << 4);
-  h = F.add(<u64>(<i64>e) << 48, 0, load<u64>(at, 8), load<u64>(at));
+  const at = K.LOG2_STEPS + ((<usize>(step - 48)) << 4);
+  h = F.add((<u64>(<i64>e)) << 48, 0, load<u64>(at, 8), load<u64>(at));
   l = F.low;
   h = below ? F.subtract(h, l, places, pl) : F.add(h, l, places, pl);
   l = F.low;
@@ -147,7 +148,7 @@ function timesB(): i32 {
   return F.toResult(N.bSign ^ logSign);
 }
 
-/** b × log₂ a for unpacked a > 0 and b, both finite and not 0; RESULT_ZERO if a is 1. An exact product is not marked inexact. */
+/** b × log₂ a for unpacked a > 0 and b, both finite and not 0; RESULT_ZERO if a is 1. INEXACT is raised even where the result is exact, as processors do. */
 export function multipliedLogarithm(): i32 {
   let e = N.aExp;
   let mh = N.aSig;
@@ -162,6 +163,7 @@ export function multipliedLogarithm(): i32 {
     const l = N.bSig * factor;
     F.normalize(h, l, N.bExp + 63 - s + 1);
     N.setR(N.bSign ^ u32(e < 0), F.exp, F.high, F.low);
+    C.raiseFlags(F.exp < -16382 ? C.INEXACT | C.UNDERFLOW : C.INEXACT);
     return N.RESULT_FINITE;
   }
   // m is [1, 2) now; [1.5, 2) becomes [0.75, 1).
@@ -174,23 +176,35 @@ export function multipliedLogarithm(): i32 {
   return timesB();
 }
 
-/** b × log₂ (1 + a) for unpacked a and b, both finite and not 0, -0.3 < a < 0.5. */
+/** b × log₂ (1 + a) for unpacked a > -1 and b, both finite and not 0. */
 export function multipliedLogarithmOnePlus(): i32 {
-  if (N.aExp >= -8) {
-    // 1 + a in full.
-    let h = F.shiftRight(N.aSig, 0, -N.aExp);
-    h = N.aSign ? F.subtract(0x8000000000000000, 0, h, F.low) : F.add(0x8000000000000000, 0, h, F.low);
-    logarithm(h, F.low, 0);
+  const n = -N.aExp;
+  if (n > 8) {
+    // s = a / (2 + a)
+    const h = F.shiftRight(N.aSig, 0, n + 1);
+    const sum = N.aSign ? F.subtract(0x8000000000000000, 0, h, F.low) : F.add(0x8000000000000000, 0, h, F.low);
+    F.normalize(sum, F.low, 1);
+    F.quotient(N.aSig, 0, N.aExp, F.high, F.low, F.exp);
+    seriesOfS();
+    logSign = N.aSign;
     return timesB();
   }
-  // s = a / (2 + a)
-  const h = F.shiftRight(N.aSig, 0, min(-N.aExp, 127));
-  const sum = N.aSign
-    ? F.subtract(0x8000000000000000, 0, h >> 1, (F.low >> 1) | (h << 63))
-    : F.add(0x8000000000000000, 0, h >> 1, (F.low >> 1) | (h << 63));
-  F.normalize(sum, F.low, 1);
-  F.quotient(N.aSig, 0, N.aExp, F.high, F.low, F.exp);
-  seriesOfS();
-  logSign = N.aSign;
-  return timesB();
+  // 1 + a in full, halved, unless 1 vanishes beside a.
+  if (n < -120) F.normalize(N.aSig, 0, N.aExp);
+  else {
+    const one = F.shiftRight(0x4000000000000000, 0, max(-n, 0));
+    const oneLow = F.low;
+    const h = F.shiftRight(N.aSig, 0, max(n, 0) + 1);
+    const sum = N.aSign ? F.subtract(one, oneLow, h, F.low) : F.add(one, oneLow, h, F.low);
+    F.normalize(sum, F.low, max(-n, 0) + 1);
+  }
+  let mh = F.high;
+  let ml = F.low;
+  let e = F.exp;
+  if (mh >= 0xc000000000000000) {
+    ml = (ml >> 1) | (mh << 63);
+    mh >>= 1;
+    e++;
+  }
+  return logarithm(mh, ml, e) ? timesB() : N.RESULT_ZERO;
 }

@@ -210,7 +210,7 @@ export function arcTangent(): i32 {
   let h = F.fixed(126);
   let l = F.low;
   if (step != 0) {
-    const at = K.ATAN_STEPS + (<usize>step << 4);
+    const at = K.ATAN_STEPS + ((<usize>step) << 4);
     const th = load<u64>(at, 8) >> 2;
     const tl = (load<u64>(at) >> 2) | (load<u64>(at, 8) << 62);
     h = below ? F.subtract(th, tl, h, l) : F.add(th, tl, h, l);
