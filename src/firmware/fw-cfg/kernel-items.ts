@@ -11,6 +11,7 @@ import { isBzImage } from '../loaders/detect.js';
 import { CAN_USE_HEAP, HDR, readSetup, TYPE_OF_LOADER } from '../loaders/linux-setup.js';
 import type { BootModule } from '../loaders/request.js';
 import { FW_CFG_KEY, type FwCfgItem } from './items.js';
+import { LINUX_ROM_FILE, linuxRom, type RomCopy } from './linux-rom.js';
 
 /** Where the option ROM puts the parts. */
 const REAL_MODE_ADDRESS = 0x1_0000;
@@ -25,7 +26,7 @@ export interface FirmwareKernel {
   readonly memoryMap: MemoryMap;
 }
 
-/** The items, from a bzImage. */
+/** The items, from a bzImage, and the ROM that boots it; `LINUX_ROM_BOOT_PATH` puts it first in the boot order. */
 export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
   const { name, kernel } = request;
   if (kernel.length === 0) throw new UsageError(`${name} is empty`);
@@ -52,6 +53,7 @@ export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
   const number = (value: number): Uint8Array => new ByteWriter().u32(value).finish();
   const key = (which: keyof typeof FW_CFG_KEY, data: Uint8Array): FwCfgItem => ({ key: FW_CFG_KEY[which], data });
   const items: FwCfgItem[] = [];
+  const copies: RomCopy[] = [];
   if (request.initrd !== undefined) {
     const { data } = request.initrd;
     // Firmware keeps its own tables at the end of low memory.
@@ -64,6 +66,7 @@ export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
       );
     view.setUint32(HDR.RAMDISK_IMAGE, at, true);
     view.setUint32(HDR.RAMDISK_SIZE, data.length, true);
+    copies.push({ key: FW_CFG_KEY.INITRD_DATA, address: at, length: data.length });
     items.push(key('INITRD_ADDR', number(at)), key('INITRD_SIZE', number(data.length)), key('INITRD_DATA', data));
   }
   const payload = kernel.subarray(parsed.payload);
@@ -78,5 +81,11 @@ export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
     key('SETUP_SIZE', number(setup.length)),
     key('SETUP_DATA', setup),
   );
+  copies.push(
+    { key: FW_CFG_KEY.KERNEL_DATA, address: KERNEL_ADDRESS, length: payload.length },
+    { key: FW_CFG_KEY.CMDLINE_DATA, address: COMMAND_LINE_ADDRESS, length: commandLine.length },
+    { key: FW_CFG_KEY.SETUP_DATA, address: REAL_MODE_ADDRESS, length: setup.length },
+  );
+  items.push({ file: LINUX_ROM_FILE, data: linuxRom(copies, REAL_MODE_ADDRESS) });
   return items;
 }
