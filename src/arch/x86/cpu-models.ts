@@ -4,7 +4,6 @@
  */
 import type { ResetIdentity } from './boot-state.js';
 import type { Feature } from './cpuid-features.js';
-import { featureIndex } from './cpuid-features.js';
 import { initialMsrs } from './msr-policy.js';
 import { UsageError } from '../../base/errors.js';
 
@@ -156,16 +155,6 @@ export function cpuModel(name: string): CpuModel {
   if (found === undefined)
     throw new UsageError(`unknown CPU model "${name}"; there are ${CPU_MODELS.map((each) => each.name).join(', ')}`);
   return found;
-}
-
-/** A model's features as the FEATURES field of the CPU's state holds them: 256 bits, by `featureIndex`. */
-export function featureBitmap(described: CpuModel): BigUint64Array {
-  const bitmap = new BigUint64Array(4);
-  for (const name of described.features) {
-    const index = featureIndex(name);
-    bitmap[index >> 6] |= 1n << BigInt(index & 63);
-  }
-  return bitmap;
 }
 
 /** What resetting a CPU of this model needs. */
