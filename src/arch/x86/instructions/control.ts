@@ -29,7 +29,7 @@ const far: readonly Instruction[] = [
   ins('jmpf', 'Mp', 'FF /5 mem', { name: 'jmp_far_mem', is: 'osz branch end system' }),
   ins('retf', '', 'CB', { name: 'ret_far', is: 'osz branch end system' }),
   ins('retf', 'Iw', 'CA', { name: 'ret_far_imm', is: 'osz branch end system' }),
-  ins('iret/iretd/iretq', '', 'CF', { flags: 'oszapc', is: 'osz branch end system' }),
+  ins('iretw/iretd/iretq', '', 'CF', { name: 'iret', flags: 'oszapc', is: 'osz branch end system' }),
   ins('int3', '', 'CC', { is: 'branch end system' }),
   ins('int', 'Ib', 'CD', { is: 'branch end system' }),
   ins('into', '', 'CE i64', { tests: 'o', is: 'branch system' }),
