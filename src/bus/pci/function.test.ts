@@ -325,6 +325,8 @@ describe('saved state of a function', () => {
     copy.pci.restore(saved);
     expect(copy.pci.save()).toEqual(saved);
     expect([copy.bus.mmioRead(0xe000_0008, 4), copy.bus.mmioRead(0xe000_0800, 4)]).toEqual([0x99, 2]);
+    expect([levels.at(-1), copy.messages]).toEqual([false, []]);
+    copy.write(0x42, 0, 2);
     expect([levels.at(-1), copy.messages]).toEqual([true, []]);
     copy.pci.reset();
     expect(copy.pci.save()).toEqual(build().pci.save());

@@ -107,11 +107,13 @@ export class PciFunction {
 
   addMsi(vectors: number): MsiCapability {
     this.msiCapability = new MsiCapability(this, vectors, this.environment.msi);
+    this.config.watch(this.msiCapability.at, 4, () => this.updateIntx());
     return this.msiCapability;
   }
 
   addMsix(vectors: number, place: MsixPlace): MsixCapability {
     this.msixCapability = new MsixCapability(this, vectors, place, this.environment.msi);
+    this.config.watch(this.msixCapability.at, 4, () => this.updateIntx());
     return this.msixCapability;
   }
 
@@ -164,7 +166,9 @@ export class PciFunction {
     const { config } = this;
     const status = config.get(HEADER.STATUS, 2) & ~STATUS.INTERRUPT;
     config.set(HEADER.STATUS, 2, status | (this.requested ? STATUS.INTERRUPT : 0));
-    this.line?.set(this.requested && !(config.get(HEADER.COMMAND, 2) & COMMAND.INTX_DISABLE));
+    // A function that sends messages does not use its pin (§6.8.1.3, §6.8.2.3).
+    const messages = this.msiCapability?.enabled === true || this.msixCapability?.enabled === true;
+    this.line?.set(this.requested && !messages && !(config.get(HEADER.COMMAND, 2) & COMMAND.INTX_DISABLE));
   }
 
   // ---- saved state ----

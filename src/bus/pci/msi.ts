@@ -8,7 +8,8 @@ const MSI = { CONTROL: 2, ADDRESS: 4, ADDRESS_HIGH: 8, DATA: 12, MASK: 16, PENDI
 
 /** Message-signalled interrupts, PCI 3.0 §6.8.1, with 1 … 32 vectors (a power of two) that can be masked one by one. */
 export class MsiCapability {
-  private readonly at: number;
+  /** Where the capability lies in configuration space. */
+  readonly at: number;
 
   constructor(
     private readonly pci: PciFunction,

@@ -29,7 +29,8 @@ export interface MsixPlace {
 
 /** MSI-X, PCI 3.0 §6.8.2. `attachTo` puts its two structures into a BAR. */
 export class MsixCapability {
-  private readonly at: number;
+  /** Where the capability lies in configuration space. */
+  readonly at: number;
   private readonly table: Uint8Array;
   private readonly pending: Uint8Array;
 

@@ -1,0 +1,62 @@
+import { gpa, type Gpa } from '../../base/units.js';
+import type { Dma } from '../../iface/guest-memory.js';
+
+/** A piece of guest memory. */
+export interface Segment {
+  readonly address: Gpa;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/**
+ * A buffer that the driver has made available: a part that the device reads, then a part that it writes, each as one
+ * run of bytes whatever its segments (VIRTIO 1.2 §2.6.4.1: devices make no assumption about framing).
+ */
+export class DescriptorChain {
+  readonly readLength: number;
+  readonly writeLength: number;
+
+  constructor(
+    /** What the used ring names the chain by. */
+    readonly head: number,
+    private readonly dma: Dma,
+    private readonly readable: readonly Segment[],
+    private readonly writable: readonly Segment[],
+  ) {
+    this.readLength = total(readable);
+    this.writeLength = total(writable);
+  }
+
+  /** Copies from the readable part. False: it ends before, or some of it is not in RAM. */
+  read(offset: number, into: Uint8Array): boolean {
+    return this.transfer(this.readable, offset, into, (at, part) => this.dma.read(at, part));
+  }
+
+  /** Copies to the writable part. False: it ends before, or some of it is not in RAM. */
+  write(offset: number, bytes: Uint8Array): boolean {
+    return this.transfer(this.writable, offset, bytes, (at, part) => this.dma.write(at, part));
+  }
+
+  private transfer(
+    segments: readonly Segment[],
+    offset: number,
+    bytes: Uint8Array,
+    move: (at: Gpa, part: Uint8Array) => boolean,
+  ): boolean {
+    let [skip, done, ok] = [offset, 0, true];
+    for (const { address, length } of segments) {
+      if (done === bytes.length) break;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const count = Math.min(length - skip, bytes.length - done);
+      if (!move(gpa(address + skip), bytes.subarray(done, done + count))) ok = false;
+      skip = 0;
+      done += count;
+    }
+    return ok && done === bytes.length;
+  }
+}
+
+const total = (segments: readonly Segment[]): number => segments.reduce((sum, { length }) => sum + length, 0);
