@@ -6,6 +6,7 @@ import { STATE } from './env';
 import {
   ATTN_CPU,
   S_ATTN,
+  S_CR4,
   S_DEBUG_FLAGS,
   S_DR,
   S_DR6_PENDING,
@@ -13,6 +14,7 @@ import {
   S_WATCH_HIT,
   S_WATCH_KIND,
 } from './generated/layout';
+import { CR4_DE } from './registers';
 
 /** DEBUG_FLAGS: the conditions of DR6_PENDING are due as a trap after this instruction. */
 export const DEBUG_TRAP: u32 = 1;
@@ -72,11 +74,7 @@ export function noteAccess(lin: u64, size: u64, isWrite: bool): void {
       if ((dr7 >> (n * 2)) & 3) armed = true;
     }
   }
-  if (armed) {
-    store<u64>(STATE + S_DR6_PENDING, load<u64>(STATE + S_DR6_PENDING) | hits);
-    store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_TRAP);
-    atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
-  }
+  if (armed) pendTrap(hits);
   for (let n: usize = 0; n < 8; n++) {
     const kind = load<u32>(STATE + S_WATCH_KIND + n * 4);
     if (kind == 0 || (!isWrite && !(kind & 0x100))) continue;
@@ -88,10 +86,41 @@ export function noteAccess(lin: u64, size: u64, isWrite: bool): void {
   }
 }
 
+/** Marks debug conditions (bits of DR6) that trap after the current instruction. */
+export function pendTrap(bits: u64): void {
+  store<u64>(STATE + S_DR6_PENDING, load<u64>(STATE + S_DR6_PENDING) | bits);
+  store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_TRAP);
+  atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
+}
+
+/** Notes the I/O breakpoints that an access to `size` ports meets. */
+export function noteIo(port: u32, size: u32): void {
+  if (!(load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_IO) || !(load<u64>(STATE + S_CR4) & CR4_DE)) return;
+  const dr7 = <u32>load<u64>(STATE + S_DR + 56);
+  let hits: u64 = 0;
+  for (let n: u32 = 0; n < 4; n++) {
+    if (kindOf(dr7, n) != 2 || !((dr7 >> (n * 2)) & 3)) continue;
+    const length = lengthOf(dr7, n);
+    const first = load<u64>(STATE + S_DR + n * 8) & ~(length - 1);
+    if (<u64>port < first + length && first < <u64>port + size) hits |= 1 << n;
+  }
+  if (hits) pendTrap(hits);
+}
+
+/** Which instruction breakpoints `lin` meets: bits 3:0. */
+export function codeBreakpoints(lin: u64): u32 {
+  const dr7 = <u32>load<u64>(STATE + S_DR + 56);
+  let hits: u32 = 0;
+  for (let n: u32 = 0; n < 4; n++) {
+    if (kindOf(dr7, n) == 0 && (dr7 >> (n * 2)) & 3 && load<u64>(STATE + S_DR + n * 8) == lin) hits |= 1 << n;
+  }
+  return hits;
+}
+
 /** Recomputes which kinds of breakpoints are armed, after DR7 or the debugger's watchpoints changed. */
 export function updateBreakpoints(): void {
   const dr7 = <u32>load<u64>(STATE + S_DR + 56);
-  let flags = load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_TRAP;
+  let flags = load<u32>(STATE + S_DEBUG_FLAGS) & (DEBUG_TRAP | DEBUG_STEP | DEBUG_RF);
   for (let n: u32 = 0; n < 4; n++) {
     if (!((dr7 >> (n * 2)) & 3)) continue;
     const kind = kindOf(dr7, n);

@@ -1,5 +1,5 @@
 /** Hardware task switches, SDM vol. 3 chapter 7. */
-import { DEBUG_TRAP, updateBreakpoints } from './debug';
+import { pendTrap, updateBreakpoints } from './debug';
 import { STATE } from './env';
 import { GP, NP, SS, TS, faulted, raiseCode } from './faults';
 import { frameCommit, framePush, openCurrent } from './frames';
@@ -8,9 +8,7 @@ import {
   S_CR0,
   S_CR3,
   S_CR4,
-  S_DEBUG_FLAGS,
   S_DR,
-  S_DR6_PENDING,
   S_EFLAGS,
   S_LDTR_BASE,
   S_RIP,
@@ -223,9 +221,7 @@ function enterTask(eflags: u32, code: i32, is32: bool, trap: bool): bool {
   }
   if (trap) {
     // The T flag: a debug trap after the switch, before the first instruction (BT, bit 15 of DR6).
-    store<u64>(STATE + S_DR6_PENDING, load<u64>(STATE + S_DR6_PENDING) | (1 << 15));
-    store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_TRAP);
-    attend();
+    pendTrap(1 << 15);
   }
   return true;
 }

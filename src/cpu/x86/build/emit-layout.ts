@@ -29,6 +29,7 @@ emitTable('S_', 'usize', state.STATE);
 emitTable('R_', 'usize', state.RECORD);
 emitTable('ATTN_', 'u32', state.ATTN);
 emitTable('NEXT_', 'i32', state.NEXT);
+emitTable('GDB_', 'u32', state.GDB);
 emitTable('EVENTS_', 'i32', state.EVENTS);
 emitTable('SEG_', 'u32', state.SEGMENT);
 emitTable('L_', 'usize', memory.LAYOUT);
