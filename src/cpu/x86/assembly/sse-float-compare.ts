@@ -1,11 +1,23 @@
 /** CMP, COMIS, UCOMIS, MIN and MAX. SDM vol. 2, CMPPS table 3-1 (predicates), COMISS, MINPS. */
 import * as B from '../../../ir/assembly/softfloat/binary';
 import { NEXT_CONTINUE, NEXT_FAULT, R_IMM } from './generated/layout';
+import { plain32, plain64 } from './sse-float-native';
 import { mxcsr, prepare, settled, source32, source64, sourceFaulted } from './sse-float-state';
 import { setFlags, sseReady, xmmReg, xmmSource } from './sse-operands';
 
 /** Compares in format f under MXCSR m. */
 function compare(m: u32, f: i32, a: u64, b: u64, signalling: bool): i32 {
+  if (f) {
+    if (plain64(a) && plain64(b)) {
+      const x = reinterpret<f64>(a);
+      const y = reinterpret<f64>(b);
+      return x < y ? B.LESS : x == y ? B.EQUAL : B.GREATER;
+    }
+  } else if (plain32(<u32>a) && plain32(<u32>b)) {
+    const x = reinterpret<f32>(<u32>a);
+    const y = reinterpret<f32>(<u32>b);
+    return x < y ? B.LESS : x == y ? B.EQUAL : B.GREATER;
+  }
   prepare(m);
   return B.compare(f, a, b, signalling);
 }

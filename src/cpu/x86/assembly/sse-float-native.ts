@@ -33,11 +33,11 @@ function settled64(v: u64): bool {
 }
 /** Normal or 0. */
 @inline
-function plain32(v: u32): bool {
+export function plain32(v: u32): bool {
   return (v << 1) - MIN32 < SPAN32 || v << 1 == 0;
 }
 @inline
-function plain64(v: u64): bool {
+export function plain64(v: u64): bool {
   return (v << 1) - MIN64 < SPAN64 || v << 1 == 0;
 }
 

@@ -5,9 +5,11 @@ import * as X from '../../../ir/assembly/softfloat/extended';
 import { NEXT_FAULT, R_MODRM } from './generated/layout';
 import { faulted } from './faults';
 import { ld16 } from './mmu';
+import { fastAdd, fastDivide, fastMultiply, isFast } from './x87-fast';
 import {
   BEFORE,
   done,
+  fcw,
   isEmpty,
   loadDouble,
   loadInteger32,
@@ -38,6 +40,26 @@ const DIVR: i32 = 5;
 
 /** Register at `a` becomes itself op (bSe, bSig). False: an exception keeps it. */
 function operate(op: i32, a: usize, bSe: u32, bSig: u64): bool {
+  const control = fcw();
+  if (isFast(control) && C.flags == 0) {
+    switch (op) {
+      case ADD:
+        if (fastAdd(a, control, bSe, bSig)) return true;
+        break;
+      case SUB:
+        if (fastAdd(a, control, bSe ^ 0x8000, bSig)) return true;
+        break;
+      case MUL:
+        if (fastMultiply(a, control, bSe, bSig)) return true;
+        break;
+      case DIV:
+        if (fastDivide(a, control, seOf(a), sigOf(a), bSe, bSig)) return true;
+        break;
+      case DIVR:
+        if (fastDivide(a, control, bSe, bSig, seOf(a), sigOf(a))) return true;
+        break;
+    }
+  }
   prepare();
   const drop = precisionDrop();
   if (op < SUBR) X.arithmetic(op, seOf(a), sigOf(a), bSe, bSig, drop);

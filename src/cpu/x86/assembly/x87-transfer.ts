@@ -7,6 +7,7 @@ import { faulted } from './faults';
 import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FLAG_AUX, S_FLAG_RES, S_FTW } from './generated/layout';
 import { ld16, ld64, ldBytes, st16, st32, st64, stBytes } from './mmu';
 import { WORK } from './sse-operands';
+import { fastToDouble, fastToSingle, narrowed, narrowedStatus } from './x87-fast';
 import {
   abandon,
   BEFORE,
@@ -50,6 +51,11 @@ function index(rec: usize): u32 {
 /** Pushes what has been loaded from a narrower format, whose conversion may have raised exceptions. */
 function pushLoaded(rec: usize, opcode: u32, ea: u64): i32 {
   noteMemory(rec, opcode, ea);
+  if (C.flags == 0 && (X.se & 0x7fff) != 0x7fff && isEmpty(7)) {
+    setFsw(fsw() & ~FSW_C1);
+    push(X.se, X.sig);
+    return NEXT_CONTINUE;
+  }
   if (!isEmpty(7)) {
     C.setFlags(0);
     if (stackFault(true)) push(INDEFINITE_SE, INDEFINITE);
@@ -173,6 +179,14 @@ function afterEmpty(pops: bool): i32 {
   return done();
 }
 
+/** A number narrowed on the fast path has been stored. */
+@inline
+function afterFast(pops: bool): i32 {
+  setFsw((fsw() & ~FSW_C1) | narrowedStatus);
+  if (pops) pop();
+  return NEXT_CONTINUE;
+}
+
 function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
   if (!ready()) return NEXT_FAULT;
   if (isEmpty(0)) {
@@ -180,8 +194,13 @@ function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
     noteMemory(rec, opcode, ea);
     return afterEmpty(pops);
   }
-  prepare();
   const from = st(0);
+  if (fastToSingle(seOf(from), sigOf(from))) {
+    if (!st32(ea, <u32>narrowed)) return NEXT_FAULT;
+    noteMemory(rec, opcode, ea);
+    return afterFast(pops);
+  }
+  prepare();
   const v = <u32>X.toBinary(B.BINARY32, seOf(from), sigOf(from));
   if (!blocksStore() && !st32(ea, v)) {
     abandon();
@@ -199,8 +218,13 @@ function storeDouble(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
     noteMemory(rec, opcode, ea);
     return afterEmpty(pops);
   }
-  prepare();
   const from = st(0);
+  if (fastToDouble(seOf(from), sigOf(from))) {
+    if (!st64(ea, narrowed)) return NEXT_FAULT;
+    noteMemory(rec, opcode, ea);
+    return afterFast(pops);
+  }
+  prepare();
   const v = X.toBinary(B.BINARY64, seOf(from), sigOf(from));
   if (!blocksStore() && !st64(ea, v)) {
     abandon();
