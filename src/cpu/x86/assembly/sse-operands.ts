@@ -1,6 +1,6 @@
 // Operands of SSE and MMX instructions, and when such an instruction may not run at all.
 import { STATE } from './env';
-import { gp0, mf, nm, ud } from './faults';
+import { gp0, nm, ud } from './faults';
 import {
   NEXT_CONTINUE,
   NEXT_FAULT,
@@ -8,6 +8,7 @@ import {
   R_REG,
   R_RM,
   S_CR0,
+  S_CR4,
   S_FLAG_AUX,
   S_FLAG_RES,
   S_FPR,
@@ -21,9 +22,10 @@ import {
 } from './generated/layout';
 import { load_slow, stBytes } from './mmu';
 import { probe } from './tlb';
+import { errorPending } from './x87-state';
 
 const CR0_EM: u32 = 1 << 2;
-const CR0_TS: u32 = 1 << 3;
+const CR4_OSFXSR: u32 = 1 << 9;
 const FSW_ES: u32 = 1 << 7;
 const FSW_TOP: u32 = 7 << 11;
 
@@ -39,7 +41,8 @@ export function sseReady(): bool {
 }
 
 function sseTrap(): bool {
-  if (load<u32>(STATE + S_CR0) & CR0_EM || !(load<u32>(STATE + S_CR0) & CR0_TS)) ud();
+  // #UD comes first.
+  if (load<u32>(STATE + S_CR0) & CR0_EM || !(load<u32>(STATE + S_CR4) & CR4_OSFXSR)) ud();
   else nm();
   return false;
 }
@@ -56,7 +59,7 @@ function mmxTrap(): bool {
     else nm();
     return false;
   }
-  return mf() == NEXT_CONTINUE;
+  return !errorPending();
 }
 
 /** What every MMX instruction but EMMS does to the x87 state: TOP = 0, all registers valid (SDM vol. 1 §9.5.2). */
