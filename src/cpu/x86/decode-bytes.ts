@@ -19,6 +19,8 @@ export interface DecodedAddress {
   readonly scale: 1 | 2 | 4 | 8;
   /** Sign-extended; for memory offsets without ModRM unsigned. */
   readonly displacement: bigint;
+  /** Whether the encoding has a displacement, though it be 0. */
+  readonly hasDisplacement: boolean;
 }
 
 export interface DecodedInstruction {
@@ -168,10 +170,17 @@ function readAddress(bytes: Bytes, modrm: number, rex: number, addressSize: numb
   const DS = 3;
   if (addressSize === 16) {
     if (mod === 0 && rm === 6)
-      return { segment: DS, base: undefined, index: undefined, scale: 1, displacement: bytes.signed(2) };
+      return {
+        segment: DS,
+        base: undefined,
+        index: undefined,
+        scale: 1,
+        displacement: bytes.signed(2),
+        hasDisplacement: true,
+      };
     const [base, index] = FORMS_16[rm];
     const displacement = mod === 0 ? 0n : bytes.signed(mod);
-    return { segment: base === 5 ? SS : DS, base, index, scale: 1, displacement };
+    return { segment: base === 5 ? SS : DS, base, index, scale: 1, displacement, hasDisplacement: mod !== 0 };
   }
   const extended = (rex & 1) << 3;
   let base: DecodedAddress['base'] = rm | extended;
@@ -190,7 +199,14 @@ function readAddress(bytes: Bytes, modrm: number, rex: number, addressSize: numb
   }
   if (mod === 0 && low === 5) base = rm === 5 && mode === 64 ? 'rip' : undefined;
   const displacement = mod === 1 ? bytes.signed(1) : mod === 2 || (mod === 0 && low === 5) ? bytes.signed(4) : 0n;
-  return { segment: base === 4 || base === 5 ? SS : DS, base, index, scale, displacement };
+  return {
+    segment: base === 4 || base === 5 ? SS : DS,
+    base,
+    index,
+    scale,
+    displacement,
+    hasDisplacement: mod !== 0 || low === 5,
+  };
 }
 
 function readImmediate(bytes: Bytes, operand: Operand, osz: number): bigint {
@@ -233,6 +249,7 @@ function decodeFrom(bytes: Bytes, mode: CodeSize): DecodedInstruction | undefine
         index: undefined,
         scale: 1,
         displacement: bytes.unsigned(addressSize / 8),
+        hasDisplacement: true,
       };
     return 0n;
   });

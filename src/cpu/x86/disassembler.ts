@@ -177,7 +177,7 @@ class Formatter {
 
   private memory(address: DecodedAddress, bits: number): string {
     const { addressSize, override, row } = this.instruction;
-    const size = row.attributes.has('system') && row.name === 'bound' ? '' : (POINTERS[bits] ?? '');
+    const size = POINTERS[row.name === 'bound' ? bits * 2 : bits] ?? '';
     const parts: string[] = [];
     if (address.base === 'rip') parts.push(addressSize === 64 ? 'rip' : 'eip');
     else if (address.base !== undefined) parts.push(gpr(address.base, addressSize));
@@ -188,8 +188,10 @@ class Formatter {
       const value = BigInt.asUintN(addressSize, address.displacement);
       return `${size}${segment === '' ? 'ds:' : segment}${hex(value)}`;
     }
-    const { displacement } = address;
-    const sum = parts.join('+') + (displacement === 0n ? '' : (displacement > 0n ? '+' : '') + hex(displacement));
+    // Like GNU tools: RIP-relative ones unsigned.
+    const displacement =
+      address.base === 'rip' ? BigInt.asUintN(addressSize, address.displacement) : address.displacement;
+    const sum = parts.join('+') + (address.hasDisplacement ? (displacement >= 0n ? '+' : '') + hex(displacement) : '');
     return `${size}${segment}[${sum}]`;
   }
 }

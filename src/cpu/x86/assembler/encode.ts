@@ -63,7 +63,7 @@ class Encoding {
   encode(): Encoded | undefined {
     const { row, osz } = this.match;
     const { mode, prefixes } = this.context;
-    if (row.modrm) this.modrm = ((row.digit ?? 0) << 3) | (row.rm === undefined ? 0 : 0xc0 | row.rm);
+    if (row.modrm) this.modrm = (row.mod === 'reg' ? 0xc0 : 0) | ((row.digit ?? 0) << 3) | (row.rm ?? 0);
     let good = true;
     // Immediates come last whatever their place.
     const order = row.operands
