@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { featureIndex } from '../../arch/x86/cpuid-features.js';
 import { TestDecoder, type DecodedRecord } from '../../testing/x86-decoder.js';
+import { randomNumbers } from '../../testing/x86-forms.js';
+import { decodeBytes } from './decode-bytes.js';
 import { STATE } from './state-layout.js';
 
 const gpr = (number: number): number => STATE.GPR + number * 8;
@@ -92,7 +94,7 @@ describe('decoder in 64-bit mode', () => {
     const move = only(decoder.decode([0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 0x88]));
     expect(BigInt.asUintN(64, move.immediate)).toBe(0x8807060504030201n);
     const load = only(decoder.decode([0xa1, 1, 2, 3, 4, 5, 6, 7, 8]));
-    expect([load.row?.name, load.immediate]).toEqual(['mov_moffs64', 0x0807060504030201n]);
+    expect([load.row?.name, load.immediate]).toEqual(['mov_rax_moffs64', 0x0807060504030201n]);
     const short = only(decoder.decode([0x67, 0xa1, 1, 2, 3, 0x84]));
     expect([short.row?.name, short.fields.DISP, short.fields.MASK_SLOT]).toEqual(['mov', 0x84030201 | 0, STATE.MASK32]);
   });
@@ -297,5 +299,35 @@ describe('code cache', () => {
     decoder.exports.flush_code_cache();
     expect(decoder.exports.isCodePage(decoder.ram + 0x1000)).toBe(0);
     expect(decoder.lookup(0x1000)?.row?.name).toBe('add');
+  });
+});
+
+describe('both decoders', () => {
+  const SIZES = { 16: 0, 32: 1, 64: 2 } as const;
+
+  it.each([16, 32, 64] as const)('agree on random bytes in %i-bit code', (mode) => {
+    const decoder = new TestDecoder();
+    decoder.setMode(mode, { flat: true });
+    const random = randomNumbers(mode);
+    const PREFIXES = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x64, 0x48, 0x41, 0x4f];
+    for (let n = 0; n < 30_000; n++) {
+      // Two-byte opcodes and prefixes more often than chance has them.
+      const code = Array.from({ length: 16 }, () => random(256));
+      if (random(2) === 0) code.unshift(0x0f);
+      for (let p = random(4); p > 0; p--) code.unshift(PREFIXES[random(PREFIXES.length)]);
+      const expected = decodeBytes(Uint8Array.from(code), mode);
+      const what = Buffer.from(code.slice(0, 16)).toString('hex');
+      const found = decoder.decode(code.slice(0, 16)).at(-1);
+      if (expected === undefined) {
+        expect(found?.micro, what).toMatch(/^(UNDEFINED|FETCH_FAULT)$/);
+        continue;
+      }
+      expect(found?.row?.name, what).toBe(expected.row.name);
+      expect(found?.row, what).toBe(expected.row);
+      expect(found?.fields.LENGTH, what).toBe(expected.length);
+      expect((found?.fields.PREFIX ?? 0) & 3, what).toBe(SIZES[expected.osz]);
+      expect(((found?.fields.PREFIX ?? 0) >> 2) & 3, what).toBe(SIZES[expected.addressSize]);
+      if (expected.memory !== undefined) expect(found?.fields.SEG, what).toBe(expected.memory.segment);
+    }
   });
 });

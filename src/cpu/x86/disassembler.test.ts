@@ -105,7 +105,7 @@ describeWith([objdump], 'disassembler against objdump', () => {
       const machine = mode === 64 ? 'i386:x86-64' : mode === 32 ? 'i386' : 'i8086';
       const { stdout } = await objdump.run(['-D', '-b', 'binary', '-m', machine, '-M', 'intel', '-w', file]);
       const theirs = new Map<number, string>();
-      for (const line of stdout.toString().split('\n')) {
+      for (const line of stdout.split('\n')) {
         const found = /^\s*([0-9a-f]+):\t[0-9a-f ]+\t(.*)$/.exec(line);
         if (found?.[1] !== undefined) theirs.set(parseInt(found[1], 16), found[2] ?? '');
       }
