@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../host/fake/clock.js';
 import type { ApicCpu } from '../../iface/local-apic.js';
+import { noise } from '../../testing/noise.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
 import { ApicBus } from './apic-bus.js';
 import { LocalApicDevice } from './local-apic.js';
@@ -522,6 +523,30 @@ describe('x2APIC mode (§11.12)', () => {
     expect([apic.readMsr(0x808), apic.readMsr(0x80f)]).toEqual([0n, 0xffn]);
     apic.reset(false);
     expect(apic.apicBase).toBe(0xfee0_0900n);
+  });
+});
+
+describe('a guest that writes anything anywhere', () => {
+  it('never makes an APIC throw, loop, or answer beyond 32 bits', () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const next = noise(seed * 0x9e37_79b9);
+      const { apics, clock } = machine(2);
+      for (let step = 0; step < 100; step++) {
+        const [apic, value, kind] = [apics[next() & 1], next(), next() % 8];
+        if (kind < 3) apic.mmioWrite((next() % 0x40) * 0x10, value);
+        else if (kind === 3) apic.writeMsr(0x800 + (next() % 0x40), BigInt(value & (1 << (next() % 32))));
+        else if (kind === 4) {
+          const word = apic.mmioRead(next() % 0x400);
+          expect(word >= 0 && word <= 0xffff_ffff && Number.isInteger(word)).toBe(true);
+        } else if (kind === 5) apic.acknowledge();
+        else if (kind === 6) apic.setLint((next() & 1) as 0 | 1, (next() & 1) === 1);
+        else if (next() % 10 === 0) apic.writeApicBase(BigInt(0xfee0_0000 + (next() & 0xd00)));
+        else apic.tscDeadline = BigInt(value);
+        // A timer may interrupt every nanosecond.
+        clock.advance(next() % 500);
+      }
+      for (const apic of apics) apic.stateSchema.check(structuredClone(apic.save()), apic.id);
+    }
   });
 });
 

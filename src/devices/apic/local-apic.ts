@@ -3,6 +3,7 @@ import type { ApicCpu, ApicMessage, DeliveryMode, LocalApic } from '../../iface/
 import { array, bool, struct, u32, u64, u8, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { ApicBus, ApicBusMember, Destination } from './apic-bus.js';
+import { isAddressed, x2apicLdr } from './addressing.js';
 import { ApicTimer, timerSchema } from './apic-timer.js';
 import {
   APIC_BASE,
@@ -19,6 +20,7 @@ import {
   SVR,
   TIMER_MODE,
   VERSION_VALUE,
+  x2apicWritable,
 } from './registers.js';
 import { VectorSet } from './vector-set.js';
 
@@ -167,7 +169,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     if (!this.x2apicMode) return undefined;
     const reg = msr - 0x800;
     if (reg === REG.ID) return BigInt(this.parts.apicId);
-    if (reg === REG.LDR) return BigInt(this.x2apicLdr);
+    if (reg === REG.LDR) return BigInt(x2apicLdr(this.parts.apicId));
     if (reg === REG.ICR_LOW) return (BigInt(this.icrHigh) << 32n) | BigInt(this.icrLow);
     const value = this.readRegister(reg);
     return value === undefined ? undefined : BigInt(value);
@@ -183,23 +185,12 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
       this.sendIpi(high, true);
       return true;
     }
-    if (high !== 0 || low & ~this.x2apicWritable(reg)) return false;
+    if (high !== 0 || low & ~x2apicWritable(reg)) return false;
     if (reg === REG.SELF_IPI) {
       this.sendIpiTo('self', 'fixed', low & ICR.VECTOR, 0, true);
       return true;
     }
     return this.writeRegister(reg, low);
-  }
-
-  /** Bits that may be set in a write; the others raise #GP (table 11-6). Registers that cannot be written come later. */
-  private x2apicWritable(reg: number): number {
-    if (reg === REG.EOI || reg === REG.ESR) return 0;
-    if (reg === REG.TPR || reg === REG.SELF_IPI) return 0xff;
-    if (reg === REG.SVR) return SVR.WRITABLE;
-    if (reg === REG.TIMER_DIVIDE) return 0xb;
-    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR)
-      return LVT_WRITABLE[reg - REG.LVT_TIMER] | (1 << 12) | LVT.REMOTE_IRR;
-    return 0xffff_ffff;
   }
 
   /** Registers that both modes have. Undefined: there is none, or it cannot be read. */
@@ -423,25 +414,8 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
 
   matches(destination: Destination): boolean {
     if (!this.enabled) return false;
-    const { id, logical, wide } = destination;
-    // 8-bit broadcasts reach x2APICs too, as interrupts of I/O APICs and MSIs without remapping have no other form.
-    if (id === (wide ? 0xffff_ffff : 0xff)) return true;
-    if (!logical) return id === this.parts.apicId;
-    if (this.x2apicMode) {
-      const own = this.x2apicLdr;
-      return id >>> 16 === own >>> 16 && (id & own & 0xffff) !== 0;
-    }
-    if (id > 0xff) return false;
-    const own = this.ldr >>> 24;
-    if (this.dfr === DFR.FLAT) return (id & own) !== 0;
-    // Cluster model: cluster in bits 7:4, 15 for all of them.
-    return (id >>> 4 === own >>> 4 || id >>> 4 === 15) && (id & own & 0xf) !== 0;
-  }
-
-  /** §11.12.10.2. */
-  private get x2apicLdr(): number {
-    const { apicId } = this.parts;
-    return (((apicId >>> 4) << 16) | (1 << (apicId & 0xf))) >>> 0;
+    const { x2apicMode: x2apic, ldr, dfr } = this;
+    return isAddressed(destination, { apicId: this.parts.apicId, x2apic, ldr, dfr });
   }
 
   deliver(message: ApicMessage): void {

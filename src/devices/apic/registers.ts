@@ -119,3 +119,18 @@ export function timerDivisor(divideConfiguration: number): number {
   const code = (divideConfiguration & 3) | ((divideConfiguration >>> 1) & 4);
   return code === 7 ? 1 : 2 << code;
 }
+
+/**
+ * Bits that may be set in a write to an MSR of x2APIC mode; others raise #GP (table 11-6). Says nothing about registers
+ * that cannot be written at all, nor about ICR.
+ */
+export function x2apicWritable(reg: number): number {
+  if (reg === REG.EOI || reg === REG.ESR) return 0;
+  if (reg === REG.TPR || reg === REG.SELF_IPI) return 0xff;
+  if (reg === REG.SVR) return SVR.WRITABLE;
+  if (reg === REG.TIMER_DIVIDE) return 0xb;
+  // Delivery status and remote IRR are read-only, not reserved.
+  if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR)
+    return LVT_WRITABLE[reg - REG.LVT_TIMER] | (1 << 12) | LVT.REMOTE_IRR;
+  return 0xffff_ffff;
+}

@@ -4,6 +4,7 @@ import { InterruptRouter } from '../../bus/interrupts.js';
 import { Bus } from '../../bus/io-space.js';
 import { PciBus } from '../../bus/pci/pci-bus.js';
 import { RecordingMsi } from '../../host/fake/lines.js';
+import { noise } from '../../testing/noise.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
 import { HostBridge, type ShadowSegment } from './host-bridge.js';
 import { LpcBridge } from './lpc-bridge.js';
@@ -30,7 +31,7 @@ function chipset() {
   return { bus, host, lpc, pci, high, shadow: () => shadow, shadowed: () => shadowed };
 }
 
-describe('host bridge of the Q35 (3 Series datasheet §5.1)', () => {
+describe('host bridge of the Q35 (3 Series datasheet)', () => {
   it('is found by ports with its identity', () => {
     const { bus } = chipset();
     bus.portWrite(0xcf8, 4, 0x8000_0000);
@@ -150,6 +151,27 @@ describe('LPC bridge of the ICH9 (datasheet §13.1)', () => {
     expect(high()).toEqual(['apic23']);
     lpc.reset();
     expect(high()).toEqual(['apic16']);
+  });
+});
+
+describe('a guest that writes anything into configuration space', () => {
+  it('never makes the chipset throw, and leaves no window behind after a reset', () => {
+    const { bus, host, lpc } = chipset();
+    const windows = () => [...bus.ports.windows(), ...bus.memory.windows()];
+    const before = windows();
+    for (let seed = 1; seed <= 50; seed++) {
+      const next = noise(seed * 0x9e37_79b9);
+      for (let step = 0; step < 100; step++) {
+        const size = [1, 2, 4][next() % 3] ?? 1;
+        bus.portWrite(0xcf8, 4, (0x8000_0000 + (next() & 1 ? 0xf800 : 0) + (next() & 0xfc)) >>> 0);
+        bus.portWrite(0xcfc + (next() & 3 & -size), size, next());
+        bus.mmioWrite(0xfed1_c000 + (next() & 0x3ffc), 4, next());
+        bus.mmioRead(next(), 4);
+      }
+      host.reset();
+      lpc.reset();
+      expect(windows()).toEqual(before);
+    }
   });
 });
 

@@ -7,22 +7,22 @@ import { HEADER } from '../../bus/pci/registers.js';
 import { struct, u32, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 
-/** Registers of device 0. "Intel 3 Series Express Chipset Family Datasheet" 316966-002, §5.1. */
+/** Registers of device 0. "Intel 3 Series Express Chipset Family Datasheet" 316966, chapter on device 0; by name there. */
 const MCH = { PCIEXBAR: 0x60, PAM0: 0x90, LAC: 0x97, SMRAM: 0x9d, ESMRAMC: 0x9e } as const;
 
-/** PCI Express register range base address, §5.1.16: enable in bit 0, length in bits 2:1, base in bits 35:26. */
+/** PCI Express register range base address: enable in bit 0, length in bits 2:1, base in bits 35:26. */
 const PCIEXBAR = { ENABLE: 1, LENGTH_SHIFT: 1, LENGTH_MASK: 6 } as const;
 
 /** By length field: bytes of the range, 1 MiB for each bus. 3 is reserved. */
 const ECAM_SIZES = [2 ** 28, 2 ** 27, 2 ** 26] as const;
 
-/** Programmable attribute map, §5.1.17 ff.: for each segment reads (bit 0) and writes (bit 1) go to RAM. */
+/** Programmable attribute maps 0 … 6: for each segment reads (bit 0) and writes (bit 1) go to RAM. */
 const PAM = { READ: 1, WRITE: 2 } as const;
 
-/** System management RAM control, §5.1.25. */
+/** System management RAM control. */
 const SMRAM = { LOCK: 1 << 4, RESET: 0x02, WRITABLE: 0x78 } as const;
 
-/** Extended SMRAM control, §5.1.26: caching bits are fixed. */
+/** Extended system management RAM control: caching bits are fixed. */
 const ESMRAMC = { RESET: 0x38, WRITABLE: 0x87, CLEARABLE: 0x40 } as const;
 
 /** Where accesses to a part of the BIOS area go. Otherwise reads come from ROM and writes are dropped. */

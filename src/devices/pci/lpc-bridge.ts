@@ -6,7 +6,7 @@ import { HEADER } from '../../bus/pci/registers.js';
 import { bytes, struct, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 
-/** Registers of device 31 function 0. "Intel I/O Controller Hub 9 (ICH9) Family Datasheet" 316972-004, §13.1. */
+/** Registers of device 31 function 0. "Intel I/O Controller Hub 9 (ICH9) Family Datasheet" 316972-004, §13.1; by name there. */
 const LPC = {
   PMBASE: 0x40,
   ACPI_CNTL: 0x44,
@@ -27,10 +27,10 @@ const LPC = {
   RCBA: 0xf0,
 } as const;
 
-/** §13.1.13. */
+/** ACPI control. */
 const ACPI_CNTL = { ENABLE: 1 << 7, SCI_SELECT: 7, WRITABLE: 0x87 } as const;
 
-/** §13.1.17: bit 7 set routes the PIRQ to no 8259 pin. */
+/** PIRQ[n]_ROUT: bit 7 set routes the PIRQ to no 8259 pin. */
 const PIRQ_ROUT = { DISABLE: 1 << 7, IRQ: 0xf, RESET: 0x80, WRITABLE: 0x8f } as const;
 /** 8259 pins that a PIRQ cannot be routed to. */
 const RESERVED_IRQS: readonly number[] = [0, 1, 2, 8, 13];
@@ -38,7 +38,7 @@ const RESERVED_IRQS: readonly number[] = [0, 1, 2, 8, 13];
 /** Chipset configuration registers, §10.1: 16 KiB at RCBA. */
 const RCRB_SIZE = 0x4000;
 const RCBA = { ENABLE: 1, BASE: 0xffff_c000 } as const;
-/** DnnIR, §10.1.31 ff.: which PIRQ each pin of the chipset's own devices drives; by slot. */
+/** DnnIR, device nn interrupt route: which PIRQ each pin of the chipset's own devices drives; by slot. */
 const INTERRUPT_ROUTES: readonly (readonly [slot: number, offset: number])[] = [
   [31, 0x3140],
   [30, 0x3142],
@@ -155,7 +155,7 @@ export class LpcBridge implements Snapshotable<State> {
     this.updatePins();
   }
 
-  // ---- PCI interrupts, §5.9.1 and §10.1.31 ----
+  // ---- PCI interrupts ----
 
   /** The PIRQ, 0 … 7, that INTA (0) … INTD (3) of a slot drives. */
   pirqOf(slot: number, pin: number): number {

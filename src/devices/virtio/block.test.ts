@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend, BlockStatus } from '../../iface/block.js';
+import { noise } from '../../testing/noise.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
 import { VERSION_1, VirtioDriver, type SetUpOptions } from '../../testing/virtio-driver.js';
 import { VirtioBlock, type VirtioBlockParts } from './block.js';
@@ -275,17 +276,6 @@ snapshotSuite('the virtio block device', {
 });
 
 describe('a hostile driver', () => {
-  /** Deterministic noise, 32 bits at a time (xorshift32). */
-  function noise(seed: number): () => number {
-    let x = seed;
-    return () => {
-      x ^= x << 13;
-      x ^= x >>> 17;
-      x ^= x << 5;
-      return x >>> 0;
-    };
-  }
-
   it('never makes the device throw or hang, and a reset always helps', () => {
     const disk = new MemoryDisk();
     const device = new VirtioBlock({ id: 'blk0', backend: disk });

@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.js';
 import type { BlockBackend } from '../../iface/block.js';
 import { array, range, struct, u16, type Infer } from '../../snapshot/schema.js';
 import { get } from '../../bus/pci/config-space.js';
@@ -37,13 +38,14 @@ const CONFIG = {
 } as const;
 
 const SECTOR = 512;
+const MAX_QUEUES = 16;
 
 /** Most that one segment of a discard or write-zeroes request covers: 1 GiB; and most segments in a request. */
 const LIMITS: RequestLimits = { maxRangeSectors: 0x20_0000, maxRanges: 16 };
 
 const stateSchema = struct({
   /** Requests under way: to be done again after a restore. */
-  inFlight: array(struct({ queue: range(0, 15), head: u16 }), { max: 16 * MAX_QUEUE_SIZE }),
+  inFlight: array(struct({ queue: range(0, MAX_QUEUES - 1), head: u16 }), { max: MAX_QUEUES * MAX_QUEUE_SIZE }),
 });
 type State = Infer<typeof stateSchema>;
 
@@ -89,6 +91,7 @@ export class VirtioBlock implements VirtioDevice {
 
   constructor(parts: VirtioBlockParts) {
     const { queues = 1, queueSize = 256, backend } = parts;
+    assert(queues >= 1 && queues <= MAX_QUEUES, `a block device has 1 … ${MAX_QUEUES} queues`);
     this.id = parts.id;
     this.backend = backend;
     this.queueSizes = new Array<number>(queues).fill(queueSize);

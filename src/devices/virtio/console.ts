@@ -105,7 +105,7 @@ export class VirtioConsole implements VirtioDevice, CharReceiver {
     return get(config, offset, size);
   }
 
-  /** §5.3.6.3: emerg_wr sends a byte at any time, set up or not. */
+  /** §5.3.4: emerg_wr sends a byte at any time, set up or not. */
   writeConfig(offset: number, _size: number, value: number): void {
     if (offset === CONFIG.EMERGENCY_WRITE) this.out.write(Uint8Array.of(value));
   }

@@ -10,7 +10,7 @@ export interface Segment {
 
 /**
  * A buffer that the driver has made available: a part that the device reads, then a part that it writes, each as one
- * run of bytes whatever its segments (VIRTIO 1.2 §2.6.4.1: devices make no assumption about framing).
+ * run of bytes whatever its segments (VIRTIO 1.2 §2.7.4.1: devices make no assumption about framing).
  */
 export class DescriptorChain {
   readonly readLength: number;

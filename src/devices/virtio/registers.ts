@@ -36,5 +36,5 @@ export const USED = { FLAGS: 0, INDEX: 2, RING: 4, ELEMENT: 8 } as const;
 /** The largest size of a queue (the specification allows 32768) and of an indirect table, in descriptors. */
 export const MAX_QUEUE_SIZE = 1024;
 
-/** §2.7.4.1: no descriptor chain describes more, in bytes. */
+/** §2.7.5.2: no descriptor chain describes more, in bytes. */
 export const MAX_CHAIN_BYTES = 2 ** 32;
