@@ -52,7 +52,7 @@ export class MachineClock implements Clock {
   }
 
   now(): Nanoseconds {
-    return nanoseconds(this.pausedAt ?? this.source.now() - this.offset);
+    return nanoseconds(this.pausedAt ?? Math.floor(this.source.now() - this.offset));
   }
 
   wallClock(): number {

@@ -8,7 +8,7 @@ export interface HelperExports {
   /** Drops translations: the memory map changed. */
   memory_map_changed(): void;
   /** `length` bytes at `host` were changed by a device. */
-  host_written(host: number, length: number): void;
+  invalidate_range(host: number, length: number): void;
   /** Physical address of a linear one in SCRATCH, as peekTranslate finds it; 0: not mapped. */
   debug_translate(): number;
   /** Recomputes what is watched from WATCH_* and DR7. */

@@ -271,6 +271,6 @@ export class InterpVcpu implements Vcpu {
   }
 
   memoryWritten(host: number, length: number): void {
-    this.helpers.host_written(host, length);
+    this.helpers.invalidate_range(host, length);
   }
 }

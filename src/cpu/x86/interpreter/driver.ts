@@ -1,7 +1,7 @@
 /** The interpreter's driver: docs/interpreter.md, "Driver". */
 import { Builder } from '../../../ir/builder.js';
-import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
-import { EVENTS, GDB, SEGMENT, STATE } from '../state-layout.js';
+import type { Block, FunctionRef } from '../../../ir/nodes.js';
+import { EVENTS, STATE } from '../state-layout.js';
 import type { CpuBases } from './handlers.js';
 import { HELPER } from './glue.js';
 
@@ -29,19 +29,11 @@ export function driverCode(bases: CpuBases, loop: FunctionRef): Block {
     b.if(b.op('i32.le_s', b.get(left), b.i32(0)), () => {
       b.exit('return', b.i32(EVENTS.BUDGET));
     });
-    const debugged = b.load('i32.load', b.i32(0), at('GDB_FLAGS'));
-    b.if(debugged, () => {
-      b.if(b.op('i32.ne', b.get(left), b.param('i32', 0)), () => {
-        b.if(b.or(b.and(debugged, b.i32(GDB.STEP)), atBreakpoint(b, bases)), () => {
-          b.exit('return', b.i32(EVENTS.DEBUG));
-        });
-      });
-    });
     const record = b.call(HELPER.lookup, b.load('i64.load', b.i32(0), at('RIP')));
     b.if(
       record,
       () => {
-        const n = b.select(b.or(event, debugged), b.i32(1), b.get(left));
+        const n = b.select(event, b.i32(1), b.get(left));
         count(b.sub(n, b.call(loop, record, n)));
       },
       () => {
@@ -51,24 +43,4 @@ export function driverCode(bases: CpuBases, loop: FunctionRef): Block {
     );
   });
   return b.finish();
-}
-
-/** 0 or 1: whether the debugger has a breakpoint at the instruction. */
-function atBreakpoint(b: Builder, bases: CpuBases): Node {
-  const at = (field: keyof typeof STATE): number => bases.state + STATE[field];
-  const rip = b.load('i64.load', b.i32(0), at('RIP'));
-  const address = b.add(rip, b.load('i64.load', b.i32(0), at('SEG_BASE') + 8 * SEGMENT.CS));
-  const found = b.variable('i32');
-  const next = b.variable('i32');
-  b.set(found, b.i32(0));
-  b.set(next, b.load('i32.load', b.i32(0), at('BREAK_COUNT')));
-  b.loop(() => {
-    b.if(b.or(b.eqz(b.get(next)), b.get(found)), () => {
-      b.break();
-    });
-    b.set(next, b.sub(b.get(next), b.i32(1)));
-    const candidate = b.load('i64.load', b.shl(b.get(next), b.i32(3)), at('BREAK_ADDR'));
-    b.set(found, b.op('i64.eq', candidate, address));
-  });
-  return b.get(found);
 }

@@ -136,6 +136,15 @@ class LoopEmitter {
   private micro(number: number): void {
     switch (number) {
       case MICRO.RESYNC:
+        // Not by the jump cache, which may lead back to this very record.
+        this.glue((g) => {
+          const record = g.b.call(HELPER.lookup, g.ripOf(g.record));
+          g.b.if(record, () => {
+            g.b.exit('dispatch', record);
+          });
+        });
+        this.deliver();
+        return;
       case MICRO.NEXT_PAGE:
         // No instruction: make up for the one that a jump counts.
         this.get(LEFT_LOCAL);
