@@ -4,9 +4,15 @@ import { resetIdentity, type CpuModel } from '../../arch/x86/cpu-models.js';
 import { cpuidLeaves } from '../../arch/x86/cpuid.js';
 import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
 import { assert } from '../../base/assert.js';
+import { UsageError } from '../../base/errors.js';
 import { APIC_TIMER_HZ } from '../../devices/apic/registers.js';
+import { HPET_ID } from '../../devices/legacy/hpet/hpet.js';
 import { buildAcpi } from '../../firmware/acpi/build.js';
+import { biosBootState } from '../../firmware/bios.js';
 import { ich9PirqRoutes, type BoardDescription } from '../../firmware/board.js';
+import { cmosContent } from '../../firmware/cmos.js';
+import { fwCfgItems, type FwCfgItem } from '../../firmware/fw-cfg/items.js';
+import { kernelItems } from '../../firmware/fw-cfg/kernel-items.js';
 import { loadKernel } from '../../firmware/loaders/load-kernel.js';
 import type { BootModule } from '../../firmware/loaders/request.js';
 import { pcMemoryMap, splitRam, type MemoryMap } from '../../firmware/memory-map.js';
@@ -27,6 +33,8 @@ export interface PcKernel {
   readonly modules: readonly BootModule[];
 }
 
+/** Periods of the HPET's main counter (10 ns): what it can be relied on for. */
+const HPET_MINIMUM_TICK = 0x80;
 const ECAM_RESERVED = [{ start: PC.ECAM, size: PC.ECAM_SIZE }];
 
 /** What the firmware tables say of the board. */
@@ -35,6 +43,7 @@ export function describeBoard(pc: Pc): BoardDescription {
     cpus: pc.cpus.map((cpu) => cpu.index),
     localApicBase: PC.LOCAL_APIC,
     ioApics: [{ id: 0, base: 0xfec0_0000, gsiBase: 0 }],
+    hpet: { base: PC.HPET, id: HPET_ID, minimumTick: HPET_MINIMUM_TICK },
     pm: { base: PC.PM_BASE, size: PC.PM_SIZE, gpe0Size: 16, sci: 9, s5: 7 },
     reset: { port: 0xcf9, value: 6 },
     century: 0x32,
@@ -47,15 +56,20 @@ export function describeBoard(pc: Pc): BoardDescription {
       lpcSlot: PC.LPC_SLOT,
     },
     serial: SERIAL_PORTS,
-    keyboard: false,
+    keyboard: true,
     mouse: false,
-    vga: false,
+    vga: true,
+    fwCfg: PC.FW_CFG,
   };
 }
 
 /** CPUID of the board's CPUs. */
-export const boardCpuid = (model: CpuModel, tscHz: number, cpus: number, index: number): ReturnType<typeof cpuidLeaves> =>
-  cpuidLeaves(model, { cpus, apicId: index, tscHz, crystalHz: APIC_TIMER_HZ });
+export const boardCpuid = (
+  model: CpuModel,
+  tscHz: number,
+  cpus: number,
+  index: number,
+): ReturnType<typeof cpuidLeaves> => cpuidLeaves(model, { cpus, apicId: index, tscHz, crystalHz: APIC_TIMER_HZ });
 
 function describeSmbios(pc: Pc, uuid: Uint8Array, version: string): SmbiosTable {
   const { model, ramSize, tscHz } = pc.options;
@@ -79,6 +93,13 @@ function describeSmbios(pc: Pc, uuid: Uint8Array, version: string): SmbiosTable 
 
 export const pcRamMap = (ramSize: number): MemoryMap =>
   pcMemoryMap({ ramSize, lowRamLimit: PC.LOW_RAM_LIMIT, reserved: ECAM_RESERVED });
+
+/** A BIOS image that runs in the guest. */
+export interface PcBios {
+  /** How messages call it. */
+  readonly name: string;
+  readonly image: Uint8Array;
+}
 
 export interface BootServices {
   readonly vm: Vm;
@@ -106,12 +127,53 @@ export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): st
     acpiRsdp,
     randomSeed,
     longMode: model.features.has('lm'),
-    vgaText: false,
+    vgaText: true,
     gunzip: (data) => services.gunzip(data),
   });
   const first = pc.cpus[0];
   assert(first !== undefined, 'a board has a CPU');
   const msrs = firmwareMemoryTypes(model, PC.PCI_HOLE);
-  first.restoreState(bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }));
+  first.restoreState(
+    bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }),
+  );
   return loaded.description;
+}
+
+/** Puts the BIOS image in its place and tells it of the machine. Neither is part of what a snapshot saves. */
+export function installBios(pc: Pc, bios: PcBios, kernel: PcKernel | undefined, services: BootServices): void {
+  const { ramSize } = pc.options;
+  services.vm.backing.set(bios.image, ramSize);
+  const memoryMap = pcRamMap(ramSize);
+  const items: FwCfgItem[] = fwCfgItems({
+    cpus: pc.cpus.length,
+    ramSize,
+    uuid: services.uuid,
+    vga: true,
+    memoryMap,
+    acpi: buildAcpi(describeBoard(pc)),
+    smbios: describeSmbios(pc, services.uuid, services.version),
+    bootOrder: [],
+  });
+  // SeaBIOS's console on COM1, besides the screen.
+  items.push({ file: 'etc/sercon-port', data: Uint8Array.of(SERIAL_PORTS[0].port & 0xff, SERIAL_PORTS[0].port >> 8) });
+  if (kernel !== undefined) items.push(...firmwareKernel(kernel, memoryMap));
+  for (const item of items)
+    if ('key' in item) pc.fwCfg.add(item.key, item.data);
+    else pc.fwCfg.addFile(item.file, item.data);
+}
+
+function firmwareKernel({ name, data, commandLine, modules }: PcKernel, memoryMap: MemoryMap): FwCfgItem[] {
+  const [initrd, ...others] = modules;
+  if (others.length > 0) throw new UsageError(`${name} takes one initrd, ${modules.length} were given`);
+  return kernelItems({ name, kernel: data, commandLine, memoryMap, ...(initrd && { initrd }) });
+}
+
+/** Sets the clock chip's memory and the first CPU for a BIOS that was installed. */
+export function bootBios(pc: Pc): void {
+  const { model, ramSize } = pc.options;
+  const { low, high } = splitRam(ramSize, PC.LOW_RAM_LIMIT);
+  const content = cmosContent({ lowRam: low, highRam: high, cpus: pc.cpus.length, mouse: false });
+  for (const [index, value] of content) pc.rtc.setCmos(index, value);
+  const [first] = pc.cpus;
+  first.restoreState(bootVcpuState(resetIdentity(model), biosBootState));
 }

@@ -1,6 +1,6 @@
 /** The PC board: a Q35 memory controller with an ICH9, and the chips that a PC has always had around them. */
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
-import { InterruptRouter } from '../../bus/interrupts.js';
+import { InterruptRouter, SharedLine } from '../../bus/interrupts.js';
 import { Bus } from '../../bus/io-space.js';
 import type { PciEnvironment } from '../../bus/pci/function.js';
 import { PciBus } from '../../bus/pci/pci-bus.js';
@@ -9,15 +9,26 @@ import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.j
 import { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
+import { FwCfg } from '../../devices/legacy/fw-cfg/fw-cfg.js';
+import { Hpet, HPET_SIZE } from '../../devices/legacy/hpet/hpet.js';
+import { I8042 } from '../../devices/legacy/i8042/i8042.js';
 import { DualPic } from '../../devices/legacy/pic/dual-pic.js';
 import { Pit } from '../../devices/legacy/pit/pit.js';
 import { AcpiPm } from '../../devices/legacy/pm/acpi-pm.js';
 import { FastA20, ResetControl } from '../../devices/legacy/reset-ports.js';
 import { Rtc } from '../../devices/legacy/rtc/rtc.js';
 import { Uart16550 } from '../../devices/legacy/uart/uart-16550.js';
+import { Vga, VGA_MEMORY, VGA_MEMORY_SIZE, VGA_PORT_COUNT, VGA_PORTS } from '../../devices/legacy/vga/vga.js';
 import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js';
 import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
+import { VirtioBlock } from '../../devices/virtio/block.js';
+import { VirtioConsole } from '../../devices/virtio/console.js';
+import type { VirtioDevice } from '../../devices/virtio/device.js';
+import { VirtioEntropy } from '../../devices/virtio/entropy.js';
+import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
+import type { BlockBackend } from '../../iface/block.js';
+import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
 import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
@@ -53,6 +64,12 @@ export interface PcConnections {
   readonly serial: readonly [CharSink, CharSink];
   /** isa-debugcon at ports 0xe9 and 0x402; what firmware has to say. */
   readonly debugConsole: CharSink;
+  /** The virtio console's output. */
+  readonly console: CharSink;
+  /** Virtio disks, in the order of their slots. */
+  readonly disks: readonly BlockBackend[];
+  /** Puts something between CPUs and bus, such as a trace. */
+  readonly observe?: (io: GuestIo) => GuestIo;
 }
 
 export class Pc {
@@ -64,11 +81,16 @@ export class Pc {
   readonly lpc: LpcBridge;
   readonly pm: AcpiPm;
   readonly rtc: Rtc;
+  readonly keyboard: I8042;
+  readonly vga: Vga;
+  readonly fwCfg: FwCfg;
+  readonly console: VirtioConsole;
   /** Where PCI functions claim windows and send messages. */
   readonly pciEnvironment: PciEnvironment;
   readonly router: InterruptRouter;
 
   private readonly devices: Snapshotable[] = [];
+  private readonly virtio: VirtioPci[] = [];
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private shadow: readonly ShadowSegment[] = [];
@@ -106,20 +128,35 @@ export class Pc {
     this.pci.attach(PC.LPC_SLOT, this.lpc.pci);
 
     // ---- legacy chips at their fixed places ----
-    const pit = new Pit(this.router.isa(0), clock);
-    this.rtc = new Rtc(this.router.isa(8), clock, () => {
+    // In legacy replacement mode the HPET takes the interrupts of the 8254 and the RTC.
+    const hpet = new Hpet(
+      { isa0: this.router.isa(0), isa8: this.router.isa(8), ioApic: (pin) => this.router.ioApicPin(pin) },
+      clock,
+    );
+    const pit = new Pit(hpet.pit, clock);
+    this.rtc = new Rtc(hpet.rtc, clock, () => {
       this.pm.rtcAlarm();
     });
     this.serial = SERIAL_PORTS.map(
       ({ irq }, i) =>
-        new Uart16550(`serial${String(i)}`, this.router.isa(irq), connections.serial[i] as CharSink, clock),
+        new Uart16550(`serial${String(i)}`, this.router.isa(irq), connections.serial[i], clock),
     );
-    const a20 = new FastA20({ set: (on) => this.setA20(on) }, control);
+    const a20Gate = new SharedLine((open) => this.setA20(open));
+    this.keyboard = new I8042(
+      { irq1: this.router.isa(1), irq12: this.router.isa(12), a20: a20Gate.driver() },
+      control,
+      { mouse: false },
+    );
+    const a20 = new FastA20(a20Gate.driver(), control);
+    this.vga = new Vga(clock);
+    this.fwCfg = new FwCfg(connections.vm.dma);
     const resetControl = new ResetControl(control);
     ports.claim('pic', 2, this.pic.firstPorts, 0x20);
     ports.claim('pic-slave', 2, this.pic.secondPorts, 0xa0);
     ports.claim('elcr', 2, this.pic.elcrPorts, 0x4d0);
     ports.claim('pit', 4, pit.ports, 0x40);
+    ports.claim('i8042', 5, this.keyboard, 0x60);
+    // Between the i8042's two ports.
     ports.claim('system-control', 1, pit.systemControl, 0x61);
     ports.claim('rtc', 4, this.rtc.ports, 0x70);
     ports.claim('fast-a20', 1, a20, 0x92);
@@ -127,20 +164,47 @@ export class Pc {
     // After the host bridge, whose configuration address spans this port.
     ports.claim('reset-control', 1, resetControl, 0xcf9);
     for (const [i, { port }] of SERIAL_PORTS.entries())
-      ports.claim(`serial${String(i)}`, 8, this.serial[i] as Uart16550, port);
+      ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
+    ports.claim('fw-cfg', 2, this.fwCfg.ports, PC.FW_CFG);
+    ports.claim('fw-cfg-dma', 8, this.fwCfg.dmaPorts, PC.FW_CFG + 4);
+    ports.claim('vga', VGA_PORT_COUNT, this.vga.ports, VGA_PORTS);
     const debugConsole = new DebugConsole(connections.debugConsole);
     ports.claim('debugcon', 1, debugConsole, 0xe9);
     ports.claim('debugcon-bios', 1, debugConsole, 0x402);
     if (options.debugExit) ports.claim('debug-exit', 4, new DebugExit(control), 0xf4);
     memory.claim('ioapic', IO_APIC_SIZE, ioApic, IO_APIC_BASE);
+    memory.claim('hpet', HPET_SIZE, hpet, PC.HPET);
+    memory.claim('vga', VGA_MEMORY_SIZE, this.vga.window, VGA_MEMORY);
 
-    // In the order in which they are restored: interrupt controllers last, so that they see no edges that never were.
-    this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, ...this.serial, a20, resetControl);
+    // In the order in which they are restored: bridges first, since they say where things are; interrupt controllers
+    // last, so that they see no edges that never were; the HPET after those whose interrupts pass through it.
+    this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
+    this.devices.push(resetControl, this.vga, this.fwCfg);
+
+    // ---- virtio ----
+    this.console = new VirtioConsole('virtio-console0', connections.console);
+    this.attachVirtio(PC.CONSOLE_SLOT, this.console);
+    this.attachVirtio(PC.ENTROPY_SLOT, new VirtioEntropy('virtio-rng0', connections.entropy));
+    for (const [i, backend] of connections.disks.entries())
+      this.attachVirtio(PC.FIRST_DISK_SLOT + i, new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
   }
 
+  private attachVirtio(slot: number, device: VirtioDevice): void {
+    const transport = new VirtioPci({
+      name: device.id,
+      device,
+      environment: this.pciEnvironment,
+      dma: this.connections.vm.dma,
+    });
+    this.pci.attach(slot, transport.pci);
+    this.virtio.push(transport);
+    this.devices.push(transport, device);
+  }
+
   private createCpu(index: number, apics: LocalApicDevice[]): Vcpu {
-    const { vm, clock, entropy } = this.connections;
+    const { vm, clock, entropy, observe } = this.connections;
     const { model, tscHz } = this.options;
     // The APIC and its CPU know each other: the CPU comes second.
     const late: { cpu?: Vcpu } = {};
@@ -167,7 +231,7 @@ export class Pc {
     });
     apics.push(apic);
     const created = vm.createVcpu(index, {
-      io: this.bus,
+      io: observe?.(this.bus) ?? this.bus,
       apic,
       now: () => clock.now(),
       fillRandom: (target) => {
@@ -199,13 +263,13 @@ export class Pc {
     this.pm.enterAcpiMode();
   }
 
-  /** Adds a device that is saved with the machine. */
-  addDevice(device: Snapshotable): void {
-    this.devices.unshift(device);
-  }
-
   /** All parts but CPUs and memory, in the order in which they are restored. */
   get parts(): readonly Snapshotable[] {
     return this.devices;
+  }
+
+  /** Lets devices go on with what was under way, after all of a machine was restored. */
+  resumeDevices(): void {
+    for (const transport of this.virtio) transport.resume();
   }
 }

@@ -1,0 +1,96 @@
+/** A PC from its description: what it needs of an accelerator, and how its boards are made and started. */
+import { cpuModel, type CpuModel } from '../../arch/x86/cpu-models.js';
+import type { CpuidEntry } from '../../arch/x86/cpuid.js';
+import { assert } from '../../base/assert.js';
+import { UsageError } from '../../base/errors.js';
+import { PAGE_SIZE } from '../../base/units.js';
+import { placeBios, type BiosPlacement } from '../../firmware/bios.js';
+import {
+  boardCpuid,
+  bootBios,
+  bootKernel,
+  installBios,
+  pcRamMap,
+  type BootServices,
+  type PcBios,
+  type PcKernel,
+} from './boot.js';
+import { PC } from './layout.js';
+import { Pc, type PcConnections } from './pc.js';
+
+/** What starts the machine: a kernel, or a BIOS (which can be handed a Linux kernel). */
+export interface PcBoot {
+  readonly bios?: PcBios;
+  readonly kernel?: PcKernel;
+}
+
+export interface PcSpecification {
+  /** Name of a CPU model. */
+  readonly cpu: string;
+  /** RAM in bytes, a multiple of 4 KiB. */
+  readonly ramSize: number;
+  readonly debugExit: boolean;
+  readonly disks: number;
+  readonly boot: PcBoot;
+}
+
+/** What an accelerator has to provide. */
+export interface VmRequest {
+  readonly model: CpuModel;
+  readonly cpuid: (index: number) => readonly CpuidEntry[];
+  /** Ticks of the time-stamp counter per second. */
+  readonly tscHz: number;
+  /** RAM and ROM, in bytes. */
+  readonly backingSize: number;
+}
+
+/** Ticks of the time-stamp counter per second: a nanosecond each. */
+const TSC_HZ = 1e9;
+const CPUS = 1;
+
+export class PcBuilder {
+  readonly vmRequest: VmRequest;
+  private readonly model: CpuModel;
+  private readonly bios: BiosPlacement | undefined;
+
+  /** Throws a one-line error when there can be no such machine. */
+  constructor(readonly specification: PcSpecification) {
+    const { cpu, ramSize, boot, disks } = specification;
+    this.model = cpuModel(cpu);
+    assert(ramSize % PAGE_SIZE === 0, 'memory is whole pages');
+    // Checks the size as well.
+    pcRamMap(ramSize);
+    if (disks > PC.MAX_DISKS) throw new UsageError(`at most ${PC.MAX_DISKS} disks can be attached, not ${disks}`);
+    if (ramSize > PC.LOW_RAM_LIMIT && this.model.physicalBits < 36)
+      throw new UsageError(`the CPU model ${cpu} reaches no more than ${PC.LOW_RAM_LIMIT / 2 ** 20} MiB of memory`);
+    this.bios = boot.bios && placeBios(boot.bios.image, boot.bios.name);
+    this.vmRequest = {
+      model: this.model,
+      cpuid: (index) => boardCpuid(this.model, TSC_HZ, CPUS, index),
+      tscHz: TSC_HZ,
+      backingSize: ramSize + (boot.bios?.image.length ?? 0),
+    };
+  }
+
+  /** A new board, as it is when power comes on. */
+  build(connections: PcConnections, services: BootServices): Pc {
+    const { ramSize, debugExit, boot } = this.specification;
+    const options = { model: this.model, ramSize, bios: this.bios, tscHz: TSC_HZ, debugExit };
+    const pc = new Pc(options, connections);
+    if (boot.bios) installBios(pc, boot.bios, boot.kernel, services);
+    return pc;
+  }
+
+  /** Sets the machine off. Returns what is started, for people. */
+  start(pc: Pc, services: BootServices): string {
+    const { boot } = this.specification;
+    if (boot.bios) {
+      bootBios(pc);
+      return 'BIOS';
+    }
+    assert(boot.kernel !== undefined, 'there is something to boot');
+    return bootKernel(pc, boot.kernel, services);
+  }
+}
+
+export type { BootServices, PcBios, PcKernel };
