@@ -39,7 +39,9 @@ for (const row of INSTRUCTIONS) {
   numbers.set(row, handlers.length);
   for (const variant of variants(row)) handlers.push({ row, variant });
 }
-const microNames = new Map(Object.entries(MICRO).map(([name, number]) => [number, name as keyof typeof MICRO]));
+const microNames = new Map<number, keyof typeof MICRO>(
+  Object.entries(MICRO).map(([name, number]) => [number, name as keyof typeof MICRO] as const),
+);
 
 /** The decoder of helpers.wasm on a memory of its own, with 1 MiB of RAM at guest-physical 0 and no paging. */
 export class TestDecoder {
