@@ -104,13 +104,3 @@ export function x_mwait(rec: usize, ea: u64): i32 {
   store<u32>(STATE + S_MONITOR_ARMED, 0);
   return NEXT_CONTINUE;
 }
-
-export function x_fence(rec: usize, ea: u64): i32 {
-  return NEXT_CONTINUE;
-}
-
-/** CLFLUSH faults as a read does. */
-export function x_clflush(rec: usize, ea: u64): i32 {
-  ld8(ea);
-  return faulted() ? NEXT_FAULT : NEXT_CONTINUE;
-}
