@@ -1,4 +1,5 @@
 /** Power-on, INIT and SIPI: SDM vol. 3 table 10-1 and §9.4.4.3; and what the host does to a CPU from outside. */
+import { flush_code_cache } from './code-pages';
 import { updateBreakpoints } from './debug';
 import { STATE } from './env';
 import {
@@ -178,6 +179,8 @@ export function reset_cpu(bootstrap: i32): void {
   set64(S_A20_MASK, ~0);
   set32(S_WATCH_HIT, 0);
   set32(S_ACTIVITY, bootstrap ? 0 : 2);
+  // ROM may have been written anew.
+  flush_code_cache();
   atomic.and<u32>(STATE + S_ATTN, ATTN_KICK);
   atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }
@@ -211,12 +214,15 @@ export function state_restored(): void {
   updateFpTrap();
   resetTlb();
   updateMode();
+  // Memory was restored with it.
+  flush_code_cache();
   atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }
 
-/** Guest-physical addresses mean something else now, or A20 has changed. */
+/** Guest-physical addresses mean something else now, or A20 has changed. Decoded code goes by host page and stays. */
 export function memory_map_changed(): void {
   flushTlb();
+  atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }
 
 /** The physical address of the linear address in SCRATCH, put in its place; 0 when nothing is mapped there. */
