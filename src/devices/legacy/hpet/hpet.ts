@@ -166,7 +166,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   }
 
   write(offset: number, size: number, value: number): void {
-    // Narrow writes are undefined (§2.3.2).
+    // Narrow writes are undefined.
     if (size !== 4) return;
     this.settle();
     switch (offset) {

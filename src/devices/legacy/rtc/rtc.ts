@@ -325,7 +325,7 @@ export class Rtc implements Snapshotable<State> {
     if (this.state.registerB & B.AIE) this.alarm();
   }
 
-  /** Of the periodic interrupt in cycles of 32,768 Hz; 0 is none. MC146818A, table 5. */
+  /** Of the periodic interrupt in cycles of 32,768 Hz; 0 is none. */
   private get period(): number {
     const rate = this.state.registerA & A.RATE;
     if (rate === 0 || (this.state.registerA & A.DIVIDER_RESET) === A.DIVIDER_RESET) return 0;

@@ -22,7 +22,7 @@ describe('the 16550A', () => {
   const read = (register: number): number => uart.read(register);
   const write = (register: number, value: number): void => uart.write(register, 1, value);
 
-  it('has the reset state of table III', () => {
+  it('has the reset state of the datasheet', () => {
     const fresh = new Uart16550('serial0', irq, sink, clock);
     expect([IER, IIR, LCR, MCR, LSR].map((register) => fresh.read(register))).toEqual([0, 1, 0, 0, 0x60]);
     expect(fresh.read(MSR)).toBe(0xb0);

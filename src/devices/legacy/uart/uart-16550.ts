@@ -337,7 +337,7 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
     return lsr;
   }
 
-  /** The pending interrupt of the highest priority as IIR shows it (§8.6, table V). */
+  /** The pending interrupt of the highest priority as IIR shows it (§8.6). */
   private pending(): number {
     const s = this.state;
     if (s.ier & IER.ELSI && s.lsr & LSR.ERRORS) return IIR.LINE_STATUS;
