@@ -83,6 +83,11 @@ export class ApicBus implements Snapshotable<State> {
     for (const listener of this.listeners) listener.endOfInterrupt(vector);
   }
 
+  /** System reset. */
+  reset(): void {
+    this.turn = 0;
+  }
+
   save(): State {
     return { turn: this.turn };
   }
