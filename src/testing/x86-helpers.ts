@@ -12,6 +12,10 @@ export interface HelperOperands {
   readonly imm?: number;
   /** REX.W. */
   readonly wide?: boolean;
+  /** An operand size of 16 bits. */
+  readonly short?: boolean;
+  /** The raw ModRM byte, for the x87; otherwise it only tells register from memory. */
+  readonly modrm?: number;
 }
 
 const PAGE = 65_536;
@@ -30,14 +34,16 @@ export class HelperBench {
   readonly ram = RECORD_AT + PAGE;
   private readonly exports: Record<string, ((record: number, ea: bigint) => number) | undefined>;
 
-  constructor() {
+  /** `imports` replaces services of the host that do nothing otherwise. */
+  constructor(imports: Readonly<Record<string, (...values: number[]) => number>> = {}) {
     const pages = this.ram / PAGE + 1;
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65_536, shared: true });
     this.view = new DataView(this.memory.buffer);
     this.bytes = new Uint8Array(this.memory.buffer);
     const module = new WebAssembly.Module(readFileSync(new URL('../../dist/cpu/x86/helpers.wasm', import.meta.url)));
     const env: Record<string, WebAssembly.ImportValue> = {};
-    for (const { name, kind } of WebAssembly.Module.imports(module)) if (kind === 'function') env[name] = () => 0;
+    for (const { name, kind } of WebAssembly.Module.imports(module))
+      if (kind === 'function') env[name] = imports[name] ?? (() => 0);
     env['memory'] = this.memory;
     env['state_base'] = new WebAssembly.Global({ value: 'i32', mutable: false }, LAYOUT.STATES);
     this.exports = new WebAssembly.Instance(module, { env }).exports as typeof this.exports;
@@ -97,8 +103,8 @@ export class HelperBench {
     this.bytes.fill(0, RECORD_AT, RECORD_AT + 32);
     this.bytes[RECORD_AT + RECORD.REG] = operands.reg ?? 0;
     this.bytes[RECORD_AT + RECORD.RM] = operands.rm ?? 0;
-    this.bytes[RECORD_AT + RECORD.MODRM] = operands.ea === undefined ? 0xc0 : 0;
-    this.bytes[RECORD_AT + RECORD.PREFIX] = operands.wide === true ? 0x0a : 0x09;
+    this.bytes[RECORD_AT + RECORD.MODRM] = operands.modrm ?? (operands.ea === undefined ? 0xc0 : 0);
+    this.bytes[RECORD_AT + RECORD.PREFIX] = operands.wide === true ? 0x0a : operands.short === true ? 0x08 : 0x09;
     this.view.setBigInt64(RECORD_AT + RECORD.IMM, BigInt(operands.imm ?? 0), true);
     this.setU32('EXC_VECTOR', 0xffff_ffff);
     const next = helper(RECORD_AT, operands.ea ?? 0n);
