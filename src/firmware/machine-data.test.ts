@@ -66,6 +66,7 @@ describe('interrupt routes of an ICH9', () => {
 describe('tables without firmware', () => {
   it('are found where guests search, on 16-byte boundaries', () => {
     const memory = new TestMemory(MIB);
+    memory.ram.fill(0);
     const rsdp = placeTables(memory, buildAcpi(testBoard), smbios);
     const find = (signature: string, from: number): number => {
       for (let at = from; at < MIB; at += 16)
@@ -80,6 +81,9 @@ describe('tables without firmware', () => {
     );
     const xsdt = Number(memory.view.getBigUint64(rsdp + 24, true));
     expect(String.fromCharCode(...memory.bytes(xsdt, 4))).toBe('XSDT');
+    // BIOS data area: first UART, extended area and conventional memory.
+    expect([0x400, 0x40e, 0x413].map((at) => memory.view.getUint16(at, true))).toEqual([0x3f8, 0x9fc0, 639]);
+    expect(memory.view.getUint8(0x9_fc00)).toBe(1);
   });
 });
 
