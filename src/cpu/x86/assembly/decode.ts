@@ -2,6 +2,23 @@
  * Decodes one instruction into records, after the instruction table as packed by decoder-tables.ts. Knows bytes and the
  * mode key only; where the bytes come from and where the records go is code-cache.ts's business.
  */
+import {
+  addressPrefix,
+  cursor,
+  lockPrefix,
+  operandPrefix,
+  overrun,
+  repPrefix,
+  rex,
+  segmentPrefix,
+  startBytes,
+  take16s,
+  take32s,
+  take64,
+  take8,
+  take8s,
+  takePrefixes,
+} from './decode-prefixes';
 import { STATE } from './env';
 import {
   COND_A64,
@@ -114,110 +131,6 @@ export const MAX_LENGTH: i32 = 15;
 /** Of the instruction decoded last: bytes, and whether the one behind it is not executed after it. */
 export let decodedLength: u32 = 0;
 export let decodedEnd: bool = false;
-
-// ------------------------------------------------------------------------------------------------------------- bytes
-
-let cursor: usize = 0;
-let bytesEnd: usize = 0;
-let overrun: bool = false;
-
-@inline
-function take(n: usize): usize {
-  const at = cursor;
-  cursor = at + n;
-  if (cursor > bytesEnd) {
-    overrun = true;
-    return 0;
-  }
-  return at;
-}
-
-@inline
-function take8(): u32 {
-  const at = take(1);
-  return at ? <u32>load<u8>(at) : 0;
-}
-@inline
-function take8s(): i64 {
-  const at = take(1);
-  return at ? <i64>load<i8>(at) : 0;
-}
-@inline
-function take16s(): i64 {
-  const at = take(2);
-  return at ? <i64>load<i16>(at) : 0;
-}
-@inline
-function take32s(): i64 {
-  const at = take(4);
-  return at ? <i64>load<i32>(at) : 0;
-}
-@inline
-function take64(): i64 {
-  const at = take(8);
-  return at ? load<i64>(at) : 0;
-}
-
-// ---------------------------------------------------------------------------------------------------------- prefixes
-
-let rex: u32 = 0;
-let operandPrefix: bool = false;
-let addressPrefix: bool = false;
-let lockPrefix: bool = false;
-/** 0, 3 for F3, 4 for F2: as rows number their mandatory prefixes. */
-let repPrefix: u32 = 0;
-/** Segment override, or -1. */
-let segmentPrefix: i32 = -1;
-
-/** Reads prefixes and returns the first opcode byte. */
-function takePrefixes(is64: bool): u32 {
-  rex = 0;
-  operandPrefix = false;
-  addressPrefix = false;
-  lockPrefix = false;
-  repPrefix = 0;
-  segmentPrefix = -1;
-  while (true) {
-    const byte = take8();
-    if (is64 && (byte & 0xf0) == 0x40) {
-      rex = byte;
-      continue;
-    }
-    switch (byte) {
-      case 0x66:
-        operandPrefix = true;
-        break;
-      case 0x67:
-        addressPrefix = true;
-        break;
-      case 0xf0:
-        lockPrefix = true;
-        break;
-      case 0xf2:
-        repPrefix = 4;
-        break;
-      case 0xf3:
-        repPrefix = 3;
-        break;
-      case 0x26:
-      case 0x2e:
-      case 0x36:
-      case 0x3e:
-        // Ignored in 64-bit mode.
-        if (!is64) segmentPrefix = (byte >> 3) & 3;
-        break;
-      case 0x64:
-      case 0x65:
-        segmentPrefix = byte - 0x60;
-        break;
-      default:
-        return byte;
-    }
-    // REX counts only right before the opcode.
-    rex = 0;
-    if (overrun) return 0;
-  }
-}
 
 // ------------------------------------------------------------------------------------------------------ the row
 
@@ -502,9 +415,7 @@ function variantOf(row: usize, key: u32, osz: u32, isMemory: bool): u32 {
  */
 export function decodeInstruction(out: usize, bytes: usize, available: i32, offset: u32, key: u32): usize {
   const is64 = (key & KEY_CODE) == 2;
-  cursor = bytes;
-  bytesEnd = bytes + (available < MAX_LENGTH ? available : MAX_LENGTH);
-  overrun = false;
+  startBytes(bytes, available < MAX_LENGTH ? available : MAX_LENGTH);
   decodedEnd = false;
 
   let opcode = takePrefixes(is64);
