@@ -95,8 +95,9 @@ export const CPU_MODELS: readonly CpuModel[] = [
     name: 'x86-64-v2',
     summary: '64-bit, SSE4.2 and AES; no AVX (the default)',
     vendor: 'GenuineIntel',
-    // Family 6, model 36h, stepping 1. That model runs in program order and is on every guest's list of processors
-    // without speculation, so guests leave out mitigations against it, which would only cost here.
+    // Family 6, model 36h, stepping 1. Processors of that model run in program order; Linux has it on its list of those
+    // without speculation and leaves out all mitigations against it, which would only cost on interp and wasm.
+    // DEVIATION: under KVM the hardware below does speculate; an accelerator that shows it to guests says so itself.
     signature: 0x0003_0661,
     brand: 'Vitrine x86-64-v2',
     features: features(PENTIUM4, X86_64_V2, BEYOND_V2),
