@@ -79,6 +79,11 @@ export function x_fnop(rec: usize, ea: u64): i32 {
   return ready() ? NEXT_CONTINUE : NEXT_FAULT;
 }
 
+/** FNENI, FNDISI, FNSETPM: nothing, without waiting. */
+export function x_fneni(rec: usize, ea: u64): i32 {
+  return readyNoWait() ? NEXT_CONTINUE : NEXT_FAULT;
+}
+
 /** FWAIT: #NM only with CR0.MP and TS. */
 export function x_fwait(rec: usize, ea: u64): i32 {
   if ((load<u32>(STATE + S_CR0) & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) return nm();

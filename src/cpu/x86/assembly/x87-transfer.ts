@@ -1,18 +1,12 @@
-/** x87 loads, stores, constants, exchanges and conditional moves. SDM vol. 2. */
-import * as B from '../../../ir/assembly/softfloat/binary';
+/** x87 loads, constants, exchanges and conditional moves. SDM vol. 2. */
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
 import { STATE } from './env';
 import { faulted } from './faults';
 import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FLAG_AUX, S_FLAG_RES, S_FTW } from './generated/layout';
-import { ld16, ld64, ldBytes, st16, st32, st64, stBytes } from './mmu';
+import { ld16, ld64, ldBytes } from './mmu';
 import { WORK } from './sse-operands';
-import { fastToDouble, fastToSingle, narrowed, narrowedStatus } from './x87-fast';
 import {
-  abandon,
-  BEFORE,
-  BEFORE_STORE,
-  blocksStore,
   done,
   fcw,
   FSW_C1,
@@ -26,7 +20,6 @@ import {
   note,
   noteMemory,
   pop,
-  prepare,
   push,
   pushOrFault,
   put,
@@ -165,186 +158,7 @@ export function x_fldln2(rec: usize, ea: u64): i32 {
   return constant(rec, 0x3ffe, 0xb17217f7d1cf79ab, true);
 }
 
-// ---- FST ----
-
-/** ST(0) is empty: whether the indefinite is stored all the same. */
-@inline
-function storesIndefinite(): bool {
-  return (fcw() & 1) != 0;
-}
-
-/** What follows an indefinite stored for an empty register. */
-function afterEmpty(pops: bool): i32 {
-  if (stackFault(false) && pops) pop();
-  return done();
-}
-
-/** A number narrowed on the fast path has been stored. */
-@inline
-function afterFast(pops: bool): i32 {
-  setFsw((fsw() & ~FSW_C1) | narrowedStatus);
-  if (pops) pop();
-  return NEXT_CONTINUE;
-}
-
-function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
-  if (!ready()) return NEXT_FAULT;
-  if (isEmpty(0)) {
-    if (storesIndefinite() && !st32(ea, 0xffc00000)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterEmpty(pops);
-  }
-  const from = st(0);
-  if (fastToSingle(seOf(from), sigOf(from))) {
-    if (!st32(ea, <u32>narrowed)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterFast(pops);
-  }
-  prepare();
-  const v = <u32>X.toBinary(B.BINARY32, seOf(from), sigOf(from));
-  if (!blocksStore() && !st32(ea, v)) {
-    abandon();
-    return NEXT_FAULT;
-  }
-  noteMemory(rec, opcode, ea);
-  if (settle(BEFORE_STORE) && pops) pop();
-  return done();
-}
-
-function storeDouble(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
-  if (!ready()) return NEXT_FAULT;
-  if (isEmpty(0)) {
-    if (storesIndefinite() && !st64(ea, 0xfff8000000000000)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterEmpty(pops);
-  }
-  const from = st(0);
-  if (fastToDouble(seOf(from), sigOf(from))) {
-    if (!st64(ea, narrowed)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterFast(pops);
-  }
-  prepare();
-  const v = X.toBinary(B.BINARY64, seOf(from), sigOf(from));
-  if (!blocksStore() && !st64(ea, v)) {
-    abandon();
-    return NEXT_FAULT;
-  }
-  noteMemory(rec, opcode, ea);
-  if (settle(BEFORE_STORE) && pops) pop();
-  return done();
-}
-
-export function x_fst_m32(rec: usize, ea: u64): i32 {
-  return storeSingle(rec, ea, 0xd9, false);
-}
-export function x_fstp_m32(rec: usize, ea: u64): i32 {
-  return storeSingle(rec, ea, 0xd9, true);
-}
-export function x_fst_m64(rec: usize, ea: u64): i32 {
-  return storeDouble(rec, ea, 0xdd, false);
-}
-export function x_fstp_m64(rec: usize, ea: u64): i32 {
-  return storeDouble(rec, ea, 0xdd, true);
-}
-
-export function x_fstp_m80(rec: usize, ea: u64): i32 {
-  if (!ready()) return NEXT_FAULT;
-  const empty = isEmpty(0);
-  if (!empty || storesIndefinite()) {
-    const from = st(0);
-    const work = STATE + WORK;
-    store<u64>(work, empty ? INDEFINITE : sigOf(from));
-    store<u16>(work, empty ? INDEFINITE_SE : seOf(from), 8);
-    if (!stBytes(ea, work, 10)) return NEXT_FAULT;
-  }
-  noteMemory(rec, 0xdb, ea);
-  if (empty) return afterEmpty(true);
-  setFsw(fsw() & ~FSW_C1);
-  pop();
-  return NEXT_CONTINUE;
-}
-
-function storeRegister(rec: usize, pops: bool): i32 {
-  if (!ready()) return NEXT_FAULT;
-  note(rec, 0xdd);
-  const i = index(rec);
-  if (isEmpty(0)) {
-    if (stackFault(false)) {
-      setSt(i, INDEFINITE_SE, INDEFINITE);
-      if (pops) pop();
-    }
-    return done();
-  }
-  const from = st(0);
-  setSt(i, seOf(from), sigOf(from));
-  setFsw(fsw() & ~FSW_C1);
-  if (pops) pop();
-  return NEXT_CONTINUE;
-}
-
-export function x_fst_sti(rec: usize, ea: u64): i32 {
-  return storeRegister(rec, false);
-}
-export function x_fstp_sti(rec: usize, ea: u64): i32 {
-  return storeRegister(rec, true);
-}
-
-// ---- FIST, FISTTP ----
-
-function storeBits(ea: u64, v: i64, bits: i32): bool {
-  if (bits == 16) return st16(ea, (<u32>v) & 0xffff);
-  return bits == 32 ? st32(ea, <u32>v) : st64(ea, <u64>v);
-}
-
-function storeInteger(rec: usize, ea: u64, opcode: u32, bits: i32, truncate: bool, pops: bool): i32 {
-  if (!ready()) return NEXT_FAULT;
-  const indefinite = (<i64>-1) << (bits - 1);
-  if (isEmpty(0)) {
-    if (storesIndefinite() && !storeBits(ea, indefinite, bits)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterEmpty(pops);
-  }
-  prepare();
-  if (truncate) C.setRounding(C.TOWARD_ZERO);
-  const from = st(0);
-  let v = X.toInteger(seOf(from), sigOf(from), bits);
-  if (C.flags & C.INVALID) v = indefinite;
-  if (!blocksStore() && !storeBits(ea, v, bits)) {
-    abandon();
-    return NEXT_FAULT;
-  }
-  noteMemory(rec, opcode, ea);
-  if (settle(BEFORE_STORE) && pops) pop();
-  return done();
-}
-
-export function x_fist_m16(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdf, 16, false, false);
-}
-export function x_fist_m32(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdb, 32, false, false);
-}
-export function x_fistp_m16(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdf, 16, false, true);
-}
-export function x_fistp_m32(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdb, 32, false, true);
-}
-export function x_fistp_m64(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdf, 64, false, true);
-}
-export function x_fisttp_m16(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdf, 16, true, true);
-}
-export function x_fisttp_m32(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdb, 32, true, true);
-}
-export function x_fisttp_m64(rec: usize, ea: u64): i32 {
-  return storeInteger(rec, ea, 0xdd, 64, true, true);
-}
-
-// ---- Packed decimal: 18 digits, two to a byte, and the sign in bit 79. SDM vol. 1 §4.7 ----
+// ---- FBLD, packed decimal: 18 digits, two to a byte, and the sign in bit 79. SDM vol. 1 §4.7 ----
 
 export function x_fbld(rec: usize, ea: u64): i32 {
   if (!ready()) return NEXT_FAULT;
@@ -358,48 +172,6 @@ export function x_fbld(rec: usize, ea: u64): i32 {
   }
   X.fromInteger(v);
   pushOrFault(X.se | (((<u32>load<u8>(work, 9)) & 0x80) << 8), X.sig);
-  return done();
-}
-
-const DECIMAL_LIMIT: i64 = 1000000000000000000;
-
-export function x_fbstp(rec: usize, ea: u64): i32 {
-  if (!ready()) return NEXT_FAULT;
-  const work = STATE + WORK;
-  const empty = isEmpty(0);
-  prepare();
-  let invalid = empty;
-  if (!empty) {
-    const from = st(0);
-    const se = seOf(from);
-    const v = X.toInteger(se, sigOf(from), 64);
-    const magnitude = v < 0 ? 0 - v : v;
-    if (C.flags & C.INVALID || magnitude >= DECIMAL_LIMIT || magnitude < 0) {
-      C.setFlags(C.INVALID);
-      C.setRoundedUp(false);
-      invalid = true;
-    } else {
-      let rest = magnitude;
-      for (let i: usize = 0; i < 9; i++) {
-        const two = <u32>(rest % 100);
-        rest /= 100;
-        store<u8>(work + i, ((two / 10) << 4) | (two % 10));
-      }
-      store<u8>(work, (se >> 8) & 0x80, 9);
-    }
-  }
-  if (invalid) {
-    // The packed decimal indefinite.
-    store<u64>(work, INDEFINITE);
-    store<u16>(work, 0xffff, 8);
-  }
-  if ((empty ? storesIndefinite() : !blocksStore()) && !stBytes(ea, work, 10)) {
-    abandon();
-    return NEXT_FAULT;
-  }
-  noteMemory(rec, 0xdf, ea);
-  if (empty) return afterEmpty(true);
-  if (settle(BEFORE_STORE)) pop();
   return done();
 }
 

@@ -4,4 +4,5 @@ export * from './x87-compare';
 export * from './x87-control';
 export * from './x87-inner';
 export * from './x87-transfer';
+export * from './x87-store';
 export * from './x87-transcendental';
