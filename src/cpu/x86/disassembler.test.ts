@@ -74,6 +74,7 @@ function normalize(line: string): string {
     .replace(/^(?:(?:rex\.?[WRXB]*|data16|data32) )+/, '')
     .replace(/^(call|jmp|ret)f?[wdq]? /, '$1 ')
     .replace(/^(push|pop|pusha|popa|pushf|popf|iret|ret|leave|enter|[ls][gi]dt|sysret|sysexit)[fwdq]*\b/, '$1')
+    .replace(/^(fldenv|fnstenv|frstor|fnsave)[wd] /, '$1 ')
     .replace(/^movabs/, 'mov')
     .replace(/^mov ([c-gs]s),(r\d+|e?)(\w*)$/, (_, to: string, from: string, rest: string) =>
       from.startsWith('r') ? `mov ${to},${from}` : `mov ${to},${rest}`,

@@ -13,8 +13,9 @@ const descriptors: readonly Instruction[] = [
   ins('verw', 'Ew', '0F 00 /5', { flags: 'z', is: 'protected system' }),
   ins('sgdt', '=Ms', '0F 01 /0 mem', { is: 'system' }),
   ins('sidt', '=Ms', '0F 01 /1 mem', { is: 'system' }),
-  ins('lgdt', 'Ms', '0F 01 /2 mem', { is: 'cpl0 system' }),
-  ins('lidt', 'Ms', '0F 01 /3 mem', { is: 'cpl0 system' }),
+  // With a 16-bit operand size they take 24 bits of the base.
+  ins('lgdt', 'Ms', '0F 01 /2 mem', { is: 'osz cpl0 system' }),
+  ins('lidt', 'Ms', '0F 01 /3 mem', { is: 'osz cpl0 system' }),
   ins('smsw', '=Rv', '0F 01 /4 mod3', { is: 'system' }),
   ins('smsw', '=Mw', '0F 01 /4 mem', { is: 'system' }),
   ins('lmsw', 'Ew', '0F 01 /6', { is: 'cpl0 system' }),

@@ -119,13 +119,13 @@ const control: readonly Instruction[] = [
   fp('fninit', '', 'DB E3'),
   fp('ffree', '-STi', 'DD /0 mod3'),
   // Images of 14 or 28 bytes, and 80 more for the registers, by operand size.
-  fp('fldenv', 'M', 'D9 /4 mem', { is: 'system' }),
-  fp('fnstenv', '=M', 'D9 /6 mem', { is: 'system' }),
-  fp('frstor', 'M', 'DD /4 mem', { is: 'system' }),
-  fp('fnsave', '=M', 'DD /6 mem', { is: 'system' }),
+  fp('fldenv', 'M', 'D9 /4 mem', { is: 'osz system' }),
+  fp('fnstenv', '=M', 'D9 /6 mem', { is: 'osz system' }),
+  fp('frstor', 'M', 'DD /4 mem', { is: 'osz system' }),
+  fp('fnsave', '=M', 'DD /6 mem', { is: 'osz system' }),
   // Enable and disable interrupts on the 8087, set protected mode on the 80287; without effect since then.
   ...[0xe0, 0xe1, 0xe4].map((byte, n) =>
-    fp(['fneni', 'fndisi', 'fnsetpm'][n], '', `DB ${hex(byte)}`, { name: 'fnop' }),
+    fp(['fneni', 'fndisi', 'fnsetpm'][n], '', `DB ${hex(byte)}`, { name: 'fneni' }),
   ),
   ins('fwait', '', '9B'),
 ];
@@ -133,7 +133,8 @@ const control: readonly Instruction[] = [
 /** Encodings that manuals leave out and processors decode as others. */
 const aliases: readonly Instruction[] = [
   fp('fcomp', 'STi', 'DE /2 mod3', { name: 'fcomp_sti' }),
-  fp('fstp', '=STi', 'D9 /3 mod3', { name: 'fstp_sti' }),
+  // This one does not mind an empty ST(0).
+  fp('fstp', '=STi', 'D9 /3 mod3', { name: 'fstpnce' }),
   fp('fxch', '+STi', 'DD /1 mod3'),
   fp('fxch', '+STi', 'DF /1 mod3'),
   fp('fstp', '=STi', 'DF /2 mod3', { name: 'fstp_sti' }),

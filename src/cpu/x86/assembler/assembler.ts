@@ -10,8 +10,8 @@
  *     asm.emit('rep stosd');
  *     const bytes = asm.finish();
  *
- * Words before the mnemonic: `lock`, `rep`, `repe`, `repne`; `o16`, `o32`, `o64` for an operand size that no operand
- * shows; `short` for a jump to a label that comes later and is near.
+ * Words beside the mnemonic: `lock`, `rep`, `repe`, `repne`; `o16`, `o32`, `o64` for an operand size that no operand
+ * shows; `short` for a jump to a label that comes later and is near (`jmp short`).
  */
 import { assert } from '../../../base/assert.js';
 import { encode, type Encoded, type Fixup } from './encode.js';
@@ -42,7 +42,7 @@ interface Words {
 
 function parseWords(text: string): Words {
   const words = text.split(' ');
-  const mnemonic = words.pop() ?? '';
+  let mnemonic = '';
   const prefixes: number[] = [];
   let osz: Bits | undefined;
   let short = false;
@@ -51,7 +51,8 @@ function parseWords(text: string): Words {
     if (prefix !== undefined) prefixes.push(prefix);
     else if (SIZE_WORDS[each] !== undefined) osz = SIZE_WORDS[each];
     else if (each === 'short') short = true;
-    else throw new AssemblerError(`unknown word "${each}" before ${mnemonic}`);
+    else if (mnemonic === '') mnemonic = each;
+    else throw new AssemblerError(`"${text}" is more than one instruction`);
   }
   if (!isMnemonic(mnemonic)) throw new AssemblerError(`unknown instruction "${mnemonic}"`);
   return { mnemonic, prefixes, osz, short };
