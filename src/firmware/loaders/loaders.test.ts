@@ -252,8 +252,11 @@ describe('files that are no kernels', () => {
     expect((caught as Error).message).not.toContain('\n');
   });
 
-  it('survives any damage to an ELF file with at most a UsageError', () => {
-    const image = makeElf({ bits: 64, pvh: MIB });
+  it.each<[string, Uint8Array, from: number, to: number]>([
+    ['an ELF file', makeElf({ bits: 64, pvh: MIB }), 4, 2068],
+    ['a multiboot kernel', makeElf({ bits: 32, multiboot: 0x1_0003 }), 4096 + 12, 4096 + 32],
+    ['a bzImage', makeBzImage(), 0x1f1, 0x264],
+  ])('survives any damage to %s with at most a UsageError', (_, image, from, to) => {
     const memory = new TestMemory();
     let state = 12345;
     const random = (below: number): number => {
@@ -262,11 +265,11 @@ describe('files that are no kernels', () => {
     };
     for (let i = 0; i < 500; i++) {
       const damaged = image.slice();
-      for (let n = 0; n < 4; n++) damaged[random(2068)] = random(256);
+      for (let n = 0; n < 4; n++) damaged[from + random(to - from)] = random(256);
       try {
-        loadKernel(memory, request(damaged));
+        loadKernel(memory, request(damaged, { modules: [initrd] }));
       } catch (error) {
-        expect((error as Error).name).toBe('UsageError');
+        expect((error as Error).name, String(error)).toBe('UsageError');
       }
     }
   });
