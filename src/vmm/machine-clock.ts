@@ -14,14 +14,14 @@ class HeapTimer implements Timer {
 
   constructor(
     private readonly timers: Set<HeapTimer>,
-    private readonly changed: () => void,
+    private readonly changed: (deadline?: number) => void,
     readonly fire: () => void,
   ) {}
 
   arm(deadline: Nanoseconds): void {
     this.deadline = deadline;
     this.timers.add(this);
-    this.changed();
+    this.changed(deadline);
   }
 
   cancel(): void {
@@ -42,6 +42,8 @@ export class MachineClock implements Clock {
   private pausedAt: number | undefined;
   private next: number | undefined;
   private stale = false;
+  /** Told of every deadline: whoever runs the CPU may have to come back earlier than planned. */
+  onArm: ((deadline: number) => void) | undefined;
 
   /** The clock starts at `start` nanoseconds, running. */
   constructor(
@@ -62,8 +64,9 @@ export class MachineClock implements Clock {
   createTimer(fire: () => void): Timer {
     return new HeapTimer(
       this.armed,
-      () => {
+      (deadline) => {
         this.stale = true;
+        if (deadline !== undefined) this.onArm?.(deadline);
       },
       fire,
     );

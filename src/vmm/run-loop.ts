@@ -20,8 +20,16 @@ export interface RunLoopOptions {
   poll(): void;
   /** Sleeps until something arrives from outside, at most `nanoseconds` long (undefined: for ever). */
   sleep(nanoseconds: number | undefined): void;
-  /** Moves virtual time forward to the next deadline while the CPU is halted, if time is virtual. */
-  skipTo?(deadline: number): void;
+  /** Virtual time, if time is virtual. */
+  readonly virtual?: VirtualPlan | undefined;
+}
+
+/** What virtual time asks of the loop. */
+export interface VirtualPlan {
+  /** Instructions of the next slice, behind which time moves. */
+  budget(): number;
+  /** Moves time forward to the next deadline while the CPU is halted. */
+  skipTo(deadline: number): void;
 }
 
 /** Instructions between two looks at timers and input, at most and at least. */
@@ -33,8 +41,15 @@ const ASSUMED_SPEED = 0.05;
 export class RunLoop {
   private request: LoopExit | undefined;
   private speed = ASSUMED_SPEED;
+  /** When the slice that runs now should end; never, between slices. */
+  private sliceEnd = -Infinity;
 
-  constructor(private readonly options: RunLoopOptions) {}
+  constructor(private readonly options: RunLoopOptions) {
+    const { clock, cpu } = options;
+    clock.onArm = (deadline) => {
+      if (deadline < this.sliceEnd) cpu.kick();
+    };
+  }
 
   /** Ends the loop when the current instruction has finished. Callable from device callbacks. The first reason wins. */
   stop(exit: LoopExit): void {
@@ -44,9 +59,9 @@ export class RunLoop {
 
   /** Runs until something ends it. */
   run(): LoopExit {
-    const { cpu, clock, poll, sleep, skipTo } = this.options;
+    const { cpu, clock, virtual } = this.options;
     for (;;) {
-      poll();
+      this.options.poll();
       clock.runTimers();
       if (this.request !== undefined) {
         const { request } = this;
@@ -54,10 +69,11 @@ export class RunLoop {
         return request;
       }
       const started = clock.now();
-      const deadline = clock.nextDeadline;
-      const slice = deadline === undefined ? MAX_SLICE : Math.floor((deadline - started) * this.speed);
-      const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, slice));
+      const budget = virtual ? virtual.budget() : this.plan(started);
+      // Virtual time stands still during a slice, so only what is due at once is early.
+      this.sliceEnd = virtual ? started + 1 : started + budget / this.speed;
       const exit = cpu.run(budget);
+      this.sliceEnd = -Infinity;
       switch (exit.kind) {
         case 'budget':
           this.measure(budget, clock.now() - started);
@@ -66,10 +82,10 @@ export class RunLoop {
           break;
         case 'halt': {
           const next = clock.nextDeadline;
-          if (next !== undefined && skipTo) skipTo(next);
+          if (next !== undefined && virtual) virtual.skipTo(next);
           else {
             const left = next === undefined ? undefined : next - clock.now();
-            if (left === undefined || left > 0) sleep(left);
+            if (left === undefined || left > 0) this.options.sleep(left);
           }
           break;
         }
@@ -81,6 +97,13 @@ export class RunLoop {
           assertNever(exit);
       }
     }
+  }
+
+  /** Instructions until the next deadline, as far as one can tell. */
+  private plan(now: number): number {
+    const deadline = this.options.clock.nextDeadline;
+    const slice = deadline === undefined ? MAX_SLICE : Math.floor((deadline - now) * this.speed);
+    return Math.max(MIN_SLICE, Math.min(MAX_SLICE, slice));
   }
 
   /** Keeps a moving average of the speed, for planning slices. */

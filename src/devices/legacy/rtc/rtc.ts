@@ -356,6 +356,17 @@ export class Rtc implements Snapshotable<State> {
     return { ...this.state, memory: this.state.memory.slice(), upperMemory: this.state.upperMemory.slice() };
   }
 
+  /** Time and memory outlive a reset of the machine; interrupts are switched off (MC146818A, "RESET"). */
+  restoreAfterReset(state: State): void {
+    this.restore({
+      ...state,
+      index: 0,
+      upperIndex: 0,
+      flags: 0,
+      registerB: state.registerB & ~(B.PIE | B.AIE | B.UIE),
+    });
+  }
+
   restore(state: State): void {
     this.state = { ...state, memory: state.memory.slice(), upperMemory: state.upperMemory.slice() };
     this.schedule();

@@ -275,6 +275,11 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
     this.update();
   }
 
+  /** Whether received data interrupts: the guest's driver is at work. */
+  get receiveInterrupt(): boolean {
+    return (this.state.ier & IER.ERBFI) !== 0;
+  }
+
   receive(bytes: Uint8Array): number {
     const s = this.state;
     // In loopback the receiver is disconnected from the wire.

@@ -1,0 +1,157 @@
+/**
+ * What a snapshot holds of a machine: a section for its description, for what it boots, for RAM, for each CPU and for each
+ * part of the board, each with the version of its own shape.
+ */
+import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
+import { array, bytes, int, nullable, SchemaError, str, struct, type Infer, type Plain } from '../snapshot/schema.js';
+import { SnapshotError } from '../snapshot/snapshot-error.js';
+import type { BlockBackend } from '../iface/block.js';
+import type { Vcpu } from '../iface/vcpu.js';
+import type { Pc } from '../machine/pc/pc.js';
+import { configSchema, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import type { MachineClock } from './machine-clock.js';
+import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
+
+/** Versions of sections that are not a device's. */
+const VERSION = { machine: 1, boot: 1, ram: 1, cpu: 1 } as const;
+
+const machineSchema = struct({
+  /** The Vitrine that wrote it, for people. */
+  writer: str,
+  config: configSchema,
+  uuid: bytes(16),
+  /** Nanoseconds on the machine's clock. */
+  time: int,
+  virtualTime: nullable(virtualTimeSchema),
+  /** What the disks were when the machine was saved. */
+  disks: array(str, { max: 64 }),
+});
+
+/** The parts of a machine that are saved. */
+interface Saveable {
+  readonly config: MachineConfig;
+  readonly board: Pc;
+  readonly clock: MachineClock;
+  readonly cpus: readonly Vcpu[];
+  readonly ram: Uint8Array;
+  readonly disks: readonly BlockBackend[];
+}
+
+export interface SaveRequest {
+  readonly machine: Saveable;
+  readonly uuid: Uint8Array;
+  readonly version: string;
+  readonly virtualTime: VirtualTimeState | undefined;
+}
+
+const cpuName = (index: number): string => `cpu${index}`;
+
+/** The clock must stand still. */
+export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, virtualTime }: SaveRequest): void {
+  const { boot, ...config } = machine.config;
+  writer.add('machine', VERSION.machine, {
+    writer: version,
+    config: { machine: 'pc', ...config, disks: config.disks.map((disk) => ({ ...disk })) },
+    uuid,
+    time: machine.clock.now(),
+    virtualTime: virtualTime ? { ...virtualTime } : null,
+    disks: machine.disks.map((disk) => disk.identity),
+  });
+  writer.add('boot', VERSION.boot, saveBoot(boot));
+  writer.addMemory('ram', VERSION.ram, machine.ram);
+  for (const cpu of machine.cpus) writer.add(cpuName(cpu.index), VERSION.cpu, cpu.saveState());
+  for (const part of machine.board.parts) writer.add(part.id, part.stateVersion, part.save());
+  writer.finish();
+}
+
+export interface SavedMachine {
+  readonly config: MachineConfig;
+  readonly uuid: Uint8Array;
+  readonly time: number;
+  readonly virtualTime: VirtualTimeState | undefined;
+  readonly disks: readonly string[];
+}
+
+interface SectionRequest<T> {
+  readonly name: string;
+  readonly version: number;
+  readonly check: (value: Plain) => T;
+  readonly upgrade?: (value: Plain, from: number) => Plain;
+}
+
+/** Reads sections; what is wrong with one becomes one line. */
+class Sections {
+  constructor(
+    private readonly snapshot: SnapshotReader,
+    private readonly file: string,
+  ) {}
+
+  checkVersion(name: string, found: number, known: number): void {
+    if (found > known)
+      throw new SnapshotError(
+        `the snapshot ${this.file} is of a newer version than this Vitrine reads ` +
+          `(${name} has version ${found}; at most ${known})`,
+      );
+  }
+
+  read<T>({ name, version, check, upgrade }: SectionRequest<T>): T {
+    const found = this.snapshot.find(name);
+    if (found === undefined) throw new SnapshotError(`the snapshot ${this.file} is damaged: there is no ${name}`);
+    this.checkVersion(name, found.version, version);
+    try {
+      const old = found.version < version;
+      if (old && upgrade === undefined) throw new SchemaError(`${name}: version ${found.version} cannot be read`);
+      return check(old && upgrade ? upgrade(found.value, found.version) : found.value);
+    } catch (cause) {
+      if (!(cause instanceof SchemaError)) throw cause;
+      throw new SnapshotError(`the snapshot ${this.file} is damaged: ${cause.message}`, { cause });
+    }
+  }
+}
+
+/** The description of the machine that a snapshot holds. `file` is how messages call it. */
+export function readMachine(snapshot: SnapshotReader, file: string): SavedMachine {
+  const sections = new Sections(snapshot, file);
+  const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
+  const saved = sections.read({ name: 'machine', version: VERSION.machine, check });
+  const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
+  const { uuid, time, virtualTime, disks } = saved;
+  return { config: { ...saved.config, boot }, uuid, time, virtualTime: virtualTime ?? undefined, disks };
+}
+
+/** Puts a new machine of that description, whose clock stands still, into the saved state. */
+export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved: SavedMachine, file: string): void {
+  const sections = new Sections(snapshot, file);
+  machine.disks.forEach((disk, i) => {
+    if (disk.identity !== saved.disks[i])
+      throw new SnapshotError(
+        `the disk ${machine.config.disks[i].path} has changed since the machine was saved to ${file}`,
+      );
+  });
+  const known = new Set(['machine', 'boot', 'ram', 'ram.index']);
+  sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
+  machine.clock.set(saved.time);
+  for (const part of machine.board.parts) {
+    known.add(part.id);
+    sections.read({
+      name: part.id,
+      version: part.stateVersion,
+      check: (value) => part.restore(part.stateSchema.check(value, part.id)),
+      upgrade: (value, from) => {
+        if (!part.upgrade) throw new SchemaError(`${part.id}: version ${from} cannot be read`);
+        return part.upgrade(value, from);
+      },
+    });
+  }
+  // Last, because devices drive their lines as they are restored: the CPU looks at its interrupts anew.
+  for (const cpu of machine.cpus) {
+    known.add(cpuName(cpu.index));
+    sections.read({
+      name: cpuName(cpu.index),
+      version: VERSION.cpu,
+      check: (value) => cpu.restoreState(value),
+    });
+  }
+  const unknown = snapshot.names.find((name) => !known.has(name));
+  if (unknown !== undefined) throw new SnapshotError(`the snapshot ${file} is damaged: this machine has no ${unknown}`);
+}

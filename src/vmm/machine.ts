@@ -1,0 +1,239 @@
+/** A virtual machine: its memory and CPUs on some accelerator, its board, and the loop that runs it. */
+import { randomUuid } from './uuid.js';
+import { assert, assertNever } from '../base/assert.js';
+import type { BlockBackend } from '../iface/block.js';
+import type { GuestIo } from '../iface/bus.js';
+import type { Entropy } from '../iface/clock.js';
+import type { CharSink, MachineControl } from '../iface/lines.js';
+import type { DebugReason, Vcpu, Vm } from '../iface/vcpu.js';
+import type { BootServices } from '../machine/pc/boot.js';
+import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
+import { describeCpu } from '../machine/pc/describe-cpu.js';
+import type { Pc } from '../machine/pc/pc.js';
+import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
+import type { DiskConfig, MachineConfig } from './config.js';
+import { ConsoleInput } from './console-input.js';
+import { MachineClock, type TimeSource } from './machine-clock.js';
+import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
+import { RunLoop } from './run-loop.js';
+import { VirtualTime } from './virtual-time.js';
+
+/** What a machine is given by whoever hosts it. */
+export interface MachineHost {
+  /** Version of the product, for firmware tables and snapshots. */
+  readonly version: string;
+  readonly time: TimeSource;
+  readonly entropy: Entropy;
+  /** COM1 and COM2. */
+  readonly serial: readonly [CharSink, CharSink];
+  /** isa-debugcon. */
+  readonly debugConsole: CharSink;
+  /** The virtio console. */
+  readonly console: CharSink;
+  /** Whether input for COM1 waits until the guest has switched on the receiver's interrupt. */
+  readonly holdInput?: boolean;
+  /** Memory and CPUs on an accelerator. Throws a one-line error when it cannot give that much. */
+  createVm(request: VmRequest): Vm;
+  openDisk(disk: DiskConfig): BlockBackend;
+  gunzip(data: Uint8Array): Uint8Array;
+  /** Takes what has arrived from outside. Called between slices; must be cheap. */
+  poll(): void;
+  /** Sleeps until something arrives from outside, at most that long. */
+  sleep(nanoseconds: number | undefined): void;
+  /** Something that its owner may want to know, as one line or more. */
+  report(text: string): void;
+  /** Puts something between CPUs and bus, such as a trace. */
+  readonly observe?: (io: GuestIo) => GuestIo;
+}
+
+/** Why `run` came back. */
+export type MachineExit =
+  /** The guest switched the machine off. */
+  | { readonly kind: 'power-off' }
+  /** isa-debug-exit. */
+  | { readonly kind: 'exit'; readonly code: number }
+  /** The guest reset the machine, which was not to happen (`noReboot`). */
+  | { readonly kind: 'reset' }
+  /** Likewise by a triple fault; with the CPU's state as text. */
+  | { readonly kind: 'triple-fault'; readonly cpu: string }
+  | { readonly kind: 'debug'; readonly reason: DebugReason }
+  /** `stop` was called. */
+  | { readonly kind: 'stopped' };
+
+export class VirtualMachine {
+  readonly disks: readonly BlockBackend[];
+  /** Input for COM1, and for the virtio console. */
+  readonly serialInput: ConsoleInput;
+  readonly consoleInput = new ConsoleInput();
+  readonly vm: Vm;
+  /** Replaced when the machine is reset. */
+  private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
+  private readonly builder: PcBuilder;
+  private readonly virtualTime: VirtualTime | undefined;
+
+  private constructor(
+    readonly config: MachineConfig,
+    private readonly host: MachineHost,
+    private readonly uuid: Uint8Array,
+    saved: SavedMachine | undefined,
+  ) {
+    const { cpu, memory, boot, debugExit, disks } = config;
+    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, disks: disks.length, boot });
+    this.disks = disks.map((disk) => host.openDisk(disk));
+    this.vm = host.createVm(this.builder.vmRequest);
+    if (config.clock === 'virtual') {
+      const fresh = { instructions: 0, skipped: 0, epoch: host.time.wallClock() };
+      this.virtualTime = new VirtualTime(saved?.virtualTime ?? fresh);
+    }
+    this.serialInput = new ConsoleInput(() => !host.holdInput || this.board.serial[0].receiveInterrupt);
+    this.current = this.assemble(saved?.time ?? 0);
+  }
+
+  /** A machine that is about to boot. Throws a one-line error when it cannot be. */
+  static create(config: MachineConfig, host: MachineHost): VirtualMachine {
+    const machine = new VirtualMachine(config, host, randomUuid(host.entropy), undefined);
+    machine.builder.start(machine.board, machine.services);
+    return machine;
+  }
+
+  /** The machine that a snapshot holds. Throws a one-line error when it does not fit. */
+  static restore(
+    snapshot: SnapshotReader,
+    host: MachineHost,
+    options: { readonly name: string; readonly noReboot?: boolean },
+  ): VirtualMachine {
+    const { name, noReboot } = options;
+    const saved = readMachine(snapshot, name);
+    const config = { ...saved.config, noReboot: noReboot ?? saved.config.noReboot };
+    const machine = new VirtualMachine(config, host, saved.uuid, saved);
+    machine.clock.pause();
+    restoreParts(machine, snapshot, saved, name);
+    machine.board.resumeDevices();
+    return machine;
+  }
+
+  get board(): Pc {
+    return this.current.board;
+  }
+
+  get clock(): MachineClock {
+    return this.current.clock;
+  }
+
+  get cpus(): readonly Vcpu[] {
+    return this.board.cpus;
+  }
+
+  /** All of the guest's RAM. */
+  get ram(): Uint8Array {
+    return this.vm.backing.subarray(0, this.config.memory);
+  }
+
+  private get services(): BootServices {
+    const { host, uuid, vm } = this;
+    return { vm, uuid, entropy: host.entropy, version: host.version, gunzip: (data) => host.gunzip(data) };
+  }
+
+  /** A board in its reset state, with a clock that goes on at a time. */
+  private assemble(time: number): typeof this.current {
+    const { host, virtualTime } = this;
+    const clock = new MachineClock(virtualTime ?? host.time, time);
+    const late: { loop?: RunLoop } = {};
+    const stop = (exit: Parameters<RunLoop['stop']>[0]): void => late.loop?.stop(exit);
+    const control: MachineControl = {
+      powerOff: () => stop({ kind: 'power-off' }),
+      reset: () => stop({ kind: 'reset' }),
+      exit: (code) => stop({ kind: 'exit', code }),
+    };
+    const { entropy, serial, debugConsole, console, observe } = host;
+    const board = this.builder.build(
+      {
+        vm: this.vm,
+        clock,
+        entropy,
+        control,
+        serial,
+        debugConsole,
+        console,
+        disks: this.disks,
+        ...(observe && { observe }),
+      },
+      this.services,
+    );
+    const cpu = board.cpus.at(0);
+    assert(cpu !== undefined, 'a board has a CPU');
+    virtualTime?.attach(cpu);
+    const loop = new RunLoop({
+      cpu,
+      clock,
+      poll: () => {
+        host.poll();
+        this.serialInput.feed();
+      },
+      sleep: (nanoseconds) => host.sleep(nanoseconds),
+      virtual: virtualTime,
+    });
+    late.loop = loop;
+    this.current = { board, clock, loop };
+    this.serialInput.connect(board.serial[0]);
+    this.consoleInput.connect(board.console);
+    return this.current;
+  }
+
+  /** Runs until something ends it or somebody stops it; can be called again after `debug` and `stopped`. */
+  run(): MachineExit {
+    this.clock.resume();
+    for (;;) {
+      const exit = this.current.loop.run();
+      switch (exit.kind) {
+        case 'power-off':
+        case 'exit':
+        case 'debug':
+          return exit;
+        case 'stopped':
+          this.clock.pause();
+          return exit;
+        case 'reset':
+          if (this.config.noReboot) return exit;
+          this.reset();
+          break;
+        case 'shutdown':
+          if (this.config.noReboot) return { kind: 'triple-fault', cpu: this.describeCpu() };
+          this.host.report('triple fault: the machine is reset (--no-reboot shows the state of the CPU)');
+          this.reset();
+          break;
+        default:
+          assertNever(exit);
+      }
+    }
+  }
+
+  /** Makes `run` return. Callable from the host's `poll`. */
+  stop(): void {
+    this.current.loop.stop({ kind: 'stopped' });
+  }
+
+  /** Power-on reset: a new board on the same memory, with the battery-backed memory of the old one, boots again. */
+  private reset(): void {
+    const { board, clock } = this;
+    const rtc = board.rtc.save();
+    const { board: fresh } = this.assemble(clock.now());
+    fresh.rtc.restoreAfterReset(rtc);
+    this.builder.start(fresh, this.services);
+  }
+
+  describeCpu(): string {
+    return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma)).join('\n');
+  }
+
+  /** Saves everything. Only while `run` is not running. */
+  save(writer: SnapshotWriter): void {
+    this.clock.pause();
+    saveMachine(writer, {
+      machine: this,
+      uuid: this.uuid,
+      version: this.host.version,
+      virtualTime: this.virtualTime?.save(),
+    });
+  }
+}
