@@ -124,6 +124,11 @@ export function cosine(): i32 {
 
 /** tan a. */
 export function tangent(): i32 {
+  if (rExp < -55 && quadrant == 0) {
+    // A little more than r, which a quotient of two values that are a little too small might miss.
+    F.normalize(rHigh, rLow, rExp);
+    return F.toResult(N.aSign ^ rSign);
+  }
   sineOfR();
   const sh = F.high;
   const sl = F.low;
