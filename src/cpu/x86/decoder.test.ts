@@ -169,6 +169,13 @@ describe('decoder in 16- and 32-bit modes', () => {
     expect(only(decoder.decode([0x8b, 0x03])).fields.SEG_SLOT).toBe(STATE.ZERO);
   });
 
+  it('and for writes through CS, which no protected mode allows', () => {
+    const decoder = new TestDecoder();
+    decoder.setMode(32, { flat: true });
+    expect(decoder.decode([0x2e, 0x89, 0x03])[0].micro).toBe('EA_SEG');
+    expect(only(decoder.decode([0x2e, 0x8b, 0x03])).row?.name).toBe('mov');
+  });
+
   it('finds stack variants by flatness and stack size', () => {
     const decoder = new TestDecoder();
     expect(only(decoder.decode([0x50])).variant).toMatchObject({ stack: 'flat64', osz: 64 });
@@ -310,7 +317,7 @@ describe('both decoders', () => {
     decoder.setMode(mode, { flat: true });
     const random = randomNumbers(mode);
     const PREFIXES = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x64, 0x48, 0x41, 0x4f];
-    for (let n = 0; n < 30_000; n++) {
+    for (let n = 0; n < 15_000; n++) {
       // Two-byte opcodes and prefixes more often than chance has them.
       const code = Array.from({ length: 16 }, () => random(256));
       if (random(2) === 0) code.unshift(0x0f);

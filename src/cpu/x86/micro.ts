@@ -14,7 +14,7 @@ export const MICRO = {
   STRADDLE: 3,
   /**
    * Computes the linear address of the next record's memory operand with BASE, INDEX, SCALE, DISP, MASK_SLOT, checks it
-   * against segment SEG and stores it in EA. IMM2: bytes of the access in bits 6:0 (0: address only), bit 7 when it writes.
+   * against segment SEG and stores it in EA. IMM2: bytes of the access in bits 6:0 (0: address only; 127: 512), bit 7 when it writes.
    */
   EA_SEG: 4,
   /** Raises #UD. */

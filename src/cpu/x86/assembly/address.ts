@@ -20,7 +20,7 @@ import { checkSegment } from './segments';
 
 /**
  * The micro-record EA_SEG: computes the linear address of a memory operand and checks it against its segment. IMM2 is the
- * size of the access in bits 6:0 (0: only the address is wanted), bit 7: a write. 0, or NEXT_FAULT.
+ * size of the access in bits 6:0 (0: only the address is wanted; 127: 512), bit 7: a write. 0, or NEXT_FAULT.
  */
 export function ea_seg(rec: usize): i32 {
   const base = load<u64>(STATE + <usize>load<u8>(rec + R_BASE));
@@ -29,7 +29,7 @@ export function ea_seg(rec: usize): i32 {
   const offset = (base + index + disp) & load<u64>(STATE + <usize>load<u8>(rec + R_MASK_SLOT));
   const seg: u32 = load<u8>(rec + R_SEG);
   const access: u32 = load<u8>(rec + R_IMM2);
-  const size = access & 127;
+  const size: u32 = (access & 127) == 127 ? 512 : access & 127;
   let lin: u64;
   if (is64()) {
     lin = seg >= 4 ? segBase(seg) + offset : offset;

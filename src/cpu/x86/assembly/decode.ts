@@ -99,6 +99,7 @@ import {
   R_SCALE,
   R_SEG,
   R_SEG_SLOT,
+  SEG_CS,
   SEG_DS,
   SEG_SS,
   SIZING_AT_MOST_32,
@@ -375,7 +376,9 @@ function writeMemory(record: usize, row: usize, key: u32, osz: u32, offset: u32)
   if (segmentPrefix >= 0) segment = segmentPrefix;
   store<u8>(record + R_SEG, <u8>segment);
   store<i32>(record + R_DISP, <i32>displacement);
-  if (is64 || traits & TRAIT_NO_SEGMENT || (key & KEY_FLAT && segment < 4)) {
+  // A flat code segment cannot be written through all the same.
+  const isFlat = (key & KEY_FLAT) != 0 && segment < 4 && !(segment == SEG_CS && traits & TRAIT_WRITES);
+  if (is64 || traits & TRAIT_NO_SEGMENT || isFlat) {
     if (segment >= 4 && !(traits & TRAIT_NO_SEGMENT))
       store<u8>(record + R_SEG_SLOT, <u8>(S_SEG_BASE + ((<usize>segment) << 3)));
     return record;
