@@ -46,7 +46,7 @@ export type Changes = Partial<Omit<VcpuState, 'gpr' | 'segments'>> & {
 
 export class GuestBench {
   readonly vm: InterpVm;
-  readonly cpu: InterpVcpu;
+  readonly cpu: Pick<InterpVcpu, keyof InterpVcpu>;
   readonly view: DataView;
   /** What was written to ports: [port, size, value]. */
   readonly written: (readonly [number, number, number])[] = [];

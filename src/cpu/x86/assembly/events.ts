@@ -2,7 +2,7 @@
  * What happens between instructions: INIT and SIPI, debug traps, NMI, interrupts, instruction breakpoints, and what the
  * debugger wants, in the order of SDM vol. 3 table 6-2.
  */
-import { DEBUG_CODE, DEBUG_RF, DEBUG_STEP, DEBUG_TRAP, codeBreakpoints } from './debug';
+import { DEBUG_CODE, DEBUG_DATA, DEBUG_IO, DEBUG_RF, DEBUG_STEP, DEBUG_TRAP, codeBreakpoints } from './debug';
 import { EVENT_EXTERNAL, EVENT_FAULT, EVENT_TRAP, deliverAll, deliver_exception } from './deliver';
 import { STATE, host_ack_interrupt } from './env';
 import { DB, NMI } from './faults';
@@ -223,7 +223,8 @@ export function service_events(): i32 {
   if (load<u32>(STATE + S_ACTIVITY) == SHUT_DOWN) return EVENTS_SHUTDOWN;
   const gdb = load<u32>(STATE + S_GDB_FLAGS);
   if (gdb && debuggerStops()) return EVENTS_DEBUG;
-  let single = gdb != 0 || (load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_CODE) != 0;
+  // Breakpoints and watchpoints are exact, so while any is armed instructions run one by one.
+  let single = gdb != 0 || (load<u32>(STATE + S_DEBUG_FLAGS) & (DEBUG_CODE | DEBUG_DATA | DEBUG_IO)) != 0;
   if (load<u32>(STATE + S_EFLAGS) & FLAG_TF) {
     // The instruction that begins now traps when it ends.
     store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_STEP);

@@ -5,6 +5,7 @@ import { faulted, gp0 } from './faults';
 import { frameCommit, framePop, framePush, openCurrent } from './frames';
 import {
   ATTN_INTR,
+  NEXT_ATTENTION,
   NEXT_CONTINUE,
   NEXT_FAULT,
   NEXT_JUMP_ATTENTION,
@@ -184,5 +185,6 @@ export function x_popf(rec: usize, ea: u64): i32 {
   if (mask & FLAG_IF && !(image & FLAG_IF) && closesInterrupts(rec)) return NEXT_JUMP_ATTENTION;
   frameCommit();
   changeFlags(image, mask);
-  return NEXT_CONTINUE;
+  // A single step counts from the very next instruction on.
+  return image & FLAG_TF ? NEXT_ATTENTION : NEXT_CONTINUE;
 }
