@@ -43,7 +43,7 @@ export class RawFile implements BlockBackend {
 
   read(offset: number, into: Uint8Array, done: Done): void {
     this.attempt(done, () => {
-      for (let at = 0; at < into.length; ) {
+      for (let at = 0; at < into.length;) {
         const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
         if (count === 0) throw new Error('unexpected end of file');
         at += count;
@@ -58,7 +58,7 @@ export class RawFile implements BlockBackend {
   }
 
   private writeAll(offset: number, from: Uint8Array): void {
-    for (let at = 0; at < from.length; ) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+    for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
   }
 
   flush(done: Done): void {

@@ -1,0 +1,17 @@
+import { deflateSync, gunzipSync, inflateSync } from 'node:zlib';
+
+/** Deflate, at its fastest: memory compresses little better otherwise. */
+export const deflate = {
+  name: 'deflate',
+  compress: (data: Uint8Array): Uint8Array => deflateSync(data, { level: 1 }),
+  decompress: (data: Uint8Array, length: number): Uint8Array => {
+    const result = inflateSync(data, { maxOutputLength: Math.max(length, 1) });
+    if (result.length !== length) throw new Error(`unpacks to ${result.length} bytes, not ${length}`);
+    return result;
+  },
+};
+
+/** More than any kernel unpacks to, in bytes. */
+const MAX_UNPACKED = 2 ** 30;
+
+export const gunzip = (data: Uint8Array): Uint8Array => gunzipSync(data, { maxOutputLength: MAX_UNPACKED });

@@ -1,0 +1,101 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { HostError } from '../../base/errors.js';
+import { reasonOf } from './read-file.js';
+
+/**
+ * Writes a file whole or not at all: under another name in the same folder, made durable, then renamed over what was there.
+ */
+export function writeFileSafely(
+  file: string,
+  what: string,
+  write: (target: { write(offset: number, bytes: Uint8Array): void }) => void,
+): void {
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    const fd = fs.openSync(temporary, 'wx', 0o600);
+    try {
+      write({
+        write: (offset, bytes) => {
+          for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
+        },
+      });
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    fs.renameSync(temporary, file);
+    syncFolder(path.dirname(file));
+  } catch (cause) {
+    fs.rmSync(temporary, { force: true });
+    if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
+    throw new HostError(`cannot write the ${what} ${file}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Throws a one-line error unless a file can be created there: said before the work, not after. */
+export function checkWritable(file: string, what: string): void {
+  try {
+    if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
+      throw Object.assign(new Error(), { code: 'EISDIR' });
+    fs.accessSync(path.dirname(file), fs.constants.W_OK);
+  } catch (cause) {
+    throw new HostError(`cannot write the ${what} ${file}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Makes the renaming durable, where folders can be synced. */
+function syncFolder(folder: string): void {
+  let fd: number | undefined;
+  try {
+    fd = fs.openSync(folder, 'r');
+    fs.fsyncSync(fd);
+  } catch {
+    // Not on this file system: the file itself is complete either way.
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+/** A file that is read in pieces. */
+export class FileSource {
+  readonly size: number;
+  private readonly fd: number;
+
+  /** `what` is what messages call it. Throws a one-line error when it cannot be read. */
+  constructor(
+    readonly name: string,
+    private readonly what: string,
+  ) {
+    try {
+      this.fd = fs.openSync(name, 'r');
+      this.size = fs.fstatSync(this.fd).size;
+      fs.readSync(this.fd, new Uint8Array(1), 0, 1, 0);
+    } catch (cause) {
+      throw this.unreadable(cause);
+    }
+  }
+
+  private unreadable(cause: unknown): HostError {
+    return new HostError(`cannot read the ${this.what} ${this.name}: ${reasonOf(cause)}`, { cause });
+  }
+
+  /** Exactly that many bytes. */
+  read(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    try {
+      for (let at = 0; at < length;) {
+        const count = fs.readSync(this.fd, bytes, at, length - at, offset + at);
+        if (count === 0) throw new Error('it has become shorter');
+        at += count;
+      }
+    } catch (cause) {
+      throw this.unreadable(cause);
+    }
+    return bytes;
+  }
+
+  close(): void {
+    fs.closeSync(this.fd);
+  }
+}

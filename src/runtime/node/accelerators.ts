@@ -1,0 +1,45 @@
+/** The accelerators, and what this host has of them. */
+import { totalmem } from 'node:os';
+import { MAX_BACKING } from '../../accel/interp/memory.js';
+import { InterpVm } from '../../accel/interp/vm.js';
+import { HostError, UsageError } from '../../base/errors.js';
+import { MIB } from '../../base/units.js';
+import type { Vm } from '../../iface/vcpu.js';
+import type { VmRequest } from '../../machine/pc/build.js';
+import { loadInterpImage } from './interp-image.js';
+
+export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
+export type AcceleratorName = (typeof ACCELERATORS)[number];
+
+/** Bytes of memory that this process can have at all. */
+function hostMemory(): number {
+  // 0 or absurdly large without a limit, undefined before Node 19.6.
+  const limit = (process as { constrainedMemory?: () => number | undefined }).constrainedMemory?.() ?? 0;
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+const mebibytes = (size: number): string => `${Math.floor(size / MIB)} MiB`;
+
+/** Throws a one-line error when there is no such accelerator, or it is not there yet. */
+export function checkAccelerator(name: string): AcceleratorName {
+  const found = ACCELERATORS.find((known) => known === name);
+  if (found === undefined) throw new UsageError(`unknown accelerator "${name}"; there are ${ACCELERATORS.join(', ')}`);
+  if (found !== 'interp') throw new UsageError(`the accelerator ${found} is not available yet; use interp`);
+  return found;
+}
+
+/** Throws a one-line error when so much guest memory is beyond the accelerator or the host. */
+export function checkMemory(size: number): void {
+  if (size > MAX_BACKING)
+    throw new UsageError(
+      `${mebibytes(size)} of memory are too much: the accelerator interp can give ${mebibytes(MAX_BACKING)} at most`,
+    );
+  const host = hostMemory();
+  if (size > host) throw new HostError(`${mebibytes(size)} of memory are too much: this host has ${mebibytes(host)}`);
+}
+
+/** Memory and CPUs for a machine. */
+export function createVm(request: VmRequest): Vm {
+  checkMemory(request.backingSize);
+  return new InterpVm({ ...request, image: loadInterpImage() });
+}

@@ -1,0 +1,187 @@
+import { Worker } from 'node:worker_threads';
+import { assertNever } from '../../base/assert.js';
+import { VitrineError } from '../../base/errors.js';
+import type { MachineExit } from '../../vmm/machine.js';
+import {
+  SHARED,
+  type Answer,
+  type Command,
+  type Event,
+  type InputChannel,
+  type MachineStart,
+  type OutputChannel,
+  type PortableError,
+  type WorkerData,
+  type WorkerOptions,
+} from './protocol.js';
+
+/** What the owner of a machine wants to be told. */
+export interface MachineListener {
+  /** Bytes of a character device. The machine stands still when too many are not `done`. */
+  output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void;
+  /** Something worth telling the user. */
+  report?(text: string): void;
+  /** There is room for input again, after `send` returned false. */
+  drain?(): void;
+}
+
+/** Bytes of input that may be under way before `send` asks for a pause. */
+const INPUT_HIGH = 0x1_0000;
+
+function revive({ message, expected, stack }: PortableError): Error {
+  const error = expected ? new VitrineError(message) : new Error(message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
+
+/** Data of its own buffer, which can be handed over to another thread instead of being copied. */
+function movable(start: MachineStart): ArrayBuffer[] {
+  if (start.kind !== 'create') return [];
+  const { bios, kernel } = start.config.boot;
+  const all = [bios?.image, kernel?.data, ...(kernel?.modules ?? []).map(({ data }) => data)];
+  const buffers = new Set<ArrayBuffer>();
+  for (const data of all)
+    if (data && data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength)
+      buffers.add(data.buffer);
+  return [...buffers];
+}
+
+/** A machine that runs in a worker, as its owner sees it. */
+export class MachineHandle {
+  /** How the machine ended; rejected when it could not start, or broke. */
+  readonly exited: Promise<MachineExit>;
+  /** Resolves once the guest runs; never, when it could not start. */
+  readonly started: Promise<void>;
+  private readonly worker: Worker;
+  private readonly words: Int32Array;
+  private readonly waiting = new Map<
+    number,
+    { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
+  >();
+  private nextId = 1;
+  private inputUnderWay = 0;
+  private full = false;
+  private markStarted: () => void = () => {};
+
+  /** Starts a machine. The contents of its kernel and initrd are handed over. */
+  constructor(
+    start: MachineStart,
+    private readonly listener: MachineListener,
+    options: WorkerOptions & { readonly version: string },
+  ) {
+    const shared = new SharedArrayBuffer(SHARED.SIZE * 4);
+    this.words = new Int32Array(shared);
+    const { version, ...rest } = options;
+    const data: WorkerData = { start, options: rest, shared, version };
+    this.worker = new Worker(new URL('./machine-worker.js', import.meta.url), {
+      workerData: data,
+      transferList: movable(start),
+    });
+    this.started = new Promise((resolve) => {
+      this.markStarted = resolve;
+    });
+    this.exited = new Promise((resolve, reject) => {
+      this.worker.on('message', (event: Event) => this.handle(event, resolve, reject));
+      this.worker.on('error', reject);
+      // After `exit` or `error` this changes nothing.
+      this.worker.on('exit', (code) => reject(new Error(`the machine's thread ended with code ${code}`)));
+    });
+    this.exited.then(
+      () => this.abandon(new VitrineError('the machine has ended')),
+      (error: unknown) => this.abandon(error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+
+  private abandon(error: Error): void {
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+
+  private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
+    switch (event.kind) {
+      case 'started':
+        this.markStarted();
+        break;
+      case 'output':
+        this.listener.output(event.channel, event.bytes, () => this.written(event.bytes.length));
+        break;
+      case 'taken':
+        this.taken(event.count);
+        break;
+      case 'report':
+        this.listener.report?.(event.text);
+        break;
+      case 'answer': {
+        const { id, answer } = event;
+        const request = this.waiting.get(id);
+        this.waiting.delete(id);
+        if ('message' in answer) request?.reject(revive(answer));
+        else request?.resolve(answer);
+        break;
+      }
+      case 'exit':
+        resolve(event.exit);
+        break;
+      case 'error':
+        reject(revive(event.error));
+        break;
+      default:
+        assertNever(event);
+    }
+  }
+
+  private written(count: number): void {
+    Atomics.add(this.words, SHARED.WRITTEN, count);
+    Atomics.notify(this.words, SHARED.WRITTEN);
+  }
+
+  private taken(count: number): void {
+    this.inputUnderWay -= count;
+    if (!this.full || this.inputUnderWay > INPUT_HIGH / 2) return;
+    this.full = false;
+    this.listener.drain?.();
+  }
+
+  private post(command: Command): void {
+    this.worker.postMessage(command);
+    Atomics.store(this.words, SHARED.WAKE, 1);
+    Atomics.notify(this.words, SHARED.WAKE);
+  }
+
+  /** Input for a console. False: please pause until `drain`; nothing is lost either way. */
+  send(channel: InputChannel, bytes: Uint8Array): boolean {
+    this.inputUnderWay += bytes.length;
+    this.full = this.inputUnderWay > INPUT_HIGH;
+    this.post({ kind: 'input', channel, bytes: new Uint8Array(bytes) });
+    return !this.full;
+  }
+
+  /** The size of the terminal in characters. */
+  resize(columns: number, rows: number): void {
+    this.post({ kind: 'resize', columns, rows });
+  }
+
+  private ask(command: (id: number) => Command): Promise<Answer> {
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.post(command(id));
+    });
+  }
+
+  /** Saves the machine, which goes on afterwards. Rejected with a one-line error when that fails. */
+  async save(file: string): Promise<void> {
+    await this.ask((id) => ({ kind: 'save', id, file }));
+  }
+
+  /** The rows of the VGA screen in a text mode; none in a graphics mode. */
+  async screen(): Promise<readonly string[]> {
+    const answer = await this.ask((id) => ({ kind: 'screen', id }));
+    return 'screen' in answer ? answer.screen : [];
+  }
+
+  /** Ends the machine; `exited` follows. */
+  stop(): void {
+    this.post({ kind: 'stop' });
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * A machine on a thread of its own: CPU and devices, in a loop that blocks. Commands lie in the port until the run loop
+ * looks for them, which the shared word WAKE tells it to; while the CPU is halted the thread sleeps on that word.
+ */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { assert, assertNever } from '../../base/assert.js';
+import { VitrineError } from '../../base/errors.js';
+import { hostTime } from '../../host/node/clock.js';
+import { deflate, gunzip } from '../../host/node/deflate.js';
+import { hostEntropy } from '../../host/node/entropy.js';
+import { RawFile } from '../../host/node/raw-file.js';
+import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
+import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
+import { createVm } from './accelerators.js';
+import { OutputBuffer } from './output-buffer.js';
+import { SHARED, type Answer, type Command, type Event, type PortableError, type WorkerData } from './protocol.js';
+
+const { start, options, shared, version } = workerData as WorkerData;
+assert(parentPort !== null, 'this is the entry of a worker');
+const port = parentPort;
+const words = new Int32Array(shared);
+const post = (event: Event): void => port.postMessage(event);
+
+/** Commands that were taken from the port and not carried out yet. */
+const commands: Command[] = [];
+let stopping = false;
+
+function fetchCommands(): void {
+  if (Atomics.exchange(words, SHARED.WAKE, 0) === 0) return;
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    const command = next.message as Command;
+    if (command.kind === 'stop') stopping = true;
+    commands.push(command);
+  }
+}
+
+const output = new OutputBuffer({
+  post: (channel, bytes) => post({ kind: 'output', channel, bytes }),
+  written: () => Atomics.load(words, SHARED.WRITTEN) >>> 0,
+  wait: (seen) => {
+    Atomics.wait(words, SHARED.WRITTEN, seen | 0, 100);
+    fetchCommands();
+    // Whoever wants the machine to end does not want to wait for a reader that may never come.
+    return !stopping;
+  },
+});
+
+function portable(error: unknown): PortableError {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { message, expected: error instanceof VitrineError, stack };
+}
+
+const host: MachineHost = {
+  version,
+  time: hostTime,
+  entropy: hostEntropy,
+  serial: [output.sink('serial'), output.sink('serial2')],
+  debugConsole: output.sink('debug'),
+  console: output.sink('console'),
+  holdInput: options.holdInput ?? false,
+  createVm,
+  openDisk: ({ path, readOnly }) => new RawFile(path, readOnly),
+  gunzip,
+  poll: () => {
+    output.flush();
+    fetchCommands();
+    if (commands.length > 0) quickCommands();
+    reportTaken();
+  },
+  sleep: (nanoseconds) => {
+    if (commands.length > 0) return;
+    Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
+  },
+  report: (text) => post({ kind: 'report', text }),
+};
+
+function createMachine(): VirtualMachine {
+  if (start.kind === 'create') return VirtualMachine.create(start.config, host);
+  const { file, noReboot } = start;
+  const source = new FileSource(file, 'snapshot');
+  try {
+    const reader = new SnapshotReader(source, deflate);
+    return VirtualMachine.restore(reader, host, { name: file, ...(noReboot !== undefined && { noReboot }) });
+  } finally {
+    source.close();
+  }
+}
+
+let machine: VirtualMachine | undefined;
+/** Bytes of input that were handed to the machine, and of these the ones that its guest took. */
+let sent = 0;
+let taken = 0;
+
+function reportTaken(): void {
+  if (machine === undefined) return;
+  const now = sent - machine.serialInput.length - machine.consoleInput.length;
+  if (now > taken) post({ kind: 'taken', count: now - taken });
+  taken = now;
+}
+
+/** Carries out what does not need the machine to stand still; stops it for the rest. */
+function quickCommands(): void {
+  if (machine === undefined) return;
+  for (let command = commands.at(0); command; command = commands.at(0)) {
+    if (command.kind === 'save' || command.kind === 'stop') {
+      machine.stop();
+      return;
+    }
+    commands.shift();
+    switch (command.kind) {
+      case 'input':
+        sent += command.bytes.length;
+        (command.channel === 'serial' ? machine.serialInput : machine.consoleInput).send(command.bytes);
+        break;
+      case 'resize':
+        machine.board.console.resize(command.columns, command.rows);
+        break;
+      case 'screen':
+        answer(command.id, () => ({ screen: machine?.board.vga.readText() ?? [] }));
+        break;
+      default:
+        assertNever(command);
+    }
+  }
+}
+
+function answer(id: number, work: () => Answer): void {
+  let result: Answer | PortableError;
+  try {
+    result = work();
+  } catch (error) {
+    result = portable(error);
+  }
+  post({ kind: 'answer', id, answer: result });
+}
+
+function save(file: string): Answer {
+  assert(machine !== undefined, 'there is a machine to save');
+  const from = machine;
+  writeFileSafely(file, 'snapshot', (target) => from.save(new SnapshotWriter(target, deflate)));
+  return { saved: file };
+}
+
+/** Carries out what the machine stands still for. True: it goes on. */
+function slowCommands(): boolean {
+  for (let command = commands.at(0); command; command = commands.at(0)) {
+    if (command.kind === 'stop') return false;
+    if (command.kind !== 'save') break;
+    const { id, file } = command;
+    commands.shift();
+    answer(id, () => save(file));
+  }
+  return true;
+}
+
+function main(): void {
+  machine = createMachine();
+  post({ kind: 'started' });
+  for (;;) {
+    const exit = machine.run();
+    if (exit.kind === 'stopped' && slowCommands()) continue;
+    output.flush();
+    post({ kind: 'exit', exit });
+    return;
+  }
+}
+
+try {
+  main();
+} catch (error) {
+  output.flush();
+  post({ kind: 'error', error: portable(error) });
+}
+// Whatever else may keep the thread alive: it has nothing left to do.
+port.close();

@@ -1,0 +1,60 @@
+/** What passes between a machine's worker and the thread that owns the machine. */
+import type { MachineConfig } from '../../vmm/config.js';
+import type { MachineExit } from '../../vmm/machine.js';
+
+/** Character devices by what they are for. */
+export type OutputChannel = 'serial' | 'serial2' | 'console' | 'debug';
+export type InputChannel = 'serial' | 'console';
+
+/** How the worker comes by a machine. */
+export type MachineStart =
+  | { readonly kind: 'create'; readonly config: MachineConfig }
+  | { readonly kind: 'resume'; readonly file: string; readonly noReboot?: boolean };
+
+export interface WorkerData {
+  readonly start: MachineStart;
+  readonly options: WorkerOptions;
+  readonly shared: SharedArrayBuffer;
+  readonly version: string;
+}
+
+export interface WorkerOptions {
+  /** Input for COM1 waits until the guest listens: for input from a pipe, which is there from the first moment. */
+  readonly holdInput?: boolean;
+}
+
+/** 32-bit words of the shared buffer. */
+export const SHARED = {
+  /** Not 0 when commands wait; what the worker sleeps on. */
+  WAKE: 0,
+  /** Bytes of output that have left the process, modulo 2**32; what the worker waits for when too many have not. */
+  WRITTEN: 1,
+  SIZE: 2,
+} as const;
+
+export type Command =
+  | { readonly kind: 'input'; readonly channel: InputChannel; readonly bytes: Uint8Array }
+  | { readonly kind: 'resize'; readonly columns: number; readonly rows: number }
+  | { readonly kind: 'save'; readonly id: number; readonly file: string }
+  | { readonly kind: 'screen'; readonly id: number }
+  | { readonly kind: 'stop' };
+
+export type Answer = { readonly saved: string } | { readonly screen: readonly string[] };
+
+/** An error on its way between threads, which keeps only what it says. */
+export interface PortableError {
+  readonly message: string;
+  /** For the user to act on, as a `VitrineError`; else a bug. */
+  readonly expected: boolean;
+  readonly stack: string | undefined;
+}
+
+export type Event =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'output'; readonly channel: OutputChannel; readonly bytes: Uint8Array }
+  /** Bytes of input that the guest has taken. */
+  | { readonly kind: 'taken'; readonly count: number }
+  | { readonly kind: 'report'; readonly text: string }
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
+  | { readonly kind: 'exit'; readonly exit: MachineExit }
+  | { readonly kind: 'error'; readonly error: PortableError };
