@@ -293,6 +293,56 @@ describe('code cache', () => {
     expect(decoder.state64('CODE_BASE')).toBe(0x1000n);
   });
 
+  it('never has a record that is not what memory says', () => {
+    const decoder = new TestDecoder();
+    const random = randomNumbers(99);
+    const code = Uint8Array.from({ length: 3 * 4096 }, () => random(256));
+    decoder.write(0x1000, code);
+    let followed = 0;
+    /** Checks the records from one on, through GOTO, to the end of their run. */
+    const check = (from: DecodedRecord): void => {
+      let record = from;
+      const page = Number(decoder.state64('CODE_BASE'));
+      for (let steps = 0; steps < 100; steps++) {
+        const { OFFSET, LINK } = record.fields;
+        if (record.micro === 'GOTO') {
+          record = decoder.record(LINK);
+          expect(record.fields.OFFSET).toBe(OFFSET);
+          continue;
+        }
+        if (record.micro === 'RESYNC' || record.micro === 'NEXT_PAGE') return;
+        const at = page + OFFSET - 0x1000;
+        const expected = decodeBytes(code.subarray(at, at + 15), 64);
+        if (record.micro === 'STRADDLE') {
+          expect(OFFSET + (expected?.length ?? 15)).toBeGreaterThan(4096);
+          return;
+        }
+        followed++;
+        expect(record.row).toBe(expected?.row);
+        if (record.row === undefined || record.row.attributes.has('end')) return;
+        expect(record.fields.LENGTH).toBe(expected?.length);
+        record = decoder.next(record);
+      }
+    };
+    for (let round = 0; round < 4000; round++) {
+      const found = decoder.lookup(0x1000 + random(2 * 4096));
+      if (found === undefined) throw new Error('no record');
+      check(found);
+      if (round % 4 === 0) continue;
+      const at = random(3 * 4096 - 64);
+      const bytes = Uint8Array.from({ length: 1 + random(round % 3 === 0 ? 64 : 4) }, () => random(256));
+      code.set(bytes, at);
+      decoder.write(0x1000 + at, bytes);
+      decoder.exports.invalidate_range(decoder.ram + 0x1000 + at, bytes.length);
+      // The run found before may have been written over: what is left of it must still be right.
+      if (decoder.record(found.address).micro !== 'RESYNC') {
+        decoder.lookup(0x1000 + ((Number(decoder.state64('RIP')) - 0x1000) % 8192));
+        check(decoder.record(found.address));
+      }
+    }
+    expect(followed).toBeGreaterThan(10_000);
+  });
+
   it('starts again when it is full, and when told to', () => {
     const decoder = new TestDecoder();
     for (let round = 0; round < 3; round++)
