@@ -71,6 +71,8 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   private status = 0;
   private base = 0n;
   private latched: number | null = null;
+  /** The time of what goes on now, read once: an event must not come due between a look and the next. */
+  private time: Nanoseconds;
   private readonly timers: readonly HpetTimer[];
   private readonly asserted: boolean[] = Array.from({ length: HPET_COMPARATORS }, () => false);
   private readonly inputs = [false, false];
@@ -88,11 +90,12 @@ export class Hpet implements IoHandler, Snapshotable<State> {
     lines: HpetLines,
     private readonly clock: Clock,
   ) {
+    this.time = clock.now();
     this.legacyLines = [lines.isa0, lines.isa8];
     this.timers = ROUTES.map(
       (routes, n) =>
         new HpetTimer(
-          this.clock.createTimer(() => this.fire(n)),
+          this.clock.createTimer(() => this.expired(n)),
           routes,
         ),
     );
@@ -120,7 +123,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   }
 
   private ticks(): bigint {
-    return BigInt(this.clock.now()) / NS_PER_TICK;
+    return BigInt(this.time) / NS_PER_TICK;
   }
 
   private get counter(): bigint {
@@ -143,6 +146,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   }
 
   peek(offset: number, size: number): number {
+    this.time = this.clock.now();
     return part(this.register(offset & ~3, this.counter), offset, size);
   }
 
@@ -224,9 +228,14 @@ export class Hpet implements IoHandler, Snapshotable<State> {
 
   /** Gives events that are due before anything else changes, however late their timers are. */
   private settle(): void {
-    const now = this.clock.now();
+    this.time = this.clock.now();
     for (const [n, { timer }] of this.timers.entries())
-      if (timer.deadline !== undefined && timer.deadline <= now) this.fire(n);
+      if (timer.deadline !== undefined && timer.deadline <= this.time) this.fire(n);
+  }
+
+  private expired(n: number): void {
+    this.time = this.clock.now();
+    this.fire(n);
   }
 
   private fire(n: number): void {
@@ -271,7 +280,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
     const at = Number((ticks + timer.ticksUntil(BigInt.asUintN(64, this.base + ticks))) * NS_PER_TICK);
     // Beyond what the clock can count to.
     if (at > Number.MAX_SAFE_INTEGER) return undefined;
-    return nanoseconds(timer.periodic ? Math.max(at, this.clock.now() + LEAST_INTERVAL) : at);
+    return nanoseconds(timer.periodic ? Math.max(at, this.time + LEAST_INTERVAL) : at);
   }
 
   save(): State {
