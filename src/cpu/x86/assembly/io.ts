@@ -117,7 +117,7 @@ function inputString(rec: usize, size: u32): i32 {
     if (!probe(TLB_WRITE, to, size) && !rmw_slow(to, size)) return NEXT_FAULT;
     if (!storeElement(to, pio_read(dx(), size), size)) return NEXT_FAULT;
     advance(2);
-  } while (!stepDone(size));
+  } while (!stepDone());
   return endString(rec);
 }
 
@@ -133,7 +133,7 @@ function outputString(rec: usize, size: u32): i32 {
     if (faulted()) return NEXT_FAULT;
     pio_write(dx(), size, value);
     advance(1);
-  } while (!stepDone(size));
+  } while (!stepDone());
   return endString(rec);
 }
 

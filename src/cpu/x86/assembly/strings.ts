@@ -32,8 +32,9 @@ import { probe } from './tlb';
 const REP: u32 = 1 << 4;
 const REPNE: u32 = 1 << 5;
 
-/** After so many bytes events are looked at, as after any other instruction. */
+/** After so many bytes events are looked at, as after any other instruction. One element by itself counts as more: it may be a device's. */
 const LIMIT: u64 = 0x10000;
+const ELEMENT_COST: u64 = 64;
 
 /** What address size 16, 32 and 64 keep of an address. */
 @inline
@@ -133,8 +134,8 @@ export function advance(moves: u32): void {
   countDown(1);
 }
 
-export function stepDone(size: u32): bool {
-  return !goesOn(size);
+export function stepDone(): bool {
+  return !goesOn(ELEMENT_COST);
 }
 
 /** How many elements fit before a page or the address size ends on the pointer's way up. 0 on the way down. */
@@ -204,7 +205,7 @@ function moveString(rec: usize, size: u32): i32 {
       const to = stringAddress(SEG_ES, gpr(RDI) & mask, size, true);
       if (faulted() || !storeElement(to, value, size)) return NEXT_FAULT;
       advance(3);
-      n = 1;
+      n = ELEMENT_COST;
     }
     if (!goesOn(n * size)) break;
   }
@@ -255,7 +256,7 @@ function storeString(rec: usize, size: u32): i32 {
       const to = stringAddress(SEG_ES, gpr(RDI) & mask, size, true);
       if (faulted() || !storeElement(to, value, size)) return NEXT_FAULT;
       advance(2);
-      n = 1;
+      n = ELEMENT_COST;
     }
     if (!goesOn(n * size)) break;
   }
@@ -282,7 +283,7 @@ function loadString(rec: usize, size: u32): i32 {
     else if (size == 2) store<u16>(rax, <u16>value);
     else store<u64>(rax, value);
     advance(1);
-  } while (goesOn(size));
+  } while (goesOn(ELEMENT_COST));
   return endString(rec);
 }
 
@@ -366,7 +367,7 @@ function scanString(rec: usize, size: u32): i32 {
       lastA = value;
       compared = true;
       advance(2);
-      n = 1;
+      n = ELEMENT_COST;
     }
     if (conditionEnds(rec, lastA == lastB)) {
       left = 0;
@@ -410,7 +411,7 @@ function compareString(rec: usize, size: u32): i32 {
       left = 0;
       break;
     }
-    if (!goesOn(size)) break;
+    if (!goesOn(ELEMENT_COST)) break;
   }
   settle(size);
   return endString(rec);
