@@ -1,0 +1,38 @@
+/** What `vitrine run NAME` boots. */
+import { UsageError } from '../base/errors.js';
+import { cacheRoot, DEFAULT_GUEST, ensureGuest, targets } from '../guests/index.js';
+import { readWholeFile } from '../host/node/read-file.js';
+import type { PcBoot } from '../machine/pc/build.js';
+import { exitOnSignals } from './guest-command.js';
+import { progressLine } from './progress-line.js';
+
+/** Names that can be run, apart from files. */
+const runnable = targets.filter((target) => target.kind === 'linux').map(({ name }) => name);
+
+/** The console of our guests, and no wait before a reboot after a panic, which ends a machine that must not reboot. */
+const COMMAND_LINE = 'console=ttyS0 panic=-1';
+
+/** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
+export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<PcBoot> {
+  if (!runnable.includes(name))
+    throw new UsageError(`there is no guest ${name} to run; there are ${runnable.join(', ')} and demo`);
+  const stop = exitOnSignals();
+  const { progress, done } = progressLine(process.stderr);
+  try {
+    const { files } = await ensureGuest(name, { cache: cacheRoot(), progress });
+    done();
+    // 32-bit kernels have no PVH entry.
+    const kernel = name === 'i386' ? files['vmlinuz'] : files['vmlinux'];
+    return {
+      kernel: {
+        name: kernel,
+        data: readWholeFile(kernel, 'kernel'),
+        commandLine: append ?? COMMAND_LINE,
+        modules: [{ name: files['initrd'], data: readWholeFile(files['initrd'], 'initrd') }],
+      },
+    };
+  } finally {
+    done();
+    stop();
+  }
+}

@@ -1,0 +1,22 @@
+import { Command } from 'commander';
+import { CPU_MODELS } from '../arch/x86/cpu-models.js';
+import { MAX_BACKING } from '../accel/interp/memory.js';
+import { MIB } from '../base/units.js';
+import { cacheRoot } from '../guests/index.js';
+import { productVersion } from './version.js';
+
+/** `vitrine info`: what there is on this host. */
+export function infoCommand(): Command {
+  return new Command('info').description('what this Vitrine has to offer on this host').action(info);
+}
+
+function info(): void {
+  const lines = [
+    `Vitrine ${productVersion()}, Node.js ${process.versions.node}`,
+    `accelerator  interp: interpreter in WebAssembly, up to ${Math.floor(MAX_BACKING / MIB)} MiB of memory`,
+    'machine      pc: Q35 and ICH9',
+    ...CPU_MODELS.map(({ name, summary }, i) => `${i === 0 ? 'CPU models' : '          '}   ${name}: ${summary}`),
+    `guests       kept in ${cacheRoot()}`,
+  ];
+  for (const line of lines) console.log(line);
+}

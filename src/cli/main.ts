@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { VitrineError } from '../base/errors.js';
+import { guestCommand } from './guest-command.js';
+import { infoCommand } from './info-command.js';
+import { resumeCommand } from './resume-command.js';
+import { runCommand } from './run-command.js';
+import { productVersion } from './version.js';
+
+/** One line on stderr, whatever the text. */
+function complain(text: string): void {
+  process.stderr.write(`vitrine: ${text.trim().replace(/\s*\n\s*/g, ' ')}\n`);
+}
+
+function createProgram(): Command {
+  const program = new Command('vitrine')
+    .description('Virtual machines you can npm install.')
+    .version(productVersion(), '--version', 'print the version')
+    .helpCommand(false)
+    .addCommand(runCommand())
+    .addCommand(resumeCommand())
+    .addCommand(guestCommand())
+    .addCommand(infoCommand())
+    .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
+  inherit(program);
+  return program;
+}
+
+/** Subcommands that are made apart take over how errors are told. */
+function inherit(command: Command): void {
+  command.configureOutput({ outputError: (text) => complain(text.replace(/^error: /, '')) });
+  command.exitOverride();
+  for (const child of command.commands) inherit(child);
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Help and version are printed already, and so is what is wrong.
+    process.exitCode = error.exitCode;
+  } else if (error instanceof VitrineError) {
+    complain(error.message);
+    process.exitCode = 1;
+  } else {
+    // A bug: everything that helps to find it.
+    process.stderr.write(
+      `vitrine: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exitCode = 70;
+  }
+}

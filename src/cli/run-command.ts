@@ -1,0 +1,143 @@
+import { Command, Option } from 'commander';
+import { cpuModel } from '../arch/x86/cpu-models.js';
+import { UsageError } from '../base/errors.js';
+import { readWholeFile } from '../host/node/read-file.js';
+import type { PcBoot } from '../machine/pc/build.js';
+import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
+import type { InputChannel } from '../runtime/node/protocol.js';
+import type { MachineConfig } from '../vmm/config.js';
+import { guestBoot } from './images.js';
+import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
+import { runSession } from './session.js';
+
+interface RunOptions {
+  readonly accel: string;
+  readonly machine: string;
+  readonly cpu: string;
+  readonly memory: string;
+  readonly smp: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly module?: readonly string[];
+  readonly append?: string;
+  readonly bios?: string;
+  readonly disk?: readonly string[];
+  readonly clock: string;
+  /** commander's reading of --no-reboot. */
+  readonly reboot: boolean;
+  readonly debugExit?: boolean;
+  readonly saveOnExit?: string;
+  readonly console: InputChannel;
+  readonly debugcon?: string;
+}
+
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+const EXAMPLES = `
+Without --kernel and --bios, Debian's own Linux boots to a shell; it is fetched the
+first time (see vitrine guest). Kernels are recognised by what is in them: a Linux
+bzImage, an ELF file with a PVH entry, or a multiboot 1 kernel, gzip'ed or not.
+
+The terminal is the guest's first serial port. Ctrl-A x quits, Ctrl-A h lists the other
+keys; Ctrl-C goes to the guest. Without a terminal, standard input is piped to the port.
+
+The exit code is 0 when the guest powers off. Otherwise it is not 0, and the last line on
+standard error says why.
+
+Examples:
+  vitrine run                                  Debian's Linux, to a shell
+  vitrine run amd64-generic --memory 1G        another guest of "vitrine guest list"
+  vitrine run --kernel vmlinuz --initrd initrd --append "console=ttyS0 quiet"
+  vitrine run --kernel xen.gz --append "console=com1" \\
+              --module "vmlinuz,console=hvc0" --module initrd --memory 2G
+  vitrine run --bios bios.bin --disk disk.img
+  vitrine run --save-on-exit shell.snap        then Ctrl-A x, then:
+  vitrine resume shell.snap`;
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run a machine on this terminal')
+    .argument('[image]', 'a guest to run: a name from "vitrine guest list"')
+    .optionsGroup('What to boot:')
+    .option('--kernel <file>', 'a kernel, started without firmware')
+    .option('--initrd <file>', "Linux's initial file system")
+    .option('--module <file[,words]>', 'a module for a multiboot kernel, in order', collect)
+    .option('--append <words>', 'the kernel command line')
+    .option('--bios <file>', 'a BIOS image; it is handed --kernel, if there is one')
+    .optionsGroup('The machine:')
+    .option('--memory <size>', 'RAM: 512M, 2G', '512M')
+    .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
+    .option('--smp <n>', 'number of CPUs', '1')
+    .option('--machine <type>', 'the board: pc (Q35, ICH9)', 'pc')
+    .option('--accel <name>', 'what runs the guest: interp', 'interp')
+    .option('--disk <file[,readonly]>', 'a raw disk image as a virtio disk', collect)
+    .option('--clock <kind>', 'host time, or virtual: made by instructions, the same in every run', 'host')
+    .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
+    .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1')
+    .optionsGroup('Input and output:')
+    .addOption(
+      new Option('--console <device>', "which of the guest's consoles the terminal is: ttyS0 or hvc0")
+        .argParser(parseConsole)
+        .default('serial' satisfies InputChannel, 'ttyS0'),
+    )
+    .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
+    .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+function parseConsole(name: string): InputChannel {
+  if (name === 'ttyS0') return 'serial';
+  if (name === 'hvc0') return 'console';
+  throw new UsageError(`unknown console "${name}"; there are ttyS0 and hvc0`);
+}
+
+/** What was asked for, checked as far as it can be without a machine. */
+async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
+  checkAccelerator(options.accel);
+  parseOnly('machine', 'pc', options.machine);
+  parseCpuCount(options.smp);
+  cpuModel(options.cpu);
+  const memory = parseMemory(options.memory);
+  checkMemory(memory);
+  const base = {
+    cpu: options.cpu,
+    memory,
+    disks: (options.disk ?? []).map(parseDisk),
+    debugExit: options.debugExit ?? false,
+    noReboot: !options.reboot,
+    clock: parseClock(options.clock),
+  };
+  return { ...base, boot: await whatToBoot(image, options) };
+}
+
+async function whatToBoot(image: string | undefined, options: RunOptions): Promise<PcBoot> {
+  const { kernel, bios, initrd, module = [], append } = options;
+  const fromFiles = kernel !== undefined || bios !== undefined;
+  if (image !== undefined && fromFiles) throw new UsageError(`give either a guest (${image}) or --kernel and --bios`);
+  if (kernel === undefined && (initrd !== undefined || module.length > 0))
+    throw new UsageError('--initrd and --module need --kernel');
+  if (!fromFiles) return guestBoot(image, append);
+  if (kernel === undefined && append !== undefined) throw new UsageError('--append needs --kernel');
+  const modules = module.map(parseModule).map(({ path, words }) => ({
+    name: path,
+    data: readWholeFile(path, 'module'),
+    ...(words !== undefined && { arguments: words }),
+  }));
+  if (initrd !== undefined) modules.unshift({ name: initrd, data: readWholeFile(initrd, 'initrd') });
+  return {
+    ...(bios !== undefined && { bios: { name: bios, image: readWholeFile(bios, 'BIOS image') } }),
+    ...(kernel !== undefined && {
+      kernel: { name: kernel, data: readWholeFile(kernel, 'kernel'), commandLine: append ?? '', modules },
+    }),
+  };
+}
+
+async function run(image: string | undefined, options: RunOptions): Promise<void> {
+  const config = await configure(image, options);
+  const { console, saveOnExit, debugcon } = options;
+  process.exitCode = await runSession(
+    { kind: 'create', config },
+    { console, ...(saveOnExit !== undefined && { saveOnExit }), ...(debugcon !== undefined && { debugcon }) },
+  );
+}

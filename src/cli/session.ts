@@ -1,0 +1,203 @@
+/** A machine on this process's terminal, from its start to the process's exit code. */
+import * as fs from 'node:fs';
+import { VitrineError } from '../base/errors.js';
+import { assertNever } from '../base/assert.js';
+import { reasonOf } from '../host/node/read-file.js';
+import { checkWritable } from '../host/node/snapshot-file.js';
+import { MachineHandle } from '../runtime/node/machine-handle.js';
+import type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+import type { MachineExit } from '../vmm/machine.js';
+import { ESCAPE_HELP, EscapeKeys, type EscapeAction } from './escape-keys.js';
+import { Terminal } from './terminal.js';
+import { productVersion } from './version.js';
+
+export interface SessionOptions {
+  /** Which of the guest's consoles the terminal is. */
+  readonly console: InputChannel;
+  /** Where the machine is saved when it is stopped from outside. */
+  readonly saveOnExit?: string;
+  /** Where the debug console's output goes. */
+  readonly debugcon?: string;
+}
+
+/** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+type Signal = keyof typeof SIGNALS;
+
+/** Why the machine is to be stopped. */
+type Reason = 'quit' | 'output closed' | Signal;
+
+class Session {
+  private readonly terminal = new Terminal(process.stdin);
+  private readonly handle: MachineHandle;
+  private readonly debugcon: number | undefined;
+  private stopReason: Reason | undefined;
+  private saved = false;
+  private saveError: Error | undefined;
+  /** What the guest wrote last, so that what we say begins on a line of its own. */
+  private midLine = false;
+
+  constructor(
+    start: MachineStart,
+    private readonly options: SessionOptions,
+  ) {
+    const { saveOnExit, debugcon } = options;
+    if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
+    this.debugcon = debugcon === undefined ? undefined : openLog(debugcon);
+    process.stdout.on('error', () => this.stop('output closed'));
+    this.handle = new MachineHandle(
+      start,
+      {
+        output: (channel, bytes, done) => this.output(channel, bytes, done),
+        report: (text) => this.say(text.split('\n')),
+        drain: () => this.terminal.resume(),
+      },
+      { holdInput: !this.terminal.interactive, version: productVersion() },
+    );
+  }
+
+  private output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void {
+    if (channel === this.options.console) {
+      this.midLine = bytes.at(-1) !== 0x0a;
+      process.stdout.write(bytes, () => done());
+      return;
+    }
+    if (channel === 'debug' && this.debugcon !== undefined) fs.writeSync(this.debugcon, bytes);
+    done();
+  }
+
+  /** Lines from us, not from the guest. */
+  private say(lines: readonly string[]): void {
+    const apart = this.midLine && this.terminal.interactive ? ['', ...lines] : lines;
+    process.stderr.write(this.terminal.lines(apart));
+    this.midLine = false;
+  }
+
+  private stop(reason: Reason): void {
+    // Asked a second time, by somebody in a hurry.
+    if (this.stopReason !== undefined) {
+      if (reason !== 'output closed') process.exit(reason === 'quit' ? 1 : 128 + SIGNALS[reason]);
+      return;
+    }
+    this.stopReason = reason;
+    void this.saveAndStop();
+  }
+
+  private async saveAndStop(): Promise<void> {
+    const { saveOnExit } = this.options;
+    if (saveOnExit !== undefined)
+      try {
+        await this.handle.save(saveOnExit);
+        this.saved = true;
+      } catch (error) {
+        this.saveError = error instanceof Error ? error : new Error(String(error));
+      }
+    this.handle.stop();
+  }
+
+  private act(action: EscapeAction): void {
+    switch (action) {
+      case 'quit':
+        this.stop('quit');
+        break;
+      case 'help':
+        this.say(ESCAPE_HELP);
+        break;
+      case 'screen':
+        this.handle.screen().then(
+          (rows) => this.say(rows.length > 0 ? rows : ['(the screen is in a graphics mode)']),
+          () => {},
+        );
+        break;
+      default:
+        assertNever(action);
+    }
+  }
+
+  private openTerminal(): void {
+    const { terminal, handle } = this;
+    const keys = new EscapeKeys((action) => this.act(action));
+    terminal.open({
+      data: (bytes) => {
+        const typed = terminal.interactive ? keys.filter(bytes) : bytes;
+        if (typed.length > 0 && !handle.send(this.options.console, typed)) terminal.pause();
+      },
+    });
+    const resize = (): void => {
+      const { columns, rows } = process.stdout;
+      if (columns > 0 && rows > 0) handle.resize(columns, rows);
+    };
+    if (process.stdout.isTTY) {
+      resize();
+      process.stdout.on('resize', resize);
+    }
+  }
+
+  /** Runs the machine to its end. Returns the process's exit code; what is wrong is thrown. */
+  async run(): Promise<number> {
+    for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.stop(signal));
+    try {
+      // Nothing is typed into a machine that cannot start.
+      await Promise.race([this.handle.started, this.handle.exited]);
+      this.openTerminal();
+      const exit = await this.handle.exited;
+      this.terminal.close();
+      return this.conclude(exit);
+    } finally {
+      this.terminal.close();
+      if (this.debugcon !== undefined) fs.closeSync(this.debugcon);
+    }
+  }
+
+  private conclude(exit: MachineExit): number {
+    const fail = (text: string, code = 1): number => {
+      this.say([`vitrine: ${text}`]);
+      return code;
+    };
+    switch (exit.kind) {
+      case 'power-off':
+        return 0;
+      case 'exit':
+        return exit.code === 0 ? 0 : fail(`the guest ended with exit code ${exit.code}`, exit.code);
+      case 'reset':
+        return fail('the guest reset the machine (--no-reboot)');
+      case 'triple-fault':
+        this.say(exit.cpu.split('\n'));
+        return fail('triple fault (--no-reboot)');
+      case 'debug':
+        return fail('stopped at a breakpoint without a debugger');
+      case 'stopped':
+        return this.concludeStop();
+      default:
+        return assertNever(exit);
+    }
+  }
+
+  private concludeStop(): number {
+    const { saveOnExit } = this.options;
+    if (this.saveError) throw this.saveError;
+    const reason = this.stopReason ?? 'quit';
+    const saved = this.saved ? `, saved to ${saveOnExit ?? ''} (vitrine resume goes on)` : '';
+    const cause =
+      reason === 'quit'
+        ? 'by Ctrl-A x'
+        : reason === 'output closed'
+          ? 'because nobody reads its output'
+          : `by ${reason}`;
+    this.say([`vitrine: stopped ${cause}${saved}`]);
+    if (reason === 'quit') return this.saved ? 0 : 1;
+    return reason === 'output closed' ? 1 : 128 + SIGNALS[reason];
+  }
+}
+
+function openLog(file: string): number {
+  try {
+    return fs.openSync(file, 'w');
+  } catch (cause) {
+    throw new VitrineError(`cannot write the log ${file}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Runs a machine on this process's terminal. Returns the exit code. */
+export const runSession = (start: MachineStart, options: SessionOptions): Promise<number> =>
+  new Session(start, options).run();

@@ -1,0 +1,71 @@
+/** The terminal that a guest's console is on: in raw mode, and given back however the process ends. */
+import type { ReadStream } from 'node:tty';
+
+export interface TerminalInput {
+  data(bytes: Uint8Array): void;
+  /** There will be no more. */
+  end?(): void;
+}
+
+export class Terminal {
+  /** Whether a person types, so that keys mean something to us. */
+  readonly interactive: boolean;
+  private raw = false;
+  private readonly leave = (): void => this.restore();
+  private readonly wake = (): void => this.enterRaw();
+
+  constructor(private readonly input: ReadStream) {
+    this.interactive = input.isTTY;
+  }
+
+  /** Starts reading; a terminal goes into raw mode. */
+  open(to: TerminalInput): void {
+    const { input } = this;
+    if (this.interactive) {
+      // Runs on every exit of the process that is an exit at all: by exit(), by an exception, by a signal that is handled.
+      process.on('exit', this.leave);
+      // Whoever stopped us may have changed the terminal's mode meanwhile.
+      process.on('SIGCONT', this.wake);
+      this.enterRaw();
+    }
+    input.on('data', (bytes: Buffer) => to.data(bytes));
+    input.on('end', () => to.end?.());
+    // A terminal that was hung up: SIGHUP tells the same.
+    input.on('error', () => to.end?.());
+  }
+
+  private enterRaw(): void {
+    this.input.setRawMode(true);
+    this.raw = true;
+  }
+
+  pause(): void {
+    this.input.pause();
+  }
+
+  resume(): void {
+    this.input.resume();
+  }
+
+  /** Gives the terminal back. Can be called any number of times. */
+  restore(): void {
+    if (!this.raw) return;
+    this.raw = false;
+    process.off('SIGCONT', this.wake);
+    this.input.setRawMode(false);
+  }
+
+  /** Stops reading, so that the process can end. */
+  close(): void {
+    this.restore();
+    this.input.pause();
+    this.input.removeAllListeners('data');
+    process.off('exit', this.leave);
+  }
+
+  /** Lines for a person, in between what the guest writes. */
+  lines(text: readonly string[]): string {
+    const end = this.raw ? '\r\n' : '\n';
+    return text.map((line) => `${line}${end}`).join('');
+  }
+}
