@@ -71,7 +71,11 @@ export function runCommand(): Command {
     .option('--machine <type>', 'the board: pc (Q35, ICH9)', 'pc')
     .option('--accel <name>', 'what runs the guest: interp', 'interp')
     .option('--disk <file[,readonly]>', 'a raw disk image as a virtio disk', collect)
-    .option('--clock <kind>', 'host time, or virtual: made by instructions, the same in every run', 'host')
+    .option(
+      '--clock <kind>',
+      'host, or virtual: time made by instructions, a fixed date and fixed random numbers, so that every run is the same',
+      'host',
+    )
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
     .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1')
     .optionsGroup('Input and output:')

@@ -3,7 +3,18 @@
  * part of the board, each with the version of its own shape.
  */
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
-import { array, bytes, int, nullable, SchemaError, str, struct, type Infer, type Plain } from '../snapshot/schema.js';
+import {
+  array,
+  bytes,
+  int,
+  nullable,
+  SchemaError,
+  str,
+  struct,
+  u64,
+  type Infer,
+  type Plain,
+} from '../snapshot/schema.js';
 import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
@@ -22,7 +33,8 @@ const machineSchema = struct({
   uuid: bytes(16),
   /** Nanoseconds on the machine's clock. */
   time: int,
-  virtualTime: nullable(virtualTimeSchema),
+  /** Of a machine that is the same in every run. */
+  virtual: nullable(struct({ time: virtualTimeSchema, entropy: u64 })),
   /** What the disks were when the machine was saved. */
   disks: array(str, { max: 64 }),
 });
@@ -37,24 +49,31 @@ interface Saveable {
   readonly disks: readonly BlockBackend[];
 }
 
+/** What makes a machine the same in every run. */
+export interface VirtualState {
+  readonly time: VirtualTimeState;
+  /** State of the random numbers. */
+  readonly entropy: bigint;
+}
+
 export interface SaveRequest {
   readonly machine: Saveable;
   readonly uuid: Uint8Array;
   readonly version: string;
-  readonly virtualTime: VirtualTimeState | undefined;
+  readonly virtual: VirtualState | undefined;
 }
 
 const cpuName = (index: number): string => `cpu${index}`;
 
 /** The clock must stand still. */
-export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, virtualTime }: SaveRequest): void {
+export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, virtual }: SaveRequest): void {
   const { boot, ...config } = machine.config;
   writer.add('machine', VERSION.machine, {
     writer: version,
     config: { machine: 'pc', ...config, disks: config.disks.map((disk) => ({ ...disk })) },
     uuid,
     time: machine.clock.now(),
-    virtualTime: virtualTime ? { ...virtualTime } : null,
+    virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,
     disks: machine.disks.map((disk) => disk.identity),
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
@@ -68,7 +87,7 @@ export interface SavedMachine {
   readonly config: MachineConfig;
   readonly uuid: Uint8Array;
   readonly time: number;
-  readonly virtualTime: VirtualTimeState | undefined;
+  readonly virtual: VirtualState | undefined;
   readonly disks: readonly string[];
 }
 
@@ -115,8 +134,8 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check });
   const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
-  const { uuid, time, virtualTime, disks } = saved;
-  return { config: { ...saved.config, boot }, uuid, time, virtualTime: virtualTime ?? undefined, disks };
+  const { uuid, time, virtual, disks } = saved;
+  return { config: { ...saved.config, boot }, uuid, time, virtual: virtual ?? undefined, disks };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */

@@ -16,7 +16,8 @@ import { ConsoleInput } from './console-input.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
 import { RunLoop } from './run-loop.js';
-import { VirtualTime } from './virtual-time.js';
+import { SeededEntropy } from './seeded-entropy.js';
+import { VIRTUAL_START, VirtualTime } from './virtual-time.js';
 
 /** What a machine is given by whoever hosts it. */
 export interface MachineHost {
@@ -60,6 +61,9 @@ export type MachineExit =
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
 
+/** Nanoseconds that a driver takes from switching its interrupt on to being ready. */
+const SETTLING = 5e6;
+
 export class VirtualMachine {
   readonly disks: readonly BlockBackend[];
   /** Input for COM1, and for the virtio console. */
@@ -70,11 +74,15 @@ export class VirtualMachine {
   private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
   private readonly builder: PcBuilder;
   private readonly virtualTime: VirtualTime | undefined;
+  private readonly seeded: SeededEntropy | undefined;
+  private readonly entropy: Entropy;
+  private readonly uuid: Uint8Array;
+  /** Since when the guest's driver of COM1 has been listening. */
+  private listeningSince: number | undefined;
 
   private constructor(
     readonly config: MachineConfig,
     private readonly host: MachineHost,
-    private readonly uuid: Uint8Array,
     saved: SavedMachine | undefined,
   ) {
     const { cpu, memory, boot, debugExit, disks } = config;
@@ -82,16 +90,18 @@ export class VirtualMachine {
     this.disks = disks.map((disk) => host.openDisk(disk));
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
-      const fresh = { instructions: 0, skipped: 0, epoch: host.time.wallClock() };
-      this.virtualTime = new VirtualTime(saved?.virtualTime ?? fresh);
+      this.virtualTime = new VirtualTime(saved?.virtual?.time ?? VIRTUAL_START);
+      this.seeded = new SeededEntropy(saved?.virtual?.entropy ?? 0n);
     }
-    this.serialInput = new ConsoleInput(() => !host.holdInput || this.board.serial[0].receiveInterrupt);
+    this.entropy = this.seeded ?? host.entropy;
+    this.uuid = saved?.uuid ?? randomUuid(this.entropy);
+    this.serialInput = new ConsoleInput(() => !host.holdInput || this.guestListens());
     this.current = this.assemble(saved?.time ?? 0);
   }
 
   /** A machine that is about to boot. Throws a one-line error when it cannot be. */
   static create(config: MachineConfig, host: MachineHost): VirtualMachine {
-    const machine = new VirtualMachine(config, host, randomUuid(host.entropy), undefined);
+    const machine = new VirtualMachine(config, host, undefined);
     machine.builder.start(machine.board, machine.services);
     return machine;
   }
@@ -105,7 +115,7 @@ export class VirtualMachine {
     const { name, noReboot } = options;
     const saved = readMachine(snapshot, name);
     const config = { ...saved.config, noReboot: noReboot ?? saved.config.noReboot };
-    const machine = new VirtualMachine(config, host, saved.uuid, saved);
+    const machine = new VirtualMachine(config, host, saved);
     machine.clock.pause();
     restoreParts(machine, snapshot, saved, name);
     machine.board.resumeDevices();
@@ -130,13 +140,13 @@ export class VirtualMachine {
   }
 
   private get services(): BootServices {
-    const { host, uuid, vm } = this;
-    return { vm, uuid, entropy: host.entropy, version: host.version, gunzip: (data) => host.gunzip(data) };
+    const { host, uuid, vm, entropy } = this;
+    return { vm, uuid, entropy, version: host.version, gunzip: (data) => host.gunzip(data) };
   }
 
   /** A board in its reset state, with a clock that goes on at a time. */
   private assemble(time: number): typeof this.current {
-    const { host, virtualTime } = this;
+    const { host, virtualTime, entropy } = this;
     const clock = new MachineClock(virtualTime ?? host.time, time);
     const late: { loop?: RunLoop } = {};
     const stop = (exit: Parameters<RunLoop['stop']>[0]): void => late.loop?.stop(exit);
@@ -145,7 +155,7 @@ export class VirtualMachine {
       reset: () => stop({ kind: 'reset' }),
       exit: (code) => stop({ kind: 'exit', code }),
     };
-    const { entropy, serial, debugConsole, console, observe } = host;
+    const { serial, debugConsole, console, observe } = host;
     const board = this.builder.build(
       {
         vm: this.vm,
@@ -208,6 +218,17 @@ export class VirtualMachine {
     }
   }
 
+  /** Whether the guest will not lose what comes in at COM1: a driver that starts clears the receiver once more. */
+  private guestListens(): boolean {
+    const { board, clock } = this;
+    if (!board.serial[0].receiveInterrupt) {
+      this.listeningSince = undefined;
+      return false;
+    }
+    this.listeningSince ??= clock.now();
+    return clock.now() - this.listeningSince >= SETTLING;
+  }
+
   /** Makes `run` return. Callable from the host's `poll`. */
   stop(): void {
     this.current.loop.stop({ kind: 'stopped' });
@@ -218,6 +239,7 @@ export class VirtualMachine {
     const { board, clock } = this;
     const rtc = board.rtc.save();
     const { board: fresh } = this.assemble(clock.now());
+    this.listeningSince = undefined;
     fresh.rtc.restoreAfterReset(rtc);
     this.builder.start(fresh, this.services);
   }
@@ -233,7 +255,7 @@ export class VirtualMachine {
       machine: this,
       uuid: this.uuid,
       version: this.host.version,
-      virtualTime: this.virtualTime?.save(),
+      virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });
   }
 }

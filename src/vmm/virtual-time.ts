@@ -19,6 +19,9 @@ export const virtualTimeSchema = struct({
   /** Milliseconds since 1970-01-01 UTC at time 0. */
   epoch: int,
 });
+/** Where a machine of virtual time begins: a day of no meaning. */
+export const VIRTUAL_START = { instructions: 0, skipped: 0, epoch: Date.UTC(2026, 0, 1) } as const;
+
 export type VirtualTimeState = Infer<typeof virtualTimeSchema>;
 
 /** Time that is a function of what the guest did: instructions, and skipped waiting. The same in every run. */
