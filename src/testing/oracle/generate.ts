@@ -29,8 +29,13 @@ function sizes(row: Instruction): readonly (16 | 32 | 64)[] {
   return [row.rexW === true ? 64 : 32];
 }
 
-/** Where a memory operand lies: in the window as a rule; now and then misaligned, or where it faults. */
+/** Where a memory operand lies: in the window as a rule; now and then misaligned (SHA never: vendor.ts), or where it faults. */
 function chooseTarget(r: Random, row: Instruction, size: number, low: number, high: number): bigint {
+  const target = chooseAnyTarget(r, row, size, low, high);
+  return row.name.startsWith('sha') ? target & ~15n : target;
+}
+
+function chooseAnyTarget(r: Random, row: Instruction, size: number, low: number, high: number): bigint {
   if (r.oneIn(50)) {
     const faulting = r.below(4);
     if (faulting === 0) return BigInt(PLACE.DATA + PLACE.DATA_SIZE - r.below(size));
@@ -42,8 +47,7 @@ function chooseTarget(r: Random, row: Instruction, size: number, low: number, hi
   let at = low + r.below(span + 1);
   const aligned = row.operands.some((o) => MEMORY_KINDS.has(o.kind) && o.size === 'x') || size > 128;
   const alignment = size >= 512 ? (row.name.startsWith('fx') ? 16 : 64) : aligned ? 16 : r.pick([1, 1, 2, 4, 8, 16]);
-  if (!aligned || row.name.startsWith('sha') || !r.oneIn(12))
-    at = Math.max(low, at - ((PLACE.WINDOW + at) % alignment));
+  if (!aligned || !r.oneIn(12)) at = Math.max(low, at - ((PLACE.WINDOW + at) % alignment));
   return BigInt(PLACE.WINDOW + at);
 }
 
@@ -87,7 +91,8 @@ function chooseAddress(
 
 /** An address in the page of INT3 to jump to, away from the instruction; now and then where it faults. */
 function codeTarget(r: Random): bigint {
-  if (r.oneIn(30)) return r.pick([0x8000_0000_0000n, BigInt(PLACE.CODE_PAGE) - 0x1000n, 0n, 0x7000_0000_0000n]);
+  if (r.oneIn(30))
+    return r.pick([0x8000_0000_0000n, BigInt(PLACE.CODE_PAGE) - 0x1000n, 0x6800_0000n, 0x7000_0000_0000n]);
   return BigInt(PLACE.CODE + 64 + r.below(0x700));
 }
 
@@ -123,10 +128,10 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
     const fault = r.oneIn(40);
     const room = name === 'enter' ? 300 : 40;
     const inWindow = BigInt(PLACE.WINDOW + room + r.below(WINDOW_SIZE - room - 100));
-    regs[REG.RSP] = fault ? BigInt(PLACE.DATA + r.below(8)) : r.oneIn(4) ? inWindow : inWindow & ~7n;
+    regs[REG.RSP] = fault ? BigInt(PLACE.DATA - 0x200 + r.below(64)) : r.oneIn(4) ? inWindow : inWindow & ~7n;
     if (name === 'enter' || name === 'leave') regs[REG.RBP] = BigInt(PLACE.WINDOW + 300 + r.below(400));
     if (name.startsWith('ret')) write64(regs[REG.RSP], codeTarget(r));
-    if (name === 'popf') write64(regs[REG.RSP], BigInt((r.u32() & 0x24_0ed5) | 2));
+    if (name === 'popf') write64(regs[REG.RSP], BigInt((r.u32() & 0x4_0ed5) | 2));
   }
   if (strings) {
     const middle = (): bigint => BigInt(PLACE.WINDOW + 200 + r.below(WINDOW_SIZE - 400));
@@ -156,6 +161,10 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
   }
   if (name === 'xgetbv') regs[REG.RCX] = BigInt(r.below(3));
 
+  // Double shifts of 16 bits by more than 16 have no defined result (SDM vol. 2, SHLD).
+  const shiftOf16 = osz === 16 && /^sh[lr]d$/.test(name);
+  if (shiftOf16) regs[REG.RCX] = (regs[REG.RCX] & ~0x1fn) | BigInt(r.below(17));
+
   // ---- the ModRM operand ----
   const memoryOperand = row.operands.find((o) => MEMORY_KINDS.has(o.kind));
   const canBeRegister =
@@ -178,7 +187,13 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
       taken.push(reg);
     }
     const fixed = [REG.RAX, REG.RDX, REG.RCX, REG.RBX];
-    const busy = /^(cmpxchg|i?div|xsave|xrstor|jmp|call|fxsave)/.test(name) ? fixed : name === 'enter' ? [REG.RBP] : [];
+    const busy = /^(cmpxchg|i?div|xsave|xrstor|jmp|call|fxsave)/.test(name)
+      ? fixed
+      : name === 'enter'
+        ? [REG.RBP]
+        : shiftOf16
+          ? [REG.RCX]
+          : [];
     address = chooseAddress(r, regs, where, reach || (address32 && where < 0x8000_0000n), [...taken, ...busy]);
     writeOperand(r, row, memoryOperand, target, Number(where < 0x8000_0000n ? where : 0n) - PLACE.WINDOW, osz);
     if (/^(jmp|call)_ind/.test(name)) write64(where, codeTarget(r));
@@ -215,6 +230,7 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
       let value = r.oneIn(2) ? BigInt(r.below(256)) : r.u64();
       if (name === 'enter' && operand.size === 'w') value = BigInt(r.below(100));
       if (name === 'ret_imm') value = BigInt(r.below(64));
+      if (shiftOf16) value = (value & 0xe0n) | BigInt(r.below(17));
       // Vectors that nobody may use from CPL 3 on either side.
       if (name === 'int') value = BigInt(0x30 + r.below(64));
       immediates.push(BigInt.asUintN(size * 8, value));
@@ -223,11 +239,12 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
       const distance = small
         ? r.pick([r.below(128), -48 - r.below(80)])
         : r.oneIn(40)
-          ? r.u32() | 0
+          ? 0x5800_0000 + r.below(0x1000_0000)
           : r.pick([r.below(0x600), -48 - r.below(0x700)]);
       immediates.push(mask64(BigInt(distance)));
     } else if (operand.kind === 'O') {
-      immediates.push(chooseTarget(r, row, 8, 0, WINDOW_SIZE) & (address32 ? 0xffff_ffffn : ~0n));
+      const target = chooseTarget(r, row, 8, 0, WINDOW_SIZE);
+      immediates.push(address32 && target >= 0x8000_0000n ? BigInt(PLACE.WINDOW) : target);
     }
   }
   if (segment >= 0x64 && strings && r.oneIn(2)) segment = 0;

@@ -35,8 +35,8 @@ export function operandBytes(row: Instruction, operand: Operand, osz: number): n
   }
   if (row.name.startsWith('x')) return 576;
   if (row.name.startsWith('fx')) return 512;
-  if (/^(frstor|fnsave)$/.test(row.name)) return 108;
-  return 28;
+  if (/^(frstor|fnsave)$/.test(row.name)) return osz === 16 ? 94 : 108;
+  return osz === 16 ? 14 : 28;
 }
 
 /** Format of the vectors and floating-point values that a row works on. */
@@ -82,9 +82,9 @@ export function writeOperand(
   const size = operandBytes(row, operand, osz);
   if (at < 0 || at + size > WINDOW_SIZE) return;
   const place = CASE.WINDOW + at;
-  if (size > 16) {
+  if (operand.size === '') {
     if (size >= 512) writeImage(r, row, target, place);
-    else if (size === 28 || size === 108) writeEnvironment(r, target, place, osz);
+    else if (row.feature === 'fpu') writeEnvironment(r, target, place, osz);
     return;
   }
   const format = dataFormat(row);

@@ -1,0 +1,73 @@
+/** A machine on the interpreter for the oracle: one CPU, 64 MiB of memory, nothing else. */
+import * as fs from 'node:fs';
+import type { InterpImage } from '../../accel/interp/image.js';
+import { InterpVm } from '../../accel/interp/vm.js';
+import type { ResetIdentity } from '../../arch/x86/boot-state.js';
+import { cpuModel, resetIdentity } from '../../arch/x86/cpu-models.js';
+import { cpuidLeaves } from '../../arch/x86/cpuid.js';
+import type { Gpa } from '../../base/units.js';
+import type { GuestIo } from '../../iface/bus.js';
+import type { LocalApic } from '../../iface/local-apic.js';
+import type { Vcpu, Vm } from '../../iface/vcpu.js';
+import { GUEST } from './guest-program.js';
+
+/** The same folder from the sources and from what is built of them. */
+const built = new URL('../../../dist/cpu/x86/', import.meta.url);
+
+function loadImage(): InterpImage {
+  const read = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(fs.readFileSync(new URL(name, built)));
+  return {
+    helpers: new WebAssembly.Module(read('helpers.wasm')),
+    interpreter: new WebAssembly.Module(read('interpreter.wasm')),
+    decoderTables: read('decoder-tables.bin'),
+  };
+}
+
+const noIo: GuestIo = {
+  portRead: () => 0xffff_ffff,
+  portWrite: () => undefined,
+  mmioRead: () => 0xffff_ffff,
+  mmioWrite: () => undefined,
+};
+
+const noApic: LocalApic = {
+  apicBase: 0xfee0_0900n,
+  writeApicBase: () => false,
+  mmioRead: () => 0,
+  mmioWrite: () => undefined,
+  readMsr: () => undefined,
+  writeMsr: () => false,
+  tscDeadline: 0n,
+  cr8: 0,
+  pendingVector: () => -1,
+  acknowledge: () => -1,
+  extIntPending: false,
+  takeExtInt: () => false,
+  deliver: () => undefined,
+  setLint: () => undefined,
+  tscChanged: () => undefined,
+  reset: () => undefined,
+};
+
+const TSC_HZ = 1_000_000_000;
+
+export function interpreterForOracle(): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
+  const model = cpuModel('x86-64-v2');
+  const vm = new InterpVm({
+    image: loadImage(),
+    model,
+    cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
+    tscHz: TSC_HZ,
+    backingSize: GUEST.MEMORY_SIZE,
+  });
+  vm.setSlots([{ start: 0 as Gpa, size: GUEST.MEMORY_SIZE, offset: 0, kind: 'ram' }]);
+  let nanoseconds = 0;
+  const vcpu = vm.createVcpu(0, {
+    io: noIo,
+    apic: noApic,
+    now: () => (nanoseconds += 1000),
+    fillRandom: (target) => target.fill(0x5a),
+    acknowledgeExtInt: () => 0,
+  });
+  return { vm, vcpu, identity: resetIdentity(model) };
+}

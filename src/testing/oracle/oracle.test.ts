@@ -1,0 +1,56 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { INSTRUCTIONS } from '../../arch/x86/instructions/index.js';
+import { CASE, CASE_SIZE, FX } from './case-format.js';
+import { generateCase } from './generate.js';
+import { GuestRunner } from './guest.js';
+import { interpreterForOracle } from './interp.js';
+import { hostFlags, nativeObstacle, NativeRunner } from './native.js';
+import { describeFailure, runOracle, type Runner } from './oracle.js';
+import { random } from './random.js';
+import { selectRows } from './rows.js';
+
+/** `npm run verify` runs many times more: see main.ts. */
+const CASES = 24_000;
+
+const obstacle = nativeObstacle();
+const native = obstacle === undefined ? new NativeRunner() : undefined;
+afterAll(() => native?.dispose());
+
+describe('CPU oracle', () => {
+  it('makes the same cases of the same seed', () => {
+    const row = INSTRUCTIONS.find(({ name }) => name === 'add');
+    const [a, b] = [Buffer.alloc(CASE_SIZE), Buffer.alloc(CASE_SIZE)];
+    if (row === undefined) throw new Error('no ADD');
+    expect(generateCase(random(7), row, a)).toEqual(generateCase(random(7), row, b));
+    expect(a.equals(b)).toBe(true);
+  });
+
+  it('the interpreter agrees with the host processor', { timeout: 120_000 }, ({ skip }) => {
+    if (native === undefined) skip(`the CPU oracle ${obstacle ?? ''}`);
+    else {
+      const { vm, vcpu, identity } = interpreterForOracle();
+      const guest = new GuestRunner(vm, vcpu, identity);
+      const { rows } = selectRows(hostFlags());
+      const report = runOracle({ native, guest, rows, cases: CASES, seed: 20_000, keep: 10 });
+      expect(report.failures.map(describeFailure).join('\n')).toBe('');
+      expect(report.failed.size).toBe(0);
+    }
+  });
+
+  it('sees a flag, a register, a byte of memory and a bit of XMM15 that are wrong', ({ skip }) => {
+    if (native === undefined) return skip(`the CPU oracle ${obstacle ?? ''}`);
+    const rows = INSTRUCTIONS.filter(({ name, operands }) => name === 'add' && operands[0].kind === 'E');
+    const places = [CASE.RFLAGS, CASE.GPR + 9, CASE.WINDOW + 5, CASE.FX + FX.XMM + 255];
+    const seen = places.map((at) => {
+      const wrong: Runner = {
+        run(input) {
+          const results = native.run(input);
+          results[at] ^= 1;
+          return results;
+        },
+      };
+      return runOracle({ native, guest: wrong, rows, cases: 20, seed: 1, keep: 1 }).failures[0].differences[0].what;
+    });
+    expect(seen).toEqual(['flags', 'r9', 'memory+5', 'xmm15']);
+  });
+});
