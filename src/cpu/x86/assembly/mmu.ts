@@ -5,8 +5,20 @@
 import { codeWritten, isCodePage } from './code-pages';
 import { noteAccess, watchesPage } from './debug';
 import { STATE, mmio_read, mmio_write } from './env';
-import { AC, PF_I, PF_U, PF_W, SS, faulted, gp0, raiseCode } from './faults';
-import { L_HELPER_DATA, S_BOUNCE, S_CPL, S_MODE_KEY, TLB_FETCH, TLB_READ, TLB_WRITE } from './generated/layout';
+import { AC, GP, PF_I, PF_U, PF_W, SS, faulted, gp0, raiseCode } from './faults';
+import {
+  L_HELPER_DATA,
+  R_SEG,
+  SEG_SS,
+  S_BOUNCE,
+  S_CPL,
+  S_EXC_ERROR,
+  S_EXC_VECTOR,
+  S_MODE_KEY,
+  TLB_FETCH,
+  TLB_READ,
+  TLB_WRITE,
+} from './generated/layout';
 import { ACCESS_IMPLICIT, NO_PAGE, translate } from './paging';
 import { CLASS_SLOW, fillTlb, noteFetched, physToHost, probe, slotReadOnly, tlbClass } from './tlb';
 
@@ -453,7 +465,25 @@ export function fetchTranslate(lin: u64): usize {
   return host;
 }
 
-/** Turns the #GP(0) of a non-canonical address into #SS(0) when the access went through SS. */
-export function stackFault(): void {
-  if (faulted()) raiseCode(SS, 0);
+/** The pending #GP(0) is for a misaligned operand. */
+let isMisaligned: bool = false;
+
+/** Raises #GP(0) for an operand that is not aligned as its instruction wants it. */
+export function misaligned(): i32 {
+  isMisaligned = true;
+  return gp0();
+}
+
+/**
+ * After a helper has faulted: turns the #GP(0) of a non-canonical address into #SS(0) when the operand is in SS (SDM vol. 1
+ * §3.3.7.1). A misaligned operand, which is found first, and other reasons for
+ * #GP(0) stay.
+ */
+export function blame_segment(rec: usize, ea: u64): void {
+  if (isMisaligned) {
+    isMisaligned = false;
+    return;
+  }
+  if (load<i32>(STATE + S_EXC_VECTOR) != GP || load<i32>(STATE + S_EXC_ERROR) != 0) return;
+  if (load<u8>(rec + R_SEG) == <u8>SEG_SS && !isCanonical(ea)) raiseCode(SS, 0);
 }

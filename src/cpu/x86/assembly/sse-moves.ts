@@ -12,8 +12,7 @@ import {
   S_GPR,
   S_SEG_BASE,
 } from './generated/layout';
-import { gp0 } from './faults';
-import { st8 } from './mmu';
+import { misaligned, st8 } from './mmu';
 import {
   enterMmx,
   isRegister,
@@ -45,7 +44,7 @@ function loadUnaligned128(rec: usize, ea: u64): i32 {
 }
 
 function store128(rec: usize, ea: u64): i32 {
-  if (ea & 15 && !isRegister(rec)) return sseReady() ? gp0() : NEXT_FAULT;
+  if (ea & 15 && !isRegister(rec)) return sseReady() ? misaligned() : NEXT_FAULT;
   return storeUnaligned128(rec, ea);
 }
 

@@ -6,6 +6,7 @@ import {
   NEXT_CONTINUE,
   NEXT_FAULT,
   R_PREFIX,
+  S_BOUNCE,
   S_CPL,
   S_CR0,
   S_CR4,
@@ -26,7 +27,7 @@ import {
   S_XMM,
   S_XSS,
 } from './generated/layout';
-import { ldBytes, stBytes } from './mmu';
+import { ldBytes, misaligned, rmw_commit, rmw_slow, stBytes } from './mmu';
 
 const CR0_EM: u32 = 1 << 2;
 const CR0_TS: u32 = 1 << 3;
@@ -49,7 +50,8 @@ const MXCSR_INIT: u32 = 0x1f80;
 const MXCSR_AT: usize = 24;
 const ST_AT: usize = 32;
 const XMM_AT: usize = 160;
-const LEGACY_SIZE: i32 = 416;
+/** Bytes of FXSAVE's image, of which the last 96 are the program's own. */
+const IMAGE_SIZE: i32 = 512;
 const HEADER_AT: usize = 512;
 const AREA_SIZE: i32 = 576;
 
@@ -195,12 +197,13 @@ export function x_fxsave(rec: usize, ea: u64): i32 {
   x87ToImage(isWide(rec));
   mxcsrToImage();
   memory.copy(image() + XMM_AT, STATE + S_XMM, xmmBytes());
-  // What lies above the registers is left as it is.
+  // What lies above the registers is left as it is, but must be writable like the rest.
+  if ((ea & 0xfff) > 0x1000 - IMAGE_SIZE && !rmw_slow(ea + IMAGE_SIZE - 1, 1)) return NEXT_FAULT;
   return stBytes(ea, image(), <i32>XMM_AT + xmmBytes()) ? NEXT_CONTINUE : NEXT_FAULT;
 }
 
 export function x_fxrstor(rec: usize, ea: u64): i32 {
-  if (!fxReady(ea) || !ldBytes(ea, image(), LEGACY_SIZE)) return NEXT_FAULT;
+  if (!fxReady(ea) || !ldBytes(ea, image(), IMAGE_SIZE)) return NEXT_FAULT;
   if (load<u32>(image(), MXCSR_AT) & ~MXCSR_MASK) return gp0();
   x87FromImage(isWide(rec));
   store<u32>(STATE + S_MXCSR, load<u32>(image(), MXCSR_AT));
@@ -214,7 +217,7 @@ export function x_fxrstor(rec: usize, ea: u64): i32 {
 function xsaveReady(ea: u64): bool {
   if (!(load<u32>(STATE + S_CR4) & CR4_OSXSAVE)) ud();
   else if (load<u32>(STATE + S_CR0) & CR0_TS) nm();
-  else if (ea & 63) gp0();
+  else if (ea & 63) misaligned();
   else return true;
   return false;
 }
@@ -247,10 +250,11 @@ function saveStandard(rec: usize, ea: u64, optimised: bool): i32 {
   if (!xsaveReady(ea)) return NEXT_FAULT;
   const mask = requested() & load<u64>(STATE + S_XCR0);
   const used = inUse();
-  const header = image();
-  if (!ldBytes(ea + HEADER_AT, header, 8)) return NEXT_FAULT;
+  // Read with permission to write: an area that is only readable raises the fault of a write.
+  const header = rmw_slow(ea + HEADER_AT, 8);
+  if (!header) return NEXT_FAULT;
   store<u64>(header, (load<u64>(header) & ~mask) | (mask & used));
-  if (!stBytes(ea + HEADER_AT, header, 8)) return NEXT_FAULT;
+  if (header == STATE + S_BOUNCE) rmw_commit();
   const saved = optimised ? mask & used : mask;
   return storeComponents(ea, saved, (mask & (SSE | AVX)) != 0, isWide(rec)) ? NEXT_CONTINUE : NEXT_FAULT;
 }

@@ -10,7 +10,7 @@ import type { SoftMmu } from '../../../ir/softmmu.js';
 import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
 import { semanticsOf } from '../semantics/index.js';
 import { Lift, recordParts } from '../semantics/lift.js';
-import { STATE } from '../state-layout.js';
+import { NEXT, STATE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
 import { isHot } from './hot.js';
 
@@ -63,6 +63,8 @@ export interface Handler {
 /** `x_<name>`: (record, linear address) → NEXT. */
 export const helperOf = (row: Instruction): FunctionRef => fn(`x_${row.name}`, ['i32', 'i64'], 'i32');
 
+const BLAME_SEGMENT = fn('blame_segment', ['i32', 'i64'], undefined);
+
 function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: string | undefined } {
   const b = new Builder();
   const record = b.param('i32', 0);
@@ -73,7 +75,15 @@ function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: strin
     return { code: b.finish(), helper: undefined };
   }
   const helper = helperOf(variant.row);
-  b.exit('code', b.call(helper, record, variant.form === 'mem' ? x.linear() : b.i64(0)));
+  const isMemory = variant.form === 'mem';
+  const address = isMemory ? x.linear() : b.i64(0);
+  const answer = b.call(helper, record, address);
+  if (isMemory) {
+    b.if(b.op('i32.eq', answer, b.i32(NEXT.FAULT)), () => {
+      b.callVoid(BLAME_SEGMENT, record, address);
+    });
+  }
+  b.exit('code', answer);
   return { code: b.finish(), helper: helper.name };
 }
 
