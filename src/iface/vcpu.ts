@@ -78,6 +78,8 @@ export interface Vm {
   /** All backing memory: RAM, then ROM. Slots map parts of it into guest-physical space. */
   readonly backing: Uint8Array;
   readonly dma: Dma;
+  /** Tells the CPUs that `length` bytes of `backing` at `offset` were changed behind their back. */
+  backingWritten(offset: number, length: number): void;
   /** Replaces the memory map; cached translations are dropped. */
   setSlots(slots: readonly MemorySlot[]): void;
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu;

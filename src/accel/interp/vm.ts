@@ -32,10 +32,14 @@ export class InterpVm implements Vm {
     this.memory.bytes.set(options.image.decoderTables, LAYOUT.DECODER_TABLES);
     this.backing = this.memory.backing;
     this.slotDma = new SlotDma(this.backing, (offset, length) => {
-      const host = this.memory.hostAddress(offset);
-      for (const cpu of this.cpus) cpu.memoryWritten(host, length);
+      this.backingWritten(offset, length);
     });
     this.dma = this.slotDma;
+  }
+
+  backingWritten(offset: number, length: number): void {
+    const host = this.memory.hostAddress(offset);
+    for (const cpu of this.cpus) cpu.memoryWritten(host, length);
   }
 
   setSlots(slots: readonly MemorySlot[]): void {

@@ -1,6 +1,8 @@
 /** The PC's guest-physical memory map as slots: RAM below and above the hole, ROM, and the shadow area that PAM switches. */
 import { GIB, gpa, MIB } from '../../base/units.js';
+import type { IoHandler } from '../../iface/bus.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
+import type { Vm } from '../../iface/vcpu.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { splitRam } from '../../firmware/memory-map.js';
 import type { ShadowSegment } from '../../devices/pci/host-bridge.js';
@@ -16,11 +18,8 @@ const ram = (start: number, end: number, offset: number): MemorySlot[] =>
   end > start ? [{ start: gpa(start), size: end - start, offset, kind: 'ram' }] : [];
 
 /**
- * The slots for a setting of the shadow area. Reads from RAM with writes to it is RAM; reads from RAM without is ROM in
- * RAM's place; reads from ROM are the BIOS image, or open bus.
- *
- * DEVIATION: "read ROM, write RAM" reads from RAM: a slot is one thing. Firmware that copies itself in place (SeaBIOS) first
- * copies with the CPU, which finds the ROM below 4 GiB as well.
+ * The slots for a setting of the shadow area. Reads and writes to RAM are RAM; reads from RAM alone are ROM in RAM's place;
+ * reads from ROM are the BIOS image, or open bus. Writes to where no RAM is to be read go to the bus: see `ShadowWrites`.
  */
 export function memorySlots(backing: PcBacking, shadow: readonly ShadowSegment[]): MemorySlot[] {
   const { low, high } = splitRam(backing.ramSize, PC.LOW_RAM_LIMIT);
@@ -44,8 +43,7 @@ export function memorySlots(backing: PcBacking, shadow: readonly ShadowSegment[]
 function shadowSlot({ bios, ramSize }: PcBacking, segment: ShadowSegment, low: number): MemorySlot[] {
   const { start, size } = segment;
   const inRam = start + size <= low;
-  if (inRam && segment.writeRam) return [{ start, size, offset: start, kind: 'ram' }];
-  if (inRam && segment.readRam) return [{ start, size, offset: start, kind: 'rom' }];
+  if (inRam && segment.readRam) return [{ start, size, offset: start, kind: segment.writeRam ? 'ram' : 'rom' }];
   if (bios === undefined || start < bios.low.start) return [];
   return [{ start, size, offset: ramSize + bios.low.offset + (start - bios.low.start), kind: 'rom' }];
 }
@@ -60,4 +58,27 @@ function merge(slots: readonly MemorySlot[]): MemorySlot[] {
     else merged.push(slot);
   }
   return merged;
+}
+
+/**
+ * The shadow area on the bus: writes go on to RAM in segments that are read from ROM and written to RAM. With such a setting
+ * a BIOS copies itself in place.
+ */
+export class ShadowWrites implements IoHandler {
+  segments: readonly ShadowSegment[] = [];
+
+  constructor(private readonly vm: Pick<Vm, 'backing' | 'backingWritten'>) {}
+
+  /** Reached only where there is no ROM either. */
+  read(_offset: number, size: number): number {
+    return size === 4 ? 0xffff_ffff : size === 2 ? 0xffff : 0xff;
+  }
+
+  write(offset: number, size: number, value: number): void {
+    const address = PC.SHADOW + offset;
+    const segment = this.segments.find(({ start, size: length }) => address >= start && address < start + length);
+    if (!segment?.writeRam || segment.readRam) return;
+    for (let i = 0; i < size; i++) this.vm.backing[address + i] = (value >>> (8 * i)) & 0xff;
+    this.vm.backingWritten(address, size);
+  }
 }

@@ -35,7 +35,7 @@ import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
 import { PC } from './layout.js';
-import { memorySlots } from './memory.js';
+import { memorySlots, ShadowWrites } from './memory.js';
 
 /** COM1 and COM2: ports and ISA interrupts. */
 export const SERIAL_PORTS = [
@@ -93,7 +93,7 @@ export class Pc {
   private readonly virtio: VirtioPci[] = [];
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
-  private shadow: readonly ShadowSegment[] = [];
+  private readonly shadow: ShadowWrites;
 
   constructor(
     readonly options: PcOptions,
@@ -117,13 +117,14 @@ export class Pc {
     this.cpus = [this.createCpu(0, apics)];
 
     // ---- PCI ----
+    this.shadow = new ShadowWrites(connections.vm);
+    memory.claim('shadow', PC.SHADOW_END - PC.SHADOW, this.shadow, PC.SHADOW);
     this.pciEnvironment = { ports, memory, msi: new ApicMsiSink(this.apicBus) };
     this.pm = new AcpiPm(this.router.isa(9), control, clock);
     this.lpc = new LpcBridge(this.pciEnvironment, this.router, this.pm);
     this.pci = new PciBus((slot, pin) => this.lpc.intx(slot, pin));
     this.hostBridge = new HostBridge(this.pciEnvironment, this.pci, (segments) => {
-      this.shadow = segments;
-      this.updateMemory();
+      this.updateMemory(segments);
     });
     this.pci.attach(PC.LPC_SLOT, this.lpc.pci);
 
@@ -138,8 +139,7 @@ export class Pc {
       this.pm.rtcAlarm();
     });
     this.serial = SERIAL_PORTS.map(
-      ({ irq }, i) =>
-        new Uart16550(`serial${String(i)}`, this.router.isa(irq), connections.serial[i], clock),
+      ({ irq }, i) => new Uart16550(`serial${String(i)}`, this.router.isa(irq), connections.serial[i], clock),
     );
     const a20Gate = new SharedLine((open) => this.setA20(open));
     this.keyboard = new I8042(
@@ -163,8 +163,7 @@ export class Pc {
     ports.claim('apm', 2, this.pm.apmPorts, 0xb2);
     // After the host bridge, whose configuration address spans this port.
     ports.claim('reset-control', 1, resetControl, 0xcf9);
-    for (const [i, { port }] of SERIAL_PORTS.entries())
-      ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
+    for (const [i, { port }] of SERIAL_PORTS.entries()) ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
     ports.claim('fw-cfg', 2, this.fwCfg.ports, PC.FW_CFG);
     ports.claim('fw-cfg-dma', 8, this.fwCfg.dmaPorts, PC.FW_CFG + 4);
     ports.claim('vga', VGA_PORT_COUNT, this.vga.ports, VGA_PORTS);
@@ -247,8 +246,9 @@ export class Pc {
     for (const cpu of this.cpus) cpu.setA20(enabled);
   }
 
-  private updateMemory(): void {
-    this.connections.vm.setSlots(memorySlots(this.options, this.shadow));
+  private updateMemory(segments: readonly ShadowSegment[]): void {
+    this.shadow.segments = segments;
+    this.connections.vm.setSlots(memorySlots(this.options, segments));
   }
 
   /**

@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { GIB, gpa, MIB } from '../../base/units.js';
+import type { ShadowSegment } from '../../devices/pci/host-bridge.js';
+import { placeBios } from '../../firmware/bios.js';
+import { memorySlots, ShadowWrites } from './memory.js';
+
+const RAM = 16 * MIB;
+const segment = (readRam: boolean, writeRam: boolean): ShadowSegment => ({
+  start: gpa(0xf_0000),
+  size: 0x1_0000,
+  readRam,
+  writeRam,
+});
+
+describe('the shadow area', () => {
+  const bios = placeBios(new Uint8Array(256 * 1024), 'BIOS');
+  const slotAt = (shadow: ShadowSegment): { offset: number; kind: string } | undefined => {
+    const slots = memorySlots({ ramSize: RAM, bios }, [shadow]);
+    const slot = slots.find(({ start, size }) => start <= 0xf_8000 && start + size > 0xf_8000);
+    return slot && { offset: slot.offset + 0xf_8000 - slot.start, kind: slot.kind };
+  };
+
+  it('is ROM or RAM to reads as PAM says, and RAM to writes only where it can be read as well', () => {
+    const inBios = RAM + 256 * 1024 - 0x8000;
+    expect(slotAt(segment(false, false))).toEqual({ offset: inBios, kind: 'rom' });
+    expect(slotAt(segment(false, true))).toEqual({ offset: inBios, kind: 'rom' });
+    expect(slotAt(segment(true, false))).toEqual({ offset: 0xf_8000, kind: 'rom' });
+    expect(slotAt(segment(true, true))).toEqual({ offset: 0xf_8000, kind: 'ram' });
+  });
+
+  it('has the whole BIOS below 4 GiB, whatever PAM says', () => {
+    const slots = memorySlots({ ramSize: RAM, bios }, [segment(true, true)]);
+    expect(slots.at(-1)).toEqual({ start: 4 * GIB - 256 * 1024, size: 256 * 1024, offset: RAM, kind: 'rom' });
+  });
+
+  it('passes writes on to RAM while reads come from ROM', () => {
+    const backing = new Uint8Array(RAM);
+    const written: number[] = [];
+    const shadow = new ShadowWrites({ backing, backingWritten: (offset, length) => written.push(offset, length) });
+    for (const [readRam, writeRam] of [
+      [false, false],
+      [true, false],
+      [false, true],
+    ] as const) {
+      shadow.segments = [segment(readRam, writeRam)];
+      shadow.write(0x3_8000, 4, 0x1234_5678);
+      expect(backing[0xf_8000]).toBe(writeRam ? 0x78 : 0);
+    }
+    expect([...backing.subarray(0xf_8000, 0xf_8004)]).toEqual([0x78, 0x56, 0x34, 0x12]);
+    expect(written).toEqual([0xf_8000, 4]);
+  });
+});
