@@ -4,7 +4,7 @@
  */
 import { assertNever } from '../base/assert.js';
 import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
-import { ByteWriter } from './wasm/bytes.js';
+import type { ByteWriter } from './wasm/bytes.js';
 import { COMPARE_EXCHANGES, CONTROL, DIVISIONS, LOADS, PURE_OPS, STORES, type ValueType } from './wasm/opcodes.js';
 
 /** The locals of a function under construction; pieces of code that do not overlap share them. */
@@ -109,7 +109,7 @@ function statementOperands(s: Statement): readonly Node[] {
 /** Backwards, so that what only dead pure nodes use is dead too. */
 function countUses(block: Block, uses: Map<number, number>): void {
   for (let i = block.length - 1; i >= 0; i--) {
-    const s = block[i] as Statement;
+    const s = block[i];
     if (s.kind === 'if') {
       countUses(s.otherwise, uses);
       countUses(s.then, uses);

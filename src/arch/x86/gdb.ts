@@ -242,7 +242,6 @@ export function x86GdbArchitecture(long: boolean): X86GdbArchitecture {
       '</target>',
     sizes: registers.map((r) => r.size),
     read: (state, index) => toBytes(at(index).read(state as unknown as VcpuState), at(index).size),
-    write: (state, index, value) =>
-      at(index).write(state as unknown as VcpuState, fromBytes(value)) as unknown as Plain,
+    write: (state, index, value) => at(index).write(state as unknown as VcpuState, fromBytes(value)),
   };
 }

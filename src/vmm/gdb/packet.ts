@@ -12,12 +12,16 @@ export function unhex(text: string): Uint8Array | undefined {
   return Uint8Array.from({ length: text.length / 2 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
+function checksum(data: string): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum = (sum + data.charCodeAt(i)) & 0xff;
+  return sum;
+}
+
 /** `$data#checksum`, with `}`, `$`, `#` and `*` escaped. */
 export function frame(data: string): Uint8Array {
   const escaped = data.replace(/[}$#*]/g, (c) => `}${String.fromCharCode(c.charCodeAt(0) ^ 0x20)}`);
-  let sum = 0;
-  for (let i = 0; i < escaped.length; i++) sum = (sum + escaped.charCodeAt(i)) & 0xff;
-  return Uint8Array.from(`$${escaped}#${sum.toString(16).padStart(2, '0')}`, (c) => c.charCodeAt(0));
+  return Uint8Array.from(`$${escaped}#${checksum(escaped).toString(16).padStart(2, '0')}`, (c) => c.charCodeAt(0));
 }
 
 export const ACK = encoder.encode('+');
@@ -26,6 +30,9 @@ export const NAK = encoder.encode('-');
 /** What arrives: a packet with a good or a bad checksum, or the interrupt byte. */
 export type GdbInput =
   { readonly kind: 'packet'; readonly data: string } | { readonly kind: 'damaged' } | { readonly kind: 'interrupt' };
+
+/** Ctrl-C as gdb sends it. */
+const INTERRUPT = '\u0003';
 
 /** More than any packet that we accept; a sender that goes on is cut off. */
 const MAX_PACKET = 64 * 1024;
@@ -38,12 +45,13 @@ export class PacketReader {
     this.buffer += decoder.decode(bytes);
     const found: GdbInput[] = [];
     for (;;) {
-      const start = this.buffer.search(/[$\x03]/);
+      const starts = [this.buffer.indexOf('$'), this.buffer.indexOf(INTERRUPT)].filter((at) => at >= 0);
+      const start = starts.length > 0 ? Math.min(...starts) : -1;
       if (start < 0) {
         this.buffer = '';
         return found;
       }
-      if (this.buffer[start] === '\x03') {
+      if (this.buffer[start] === INTERRUPT) {
         found.push({ kind: 'interrupt' });
         this.buffer = this.buffer.slice(start + 1);
         continue;
@@ -54,7 +62,7 @@ export class PacketReader {
         return found;
       }
       const body = this.buffer.slice(start + 1, end);
-      const sum = [...body].reduce((s, c) => (s + c.charCodeAt(0)) & 0xff, 0);
+      const sum = checksum(body);
       const good = parseInt(this.buffer.slice(end + 1, end + 3), 16) === sum;
       this.buffer = this.buffer.slice(end + 3);
       const data = body.replace(/}([\s\S])/g, (_, c: string) => String.fromCharCode(c.charCodeAt(0) ^ 0x20));

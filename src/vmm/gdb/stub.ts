@@ -90,7 +90,7 @@ export class GdbStub {
   }
 
   private get cpu(): Vcpu {
-    return this.target.cpus[this.selected] ?? (this.target.cpus[0] as Vcpu);
+    return this.target.cpus[this.selected] ?? this.target.cpus[0];
   }
 
   /** The answer to a packet; undefined when there is none yet. */
@@ -118,7 +118,7 @@ export class GdbStub {
         return this.resume(packet[0], body);
       case 'Z':
       case 'z':
-        return this.changePoint(packet[0] === 'Z', body);
+        return this.changePoint(packet.startsWith('Z'), body);
       case 'H': {
         const thread = parseInt(body.slice(1), 16);
         if (thread > this.target.cpus.length) return 'E01';

@@ -24,7 +24,7 @@ export interface InterpreterOptions {
 export interface Interpreter {
   readonly bytes: Uint8Array;
   /** Handler number of each variant, for the decoder's tables. */
-  handlerOf(row: Instruction, variant: Variant): number;
+  readonly handlerOf: (row: Instruction, variant: Variant) => number;
   /** Instructions that have neither semantics nor a helper. */
   readonly missing: readonly string[];
   readonly hotCount: number;
