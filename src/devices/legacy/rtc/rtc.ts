@@ -9,7 +9,7 @@ import { nanoseconds } from '../../../base/units.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { Clock, Timer } from '../../../iface/clock.js';
 import type { IrqLine } from '../../../iface/lines.js';
-import { bytes, int, range, struct, u8, type Infer } from '../../../snapshot/schema.js';
+import { bytes, int, nullable, range, struct, u8, type Infer } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import { Oscillator } from '../oscillator.js';
 import { decodeCalendar, encodeCalendar, type Calendar } from './calendar.js';
@@ -48,6 +48,7 @@ const NMI_MASK = 0x80;
 const BANK = 128;
 const RTC_HZ = 32_768;
 const MS_PER_SECOND = 1000;
+const NS_PER_MS = 1e6;
 /** An alarm repeats daily at the latest. */
 const SECONDS_PER_DAY = 86_400;
 /**
@@ -89,6 +90,8 @@ const stateSchema = struct({
   updated: int,
   /** Period of 32,768 Hz up to which the periodic interrupt has been seen. */
   periodicSeen: int,
+  /** When the next second is looked at; null while the clock is stopped. */
+  updateAt: nullable(int),
 });
 type State = Infer<typeof stateSchema>;
 
@@ -97,7 +100,7 @@ export class Rtc implements Snapshotable<State> {
   readonly stateVersion = 1;
   readonly stateSchema = stateSchema;
 
-  private state: State;
+  private state: Omit<State, 'updateAt'>;
   private readonly oscillator: Oscillator;
   private readonly updateTimer: Timer;
   private readonly periodicTimer: Timer;
@@ -353,7 +356,9 @@ export class Rtc implements Snapshotable<State> {
   }
 
   save(): State {
-    return { ...this.state, memory: this.state.memory.slice(), upperMemory: this.state.upperMemory.slice() };
+    const { memory, upperMemory } = this.state;
+    const updateAt = this.updateTimer.deadline ?? null;
+    return { ...this.state, memory: memory.slice(), upperMemory: upperMemory.slice(), updateAt };
   }
 
   /** Time and memory outlive a reset of the machine; interrupts are switched off (MC146818A, "RESET"). */
@@ -367,8 +372,12 @@ export class Rtc implements Snapshotable<State> {
     });
   }
 
-  restore(state: State): void {
+  restore({ updateAt, ...state }: State): void {
     this.state = { ...state, memory: state.memory.slice(), upperMemory: state.upperMemory.slice() };
     this.schedule();
+    // The wall clock counts whole milliseconds; unless it has jumped, the moment is the one there was.
+    const { deadline } = this.updateTimer;
+    if (deadline !== undefined && updateAt !== null && Math.abs(deadline - updateAt) <= NS_PER_MS)
+      this.updateTimer.arm(nanoseconds(updateAt));
   }
 }
