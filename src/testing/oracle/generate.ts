@@ -90,10 +90,15 @@ function chooseAddress(
 }
 
 /** An address in the page of INT3 to jump to, away from the instruction; now and then where it faults. */
-function codeTarget(r: Random): bigint {
-  if (r.oneIn(30))
+function codeTarget(r: Random, mayFault: boolean): bigint {
+  if (mayFault && r.oneIn(30))
     return r.pick([0x8000_0000_0000n, BigInt(PLACE.CODE_PAGE) - 0x1000n, 0x6800_0000n, 0x7000_0000_0000n]);
   return BigInt(PLACE.CODE + 64 + r.below(0x700));
+}
+
+/** Where a stack faults: not mapped, or not canonical. */
+function badStack(r: Random): bigint {
+  return r.pick([BigInt(PLACE.DATA - 0x200), 0x8000_0000_1000n, 0x5a5a_0000_0000_0000n]) + BigInt(r.below(64));
 }
 
 /** One case, written into `target`; returns the instruction's bytes. */
@@ -124,13 +129,16 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
   const { name } = row;
 
   // ---- what the instruction takes from fixed registers ----
+  // When both the stack and the target fault, which comes first is the processor's choice.
+  let stackFaults = false;
   if (stack || name === 'leave') {
-    const fault = r.oneIn(40);
+    stackFaults = r.oneIn(40);
     const room = name === 'enter' ? 300 : 40;
     const inWindow = BigInt(PLACE.WINDOW + room + r.below(WINDOW_SIZE - room - 100));
-    regs[REG.RSP] = fault ? BigInt(PLACE.DATA - 0x200 + r.below(64)) : r.oneIn(4) ? inWindow : inWindow & ~7n;
-    if (name === 'enter' || name === 'leave') regs[REG.RBP] = BigInt(PLACE.WINDOW + 300 + r.below(400));
-    if (name.startsWith('ret')) write64(regs[REG.RSP], codeTarget(r));
+    regs[REG.RSP] = stackFaults ? badStack(r) : r.oneIn(4) ? inWindow : inWindow & ~7n;
+    if (name === 'enter' || name === 'leave')
+      regs[REG.RBP] = r.oneIn(40) ? badStack(r) : BigInt(PLACE.WINDOW + 300 + r.below(400));
+    if (name.startsWith('ret')) write64(regs[REG.RSP], codeTarget(r, !stackFaults));
     if (name === 'popf') write64(regs[REG.RSP], BigInt((r.u32() & 0x4_0ed5) | 2));
   }
   if (strings) {
@@ -196,7 +204,7 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
           : [];
     address = chooseAddress(r, regs, where, reach || (address32 && where < 0x8000_0000n), [...taken, ...busy]);
     writeOperand(r, row, memoryOperand, target, Number(where < 0x8000_0000n ? where : 0n) - PLACE.WINDOW, osz);
-    if (/^(jmp|call)_ind/.test(name)) write64(where, codeTarget(r));
+    if (/^(jmp|call)_ind/.test(name)) write64(where, codeTarget(r, !stackFaults));
     if (name.startsWith('cmpxchg') && r.oneIn(2)) {
       const at = Number(where < 0x8000_0000n ? where : 0n) - PLACE.WINDOW;
       if (at >= 0 && at + 16 <= WINDOW_SIZE) {
@@ -212,7 +220,7 @@ export function generateCase(r: Random, row: Instruction, target: Buffer): numbe
     }
   } else if (row.modrm && /^(jmp|call)_ind/.test(name)) {
     if (rmRegister === REG.RSP) rmRegister = REG.RBX;
-    regs[rmRegister] = codeTarget(r);
+    regs[rmRegister] = codeTarget(r, !stackFaults);
   } else if (name === 'cmpxchg' && r.oneIn(2)) regs[rmRegister] = regs[REG.RAX];
   if (row.operands.some(({ kind }) => kind === 'P' || kind === 'N')) {
     // REX does not extend MMX registers.

@@ -323,7 +323,7 @@ export function ldBytes(lin: u64, into: usize, n: i32): bool {
   }
   // Long ones (FXSAVE images): both pages are tried before any byte is read.
   const part = firstPart(lin, n);
-  if (part < n && !load_slow(lin + part, 1)) return false;
+  if (part < n && (!load_slow(lin, 1) || !load_slow(lin + part, 1))) return false;
   for (let done = 0; done < n;) {
     const room = firstPart(lin + done, n - done);
     const step = room < 64 ? room : 64;

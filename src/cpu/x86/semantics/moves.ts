@@ -124,7 +124,7 @@ export const moves: Readonly<Record<string, Semantics>> = {
     const value = x.pop(osz);
     b.if(b.eqz(b.call(STORES[osz], x.linear(), value)), () => {
       x.storeRegister(64, REGISTER.RSP, before);
-      b.exit('fault');
+      b.exit('operand-fault');
     });
   },
 
@@ -141,7 +141,7 @@ export const moves: Readonly<Record<string, Semantics>> = {
     );
     b.if(b.op('i32.ge_s', x.loadState32('EXC_VECTOR'), b.i32(0)), () => {
       x.storeRegister(64, REGISTER.RSP, before);
-      b.exit('fault');
+      b.exit('stack-fault');
     });
     x.moveStackPointer(b.constant(frame.type, osz / 8));
     x.storeRegister(osz, REGISTER.RBP, value);
