@@ -12,7 +12,7 @@ import {
   S_PDPTE,
   S_PHYS_MASK,
 } from './generated/layout';
-import { findWalk, noteWalk, physToHost, slotReadOnly } from './tlb';
+import { findWalk, noteHuge, noteLarge, noteWalk, physToHost, slotReadOnly } from './tlb';
 
 export const CR0_WP: u64 = 1 << 16;
 export const CR0_PG: u64 = 1 << 31;
@@ -120,6 +120,8 @@ function walk32(lin: u64, access: i32): u64 {
     if (!permits(walk, access)) return pageFault(lin, access, PF_P);
     const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
     if (!markEntry(pdeAt, false, pde, bits)) return 0;
+    noteLarge(lin);
+    noteLarge(lin ^ 0x20_0000);
     return walk | ((pde | bits) & IS_DIRTY);
   }
   const pteAt = (pde & 0xffff_f000) + ((lin >> 10) & 0xffc);
@@ -155,6 +157,7 @@ function walkTail(lin: u64, access: i32, table: u64, above: u64, reserved: u64):
     walk |= (pde & FRAME & ~0x1f_ffff) | (lin & 0x1f_f000);
     if (!permits(walk, access)) return pageFault(lin, access, PF_P);
     if (!markEntry(pdeAt, true, pde, bits)) return 0;
+    noteLarge(lin);
     return walk | ((pde | bits) & IS_DIRTY);
   }
   const pteAt = (pde & FRAME) + ((lin >> 9) & 0xff8);
@@ -193,6 +196,7 @@ function walk4(lin: u64, access: i32): u64 {
     const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
     if (!markEntry(pml4eAt, true, pml4e, ACCESSED)) return 0;
     if (!markEntry(pdpteAt, true, pdpte, bits)) return 0;
+    noteHuge();
     return walk | ((pdpte | bits) & IS_DIRTY);
   }
   const walk = walkTail(lin, access, pdpte & FRAME, above, reserved);

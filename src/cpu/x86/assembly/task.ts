@@ -4,6 +4,7 @@ import { STATE } from './env';
 import { GP, NP, SS, TS, faulted, raiseCode } from './faults';
 import { frameCommit, framePush, openCurrent } from './frames';
 import {
+  ATTN_NMI,
   S_CPL,
   S_CR0,
   S_CR3,
@@ -11,6 +12,7 @@ import {
   S_DR,
   S_EFLAGS,
   S_LDTR_BASE,
+  S_NMI_MASKED,
   S_RIP,
   S_SEG_ATTR,
   S_SEG_LIMIT,
@@ -27,7 +29,7 @@ import {
   SEG_TR,
 } from './generated/layout';
 import { sysLd16, sysLd32, sysSt16, sysSt32 } from './mmu';
-import { attend, segAttr, segLimit, setCpl, updateFpTrap, updateMode } from './modes';
+import { attend, releaseEvents, segAttr, segLimit, setCpl, updateFpTrap, updateMode } from './modes';
 import { CR0_TS, FLAG_NT, FLAG_VM, gpr, setGpr, writeFlags } from './registers';
 import { CR0_PG, CR4_PAE } from './paging';
 import { loadPdptes } from './paging-control';
@@ -277,6 +279,10 @@ export function switchTask(selector: u32, source: i32, eflags: u32, code: i32): 
   }
 
   taskCommitted = true;
+  if (source == TASK_IRET && load<u32>(STATE + S_NMI_MASKED)) {
+    store<u32>(STATE + S_NMI_MASKED, 0);
+    releaseEvents(ATTN_NMI);
+  }
   setSelector(SEG_TR, selector);
   store<u32>(STATE + S_SEG_ATTR + SEG_TR * 4, newAttr);
   store<u32>(STATE + S_SEG_LIMIT + SEG_TR * 4, newLimit);

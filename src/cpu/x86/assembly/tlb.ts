@@ -26,6 +26,7 @@ import {
   S_CR4,
   S_EFLAGS,
   S_FETCHED_PAGES,
+  S_LARGE_REGIONS,
   S_JUMP_KEY,
   S_MODE_KEY,
   S_TLB_CTX,
@@ -85,6 +86,7 @@ export function flushTlb(): void {
   store<u64>(STATE + S_TLB_CTX, ctx);
   store<u32>(STATE + S_JUMP_KEY, (<u32>ctx) | (load<u32>(STATE + S_MODE_KEY) << 12));
   memory.fill(STATE + S_FETCHED_PAGES, 0, 512);
+  memory.fill(STATE + S_LARGE_REGIONS, 0, 512);
 }
 
 /** Forgets everything, whatever generation: for the host, after the memory map or the state was replaced. */
@@ -101,22 +103,46 @@ function entryOf(half: usize, lin: u64): usize {
   return tlbBase + half + (((<usize>(lin >> 12)) & (TLB_ENTRIES - 1)) << 4);
 }
 
-/** Forgets the translation of one page, and what lies in the jump cache when code was fetched from it. */
+/** The Bloom filters: a bit for each key modulo 4096. */
+@inline
+function inFilter(filter: usize, key: u32): bool {
+  return (((<u32>load<u8>(STATE + filter + ((key & 4095) >> 3))) >> (key & 7)) & 1) != 0;
+}
+@inline
+function enterFilter(filter: usize, key: u32): void {
+  const at = STATE + filter + ((key & 4095) >> 3);
+  store<u8>(at, <u8>((<u32>load<u8>(at)) | (1 << (key & 7))));
+}
+
+/**
+ * Forgets the translation of one page, and what lies in the jump cache when code was fetched from it. The parts of a large
+ * page go together (SDM vol. 3 §4.10.4.1).
+ */
 export function flushPage(lin: u64): void {
+  if (inFilter(S_LARGE_REGIONS, <u32>(lin >> 21))) {
+    flushTlb();
+    return;
+  }
   store<u64>(entryOf(TLB_READ, lin), 0);
   store<u64>(entryOf(TLB_WRITE, lin), 0);
   store<u64>(entryOf(TLB_FETCH, lin), 0);
   store<u64>(entryOf(TLB_WALKS, lin), 0);
-  const page = (<u32>(lin >> 12)) & 4095;
-  if ((load<u8>(STATE + S_FETCHED_PAGES + (page >> 3)) >> (page & 7)) & 1) flushTlb();
+  if (inFilter(S_FETCHED_PAGES, <u32>(lin >> 12))) flushTlb();
 }
 
 /** Notes that code was fetched from a page. */
-@inline
 export function noteFetched(lin: u64): void {
-  const page = (<u32>(lin >> 12)) & 4095;
-  const at = STATE + S_FETCHED_PAGES + (page >> 3);
-  store<u8>(at, <u8>(<u32>load<u8>(at) | (1 << (page & 7))));
+  enterFilter(S_FETCHED_PAGES, <u32>(lin >> 12));
+}
+
+/** Notes that a page larger than 4 KiB is mapped at an address. */
+export function noteLarge(lin: u64): void {
+  enterFilter(S_LARGE_REGIONS, <u32>(lin >> 21));
+}
+
+/** Notes that a page of 1 GiB is mapped somewhere: that may be anywhere. */
+export function noteHuge(): void {
+  memory.fill(STATE + S_LARGE_REGIONS, 0xff, 512);
 }
 
 /** The address in this memory of `size` bytes at `lin`, or 0 when the half has no entry for them. */

@@ -157,6 +157,47 @@ describe('32-bit paging (SDM vol. 3 §4.3, §4.6, §4.7)', () => {
     expect([g.reg('rbx'), g.reg('rcx'), g.reg('rdx')]).toEqual([1n, 2n, 1n]);
   });
 
+  it('INVLPG forgets all of a large page', () => {
+    const g = new GuestBench();
+    const changes = twoLevel(g);
+    g.setU32(PD + 4, P | W | PS);
+    g.setU32(0x20_0000, 1);
+    g.setU32(0x20_1000, 2);
+    g.setU32(PAGE, 3);
+    g.setU32(PAGE + 0x1000, 4);
+    g.asm(32, PROGRAM, (a) => {
+      a.emit('mov', R.eax, dword([LIN + 0x20_0000]));
+      a.emit('mov', R.eax, dword([LIN + 0x20_1000]));
+      a.emit('mov', dword([PD + 4]), PT2 | P | W);
+      a.emit('invlpg', byte([LIN]));
+      a.emit('mov', R.ebx, dword([LIN + 0x20_1000]));
+      a.emit('hlt');
+    });
+    g.setU32(PT2 + 0x201 * 4, (PAGE + 0x2000) | P);
+    g.setU32(PAGE + 0x2000, 5);
+    g.set({ ...changes, cr4: CR4.PSE, rip: BigInt(PROGRAM) });
+    expect(g.run()).toEqual({ kind: 'halt' });
+    expect([g.written, g.reg('rbx')]).toEqual([[], 5n]);
+  });
+
+  it('alignment is checked in ring 3 with CR0.AM and EFLAGS.AC: #AC(0)', () => {
+    const touch = (offset: number, rflags: bigint): number => {
+      const g = new GuestBench();
+      const changes = inRing3(twoLevel(g), PROGRAM);
+      g.asm(32, PROGRAM, (a) => {
+        a.emit('mov', R.eax, dword([0x5000]));
+        a.emit('mov', R.eax, dword([0x5000 + offset]));
+        a.emit('hlt');
+      });
+      g.set({ ...changes, cr0: CR0_PG | 0x4_0000n, rflags });
+      g.run();
+      return caught(g, 1).vector;
+    };
+    expect(touch(1, 0x4_0002n)).toBe(17);
+    expect(touch(4, 0x4_0002n)).toBe(13);
+    expect(touch(1, 2n)).toBe(13);
+  });
+
   it('code is fetched anew after INVLPG of its page', () => {
     const g = new GuestBench();
     const changes = twoLevel(g);
