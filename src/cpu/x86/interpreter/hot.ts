@@ -1,54 +1,46 @@
 /**
- * Which handlers stand inline in the interpreter's loop: the ones that a boot of 64-bit Linux executes most. More than
- * about 250 inline handlers make V8's register allocator fall back, so the list is bounded by a test.
+ * Which handlers stand inline in the interpreter's loop: those that boots of 64- and 32-bit Linux execute most (measured:
+ * docs/performance.md). More than about 250 make V8's register allocator fall back; a test bounds their number.
  */
-import { CONDITIONS } from '../../../arch/x86/instructions/builder.js';
+import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import type { Variant } from '../variants.js';
 
-const suffixes = CONDITIONS.map(([suffix]) => suffix);
+const set = (names: string): ReadonlySet<string> => new Set(names.split(' '));
 
-/** Names that are inline in their 32- and 64-bit forms, register and memory. */
-const WIDE = new Set([
-  'mov',
-  'add',
-  'sub',
-  'and',
-  'or',
-  'xor',
-  'cmp',
-  'test',
-  'lea',
-  'movzx',
-  'shl',
-  'shr',
-  'push',
-  'pop',
-  'call',
-  'ret',
-  'jmp',
-  'jmp_ind',
-  'call_ind',
-  'movsxd',
-  'inc',
-  'dec',
-  'sar',
-]);
-/** Byte operand forms that are inline too. */
-const BYTE = new Set(['mov', 'cmp', 'test']);
-const BRANCHES = new Set(
-  suffixes.map((suffix) => `j${suffix}`).filter((name) => !['jo', 'jno', 'jp', 'jnp'].includes(name)),
+/** By kind of first operand and form: register (or none), memory as the destination, memory as the source. 32 and 64 bits. */
+const REGISTER = set(
+  'mov add sub and or xor cmp test lea movzx movsx movsxd inc dec neg not adc sbb imul2 xchg cbw cwd ' +
+    'sete setne setb setae setbe seta cmove cmovne cmovb cmovae cmovbe cmova cmovl cmovg cmovs cmovns',
 );
+const MEMORY_DESTINATION = set('mov cmp test add and inc');
+const MEMORY_SOURCE = set('mov add sub and or cmp lea movzx movsx movsxd');
+/** With an immediate count, or one. */
+const SHIFTS = set('shl shr sar rol ror');
+/** Forms with the accumulator and an immediate. */
+const ACCUMULATOR = set('cmp test and add');
+/** Bytes: register and memory. */
+const BYTES = set('mov cmp test');
+/** Near control transfer and stack, in flat 64- and 32-bit code. */
+const FLOW = set('jb jae je jne jbe ja js jns jl jge jle jg jmp call ret jmp_ind call_ind push pop leave');
+
+const isFlow = (row: Instruction): boolean => row.attributes.has('d64') || row.attributes.has('f64');
 
 export function isHot(variant: Variant): boolean {
-  const { row, osz } = variant;
-  if (variant.lock || osz === 16 || variant.stack !== 'flat64') return false;
-  if (row.attributes.has('d64') || row.attributes.has('f64')) {
-    return osz === 64 && (WIDE.has(row.name) || BRANCHES.has(row.name)) && variant.form !== 'mem';
+  const { row, osz, form } = variant;
+  if (row.name === 'nop') return true;
+  if (variant.lock || osz === 16) return false;
+  if (isFlow(row)) {
+    if (!FLOW.has(row.name) || (osz === 32) === (variant.stack === 'flat64' && row.attributes.has('stack')))
+      return false;
+    return form !== 'mem' || row.name === 'call_ind' || row.name === 'jmp_ind';
   }
-  if (row.operands.some((o) => o.kind === 'rAX' || o.kind === 'AL' || o.kind === 'O')) return false;
-  if (row.mode === 'not64') return false;
-  if (row.name === 'shl' || row.name === 'shr' || row.name === 'sar')
-    return variant.form === 'reg' && row.operands[0]?.size === 'v' && row.operands[1]?.kind === 'I';
-  if (row.operands[0]?.size === 'b') return BYTE.has(row.name);
-  return WIDE.has(row.name);
+  const [first, second] = row.operands;
+  if (first === undefined) return REGISTER.has(row.name);
+  if (first.kind === 'AL' || first.kind === 'rAX') return second?.kind === 'I' && ACCUMULATOR.has(row.name);
+  if (second?.kind === 'O' || first.kind === 'O' || second?.kind === 'rAX') return false;
+  if (SHIFTS.has(row.name)) return form === 'reg' && first.size === 'v' && second?.kind !== 'CL';
+  if (first.size === 'b')
+    return BYTES.has(row.name) || (form === 'reg' && row.name.startsWith('set') && REGISTER.has(row.name));
+  if (form !== 'mem') return REGISTER.has(row.name);
+  return (first.kind === 'E' ? MEMORY_DESTINATION : MEMORY_SOURCE).has(row.name);
 }
