@@ -208,3 +208,9 @@ if (fs.existsSync(interpreterEmitter)) {
   const hash = hashOf(fs.existsSync(helpers) ? [helpers] : [], emitterHash);
   step('interpreter', hash, [interpreter], () => node(interpreterEmitter)) || fail('emit-interpreter failed');
 }
+
+const demoEmitter = path.join('dist', 'cpu', 'x86', 'build', 'emit-demo.js');
+if (fs.existsSync(demoEmitter)) {
+  const demo = path.join('dist', 'cpu', 'x86', 'demo.bin');
+  step('demo', emitterHash, [demo], () => node(demoEmitter)) || fail('emit-demo failed');
+}

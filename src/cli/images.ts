@@ -3,19 +3,24 @@ import { UsageError } from '../base/errors.js';
 import { cacheRoot, DEFAULT_GUEST, ensureGuest, targets } from '../guests/index.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
+import { loadDemo } from '../runtime/node/demo-image.js';
 import { exitOnSignals } from './guest-command.js';
 import { progressLine } from './progress-line.js';
 
 /** Names that can be run, apart from files. */
 const runnable = targets.filter((target) => target.kind === 'linux').map(({ name }) => name);
 
+/** The name of our own guest, which needs nothing from outside. */
+export const DEMO = 'demo';
+
 /** The console of our guests, and no wait before a reboot after a panic, which ends a machine that must not reboot. */
 const COMMAND_LINE = 'console=ttyS0 panic=-1';
 
 /** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
 export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<PcBoot> {
+  if (name === DEMO) return { kernel: { name: DEMO, data: loadDemo(), commandLine: append ?? '', modules: [] } };
   if (!runnable.includes(name))
-    throw new UsageError(`there is no guest ${name} to run; there are ${runnable.join(', ')} and demo`);
+    throw new UsageError(`there is no guest ${name} to run; there are ${runnable.join(', ')} and ${DEMO}`);
   const stop = exitOnSignals();
   const { progress, done } = progressLine(process.stderr);
   try {

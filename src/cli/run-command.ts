@@ -6,7 +6,7 @@ import type { PcBoot } from '../machine/pc/build.js';
 import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
 import type { MachineConfig } from '../vmm/config.js';
-import { guestBoot } from './images.js';
+import { DEMO, guestBoot } from './images.js';
 import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
 import { runSession } from './session.js';
 
@@ -46,6 +46,8 @@ standard error says why.
 
 Examples:
   vitrine run                                  Debian's Linux, to a shell
+  vitrine run demo                             our own guest: all modes of the processor
+  vitrine run demo --append stages=real,ring3  some of them; also protected, v86, pae, long, calls
   vitrine run amd64-generic --memory 1G        another guest of "vitrine guest list"
   vitrine run --kernel vmlinuz --initrd initrd --append "console=ttyS0 quiet"
   vitrine run --kernel xen.gz --append "console=com1" \\
@@ -57,7 +59,7 @@ Examples:
 export function runCommand(): Command {
   return new Command('run')
     .description('run a machine on this terminal')
-    .argument('[image]', 'a guest to run: a name from "vitrine guest list"')
+    .argument('[image]', 'a guest to run: a name from "vitrine guest list", or demo')
     .optionsGroup('What to boot:')
     .option('--kernel <file>', 'a kernel, started without firmware')
     .option('--initrd <file>', "Linux's initial file system")
@@ -108,8 +110,9 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     cpu: options.cpu,
     memory,
     disks: (options.disk ?? []).map(parseDisk),
-    debugExit: options.debugExit ?? false,
-    noReboot: !options.reboot,
+    // The demonstration ends by isa-debug-exit when something failed.
+    debugExit: (options.debugExit ?? false) || image === DEMO,
+    noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
   };
   return { ...base, boot: await whatToBoot(image, options) };
