@@ -32,7 +32,11 @@ import { probe } from './tlb';
 const REP: u32 = 1 << 4;
 const REPNE: u32 = 1 << 5;
 
-/** After so many bytes events are looked at, as after any other instruction. One element by itself counts as more: it may be a device's. */
+/**
+ * After so many bytes events are looked at, as after any other instruction. That counts as an instruction, so it must not
+ * depend on what happens to be in TLB or code cache: chunks and single elements cost the same. Where there are no chunks, an
+ * element counts as more: it may be a device's.
+ */
 const LIMIT: u64 = 0x10000;
 const ELEMENT_COST: u64 = 64;
 
@@ -205,7 +209,7 @@ function moveString(rec: usize, size: u32): i32 {
       const to = stringAddress(SEG_ES, gpr(RDI) & mask, size, true);
       if (faulted() || !storeElement(to, value, size)) return NEXT_FAULT;
       advance(3);
-      n = ELEMENT_COST;
+      n = 1;
     }
     if (!goesOn(n * size)) break;
   }
@@ -256,7 +260,7 @@ function storeString(rec: usize, size: u32): i32 {
       const to = stringAddress(SEG_ES, gpr(RDI) & mask, size, true);
       if (faulted() || !storeElement(to, value, size)) return NEXT_FAULT;
       advance(2);
-      n = ELEMENT_COST;
+      n = 1;
     }
     if (!goesOn(n * size)) break;
   }
@@ -367,7 +371,7 @@ function scanString(rec: usize, size: u32): i32 {
       lastA = value;
       compared = true;
       advance(2);
-      n = ELEMENT_COST;
+      n = 1;
     }
     if (conditionEnds(rec, lastA == lastB)) {
       left = 0;
