@@ -28,8 +28,12 @@ export const PF_U: i32 = 4;
 export const PF_RSVD: i32 = 8;
 export const PF_I: i32 = 16;
 
+/** The pending #GP(0) is for an address that is not canonical. */
+let ofAddress: bool = false;
+
 /** Makes an exception without an error code pending. */
 export function raise(vector: i32): i32 {
+  ofAddress = false;
   store<i32>(STATE + S_EXC_VECTOR, vector);
   store<i32>(STATE + S_EXC_ERROR, -1);
   return NEXT_FAULT;
@@ -37,6 +41,7 @@ export function raise(vector: i32): i32 {
 
 /** Makes an exception with an error code pending. */
 export function raiseCode(vector: i32, code: i32): i32 {
+  ofAddress = false;
   store<i32>(STATE + S_EXC_VECTOR, vector);
   store<i32>(STATE + S_EXC_ERROR, code);
   return NEXT_FAULT;
@@ -60,6 +65,16 @@ export function clearFault(): void {
 
 export function gp0(): i32 {
   return raiseCode(GP, 0);
+}
+/** #GP(0) for an address that is not canonical, which is #SS(0) when the operand is in SS (SDM vol. 1 §3.3.7.1). */
+export function notCanonical(): i32 {
+  gp0();
+  ofAddress = true;
+  return NEXT_FAULT;
+}
+/** Whether the pending exception came from `notCanonical`. */
+export function isOfAddress(): bool {
+  return ofAddress;
 }
 export function ss0(): i32 {
   return raiseCode(SS, 0);

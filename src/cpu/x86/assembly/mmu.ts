@@ -5,14 +5,13 @@
 import { codeWritten, isCodePage } from './code-pages';
 import { noteAccess, watchesPage } from './debug';
 import { STATE, mmio_read, mmio_write } from './env';
-import { AC, GP, PF_I, PF_U, PF_W, SS, faulted, gp0, raiseCode } from './faults';
+import { AC, GP, PF_I, PF_U, PF_W, faulted, gp0, isOfAddress, notCanonical, raiseCode, ss0 } from './faults';
 import {
   L_HELPER_DATA,
   R_SEG,
   SEG_SS,
   S_BOUNCE,
   S_CPL,
-  S_EXC_ERROR,
   S_EXC_VECTOR,
   S_MODE_KEY,
   TLB_FETCH,
@@ -109,7 +108,7 @@ function put(host: usize, pa: u64, from: usize, size: i32): void {
 @inline
 function check(lin: u64, size: i32): bool {
   if (!isCanonical(lin) || !isCanonical(lin + size - 1)) {
-    gp0();
+    notCanonical();
     return false;
   }
   if (tlbClass() == CLASS_SLOW && size <= 8 && (<i32>lin) & (size - 1) && !(size & (size - 1))) {
@@ -465,25 +464,7 @@ export function fetchTranslate(lin: u64): usize {
   return host;
 }
 
-/** The pending #GP(0) is for a misaligned operand. */
-let isMisaligned: bool = false;
-
-/** Raises #GP(0) for an operand that is not aligned as its instruction wants it. */
-export function misaligned(): i32 {
-  isMisaligned = true;
-  return gp0();
-}
-
-/**
- * After a helper has faulted: turns the #GP(0) of a non-canonical address into #SS(0) when the operand is in SS (SDM vol. 1
- * §3.3.7.1). A misaligned operand, which is found first, and other reasons for
- * #GP(0) stay.
- */
+/** After a helper has faulted: the #GP(0) of a non-canonical operand becomes #SS(0) when the operand is in SS. */
 export function blame_segment(rec: usize, ea: u64): void {
-  if (isMisaligned) {
-    isMisaligned = false;
-    return;
-  }
-  if (load<i32>(STATE + S_EXC_VECTOR) != GP || load<i32>(STATE + S_EXC_ERROR) != 0) return;
-  if (load<u8>(rec + R_SEG) == <u8>SEG_SS && !isCanonical(ea)) raiseCode(SS, 0);
+  if (load<i32>(STATE + S_EXC_VECTOR) == GP && isOfAddress() && load<u8>(rec + R_SEG) == <u8>SEG_SS) ss0();
 }

@@ -12,7 +12,8 @@ import {
   S_GPR,
   S_SEG_BASE,
 } from './generated/layout';
-import { misaligned, st8 } from './mmu';
+import { gp0 } from './faults';
+import { st8 } from './mmu';
 import {
   enterMmx,
   isRegister,
@@ -44,7 +45,7 @@ function loadUnaligned128(rec: usize, ea: u64): i32 {
 }
 
 function store128(rec: usize, ea: u64): i32 {
-  if (ea & 15 && !isRegister(rec)) return sseReady() ? misaligned() : NEXT_FAULT;
+  if (ea & 15 && !isRegister(rec)) return sseReady() ? gp0() : NEXT_FAULT;
   return storeUnaligned128(rec, ea);
 }
 

@@ -20,7 +20,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from './generated/layout';
-import { load_slow, misaligned, stBytes } from './mmu';
+import { load_slow, stBytes } from './mmu';
 import { probe } from './tlb';
 import { errorPending } from './x87-state';
 
@@ -109,7 +109,7 @@ export function xmmSource(rec: usize, ea: u64): usize {
   if (!sseReady()) return 0;
   if (isRegister(rec)) return xmmRm(rec);
   if (ea & 15) {
-    misaligned();
+    gp0();
     return 0;
   }
   return memorySource(ea, 16);

@@ -1,6 +1,6 @@
 // FXSAVE, FXRSTOR and the XSAVE family with the components x87 and SSE: SDM vol. 1 §10.5 and chapter 13.
 import { STATE } from './env';
-import { gp0, nm, ud } from './faults';
+import { gp0, nm, notCanonical, ud } from './faults';
 import {
   NEXT_ATTENTION,
   NEXT_CONTINUE,
@@ -27,7 +27,7 @@ import {
   S_XMM,
   S_XSS,
 } from './generated/layout';
-import { ldBytes, misaligned, rmw_commit, rmw_slow, stBytes } from './mmu';
+import { isCanonical, ldBytes, rmw_commit, rmw_slow, stBytes } from './mmu';
 
 const CR0_EM: u32 = 1 << 2;
 const CR0_TS: u32 = 1 << 3;
@@ -185,11 +185,10 @@ function fxReady(ea: u64): bool {
     nm();
     return false;
   }
-  if (ea & 15) {
-    gp0();
-    return false;
-  }
-  return true;
+  if (!isCanonical(ea)) notCanonical();
+  else if (ea & 15) gp0();
+  else return true;
+  return false;
 }
 
 export function x_fxsave(rec: usize, ea: u64): i32 {
@@ -217,7 +216,7 @@ export function x_fxrstor(rec: usize, ea: u64): i32 {
 function xsaveReady(ea: u64): bool {
   if (!(load<u32>(STATE + S_CR4) & CR4_OSXSAVE)) ud();
   else if (load<u32>(STATE + S_CR0) & CR0_TS) nm();
-  else if (ea & 63) misaligned();
+  else if (ea & 63) gp0();
   else return true;
   return false;
 }
