@@ -2,7 +2,7 @@
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
-import type { Vcpu, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import type { VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { LAYOUT } from '../../memory/layout.js';
 import { SlotDma } from './dma.js';
 import type { InterpImage } from './image.js';
@@ -48,7 +48,7 @@ export class InterpVm implements Vm {
     for (const cpu of this.cpus) cpu.memoryMapChanged();
   }
 
-  createVcpu(index: number, environment: VcpuEnvironment): Vcpu {
+  createVcpu(index: number, environment: VcpuEnvironment): InterpVcpu {
     const { image, model, cpuid, tscHz } = this.options;
     const cpu = new InterpVcpu({ index, environment, image, model, cpuid: cpuid(index), tscHz, memory: this.memory });
     this.cpus[index] = cpu;

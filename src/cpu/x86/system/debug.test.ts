@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GuestBench, LAYOUT32, SEL, caught, protectedMode, type Changes } from '../../../testing/x86-guest.js';
-import { Assembler, R, byte, dword } from '../assembler/index.js';
+import type { Assembler } from '../assembler/index.js';
+import { R, byte, dword } from '../assembler/index.js';
 
 const PROGRAM = 0x4000;
 const DATA = 0x5000;

@@ -9,7 +9,8 @@ import {
   segment,
   type Changes,
 } from '../../../testing/x86-guest.js';
-import { Assembler, R } from '../assembler/index.js';
+import type { Assembler } from '../assembler/index.js';
+import { R } from '../assembler/index.js';
 
 const PROGRAM = 0x4000;
 const FROM = 0x10_0000;
@@ -242,7 +243,10 @@ describe('string instructions (SDM vol. 2, REP)', () => {
     expect(g.reg('rbx')).toBe(60n);
     expect(g.written.map(([, , value]) => value)).toEqual(slice(g, FROM, 100));
     // The handler has moved DX on meanwhile.
-    expect(g.written.map(([port]) => port)).toEqual([...new Array(40).fill(0x90), ...new Array(60).fill(0x91)]);
+    expect(g.written.map(([port]) => port)).toEqual([
+      ...new Array<number>(40).fill(0x90),
+      ...new Array<number>(60).fill(0x91),
+    ]);
   });
 
   it('INS looks at its destination before it reads the port', () => {
