@@ -1,6 +1,6 @@
 /**
  * Which handlers stand inline in the interpreter's loop: those that boots of 64- and 32-bit Linux execute most (measured:
- * docs/performance.md). More than about 250 make V8's register allocator fall back; a test bounds their number.
+ * docs/performance.md). More are slower: V8 compiles one function of all of them. A test bounds their number.
  */
 import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import type { Variant } from '../variants.js';
@@ -9,19 +9,18 @@ const set = (names: string): ReadonlySet<string> => new Set(names.split(' '));
 
 /** By kind of first operand and form: register (or none), memory as the destination, memory as the source. 32 and 64 bits. */
 const REGISTER = set(
-  'mov add sub and or xor cmp test lea movzx movsx movsxd inc dec neg not adc sbb imul2 xchg cbw cwd ' +
-    'sete setne setb setae setbe seta cmove cmovne cmovb cmovae cmovbe cmova cmovl cmovg cmovs cmovns',
+  'mov add sub and or xor cmp test lea movzx movsxd inc dec neg not adc imul2 sete setb cmove cmovne cmovae cmovb',
 );
-const MEMORY_DESTINATION = set('mov cmp test add and inc');
-const MEMORY_SOURCE = set('mov add sub and or cmp lea movzx movsx movsxd');
+const MEMORY_DESTINATION = set('mov cmp add');
+const MEMORY_SOURCE = set('mov add cmp lea movzx movsxd');
 /** With an immediate count, or one. */
-const SHIFTS = set('shl shr sar rol ror');
+const SHIFTS = set('shl shr sar rol');
 /** Forms with the accumulator and an immediate. */
-const ACCUMULATOR = set('cmp test and add');
+const ACCUMULATOR = set('cmp test');
 /** Bytes: register and memory. */
 const BYTES = set('mov cmp test');
 /** Near control transfer and stack, in flat 64- and 32-bit code. */
-const FLOW = set('jb jae je jne jbe ja js jns jl jge jle jg jmp call ret jmp_ind call_ind push pop leave');
+const FLOW = set('jb jae je jne jbe ja js jns jl jge jle jg jmp call ret jmp_ind call_ind push pop');
 
 const isFlow = (row: Instruction): boolean => row.attributes.has('d64') || row.attributes.has('f64');
 
@@ -32,7 +31,7 @@ export function isHot(variant: Variant): boolean {
   if (isFlow(row)) {
     if (!FLOW.has(row.name) || (osz === 32) === (variant.stack === 'flat64' && row.attributes.has('stack')))
       return false;
-    return form !== 'mem' || row.name === 'call_ind' || row.name === 'jmp_ind';
+    return form !== 'mem';
   }
   const [first, second] = row.operands;
   if (first === undefined) return REGISTER.has(row.name);
