@@ -1,5 +1,5 @@
 /** Control and debug registers: SDM vol. 3 chapter 2 and §17.2; vol. 2, MOV to and from them. */
-import { DEBUG_DATA, pendTrap, updateBreakpoints } from './debug';
+import { DEBUG_DATA, updateBreakpoints } from './debug';
 import { STATE, host_get_cr8, host_set_cr8 } from './env';
 import { DB, gp0, raise, ud } from './faults';
 import {
@@ -24,7 +24,6 @@ import { attend, cpl, is64, isLong, segAttr, updateFpTrap, updateMode } from './
 import { CR0_PG, CR0_WP, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_LME } from './paging';
 import { loadPdptes } from './paging-control';
 import {
-  CR0_AM,
   CR0_CD,
   CR0_ET,
   CR0_NW,

@@ -17,7 +17,6 @@ import {
 import {
   NEXT_JUMP_ATTENTION,
   S_ACTIVITY,
-  S_CPL,
   S_CR2,
   S_CR4,
   S_DEBUG_FLAGS,
@@ -25,11 +24,9 @@ import {
   S_EXC_ADDR,
   S_EXC_ERROR,
   S_EXC_VECTOR,
-  S_GPR,
   S_IDTR_BASE,
   S_IDTR_LIMIT,
   S_RIP,
-  S_SEG_BASE,
   S_SEG_SELECTOR,
   S_SHADOW,
   S_TR_BASE,
@@ -42,7 +39,7 @@ import {
   SEG_TR,
 } from './generated/layout';
 import { isCanonical, sysLd16, sysLd32, sysLd64, sysLd8 } from './mmu';
-import { attend, cpl, isLong, isReal, isV86, segAttr, segLimit, setCpl, updateMode } from './modes';
+import { attend, cpl, isLong, isReal, isV86, segLimit, setCpl, updateMode } from './modes';
 import {
   CR4_VME,
   FLAG_AC,
@@ -64,7 +61,6 @@ import {
   descIsConforming,
   descLimit,
   descPresent,
-  descType,
   ext,
   fetchDescriptor,
   holdDescriptor,

@@ -10,7 +10,6 @@ import {
   S_CR4,
   S_GDTR_BASE,
   S_GDTR_LIMIT,
-  S_GPR,
   S_IDTR_BASE,
   S_IDTR_LIMIT,
   S_LDTR_BASE,
@@ -18,7 +17,6 @@ import {
   S_SEG_LIMIT,
   S_SEG_SELECTOR,
   S_TR_BASE,
-  SEG_CS,
   SEG_LDTR,
   SEG_TR,
 } from './generated/layout';
@@ -27,8 +25,6 @@ import { cpl, is64, isLong, isRealStyle } from './modes';
 import { CR4_UMIP, isRegister, operandSize, setZero, wordOperand, writeSlot } from './registers';
 import {
   ATTR_UNUSABLE,
-  DESC_FAULT,
-  DESC_LIMIT,
   descAttr,
   descBase,
   descDpl,
@@ -227,17 +223,25 @@ export function x_verw(rec: usize, ea: u64): i32 {
   return verify(rec, ea, true);
 }
 
-/** ARPL: raises the RPL of the destination to that of the source; ZF says whether it did. */
+/**
+ * ARPL: raises the RPL of the destination to that of the source; ZF says whether it did. The destination must be writable
+ * only when it is written (the SDM does not say; processors do so).
+ */
 export function x_arpl(rec: usize, ea: u64): i32 {
   if (isRealStyle()) return ud();
   const source: u32 = load<u16>(STATE + <usize>load<u8>(rec + R_REG));
-  const inRegister = isRegister(rec);
-  const at = inRegister ? STATE + <usize>load<u8>(rec + R_RM) : rmw_slow(ea, 2);
-  if (!at) return NEXT_FAULT;
-  const target: u32 = load<u16>(at);
+  const target = wordOperand(rec, ea);
+  if (faulted()) return NEXT_FAULT;
   const raised = (target & 3) < (source & 3);
-  if (raised) store<u16>(at, <u16>((target & 0xfffc) | (source & 3)));
-  if (at == STATE + S_BOUNCE) rmw_commit();
+  if (raised) {
+    const value = (target & 0xfffc) | (source & 3);
+    if (isRegister(rec)) writeSlot(rec + R_RM, 0, value);
+    else {
+      const seg: u32 = load<u8>(rec + R_SEG);
+      if (!segmentIsWritable(seg)) return raiseCode(seg == SEG_SS ? SS : GP, 0);
+      if (!st16(ea, value)) return NEXT_FAULT;
+    }
+  }
   setZero(raised);
   return NEXT_CONTINUE;
 }

@@ -1,5 +1,5 @@
 /** INT n, INT3, INTO, INT1 and IRET: SDM vol. 2. */
-import { DEBUG_STEP } from './debug';
+
 import { EVENT_FAULT, EVENT_SOFTWARE, EVENT_SOFTWARE_TRAP, EVENT_TRAP, deliver, deliverAll } from './deliver';
 import { STATE } from './env';
 import { BP, DB, OF, faulted, gp0, ud } from './faults';
@@ -14,7 +14,6 @@ import {
   NEXT_JUMP_ATTENTION,
   R_IMM,
   S_CR4,
-  S_DEBUG_FLAGS,
   S_EFLAGS,
   S_EXC_ERROR,
   S_EXC_VECTOR,
@@ -39,7 +38,6 @@ import {
   FLAG_IF,
   FLAG_IOPL,
   FLAG_NT,
-  FLAG_RF,
   FLAG_TF,
   FLAG_VIF,
   FLAG_VIP,
@@ -158,7 +156,6 @@ function returnToV86(rip: u64, selector: u32, image: u32): i32 {
 
 export function x_iret(rec: usize, ea: u64): i32 {
   const size: u32 = 2 << operandSize(rec);
-  // An interrupted single step does not trap for the handler's IRET, but for what it returns to.
   if (isReal()) return returnParagraph(size, false);
   if (isV86()) {
     if (iopl() == 3) return returnParagraph(size, false);

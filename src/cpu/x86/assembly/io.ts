@@ -107,8 +107,8 @@ export function x_out_dx(rec: usize, ea: u64): i32 {
 }
 
 function inputString(rec: usize, size: u32): i32 {
-  if (!mayUsePort(dx(), size)) return NEXT_FAULT;
   if (!beginString(rec, size)) return NEXT_CONTINUE;
+  if (!mayUsePort(dx(), size)) return NEXT_FAULT;
   const mask = addressMask(rec);
   do {
     const to = stringAddress(SEG_ES, gpr(RDI) & mask, size, true);
@@ -122,8 +122,8 @@ function inputString(rec: usize, size: u32): i32 {
 }
 
 function outputString(rec: usize, size: u32): i32 {
-  if (!mayUsePort(dx(), size)) return NEXT_FAULT;
   if (!beginString(rec, size)) return NEXT_CONTINUE;
+  if (!mayUsePort(dx(), size)) return NEXT_FAULT;
   const mask = addressMask(rec);
   const seg: u32 = load<u8>(rec + R_SEG);
   do {

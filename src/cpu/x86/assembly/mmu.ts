@@ -7,7 +7,6 @@ import { noteAccess, watchesPage } from './debug';
 import { STATE, mmio_read, mmio_write } from './env';
 import { AC, GP, PF_I, PF_U, PF_W, faulted, gp0, isOfAddress, notCanonical, raiseCode, ss0 } from './faults';
 import {
-  L_HELPER_DATA,
   R_SEG,
   SEG_SS,
   S_BOUNCE,
@@ -64,7 +63,11 @@ function hostOf(lin: u64, access: i32): usize {
   return host;
 }
 
+/** Counts accesses that went to devices, modulo 2**32. */
+export let deviceAccesses: u32 = 0;
+
 function mmioLoad(pa: u64, into: usize, size: i32): void {
+  deviceAccesses++;
   while (size > 0) {
     const n = size >= 4 ? 4 : size >= 2 ? 2 : 1;
     const value = mmio_read(<u32>pa, <u32>(pa >> 32), n);
@@ -78,6 +81,7 @@ function mmioLoad(pa: u64, into: usize, size: i32): void {
 }
 
 function mmioStore(pa: u64, from: usize, size: i32): void {
+  deviceAccesses++;
   while (size > 0) {
     const n = size >= 4 ? 4 : size >= 2 ? 2 : 1;
     const value: u32 = n == 4 ? load<u32>(from) : n == 2 ? <u32>load<u16>(from) : <u32>load<u8>(from);

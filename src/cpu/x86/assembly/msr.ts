@@ -11,7 +11,6 @@ import {
   S_EFER,
   S_EFER_ALLOWED,
   S_FMASK,
-  S_GPR,
   S_KERNEL_GS_BASE,
   S_LSTAR,
   S_SCRATCH,
@@ -28,9 +27,9 @@ import {
   SEG_GS,
 } from './generated/layout';
 import { isCanonical } from './mmu';
-import { cpl, isReal, updateMode } from './modes';
+import { cpl, isReal } from './modes';
 import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE } from './paging';
-import { CR4_PCE, CR4_TSD, RAX, RCX, RDX, gpr, operandSize, setArithmeticFlags, setGpr, writeSlot } from './registers';
+import { CR4_TSD, RAX, RCX, RDX, gpr, operandSize, setArithmeticFlags, setGpr, writeSlot } from './registers';
 import { flushTlb } from './tlb';
 
 const TSC: u32 = 0x10;

@@ -22,7 +22,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from './generated/layout';
-import { ld16, ld32, ld64, ld8, st16, st32, st64, st8 } from './mmu';
+import { deviceAccesses, ld16, ld32, ld64, ld8, st16, st32, st64, st8 } from './mmu';
 import { is64, segBase } from './modes';
 import { FLAG_DF, FLAG_TF, RAX, RCX, RDI, RSI, gpr, operandSize, setGpr } from './registers';
 import { checkSegment } from './segments';
@@ -35,10 +35,11 @@ const REPNE: u32 = 1 << 5;
 /**
  * After so many bytes events are looked at, as after any other instruction. That counts as an instruction, so it must not
  * depend on what happens to be in TLB or code cache: chunks and single elements cost the same. Where there are no chunks, an
- * element counts as more: it may be a device's.
+ * element counts as more, and so does one that a device serves.
  */
 const LIMIT: u64 = 0x10000;
 const ELEMENT_COST: u64 = 64;
+const DEVICE_COST: u64 = 1024;
 
 /** What address size 16, 32 and 64 keep of an address. */
 @inline
@@ -96,6 +97,8 @@ let isRepeated: bool = false;
 let mask: u64 = 0;
 /** Bytes until events are looked at. */
 let room: u64 = 0;
+/** deviceAccesses when goesOn last looked. */
+let devicesBefore: u32 = 0;
 
 /** Begins a string instruction. False: REP with a count of 0, nothing to do. */
 export function beginString(rec: usize, size: u32): bool {
@@ -105,6 +108,7 @@ export function beginString(rec: usize, size: u32): bool {
   left = isRepeated ? gpr(RCX) & mask : 1;
   // A debugger that steps sees each iteration.
   room = load<u32>(STATE + S_EFLAGS) & FLAG_TF ? 1 : LIMIT;
+  devicesBefore = deviceAccesses;
   return left != 0;
 }
 
@@ -118,6 +122,10 @@ function countDown(n: u64): void {
 @inline
 function goesOn(bytes: u64): bool {
   if (left == 0) return false;
+  if (devicesBefore != deviceAccesses) {
+    devicesBefore = deviceAccesses;
+    bytes = DEVICE_COST;
+  }
   if (bytes >= room || atomic.load<u32>(STATE + S_ATTN)) return false;
   room -= bytes;
   return true;

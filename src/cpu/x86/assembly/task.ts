@@ -5,12 +5,10 @@ import { GP, NP, SS, TS, faulted, raiseCode } from './faults';
 import { frameCommit, framePush, openCurrent } from './frames';
 import {
   ATTN_NMI,
-  S_CPL,
   S_CR0,
   S_CR3,
   S_CR4,
   S_DR,
-  S_EFLAGS,
   S_LDTR_BASE,
   S_NMI_MASKED,
   S_RIP,
@@ -38,7 +36,6 @@ import {
   descAttr,
   descBase,
   descDpl,
-  descHigh,
   descIsCode,
   descIsConforming,
   descIsReadable,
