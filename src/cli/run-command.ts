@@ -7,7 +7,7 @@ import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
 import type { MachineConfig } from '../vmm/config.js';
 import { DEMO, guestBoot } from './images.js';
-import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
+import { parseClock, parseCpuCount, parseDisk, parseGdb, parseMemory, parseModule, parseOnly } from './parse.js';
 import { runSession } from './session.js';
 
 interface RunOptions {
@@ -29,6 +29,9 @@ interface RunOptions {
   readonly saveOnExit?: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
+  readonly gdb?: string;
+  /** -S. */
+  readonly stopped?: boolean;
 }
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
@@ -87,6 +90,10 @@ export function runCommand(): Command {
         .default('serial' satisfies InputChannel, 'ttyS0'),
     )
     .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
+    .optionsGroup('Finding out what a guest does:')
+    .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
+    .option('-S, --stopped', 'wait for gdb before the first instruction')
+    .optionsGroup('Afterwards:')
     .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there')
     .addHelpText('after', EXAMPLES)
     .action(run);
@@ -141,10 +148,18 @@ async function whatToBoot(image: string | undefined, options: RunOptions): Promi
 }
 
 async function run(image: string | undefined, options: RunOptions): Promise<void> {
+  const { console, saveOnExit, debugcon, stopped } = options;
+  const gdb = options.gdb === undefined ? undefined : parseGdb(options.gdb);
+  if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
   const config = await configure(image, options);
-  const { console, saveOnExit, debugcon } = options;
   process.exitCode = await runSession(
     { kind: 'create', config },
-    { console, ...(saveOnExit !== undefined && { saveOnExit }), ...(debugcon !== undefined && { debugcon }) },
+    {
+      console,
+      ...(saveOnExit !== undefined && { saveOnExit }),
+      ...(debugcon !== undefined && { debugcon }),
+      ...(gdb !== undefined && { gdb }),
+      ...(stopped && { startStopped: true }),
+    },
   );
 }

@@ -4,6 +4,7 @@ import { VitrineError } from '../base/errors.js';
 import { assertNever } from '../base/assert.js';
 import { reasonOf } from '../host/node/read-file.js';
 import { checkWritable } from '../host/node/snapshot-file.js';
+import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
 import type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
@@ -18,6 +19,10 @@ export interface SessionOptions {
   readonly saveOnExit?: string;
   /** Where the debug console's output goes. */
   readonly debugcon?: string;
+  /** Where gdb can connect. */
+  readonly gdb?: GdbAddress;
+  /** The machine waits for gdb before its first instruction. */
+  readonly startStopped?: boolean;
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -40,8 +45,9 @@ class Session {
   constructor(
     start: MachineStart,
     private readonly options: SessionOptions,
+    private readonly gdb: GdbServer | undefined,
   ) {
-    const { saveOnExit, debugcon } = options;
+    const { saveOnExit, debugcon, startStopped = false } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : openLog(debugcon);
     process.stdout.on('error', () => this.stop('output closed'));
@@ -51,9 +57,14 @@ class Session {
         output: (channel, bytes, done) => this.output(channel, bytes, done),
         report: (text) => this.say(text.split('\n')),
         drain: () => this.terminal.resume(),
+        debugger: (bytes) => {
+          if (bytes) gdb?.send(bytes);
+          else gdb?.hangUp();
+        },
       },
-      { holdInput: !this.terminal.interactive, version: productVersion() },
+      { holdInput: !this.terminal.interactive, startStopped, version: productVersion() },
     );
+    gdb?.attach(this.handle);
   }
 
   private output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void {
@@ -137,6 +148,8 @@ class Session {
   async run(): Promise<number> {
     for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.stop(signal));
     try {
+      if (this.gdb)
+        this.say([`vitrine: gdb: target remote ${this.gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
       this.openTerminal();
@@ -176,7 +189,11 @@ class Session {
   private concludeStop(): number {
     const { saveOnExit } = this.options;
     if (this.saveError) throw this.saveError;
-    const reason = this.stopReason ?? 'quit';
+    const reason = this.stopReason;
+    if (reason === undefined) {
+      this.say(['vitrine: ended by the debugger']);
+      return 1;
+    }
     const saved = this.saved ? `, saved to ${saveOnExit ?? ''} (vitrine resume goes on)` : '';
     const cause =
       reason === 'quit'
@@ -199,5 +216,11 @@ function openLog(file: string): number {
 }
 
 /** Runs a machine on this process's terminal. Returns the exit code. */
-export const runSession = (start: MachineStart, options: SessionOptions): Promise<number> =>
-  new Session(start, options).run();
+export async function runSession(start: MachineStart, options: SessionOptions): Promise<number> {
+  const gdb = options.gdb && (await GdbServer.listen(options.gdb));
+  try {
+    return await new Session(start, options, gdb).run();
+  } finally {
+    gdb?.close();
+  }
+}

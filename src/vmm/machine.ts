@@ -5,7 +5,7 @@ import type { BlockBackend } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
 import type { CharSink, MachineControl } from '../iface/lines.js';
-import type { DebugReason, Vcpu, Vm } from '../iface/vcpu.js';
+import type { DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
 import type { BootServices } from '../machine/pc/boot.js';
 import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
 import { describeCpu } from '../machine/pc/describe-cpu.js';
@@ -74,6 +74,7 @@ export class VirtualMachine {
   private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
   private readonly builder: PcBuilder;
   private readonly virtualTime: VirtualTime | undefined;
+  private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
   private readonly entropy: Entropy;
   private readonly uuid: Uint8Array;
@@ -184,6 +185,7 @@ export class VirtualMachine {
       virtual: virtualTime,
     });
     late.loop = loop;
+    if (this.debugRequest) cpu.setDebug(this.debugRequest);
     this.current = { board, clock, loop };
     this.serialInput.connect(board.serial[0]);
     this.consoleInput.connect(board.console);
@@ -198,8 +200,8 @@ export class VirtualMachine {
       switch (exit.kind) {
         case 'power-off':
         case 'exit':
-        case 'debug':
           return exit;
+        case 'debug':
         case 'stopped':
           this.clock.pause();
           return exit;
@@ -242,6 +244,12 @@ export class VirtualMachine {
     this.listeningSince = undefined;
     fresh.rtc.restoreAfterReset(rtc);
     this.builder.start(fresh, this.services);
+  }
+
+  /** What a debugger wants to be told of, from the next `run` on, resets included. */
+  setDebug(request: DebugRequest): void {
+    this.debugRequest = request;
+    for (const cpu of this.cpus) cpu.setDebug(request);
   }
 
   describeCpu(): string {

@@ -70,7 +70,7 @@ function selector(name: SegmentName): GdbRegister {
 function segmentBase(name: 'fs' | 'gs'): GdbRegister {
   return {
     name: `${name}_base`,
-    type: 'long',
+    type: 'int',
     size: 8,
     read: (s) => s.segments[name].base,
     write: (s, base) => ({ ...s, segments: { ...s.segments, [name]: { ...s.segments[name], base } } }),

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
 import type { MachineExit } from '../../vmm/machine.js';
+import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
   type Answer,
@@ -23,6 +24,8 @@ export interface MachineListener {
   report?(text: string): void;
   /** There is room for input again, after `send` returned false. */
   drain?(): void;
+  /** Bytes for the debugger; undefined: it wants nothing more. */
+  debugger?(bytes: Uint8Array | undefined): void;
 }
 
 /** Bytes of input that may be under way before `send` asks for a pause. */
@@ -119,6 +122,12 @@ export class MachineHandle {
         else request?.resolve(answer);
         break;
       }
+      case 'gdb-data':
+        this.listener.debugger?.(event.bytes);
+        break;
+      case 'gdb-end':
+        this.listener.debugger?.(undefined);
+        break;
       case 'exit':
         resolve(event.exit);
         break;
@@ -178,6 +187,11 @@ export class MachineHandle {
   async screen(): Promise<readonly string[]> {
     const answer = await this.ask((id) => ({ kind: 'screen', id }));
     return 'screen' in answer ? answer.screen : [];
+  }
+
+  /** What a debugger's connection brings. */
+  debug(command: DebugCommand): void {
+    this.post(command);
   }
 
   /** Ends the machine; `exited` follows. */

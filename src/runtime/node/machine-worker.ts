@@ -11,8 +11,9 @@ import { hostEntropy } from '../../host/node/entropy.js';
 import { RawFile } from '../../host/node/raw-file.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
-import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
+import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { createVm } from './accelerators.js';
+import { Debugging, isDebugCommand } from './debugging.js';
 import { OutputBuffer } from './output-buffer.js';
 import { SHARED, type Answer, type Command, type Event, type PortableError, type WorkerData } from './protocol.js';
 
@@ -103,7 +104,7 @@ function reportTaken(): void {
 function quickCommands(): void {
   if (machine === undefined) return;
   for (let command = commands.at(0); command; command = commands.at(0)) {
-    if (command.kind === 'save' || command.kind === 'stop') {
+    if (command.kind === 'save' || command.kind === 'stop' || isDebugCommand(command)) {
       machine.stop();
       return;
     }
@@ -142,10 +143,15 @@ function save(file: string): Answer {
   return { saved: file };
 }
 
-/** Carries out what the machine stands still for. True: it goes on. */
-function slowCommands(): boolean {
+/** Carries out what the machine stands still for. False: it ends. */
+function slowCommands(debugging: Debugging): boolean {
   for (let command = commands.at(0); command; command = commands.at(0)) {
     if (command.kind === 'stop') return false;
+    if (isDebugCommand(command)) {
+      commands.shift();
+      if (!debugging.command(command)) return false;
+      continue;
+    }
     if (command.kind !== 'save') break;
     const { id, file } = command;
     commands.shift();
@@ -154,16 +160,35 @@ function slowCommands(): boolean {
   return true;
 }
 
+/** Carries out commands between two runs, for as long as a debugger has the machine. False: it ends. */
+function standStill(debugging: Debugging): boolean {
+  while (slowCommands(debugging)) {
+    if (!debugging.stopped) return true;
+    output.flush();
+    if (commands.length > 0) quickCommands();
+    else Atomics.wait(words, SHARED.WAKE, 0);
+    fetchCommands();
+  }
+  return false;
+}
+
+function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
+  while (standStill(debugging)) {
+    const ending = debugging.takeEnding();
+    if (ending) return ending;
+    const exit = running.run();
+    if (debugging.ends(exit)) return exit;
+  }
+  return { kind: 'stopped' };
+}
+
 function main(): void {
   machine = createMachine();
+  const debugging = new Debugging(machine, post, options.startStopped ?? false);
   post({ kind: 'started' });
-  for (;;) {
-    const exit = machine.run();
-    if (exit.kind === 'stopped' && slowCommands()) continue;
-    output.flush();
-    post({ kind: 'exit', exit });
-    return;
-  }
+  const exit = runToEnd(debugging, machine);
+  output.flush();
+  post({ kind: 'exit', exit });
 }
 
 try {

@@ -21,6 +21,8 @@ export interface WorkerData {
 export interface WorkerOptions {
   /** Input for COM1 waits until the guest listens: for input from a pipe, which is there from the first moment. */
   readonly holdInput?: boolean;
+  /** The machine waits for a debugger before its first instruction. */
+  readonly startStopped?: boolean;
 }
 
 /** 32-bit words of the shared buffer. */
@@ -37,6 +39,10 @@ export type Command =
   | { readonly kind: 'resize'; readonly columns: number; readonly rows: number }
   | { readonly kind: 'save'; readonly id: number; readonly file: string }
   | { readonly kind: 'screen'; readonly id: number }
+  /** A debugger's connection is there, sends, or has gone. */
+  | { readonly kind: 'gdb-open' }
+  | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
+  | { readonly kind: 'gdb-close' }
   | { readonly kind: 'stop' };
 
 export type Answer = { readonly saved: string } | { readonly screen: readonly string[] };
@@ -56,5 +62,9 @@ export type Event =
   | { readonly kind: 'taken'; readonly count: number }
   | { readonly kind: 'report'; readonly text: string }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
+  /** For the debugger. */
+  | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
+  /** The debugger wants nothing more. */
+  | { readonly kind: 'gdb-end' }
   | { readonly kind: 'exit'; readonly exit: MachineExit }
   | { readonly kind: 'error'; readonly error: PortableError };

@@ -19,7 +19,7 @@ export interface GdbTarget {
 /** What the debugger wants of the machine after its packets were handled. */
 export type GdbWish = 'stay' | 'continue' | 'step' | 'stop' | 'kill' | 'detach';
 
-const SIGNAL = { INT: 2, TRAP: 5 } as const;
+const SIGNAL = { INT: 2, TRAP: 5, SEGV: 11 } as const;
 /** Largest packet that we announce, bytes. */
 const PACKET_SIZE = 0x4000;
 const MAX_WATCHPOINTS = 8;
@@ -72,11 +72,11 @@ export class GdbStub {
     return { singleStep, breakpoints: [...this.breakpoints], watchpoints: this.watchpoints };
   }
 
-  /** Tells gdb that the machine stopped: for a reason of the CPU's, or because gdb asked. */
-  reportStop(reason: DebugReason | 'interrupt'): void {
-    const signal = reason === 'interrupt' ? SIGNAL.INT : SIGNAL.TRAP;
+  /** Tells gdb that the machine stopped: for a reason of the CPU's, because gdb asked, or by a triple fault. */
+  reportStop(reason: DebugReason | 'interrupt' | 'crash'): void {
+    const signal = reason === 'interrupt' ? SIGNAL.INT : reason === 'crash' ? SIGNAL.SEGV : SIGNAL.TRAP;
     let detail = '';
-    if (reason !== 'interrupt' && reason.kind === 'watchpoint') {
+    if (typeof reason === 'object' && reason.kind === 'watchpoint') {
       const kind = reason.access === 'write' ? 'watch' : 'awatch';
       detail = `${kind}:${reason.address.toString(16)};`;
     }
