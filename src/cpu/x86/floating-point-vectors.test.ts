@@ -127,8 +127,8 @@ describe('x87, as a processor does it', () => {
     const before = Array.from({ length: 8 }, (_, p) => register(p));
 
     const [wantedFcw, wantedFsw, wantedTags, wantedFlags, wantedMemory, ...changes] = words.slice(10);
-    const ea = parseInt(modrm, 16) < 0xc0 ? BigInt(MEMORY) : undefined;
-    expect(cpu.run(name, { modrm: parseInt(modrm, 16), ea })).toBe('done');
+    const operand = parseInt(modrm, 16) < 0xc0 ? { ea: BigInt(MEMORY) } : {};
+    expect(cpu.run(name, { modrm: parseInt(modrm, 16), ...operand })).toBe('done');
     const inexactC1 = transcendental.has(name) ? 0x200 : 0;
     expect({
       fcw: cpu.u32('FCW'),
