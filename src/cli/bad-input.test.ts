@@ -1,0 +1,122 @@
+/** What a user gets wrong: one line on standard error, a non-zero exit code, and nothing written. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const demo = fileURLToPath(new URL('../../dist/cpu/x86/demo.bin', import.meta.url));
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-bad-'));
+const file = (name: string): string => path.join(folder, name);
+
+/** An ELF header for AArch64, and nothing behind it. */
+function armKernel(): Uint8Array {
+  const elf = new Uint8Array(4096);
+  elf.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  elf.set([2, 0, 183, 0, 1], 16);
+  return elf;
+}
+
+/** A file that claims to be a bzImage and has only its setup sectors. */
+function truncatedKernel(): Uint8Array {
+  const image = new Uint8Array(2048);
+  image[0x1f1] = 4;
+  // 64 KiB of kernel in units of 16 bytes.
+  image.set([0x00, 0x10], 0x1f4);
+  image.set([0x55, 0xaa], 0x1fe);
+  image.set([0x48, 0x64, 0x72, 0x53, 0x0f, 0x02], 0x202);
+  image[0x211] = 1;
+  return image;
+}
+
+beforeAll(() => {
+  writeFileSync(file('empty'), '');
+  writeFileSync(file('text'), 'not a kernel at all\n'.repeat(200));
+  writeFileSync(file('arm'), armKernel());
+  writeFileSync(file('truncated'), truncatedKernel());
+  writeFileSync(file('gzip'), Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3));
+  writeFileSync(file('odd'), new Uint8Array(1000));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Outcome {
+  readonly code: unknown;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function vitrine(...args: readonly string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [program, ...args], { timeout: 25_000 }, (error, stdout, stderr) => {
+      resolve({ code: error ? error.code : 0, stdout, stderr });
+    });
+    child.stdin?.end();
+  });
+}
+
+const kernel = (name: string): string[] => ['run', '--kernel', file(name)];
+
+describe.each<[string, readonly string[], RegExp]>([
+  ['a kernel that is not there', kernel('none'), /cannot read the kernel .*none: no such file/],
+  ['a folder as kernel', ['run', '--kernel', folder], /cannot read the kernel .*: it is a directory/],
+  ['an empty kernel', kernel('empty'), /empty is empty/],
+  ['a kernel that is none', kernel('text'), /text is not a kernel/],
+  ['a kernel for another architecture', kernel('arm'), /arm is .*(AArch64|another architecture)/],
+  ['a truncated kernel', kernel('truncated'), /truncated .*truncated/],
+  ['a damaged gzip', kernel('gzip'), /gzip is damaged or truncated/],
+  ['an initrd that is not there', ['run', '--kernel', demo, '--initrd', file('none')], /cannot read the initrd/],
+  ['an empty initrd', ['run', '--kernel', demo, '--initrd', file('empty')], /empty is empty/],
+  ['an initrd without a kernel', ['run', '--initrd', file('text')], /--initrd and --module need --kernel/],
+  ['a BIOS that is not there', ['run', '--bios', file('none')], /cannot read the BIOS image/],
+  ['an empty BIOS', ['run', '--bios', file('empty')], /empty is empty/],
+  ['a truncated BIOS', ['run', '--bios', file('odd')], /odd is not a BIOS image, or is truncated/],
+  ['a disk that is not there', ['run', 'demo', '--disk', file('none')], /cannot open the disk .*: no such file/],
+  ['an empty disk', ['run', 'demo', '--disk', file('empty')], /the disk .* is empty/],
+  ['a truncated disk', ['run', 'demo', '--disk', file('odd')], /is not a whole number of 512-byte sectors/],
+  ['memory that is no size', ['run', 'demo', '--memory', 'much'], /is not a size of memory/],
+  ['too little memory', ['run', 'demo', '--memory', '100K'], /is too small/],
+  ['too little memory for a kernel', ['run', 'demo', '--memory', '1M'], /memory is too small/],
+  ['more memory than the accelerator gives', ['run', 'demo', '--memory', '5G'], /too much: the accelerator interp/],
+  ['an unknown CPU', ['run', 'demo', '--cpu', 'z80'], /unknown CPU model "z80"; there are x86-64-v2, /],
+  ['an unknown machine', ['run', 'demo', '--machine', 'amiga'], /unknown machine "amiga"; there is pc/],
+  ['an unknown accelerator', ['run', 'demo', '--accel', 'warp'], /unknown accelerator "warp"; there are interp, /],
+  ['an unknown option', ['run', '--kernle', 'x'], /unknown option '--kernle'.*--kernel/],
+  ['an unknown command', ['walk'], /unknown command 'walk'/],
+  ['an unknown guest', ['run', 'multics'], /no guest multics to run; there are /],
+  ['an option without its value', ['run', '--cpu'], /argument missing/],
+  ['two guests', ['run', 'demo', 'demo'], /too many arguments/],
+  ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],
+  ['a folder that is not there to save in', ['run', 'demo', '--save-on-exit', file('none/x')], /cannot write the snap/],
+  ['a snapshot that is not there', ['resume', file('none')], /cannot read the snapshot .*: no such file/],
+  ['a folder as snapshot', ['resume', folder], /cannot read the snapshot .*: it is a directory/],
+  ['an empty snapshot', ['resume', file('empty')], /the snapshot .* is empty/],
+  ['a snapshot that is none', ['resume', file('text')], /is not a snapshot of a machine/],
+])('%s', (_name, args, message) => {
+  it('is told in one line', async () => {
+    const before = readdirSync(folder);
+    const { code, stdout, stderr } = await vitrine(...args);
+    expect(stderr).toMatch(/^vitrine: [^\n]+\n$/);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe('');
+    expect(code).toBe(1);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+});
+
+describe('help', () => {
+  it('names every option of every command, and goes to standard output', async () => {
+    const { code, stdout } = await vitrine('run', '--help');
+    for (const option of ['--kernel', '--initrd', '--append', '--bios', '--memory', '--disk', '--no-reboot', '--clock'])
+      expect(stdout).toContain(option);
+    expect(code).toBe(0);
+    expect((await vitrine('resume', '--help')).stdout).toContain('--save-on-exit');
+  });
+  it('of a version is that of the package', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    expect((await vitrine('--version')).stdout).toBe(`${version}\n`);
+  });
+});
