@@ -103,6 +103,8 @@ export function x_sti(rec: usize, ea: u64): i32 {
       store<u32>(STATE + S_EFLAGS, flags | FLAG_IF);
       setShadow(rec, 1);
       releaseEvents(ATTN_INTR);
+      // One that waits is taken right behind the next instruction: STI, NOP lets everything in.
+      if (atomic.load<u32>(STATE + S_ATTN) & ATTN_INTR) return NEXT_ATTENTION;
     }
     return NEXT_CONTINUE;
   }
@@ -159,11 +161,10 @@ const POPF_ALWAYS: u32 = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT;
 /** POPF, SDM vol. 2 table 4-16. */
 export function x_popf(rec: usize, ea: u64): i32 {
   const size = operandSize(rec);
-  const cr4 = load<u64>(STATE + S_CR4);
   const v86 = isV86();
-  let virtual = v86 && iopl() < 3;
-  if (virtual && (size != 0 || !(cr4 & CR4_VME))) return gp0();
-  if (!v86 && cpl() == 3 && iopl() < 3 && cr4 & CR4_PVI && size == 0) virtual = true;
+  // CR4.PVI changes STI and CLI only (SDM vol. 3 §20.4).
+  const virtual = v86 && iopl() < 3;
+  if (virtual && (size != 0 || !(load<u64>(STATE + S_CR4) & CR4_VME))) return gp0();
   openCurrent();
   let image = <u32>framePop(2 << size);
   if (faulted()) return NEXT_FAULT;
@@ -172,8 +173,7 @@ export function x_popf(rec: usize, ea: u64): i32 {
   if (size) mask |= FLAG_AC | FLAG_ID;
   if (virtual) {
     // IF goes to VIF; what would open interrupts while one waits is the monitor's business.
-    if (v86 && (image & FLAG_TF || (image & FLAG_IF && load<u32>(STATE + S_EFLAGS) & FLAG_VIP))) return gp0();
-    if (!v86 && image & FLAG_IF && load<u32>(STATE + S_EFLAGS) & FLAG_VIP) return gp0();
+    if (image & FLAG_TF || (image & FLAG_IF && load<u32>(STATE + S_EFLAGS) & FLAG_VIP)) return gp0();
     image = (image & ~FLAG_VIF) | (image & FLAG_IF ? FLAG_VIF : 0);
     mask |= FLAG_VIF;
   } else if (isReal() || cpl() == 0) {
@@ -185,6 +185,7 @@ export function x_popf(rec: usize, ea: u64): i32 {
   if (mask & FLAG_IF && !(image & FLAG_IF) && closesInterrupts(rec)) return NEXT_JUMP_ATTENTION;
   frameCommit();
   changeFlags(image, mask);
-  // A single step counts from the very next instruction on.
-  return image & FLAG_TF ? NEXT_ATTENTION : NEXT_CONTINUE;
+  // A single step counts from the very next instruction on, and an interrupt that waits is taken before it.
+  const waiting = atomic.load<u32>(STATE + S_ATTN) & ATTN_INTR && load<u32>(STATE + S_EFLAGS) & FLAG_IF;
+  return image & FLAG_TF || waiting ? NEXT_ATTENTION : NEXT_CONTINUE;
 }

@@ -168,6 +168,30 @@ describe('flags (SDM vol. 2, POPF, CLI)', () => {
     expect(popf(3n)).toBe(0x3ed7n);
   });
 
+  it('CR4.PVI turns STI and CLI of ring 3 into VIF, and #GP(0) when VIP is set', () => {
+    const sti = (rflags: bigint, cr4 = 2n): { vector: number; flags: number } => {
+      const { g, vector } = run(
+        (a) => {
+          a.emit('sti');
+          a.emit('ud2');
+        },
+        { ring: 3, changes: { rflags, cr4 } },
+      );
+      return { vector, flags: caught(g, 4).stack[vector === 13 ? 3 : 2] & 0x18_0200 };
+    };
+    expect(sti(2n)).toEqual({ vector: 6, flags: 0x8_0000 });
+    expect(sti(0x10_0002n)).toEqual({ vector: 13, flags: 0x10_0000 });
+    expect(sti(2n, 0n)).toEqual({ vector: 13, flags: 0 });
+    const { g } = run(
+      (a) => {
+        a.emit('cli');
+        a.emit('ud2');
+      },
+      { ring: 3, changes: { rflags: 0x8_0202n, cr4: 2n } },
+    );
+    expect(caught(g, 3).stack[2] & 0x8_0200).toBe(0x200);
+  });
+
   it('16-bit POPF leaves AC and ID', () => {
     const { g } = run((a) => {
       a.emit('push', 0x24_0002);
