@@ -70,6 +70,7 @@ const host: MachineHost = {
     reportTaken();
   },
   sleep: (nanoseconds) => {
+    output.flush();
     if (commands.length > 0) return;
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
