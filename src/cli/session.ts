@@ -96,14 +96,15 @@ class Session {
 
   private async saveAndStop(): Promise<void> {
     const { saveOnExit } = this.options;
-    if (saveOnExit !== undefined)
-      try {
-        await this.handle.save(saveOnExit);
-        this.saved = true;
-      } catch (error) {
-        this.saveError = error instanceof Error ? error : new Error(String(error));
-      }
+    const saving = saveOnExit === undefined ? undefined : this.handle.save(saveOnExit);
+    // At once: what the guest did between the two would be done again by the machine that is resumed.
     this.handle.stop();
+    try {
+      await saving;
+      this.saved = saving !== undefined;
+    } catch (error) {
+      this.saveError = error instanceof Error ? error : new Error(String(error));
+    }
   }
 
   private act(action: EscapeAction): void {
