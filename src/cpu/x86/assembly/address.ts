@@ -41,3 +41,17 @@ export function ea_seg(rec: usize): i32 {
   store<u64>(STATE + S_EA, lin);
   return NEXT_CONTINUE;
 }
+
+/**
+ * The operand of BT, BTS, BTR and BTC with a bit number in a register, in segmented modes: it lies `distance` bytes from
+ * where EA_SEG has put EA, unchecked. Leaves the linear address in EA. `prefix` is the record's PREFIX, `access` as
+ * EA_SEG's IMM2. 0, or NEXT_FAULT.
+ */
+export function bit_string(seg: u32, prefix: u32, distance: u64, access: u32): i32 {
+  const size = (prefix >> 2) & 3;
+  const mask: u64 = size == 2 ? ~(<u64>0) : size == 1 ? 0xffff_ffff : 0xffff;
+  const offset = (load<u64>(STATE + S_EA) - segBase(seg) + distance) & mask;
+  if (!checkSegment(seg, offset, access & 127, (access & 128) != 0)) return NEXT_FAULT;
+  store<u64>(STATE + S_EA, (segBase(seg) + offset) & 0xffff_ffff);
+  return NEXT_CONTINUE;
+}

@@ -1,19 +1,10 @@
 // Data movement between XMM, MMX, general registers and memory. A name that ends with `_store` has its destination in
 // ModRM.rm. Non-temporal hints have no effect.
 import { STATE } from './env';
-import {
-  NEXT_CONTINUE,
-  NEXT_FAULT,
-  R_MASK_SLOT,
-  R_PREFIX,
-  R_RM,
-  R_SEG,
-  S_FTW,
-  S_GPR,
-  S_SEG_BASE,
-} from './generated/layout';
-import { gp0 } from './faults';
+import { NEXT_CONTINUE, NEXT_FAULT, R_PREFIX, R_RM, R_SEG, S_FTW, S_GPR } from './generated/layout';
+import { faulted, gp0 } from './faults';
 import { st8 } from './mmu';
+import { addressMask, stringAddress } from './strings';
 import {
   enterMmx,
   isRegister,
@@ -306,16 +297,12 @@ export function x_emms(rec: usize, ea: u64): i32 {
 
 // ---- byte-masked stores to DS:rDI ----
 
-/** Linear address of the implied operand. */
-@inline
-function atRdi(rec: usize): u64 {
-  const offset = load<u64>(STATE + S_GPR + 7 * 8) & load<u64>(STATE + <usize>load<u8>(rec + R_MASK_SLOT));
-  return load<u64>(STATE + S_SEG_BASE + ((<usize>load<u8>(rec + R_SEG)) << 3)) + offset;
-}
-
 /** Stores the bytes of `from` whose mask byte is negative. A fault in the middle is taken again when the instruction is. */
-function storeMasked(rec: usize, from: usize, mask: usize, n: usize): bool {
-  const to = atRdi(rec);
+function storeMasked(rec: usize, from: usize, mask: usize, n: u32): bool {
+  const offset = load<u64>(STATE + S_GPR + 7 * 8) & addressMask(rec);
+  // The whole operand is checked against its segment, whatever the mask.
+  const to = stringAddress(load<u8>(rec + R_SEG), offset, n, true);
+  if (to == ~(<u64>0) && faulted()) return false;
   for (let i: usize = 0; i < n; i++) {
     if (load<i8>(mask + i) < 0 && !st8(to + i, load<u8>(from + i))) return false;
   }

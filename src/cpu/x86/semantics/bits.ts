@@ -1,6 +1,6 @@
 /** Bit tests and scans, population count, flag instructions, SETcc and CMOVcc. */
 import { CONDITIONS } from '../../../arch/x86/instructions/builder.js';
-import type { Node } from '../../../ir/nodes.js';
+import type { FunctionRef, Node } from '../../../ir/nodes.js';
 import { guestLoad, guestModify, guestModifyAtomically, type AccessSize } from '../../../ir/softmmu.js';
 import type { Width } from '../variants.js';
 import { REGISTER, type Lift } from './lift.js';
@@ -39,6 +39,8 @@ function bitOperation(change: BitChange): Semantics {
 
 const log2 = (n: number): number => Math.log2(n);
 
+const BIT_STRING: FunctionRef = { name: 'bit_string', params: ['i32', 'i32', 'i64', 'i32'], result: 'i32' };
+
 /** A bit string in memory: the register's bit number is signed and reaches beyond the operand. */
 function bitStringOperation(change: BitChange): Semantics {
   const plain = bitOperation(change);
@@ -53,8 +55,16 @@ function bitStringOperation(change: BitChange): Semantics {
     const raw = x.read(1);
     const number = width === 64 ? raw : b.extendS(width === 32 ? raw : b.op('i32.extend16_s', raw));
     const distance = b.shl(b.shrs(number, b.i64(log2(width))), b.i64(log2(size)));
-    // DEVIATION: with a segmented operand only the address of the string's origin is checked against the limit.
-    const offset = b.and(b.add(x.effectiveAddress(), distance), x.loadGpr(64, x.parts.byte('MASK_SLOT')));
+    // With a segmented operand EA holds the address of the string's origin, which says nothing about the operand's own.
+    const isSegmented = b.op('i32.eq', x.parts.byte('BASE'), b.i32(STATE.EA));
+    b.if(isSegmented, () => {
+      const access = b.i32(change === 'keep' ? size : size | 0x80);
+      b.if(b.call(BIT_STRING, x.parts.byte('SEG'), x.parts.byte('PREFIX'), distance, access), () => {
+        b.exit('fault');
+      });
+    });
+    const beyond = b.select(isSegmented, b.i64(0), distance);
+    const offset = b.and(b.add(x.effectiveAddress(), beyond), x.loadGpr(64, x.parts.byte('MASK_SLOT')));
     const address = b.add(offset, x.loadGpr(64, x.parts.byte('SEG_SLOT')));
     const index = b.and(number, b.i64(width - 1));
     if (change === 'keep') testBit(x, change, guestLoad(b, x.mmu, address, size), index);
