@@ -11,12 +11,14 @@ export const CASE = {
   GPR: 0,
   RIP: 128,
   RFLAGS: 136,
-  /** In: the instruction's length. */
-  LENGTH: 144,
+  /** u16 each: CS, GS, FS, SS. */
+  CS: 144,
   /** Out: u64 error code, trap number (vector) and CR2. */
   ERROR: 152,
   TRAP: 160,
   CR2: 176,
+  /** In: the instruction's length. */
+  LENGTH: 184,
   /** In: the instruction, padded with INT3. */
   CODE: 192,
   /** FXSAVE image, 512 bytes; the last 96 have no meaning. */
@@ -26,8 +28,8 @@ export const CASE = {
 } as const;
 
 export const CASE_SIZE = 1536;
-/** Bytes of state before CODE that the native side takes from and to the signal frame. */
-export const CASE_IN_GPR = 144;
+/** Bytes of state at the beginning that the native side takes from and to the signal frame. */
+export const CASE_IN_GPR = 152;
 export const CASE_OUT_GPR = 184;
 export const CODE_SIZE = 32;
 export const FX_USED = 416;
@@ -53,6 +55,9 @@ export const FX = {
   ST: 32,
   XMM: 160,
 } as const;
+
+/** Selectors of user code under Linux, which the guest has too. DS and ES are USER_DATA, FS and GS 0. */
+export const SELECTORS = { USER_CODE_32: 0x23, USER_DATA: 0x2b, USER_CODE: 0x33 } as const;
 
 /** Linear addresses, the same on both sides. */
 export const PLACE = {

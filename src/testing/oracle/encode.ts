@@ -1,7 +1,7 @@
 /** From a row of the instruction table and choices for what it leaves open to the bytes of one instruction. */
 import type { Instruction, Operand } from '../../arch/x86/instructions/row.js';
 
-/** How a memory operand is written. Registers are numbers 0 … 15; 64-bit mode. */
+/** How a memory operand is written. Registers are numbers 0 … 15 (in 32-bit code 0 … 7). */
 export type Address =
   | {
       readonly kind: 'base';
@@ -13,11 +13,13 @@ export type Address =
     }
   /** Without a base: [index × 2^scale + disp32] or [disp32]. */
   | { readonly kind: 'absolute'; readonly index: number | undefined; readonly scale: number; readonly disp: number }
-  /** RIP-relative: `target` is the linear address. */
+  /** RIP-relative, in 32-bit code [disp32]: `target` is the linear address. */
   | { readonly kind: 'rip'; readonly target: number };
 
 export interface Choice {
-  /** Operand size in bits, of rows that depend on it or on REX.W. */
+  /** Code size. */
+  readonly bits: 32 | 64;
+  /** Operand size in bits, of rows that depend on it or on REX.W; 32 in 32-bit code when there is no choice. */
   readonly osz: 16 | 32 | 64;
   /** Address-size prefix: 32-bit addresses. */
   readonly address32: boolean;
@@ -139,10 +141,10 @@ export function encode(row: Instruction, choice: Choice, address: number): numbe
     if (operand.kind === 'I' || operand.kind === 'J')
       immediates.push(...littleEndian(choice.immediates[next++], immediateSize(operand, choice.osz)));
     else if (operand.kind === 'O')
-      immediates.push(...littleEndian(choice.immediates[next++], choice.address32 ? 4 : 8));
+      immediates.push(...littleEndian(choice.immediates[next++], choice.address32 || choice.bits === 32 ? 4 : 8));
   }
   if (modrm.ripTarget !== undefined) {
-    const end = address + bytes.length + immediates.length;
+    const end = choice.bits === 32 ? 0 : address + bytes.length + immediates.length;
     const disp = littleEndian(BigInt.asUintN(32, BigInt(modrm.ripTarget - end)), 4);
     bytes.splice(bytes.length - 4, 4, ...disp);
   }

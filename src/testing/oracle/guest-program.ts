@@ -2,7 +2,7 @@
  * The oracle's guest side: a kernel for one accelerator under test that runs cases from guest memory at CPL 3 and puts
  * their results back, in the format of the native side. It needs nothing but a CPU and memory.
  */
-import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, PLACE, WINDOW_SIZE } from './case-format.js';
+import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, PLACE, SELECTORS, WINDOW_SIZE } from './case-format.js';
 
 /** Guest-physical addresses. All of memory is mapped at KERNEL_BASE, for CPL 0 only. */
 export const GUEST = {
@@ -32,7 +32,7 @@ export const kernelAddress = (physical: number): number => KERNEL_BASE + physica
 export const GUEST_CAPACITY = Math.floor(GUEST.CASES_SIZE / CASE_SIZE);
 
 /** As under Linux, so that what reads them sees the same. */
-export const SELECTOR = { KERNEL_CODE: 0x10, KERNEL_DATA: 0x18, USER_DATA: 0x2b, USER_CODE: 0x33, TSS: 0x40 } as const;
+export const SELECTOR = { KERNEL_CODE: 0x10, KERNEL_DATA: 0x18, ...SELECTORS, TSS: 0x40 } as const;
 
 const NAMES = [
   'rax',
@@ -88,6 +88,9 @@ export const GUEST_PROGRAM: readonly string[] = [
   'jmp next',
 
   'start:',
+  `mov eax, ${SELECTOR.USER_DATA}`,
+  'mov ds, ax',
+  'mov es, ax',
   `mov r15, ${kernelAddress(GUEST.CASES)}`,
   'next:',
   `mov [${kernelAddress(GUEST.CURRENT)}], r15`,
@@ -104,7 +107,8 @@ export const GUEST_PROGRAM: readonly string[] = [
   `push ${SELECTOR.USER_DATA}`,
   `push qword [r15 + ${RSP_AT}]`,
   `push qword [r15 + ${CASE.RFLAGS}]`,
-  `push ${SELECTOR.USER_CODE}`,
+  `movzx eax, word [r15 + ${CASE.CS}]`,
+  'push rax',
   `push qword [r15 + ${CASE.RIP}]`,
   ...PLAIN.map(({ name, at }) => `mov ${name}, [r15 + ${at}]`),
   `mov r15, [r15 + ${R15_AT}]`,

@@ -52,12 +52,15 @@ function buildPageTables(memory: Uint8Array): void {
 const KERNEL_CODE = flatSegment(SELECTOR.KERNEL_CODE, SEGMENT_ATTRIBUTES.CODE64);
 const KERNEL_DATA = flatSegment(SELECTOR.KERNEL_DATA, SEGMENT_ATTRIBUTES.DATA32);
 const USER = 0x60;
+/** A null selector was loaded. */
+const UNUSABLE = 0x1_0000;
 const TSS = { selector: SELECTOR.TSS, base: kernel(GUEST.TSS), limit: 0x67, attributes: SEGMENT_ATTRIBUTES.TSS32_BUSY };
 
 function buildDescriptors(memory: Uint8Array, entries: number): void {
   const gdt = (selector: number, value: bigint): void => setU64(memory, GUEST.GDT + (selector & ~7), value);
   gdt(SELECTOR.KERNEL_CODE, descriptor(KERNEL_CODE));
   gdt(SELECTOR.KERNEL_DATA, descriptor(KERNEL_DATA));
+  gdt(SELECTOR.USER_CODE_32, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.CODE32 | USER)));
   gdt(SELECTOR.USER_DATA, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.DATA32 | USER)));
   gdt(SELECTOR.USER_CODE, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.CODE64 | USER)));
   gdt(SELECTOR.TSS, descriptor(TSS));
@@ -66,8 +69,8 @@ function buildDescriptors(memory: Uint8Array, entries: number): void {
   memory[GUEST.TSS + 0x66] = 0x68;
   for (let vector = 0; vector < ENTRIES; vector++) {
     const target = kernel(entries + vector * ENTRY_SIZE);
-    // Interrupt gates; INT3's may be used from CPL 3.
-    const type = vector === 3 ? 0xeen : 0x8en;
+    // Interrupt gates; those of INT3 and INTO may be used from CPL 3.
+    const type = vector === 3 || vector === 4 ? 0xeen : 0x8en;
     const gate =
       (target & 0xffffn) | (BigInt(SELECTOR.KERNEL_CODE) << 16n) | (type << 40n) | (((target >> 16n) & 0xffffn) << 48n);
     setU64(memory, GUEST.IDT + vector * 16, gate);
@@ -111,7 +114,7 @@ export class GuestRunner {
     buildPageTables(memory);
     buildDescriptors(memory, entries);
     buildEntries(memory, entries, label('common'));
-    const empty = flatSegment(0, SEGMENT_ATTRIBUTES.DATA32);
+    const empty = { selector: 0, base: 0n, limit: 0, attributes: UNUSABLE };
     this.startState = {
       ...bootVcpuState(identity, {
         rip: kernel(label('start')),

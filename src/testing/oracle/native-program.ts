@@ -6,7 +6,17 @@
  * in the signal frame, from where the handler takes the results. It puts the next case's registers into the frame, and
  * returning from the handler loads them.
  */
-import { CASE, CASE_IN_GPR, CASE_OUT_GPR, CASE_SIZE, CODE_SIZE, FX_USED, PLACE, WINDOW_SIZE } from './case-format.js';
+import {
+  CASE,
+  CASE_IN_GPR,
+  CASE_OUT_GPR,
+  CASE_SIZE,
+  CODE_SIZE,
+  FX_USED,
+  PLACE,
+  SELECTORS,
+  WINDOW_SIZE,
+} from './case-format.js';
 
 /** Where the program puts its data. */
 const AT = {
@@ -40,6 +50,10 @@ const copy = (bytes: number): string[] => [`mov ecx, ${bytes / 8}`, 'rep movsq']
 
 /** Its entry is the first instruction. */
 export const NATIVE_PROGRAM: readonly string[] = [
+  // 32-bit code needs them; they stay.
+  `mov eax, ${SELECTORS.USER_DATA}`,
+  'mov ds, ax',
+  'mov es, ax',
   ...map(PLACE.CODE_PAGE, 0x1000),
   ...map(PLACE.DATA, PLACE.DATA_SIZE),
   ...map(AT.SIGNAL_STACK, AT.SIGNAL_STACK_SIZE + 0x1000),

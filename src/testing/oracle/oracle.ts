@@ -1,6 +1,6 @@
 /** The oracle: makes cases, runs them on both sides, compares, and reduces what differs to its essentials. */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
-import { CASE, CASE_SIZE, FX, GPR_PLACE, WINDOW_SIZE } from './case-format.js';
+import { CASE, CASE_SIZE, FX, GPR_PLACE, SELECTORS, WINDOW_SIZE } from './case-format.js';
 import { compareCase, type Difference } from './compare.js';
 import { generateCase } from './generate.js';
 import { random } from './random.js';
@@ -62,14 +62,14 @@ export function runOracle(options: OracleOptions): OracleReport {
     const batchSeed = seed + batch;
     const r = random(batchSeed);
     // Every batch takes rows from all over the table.
-    const rows = Array.from({ length: Math.min(BATCH, order.length - first) }, (_, i) =>
+    const tasks = Array.from({ length: Math.min(BATCH, order.length - first) }, (_, i) =>
       order.at(((first + i) * 7919) % order.length),
-    ).filter((row) => row !== undefined);
-    const input = Buffer.alloc(rows.length * CASE_SIZE);
-    rows.forEach((row, i) => generateCase(r, row, slice(input, i)));
+    ).filter((task) => task !== undefined);
+    const input = Buffer.alloc(tasks.length * CASE_SIZE);
+    tasks.forEach(({ row, bits }, i) => generateCase(r, row, slice(input, i), bits));
     const ours = Buffer.from(guest.run(input).buffer);
     const theirs = Buffer.from(native.run(input).buffer);
-    rows.forEach((row, index) => {
+    tasks.forEach(({ row }, index) => {
       const [a, b] = [slice(theirs, index), slice(ours, index)];
       count(traps, Number(a.readBigUInt64LE(CASE.TRAP)));
       const all = compareCase(row, slice(input, index), a, b);
@@ -89,7 +89,7 @@ export function runOracle(options: OracleOptions): OracleReport {
       );
       failures.push({ row, seed: batchSeed, index, ...reduced });
     });
-    options.onProgress?.(first + rows.length);
+    options.onProgress?.(first + tasks.length);
   }
   return { cases: order.length, traps, vendor, failed, failures };
 }
@@ -166,7 +166,7 @@ const GPR_NAMES = [
 export function describeFailure(failure: Failure): string {
   const { row, input, differences } = failure;
   const code = input.subarray(CASE.CODE, CASE.CODE + input[CASE.LENGTH]).toString('hex');
-  const parts: string[] = [];
+  const parts = input.readUInt16LE(CASE.CS) === SELECTORS.USER_CODE_32 ? ['32-bit code'] : [];
   GPR_NAMES.forEach((name, n) => {
     const value = input.readBigUInt64LE(CASE.GPR + 8 * GPR_PLACE[n]);
     if (value !== 0n) parts.push(`${name}=${value.toString(16)}`);

@@ -1,5 +1,14 @@
 /** The oracle's own programs are written as lines of text, one instruction or label each; our assembler makes code of them. */
-import { Assembler, ptr, qword, R, type AsmOperand, type Label, type Register } from '../../cpu/x86/assembler/index.js';
+import {
+  Assembler,
+  ptr,
+  qword,
+  R,
+  word,
+  type AsmOperand,
+  type Label,
+  type Register,
+} from '../../cpu/x86/assembler/index.js';
 
 export interface Program {
   readonly bytes: Uint8Array;
@@ -8,7 +17,7 @@ export interface Program {
 
 const REGISTERS: ReadonlyMap<string, Register> = new Map(Object.entries<Register>(R));
 
-/** Assembles 64-bit code. Operands: registers, numbers, labels, `[register + number]`, `[number]`, `[label]`, `qword [...]`. */
+/** Assembles 64-bit code. Operands: registers, numbers, labels, `[register + number]`, `[number]`, `[label]`, `word [...]`, `qword [...]`. */
 export function assembleProgram(lines: readonly string[], origin: number): Program {
   const assembler = new Assembler({ bits: 64, origin });
   const labels = new Map<string, Label>();
@@ -22,12 +31,13 @@ export function assembleProgram(lines: readonly string[], origin: number): Progr
     return REGISTERS.get(text) ?? label(text);
   };
   const operand = (text: string): AsmOperand => {
-    const memory = /^(qword )?\[(.+)\]$/.exec(text);
+    const memory = /^(?:(word|qword) )?\[(.+)\]$/.exec(text);
     if (memory === null) return term(text);
     const terms = memory[2].split(' + ').map(term);
     // Labels are reached relative to RIP.
     const all = terms.some((each) => typeof each === 'object' && each.kind === 'label') ? [R.rip, ...terms] : terms;
-    return memory[1] === undefined ? ptr(all) : qword(all);
+    if (memory[1] === 'word') return word(all);
+    return memory[1] === 'qword' ? qword(all) : ptr(all);
   };
   for (const line of lines) {
     if (line.endsWith(':')) {

@@ -1,13 +1,14 @@
 /** Which rows of the table the oracle can run in user mode, and why the others are left out. */
 import { INSTRUCTIONS } from '../../arch/x86/instructions/index.js';
 import type { Instruction } from '../../arch/x86/instructions/row.js';
+import type { CaseBits } from './addresses.js';
 
 /** Rows marked `system` that behave the same for user code everywhere: they fault, or touch user state only. */
 const USER_SAFE = new RegExp(
   '^(' +
     'fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor|ldmxcsr|stmxcsr|fldenv|fnstenv|frstor|fnsave|pushf|popf|' +
     'cli|sti|hlt|clts|invd|wbinvd|invlpg|lgdt|lidt|lldt|ltr|lmsw|mov_(from|to)_[cd]r|rdmsr|wrmsr|xsetbv|swapgs|' +
-    'sysret|clac|stac|invpcid|xsaves|xrstors|ud|int|rsm|mov_from_sreg|push_sreg|rdfsbase|rdgsbase|' +
+    'sysret|clac|stac|invpcid|xsaves|xrstors|ud|int|rsm|mov_from_sreg|push_sreg|rdfsbase|rdgsbase|into|bound|arpl|' +
     'insb?|outsb?|(in|out)(_al)?_(imm|dx)' +
     ')$',
 );
@@ -27,14 +28,19 @@ export function selectRows(host: ReadonlySet<string>): Selection {
   const leftOut: { name: string; reason: string }[] = [];
   for (const row of INSTRUCTIONS) {
     const feature = row.feature === undefined ? undefined : (LINUX_NAMES[row.feature] ?? row.feature);
-    if (row.mode === 'not64') leftOut.push({ name: row.name, reason: 'not in 64-bit mode' });
-    else if (feature !== undefined && !host.has(feature))
+    if (feature !== undefined && !host.has(feature))
       leftOut.push({ name: row.name, reason: `the host has no ${feature}` });
     else if (row.attributes.has('system') && !USER_SAFE.test(row.name))
       leftOut.push({ name: row.name, reason: 'its result belongs to the system it runs in' });
     else rows.push(row);
   }
   return { rows, leftOut };
+}
+
+/** A row to make a case of, and the code size it is for. */
+export interface Task {
+  readonly row: Instruction;
+  readonly bits: CaseBits;
 }
 
 /** How many kinds of cases a row has, roughly: its share of all cases. */
@@ -46,14 +52,20 @@ function weight(row: Instruction): number {
   return forms * sizes * float;
 }
 
-/** `count` rows in turn, each as often as its weight says; the same for the same rows and count. */
-export function distribute(rows: readonly Instruction[], count: number): Instruction[] {
+/**
+ * `count` tasks in turn, each row as often as its weight says; the same for the same rows and count. Rows of both modes have a
+ * third of their cases in 32-bit code.
+ */
+export function distribute(rows: readonly Instruction[], count: number): Task[] {
   const total = rows.reduce((sum, row) => sum + weight(row), 0);
-  const result: Instruction[] = [];
+  const tasks: Task[] = [];
   let due = 0;
   for (const row of rows) {
     due += (weight(row) / total) * count;
-    while (result.length < Math.round(due)) result.push(row);
+    for (let n = 0; tasks.length < Math.round(due); n++)
+      tasks.push({ row, bits: row.mode === 'not64' || (isFor32(row) && n % 3 === 1) ? 32 : 64 });
   }
-  return result;
+  return tasks;
 }
+
+const isFor32 = (row: Instruction): boolean => row.mode !== 'only64' && row.rexW !== true;

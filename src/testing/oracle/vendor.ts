@@ -46,6 +46,28 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     explains: (difference, native) => trapOf(native) === TRAP.XM && isX87(difference),
   },
   {
+    rows: /^maskmovq$/,
+    reason: 'a MASKMOVQ that faults on its segment leaves the x87 state in MMX state on AMD',
+    explains: (difference, native) => trapOf(native) === TRAP.GP && isX87(difference),
+  },
+  {
+    rows: /^push_sreg$/,
+    reason:
+      'PUSH of a segment register in 32-bit code writes two bytes on recent Intel processors (SDM vol. 2), four on AMD',
+    explains: ({ what }) => what.startsWith('memory'),
+  },
+  {
+    rows: /^arpl$/,
+    reason: 'whether an ARPL that changes nothing needs permission to write',
+    explains: (_, native, guest) =>
+      trapOf(native) === TRAP.BP && [TRAP.GP, TRAP.PF].some((trap) => trap === trapOf(guest)),
+  },
+  {
+    rows: /^sysret$/,
+    reason: 'SYSRET outside 64-bit mode: #UD on Intel, #GP on AMD when the CPL is not 0',
+    explains: (_, native, guest) => trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.UD,
+  },
+  {
     rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor)$/,
     reason: 'which byte of a state image CR2 names when a part of it is not mapped is the order of accesses',
     explains: ({ what, native, guest }) => what === 'cr2' && Math.abs(parseInt(native, 16) - parseInt(guest, 16)) < 576,
