@@ -21,7 +21,8 @@ const descriptors: readonly Instruction[] = [
   ins('lmsw', 'Ew', '0F 01 /6', { is: 'cpl0 system' }),
   ins('lar', '+Gv,Ew', '0F 02', { flags: 'z', is: 'protected system' }),
   ins('lsl', '+Gv,Ew', '0F 03', { flags: 'z', is: 'protected system' }),
-  ins('arpl', '+Ew,Gw', '63 i64', { flags: 'z', is: 'protected system' }),
+  // Its destination is written, and must be writable, only when the RPL is raised.
+  ins('arpl', 'Ew,Gw', '63 i64', { flags: 'z', is: 'protected system' }),
   ins('les', '=Gv,Mp', 'C4 mem i64', { is: 'system' }),
   ins('lds', '=Gv,Mp', 'C5 mem i64', { is: 'system' }),
   ins('lss', '=Gv,Mp', '0F B2 mem', { is: 'system' }),

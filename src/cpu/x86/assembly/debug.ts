@@ -93,6 +93,16 @@ export function pendTrap(bits: u64): void {
   atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }
 
+/** Enters the conditions that wait for their trap into DR6; the caller delivers #DB. */
+export function takePending(): void {
+  const flags = load<u32>(STATE + S_DEBUG_FLAGS);
+  if (!(flags & DEBUG_TRAP)) return;
+  const dr6 = STATE + S_DR + 48;
+  store<u64>(dr6, (load<u64>(dr6) & ~0xf) | load<u64>(STATE + S_DR6_PENDING));
+  store<u64>(STATE + S_DR6_PENDING, 0);
+  store<u32>(STATE + S_DEBUG_FLAGS, flags & ~DEBUG_TRAP);
+}
+
 /** Notes the I/O breakpoints that an access to `size` ports meets. */
 export function noteIo(port: u32, size: u32): void {
   if (!(load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_IO) || !(load<u64>(STATE + S_CR4) & CR4_DE)) return;

@@ -1,12 +1,12 @@
 /** LGDT, LLDT, LTR, their opposites; LAR, LSL, VERR, VERW, ARPL; MOV from segment registers. SDM vol. 2. */
 import { STATE } from './env';
-import { GP, NP, faulted, gp0, ud } from './faults';
+import { GP, NP, SS, faulted, gp0, raiseCode, ud } from './faults';
 import {
   NEXT_CONTINUE,
   NEXT_FAULT,
   R_REG,
   R_RM,
-  S_BOUNCE,
+  R_SEG,
   S_CR4,
   S_GDTR_BASE,
   S_GDTR_LIMIT,
@@ -18,9 +18,10 @@ import {
   S_SEG_SELECTOR,
   S_TR_BASE,
   SEG_LDTR,
+  SEG_SS,
   SEG_TR,
 } from './generated/layout';
-import { isCanonical, ld16, ld32, ld64, rmw_commit, rmw_slow, st16, stBytes } from './mmu';
+import { isCanonical, ld16, ld32, ld64, st16, stBytes } from './mmu';
 import { cpl, is64, isLong, isRealStyle } from './modes';
 import { CR4_UMIP, isRegister, operandSize, setZero, wordOperand, writeSlot } from './registers';
 import {
@@ -238,7 +239,8 @@ export function x_arpl(rec: usize, ea: u64): i32 {
     if (isRegister(rec)) writeSlot(rec + R_RM, 0, value);
     else {
       const seg: u32 = load<u8>(rec + R_SEG);
-      if (!segmentIsWritable(seg)) return raiseCode(seg == SEG_SS ? SS : GP, 0);
+      // Real segments, in range: the operand was read. Only their type is left to check.
+      if ((load<u32>(STATE + S_SEG_ATTR + seg * 4) & 10) != 2) return raiseCode(seg == SEG_SS ? SS : GP, 0);
       if (!st16(ea, value)) return NEXT_FAULT;
     }
   }

@@ -1,5 +1,6 @@
 /** INT n, INT3, INTO, INT1 and IRET: SDM vol. 2. */
 
+import { takePending } from './debug';
 import { EVENT_FAULT, EVENT_SOFTWARE, EVENT_SOFTWARE_TRAP, EVENT_TRAP, deliver, deliverAll } from './deliver';
 import { STATE } from './env';
 import { BP, DB, OF, faulted, gp0, ud } from './faults';
@@ -80,9 +81,14 @@ export function x_int3(rec: usize, ea: u64): i32 {
 export function x_into(rec: usize, ea: u64): i32 {
   return arithmeticFlags() & (1 << 11) ? software(OF, EVENT_SOFTWARE_TRAP, rec) : NEXT_CONTINUE;
 }
-/** INT1: a debug trap without a check of the gate's DPL, which leaves DR6 alone. */
+/**
+ * INT1: a debug trap without a check of the gate's DPL, which leaves DR6 alone. Breakpoints that MOV SS met and that wait behind
+ * this instruction are told with it: one exception is delivered.
+ */
 export function x_int1(rec: usize, ea: u64): i32 {
-  return software(DB, EVENT_TRAP, rec);
+  const next = software(DB, EVENT_TRAP, rec);
+  if (next != NEXT_FAULT) takePending();
+  return next;
 }
 
 /** Flags that every IRET loads. */

@@ -280,14 +280,20 @@ export function loadSegment(seg: u32, selector: u32): bool {
   return seg == SEG_SS ? loadSs(selector) : loadData(seg, selector);
 }
 
-/** After a return to a less privileged level: data segments it may not see become null (SDM vol. 2, RET). */
+/**
+ * After a return to a less privileged level: data segments it may not see become null (SDM vol. 2, RET). The bases of FS and GS
+ * stay, which 64-bit code goes on using; in other modes an unusable segment has none.
+ */
 export function dropPrivilegedSegments(): void {
   for (let seg: u32 = 0; seg < 6; seg++) {
     if (seg == SEG_CS || seg == SEG_SS) continue;
     const attr = segAttr(seg);
     // Data or non-conforming code with a DPL below CPL.
     const conforming = (attr & 0x1c) == 0x1c;
-    if (!(attr & ATTR_UNUSABLE) && !conforming && ((attr >> 5) & 3) < cpl()) setNull(seg, 0);
+    if (!(attr & ATTR_UNUSABLE) && !conforming && ((attr >> 5) & 3) < cpl()) {
+      store<u32>(STATE + S_SEG_SELECTOR + seg * 4, 0);
+      store<u32>(STATE + S_SEG_ATTR + seg * 4, ATTR_UNUSABLE);
+    }
   }
 }
 

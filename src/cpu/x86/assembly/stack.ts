@@ -197,7 +197,8 @@ export function x_enter(rec: usize, ea: u64): i32 {
   const mask = stackMask();
   openCurrent();
   if (!framePush(gpr(RBP), size)) return NEXT_FAULT;
-  const frame = (gpr(RSP) - size) & mask;
+  // A 16-bit stack has only SP, but EBP takes all of ESP.
+  const frame = (gpr(RSP) & ~mask) | ((gpr(RSP) - size) & mask);
   if (level) {
     for (let n: u32 = 1; n < level; n++) {
       const at = (gpr(RBP) - n * size) & mask;

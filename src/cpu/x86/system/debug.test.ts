@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GuestBench, LAYOUT32, SEL, caught, protectedMode, type Changes } from '../../../testing/x86-guest.js';
 import type { Assembler } from '../assembler/index.js';
-import { R, byte, dword } from '../assembler/index.js';
+import { R, byte, dword, word } from '../assembler/index.js';
 
 const PROGRAM = 0x4000;
 const DATA = 0x5000;
@@ -10,6 +10,7 @@ const DATA = 0x5000;
 function run(
   program: (a: Assembler) => void,
   changes: Changes = {},
+  prepare: (g: GuestBench) => void = () => undefined,
 ): { traps: { eip: number; dr6: number }[]; g: GuestBench } {
   const g = new GuestBench();
   const base = protectedMode(g);
@@ -30,6 +31,7 @@ function run(
   });
   g.gate(LAYOUT32.IDT + 8, SEL.CODE0, LAYOUT32.HANDLERS + 0x900, 0x8e);
   g.asm(32, PROGRAM, program);
+  prepare(g);
   g.set({
     ...base,
     rip: BigInt(PROGRAM),
@@ -135,6 +137,19 @@ describe('breakpoints (SDM vol. 3 §17.2)', () => {
       armed(DATA, 0xf_0001),
     );
     expect(traps).toEqual([{ eip: PROGRAM + 5, dr6: B(0) }]);
+  });
+
+  it('INT1 behind MOV SS tells the breakpoint that waits: one exception', () => {
+    const { traps } = run(
+      (a) => {
+        a.emit('mov', R.ss, word([DATA]));
+        a.emit('int1');
+        a.emit('hlt');
+      },
+      armed(DATA, 0xf_0001),
+      (g) => g.setU16(DATA, SEL.DATA0),
+    );
+    expect(traps).toEqual([{ eip: PROGRAM + 7, dr6: B(0) }]);
   });
 
   it('a disabled one does nothing', () => {

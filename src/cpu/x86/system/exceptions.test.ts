@@ -163,6 +163,29 @@ describe('interrupts', () => {
     expect(caught(g, 1)).toEqual({ vector: 0x61, stack: [PROGRAM + 2] });
   });
 
+  it.each([
+    ['STI', ['sti', 'nop', 'nop', 'hlt'], 2],
+    ['POPF', ['popf', 'nop', 'nop', 'hlt'], 1],
+  ] as const)(
+    'one that waits is taken as soon as %s lets it, and the next one behind it at the same place',
+    (_, code, at) => {
+      const g = new GuestBench();
+      const base = protectedMode(g);
+      // mov al, 0x61; out 0x80, al; iret
+      g.bytes(LAYOUT32.HANDLERS + 0x61 * 8, [0xb0, 0x61, 0xe6, 0x80, 0xcf]);
+      g.asm(32, PROGRAM, (a) => {
+        for (const name of code) a.emit(name);
+      });
+      g.set({ ...base, rip: BigInt(PROGRAM), gpr: { rsp: 0x7000n } });
+      g.setU32(0x7000, 0x202);
+      g.interrupt(0x61);
+      g.interrupt(0x62);
+      g.run();
+      expect(g.written.map(([, , value]) => value)).toEqual([0x61, 0x62]);
+      expect(caught(g, 1).stack).toEqual([PROGRAM + at]);
+    },
+  );
+
   it('STI, CLI does not', () => {
     const g = new GuestBench();
     g.asm(32, PROGRAM, (a) => {

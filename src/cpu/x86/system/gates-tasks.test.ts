@@ -409,4 +409,24 @@ describe('LAR, LSL, VERR, VERW, ARPL (SDM vol. 2)', () => {
     expect(g.reg('rax')).toBe(0x13n);
     expect(g.state.rflags & 0x40n).toBe(0x40n);
   });
+
+  it('ARPL needs a writable destination only when it writes', () => {
+    const arpl = (rpl: number): { vector: number; zf: boolean } => {
+      const g = new GuestBench();
+      const changes = protectedMode(g);
+      // arpl [0x5000], cx; hlt
+      g.bytes(PROGRAM, [0x63, 0x0d, 0x00, 0x50, 0, 0, 0xf4]);
+      g.setU16(0x5000, 0x12);
+      g.set({
+        ...changes,
+        rip: BigInt(PROGRAM),
+        gpr: { ...changes.gpr, rcx: BigInt(rpl) },
+        segments: { ...changes.segments, ds: segment(SEL.DATA0, 0n, 0xffff_ffff, 0xc091) },
+      });
+      g.run();
+      return { vector: g.written.at(-1)?.[2] ?? -1, zf: (g.state.rflags & 0x40n) !== 0n };
+    };
+    expect(arpl(1)).toEqual({ vector: -1, zf: false });
+    expect(arpl(3).vector).toBe(13);
+  });
 });

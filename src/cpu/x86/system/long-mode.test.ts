@@ -192,6 +192,28 @@ describe('SYSCALL and SYSRET (SDM vol. 2)', () => {
   });
 });
 
+describe('IRET to ring 3 (SDM vol. 2)', () => {
+  it('makes privileged data segments null; the bases of FS and GS stay', () => {
+    const g = new GuestBench();
+    const changes = longMode(g);
+    g.asm(64, PROGRAM, (a) => {
+      for (const value of [SEL.DATA3, 0x9000, 2, CODE64_3, PROGRAM + 0x100]) a.emit('push', value);
+      a.emit('iretq');
+    });
+    // mov rcx, gs:[8]; ud2
+    g.bytes(PROGRAM + 0x100, [0x65, 0x48, 0x8b, 0x0c, 0x25, 8, 0, 0, 0, 0x0f, 0x0b]);
+    g.setU64(0x5008, 0x1234n);
+    g.set({
+      ...changes,
+      segments: { ...changes.segments, gs: segment(SEL.DATA0, 0x5000n, 0xffff_ffff, ATTR.DATA32) },
+    });
+    g.run();
+    expect(g.written.at(-1)?.[2]).toBe(6);
+    expect(g.reg('rcx')).toBe(0x1234n);
+    expect(g.state.segments.gs).toMatchObject({ selector: 0, base: 0x5000n });
+  });
+});
+
 describe('entering long mode (SDM vol. 3 §9.8.5)', () => {
   it('from protected mode: PAE, EFER.LME, CR0.PG, far jump to 64-bit code; and back to compatibility mode', () => {
     const g = new GuestBench();
