@@ -24,6 +24,8 @@ export interface InterpVcpuOptions {
 }
 
 const APIC_WINDOW = 0x1000;
+/** IA32_EFER: long mode is active. */
+const EFER_LMA = 1n << 10n;
 /** The largest budget that a single call into the interpreter takes. */
 const MAX_BUDGET = 0x4000_0000;
 
@@ -240,6 +242,7 @@ export class InterpVcpu implements Vcpu {
 
   setDebug(request: DebugRequest): void {
     assert(request.watchpoints.length <= 8, 'at most 8 watchpoints');
+    const watching = this.debug.watchpoints.length + request.watchpoints.length > 0;
     this.debug = request;
     const { state } = this;
     if (request.breakpoints.length > MAX_BREAKPOINTS)
@@ -258,9 +261,13 @@ export class InterpVcpu implements Vcpu {
       state.setU32('WATCH_KIND', watch ? watch.length | (watch.access === 'access' ? 0x100 : 0) : 0, i);
     }
     this.helpers.updateBreakpoints();
+    // Pages with watchpoints stay out of the TLB: let it be filled anew.
+    if (watching) this.helpers.memory_map_changed();
   }
 
   translate(linear: bigint): number | undefined {
+    // Outside long mode there is nothing above 4 GiB.
+    if (linear > 0xffff_ffffn && !(this.state.u64('EFER') & EFER_LMA)) return undefined;
     this.state.setU64('SCRATCH', linear);
     if (!this.helpers.debug_translate()) return undefined;
     return Number(this.state.u64('SCRATCH'));

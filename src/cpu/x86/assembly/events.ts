@@ -53,12 +53,13 @@ const HALTED: u32 = 1;
 const WAITING: u32 = 2;
 const SHUT_DOWN: u32 = 3;
 
-/** RETIRED when a single step was armed, when RF was loaded, when the debugger's step began, at the breakpoint told last. */
+/** RETIRED when a single step was armed, when RF was loaded, when the debugger's step began, at the breakpoint told last; its address. */
 let stepFrom: u64 = 0;
 let resumeFrom: u64 = 0;
 let gdbFrom: u64 = 0;
 let gdbArmed: bool = false;
 let toldAt: u64 = ~0;
+let toldRip: u64 = 0;
 
 @inline
 function retired(): u64 {
@@ -168,26 +169,33 @@ function instructionBreakpoints(): void {
   deliverAll(DB, EVENT_FAULT, -1, load<u64>(STATE + S_RIP));
 }
 
-/** Whether the debugger wants to stop here. */
-function debuggerStops(): bool {
-  const flags = load<u32>(STATE + S_GDB_FLAGS);
-  if (flags & GDB_STEP) {
-    if (gdbArmed && gdbFrom != retired()) {
-      gdbArmed = false;
-      return true;
-    }
-    gdbArmed = true;
-    gdbFrom = retired();
-  } else gdbArmed = false;
-  if (flags & GDB_BREAKPOINTS && toldAt != retired()) {
-    const lin = linearRip();
-    const count: usize = load<u32>(STATE + S_BREAK_COUNT);
-    for (let n: usize = 0; n < count; n++) {
-      if (load<u64>(STATE + S_BREAK_ADDR + n * 8) != lin) continue;
-      // The next run goes on from here.
-      toldAt = retired();
-      return true;
-    }
+/** Whether the instruction that the debugger wanted to step over has ended. */
+function stepDone(): bool {
+  if (!(load<u32>(STATE + S_GDB_FLAGS) & GDB_STEP)) {
+    gdbArmed = false;
+    return false;
+  }
+  if (gdbArmed && gdbFrom != retired()) {
+    gdbArmed = false;
+    return true;
+  }
+  gdbArmed = true;
+  gdbFrom = retired();
+  return false;
+}
+
+/** Whether the debugger has a breakpoint here that it was not told of. */
+function atBreakpoint(): bool {
+  if (!(load<u32>(STATE + S_GDB_FLAGS) & GDB_BREAKPOINTS)) return false;
+  const lin = linearRip();
+  if (toldAt == retired() && toldRip == lin) return false;
+  const count: usize = load<u32>(STATE + S_BREAK_COUNT);
+  for (let n: usize = 0; n < count; n++) {
+    if (load<u64>(STATE + S_BREAK_ADDR + n * 8) != lin) continue;
+    // The next run goes on from here.
+    toldAt = retired();
+    toldRip = lin;
+    return true;
   }
   return false;
 }
@@ -216,13 +224,15 @@ export function service_events(): i32 {
   }
   const shade = shadow();
   debugTraps(shade);
-  interrupts(shade);
+  const gdb = load<u32>(STATE + S_GDB_FLAGS);
+  if (stepDone()) return EVENTS_DEBUG;
+  // Whoever steps wants to see the next instruction, not a handler; but nothing else ends a HLT.
+  if (!(gdb & GDB_STEP) || load<u32>(STATE + S_ACTIVITY) == HALTED) interrupts(shade);
   const activity = load<u32>(STATE + S_ACTIVITY);
   if (activity == HALTED) return EVENTS_HALT;
   if (load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_CODE && shade < 2) instructionBreakpoints();
   if (load<u32>(STATE + S_ACTIVITY) == SHUT_DOWN) return EVENTS_SHUTDOWN;
-  const gdb = load<u32>(STATE + S_GDB_FLAGS);
-  if (gdb && debuggerStops()) return EVENTS_DEBUG;
+  if (gdb && atBreakpoint()) return EVENTS_DEBUG;
   // Breakpoints and watchpoints are exact, so while any is armed instructions run one by one.
   let single = gdb != 0 || (load<u32>(STATE + S_DEBUG_FLAGS) & (DEBUG_CODE | DEBUG_DATA | DEBUG_IO)) != 0;
   if (load<u32>(STATE + S_EFLAGS) & FLAG_TF) {
