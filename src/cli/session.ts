@@ -6,7 +6,7 @@ import { reasonOf } from '../host/node/read-file.js';
 import { checkWritable } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
-import type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
 import { ESCAPE_HELP, EscapeKeys, type EscapeAction } from './escape-keys.js';
 import { Terminal } from './terminal.js';
@@ -23,6 +23,7 @@ export interface SessionOptions {
   readonly gdb?: GdbAddress;
   /** The machine waits for gdb before its first instruction. */
   readonly startStopped?: boolean;
+  readonly trace?: WorkerOptions['trace'];
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -47,7 +48,7 @@ class Session {
     private readonly options: SessionOptions,
     private readonly gdb: GdbServer | undefined,
   ) {
-    const { saveOnExit, debugcon, startStopped = false } = options;
+    const { saveOnExit, debugcon, startStopped = false, trace } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : openLog(debugcon);
     process.stdout.on('error', () => this.stop('output closed'));
@@ -62,7 +63,7 @@ class Session {
           else gdb?.hangUp();
         },
       },
-      { holdInput: !this.terminal.interactive, startStopped, version: productVersion() },
+      { holdInput: !this.terminal.interactive, startStopped, ...(trace && { trace }), version: productVersion() },
     );
     gdb?.attach(this.handle);
   }
@@ -80,7 +81,7 @@ class Session {
   /** Lines from us, not from the guest. */
   private say(lines: readonly string[]): void {
     const apart = this.midLine && this.terminal.interactive ? ['', ...lines] : lines;
-    process.stderr.write(this.terminal.lines(apart));
+    process.stderr.write(apart.map((line) => `${line}\n`).join(''));
     this.midLine = false;
   }
 

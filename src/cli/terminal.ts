@@ -34,6 +34,7 @@ export class Terminal {
     input.on('error', () => to.end?.());
   }
 
+  /** Node's raw mode leaves output alone: a line feed still returns the carriage. */
   private enterRaw(): void {
     this.input.setRawMode(true);
     this.raw = true;
@@ -61,11 +62,5 @@ export class Terminal {
     this.input.pause();
     this.input.removeAllListeners('data');
     process.off('exit', this.leave);
-  }
-
-  /** Lines for a person, in between what the guest writes. */
-  lines(text: readonly string[]): string {
-    const end = this.raw ? '\r\n' : '\n';
-    return text.map((line) => `${line}${end}`).join('');
   }
 }
