@@ -45,6 +45,13 @@ export class ApicTimer {
   /** Bits 18:17 of the LVT entry. Going to or from TSC-deadline mode disarms the timer (§11.5.4.1). */
   setMode(mode: number): void {
     if (mode === this.mode) return;
+    // What is due by now belongs to the old mode: a one-shot that has reached 0 does not begin again as a periodic one.
+    if (
+      this.mode !== TIMER_MODE.TSC_DEADLINE &&
+      this.start !== undefined &&
+      this.clock.now() >= this.start + this.period
+    )
+      this.fired();
     const disarm = mode === TIMER_MODE.TSC_DEADLINE || this.mode === TIMER_MODE.TSC_DEADLINE;
     this.mode = mode;
     if (disarm) this.stop();

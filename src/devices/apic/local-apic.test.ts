@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { nanoseconds } from '../../base/units.js';
 import { FakeClock } from '../../host/fake/clock.js';
 import type { ApicCpu } from '../../iface/local-apic.js';
 import { noise } from '../../testing/noise.js';
@@ -243,6 +244,21 @@ describe('timer (§11.5.4)', () => {
     expect([apic.acknowledge(), apic.mmioRead(CURRENT)]).toEqual([0x40, 700]);
     apic.mmioWrite(EOI, 0);
     expect(clock.nextDeadline).toBe(16_000);
+  });
+
+  it('a one-shot that has reached 0 stands there when the mode becomes periodic, even before its clock event was served', () => {
+    const { apic, clock } = machine();
+    apic.mmioWrite(LVT_TIMER, 0x40);
+    apic.mmioWrite(DIVIDE, 0xb);
+    apic.mmioWrite(INITIAL, 1000);
+    // The host was busy; the guest comes before the timer.
+    clock
+      .createTimer(() => {
+        apic.mmioWrite(LVT_TIMER, 0x2_0040);
+      })
+      .arm(nanoseconds(500));
+    clock.jump(1500);
+    expect([apic.mmioRead(INITIAL), apic.mmioRead(CURRENT), apic.acknowledge()]).toEqual([1000, 0, 0x40]);
   });
 
   it('goes on counting while masked, without an interrupt', () => {
