@@ -1,6 +1,7 @@
 /** Values of options: each parser throws a one-line `UsageError` that says what would be right. */
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
+import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
 import type { ClockKind, DiskConfig } from '../vmm/config.js';
 
 const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB };
@@ -54,6 +55,16 @@ export function parseGdb(text: string): { readonly host: string; readonly port: 
   if (!match || port > 65535) throw new UsageError(`--gdb ${text} is no address; write it as tcp:1234`);
   const host = match.groups?.['host']?.replace(/^\[|\]$/g, '');
   return { host: host === undefined || host === '' ? '127.0.0.1' : host, port };
+}
+
+/** `exec,int,mmio,pio`, or some of them. */
+export function parseTrace(text: string): TraceKind[] {
+  return text.split(',').map((word) => {
+    const kind = TRACE_KINDS.find((known) => known === word);
+    if (kind === undefined)
+      throw new UsageError(`--trace does not know "${word}"; there are ${TRACE_KINDS.join(', ')}`);
+    return kind;
+  });
 }
 
 /** A choice that is fixed so far. */

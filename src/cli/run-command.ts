@@ -7,7 +7,16 @@ import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
 import type { MachineConfig } from '../vmm/config.js';
 import { DEMO, guestBoot } from './images.js';
-import { parseClock, parseCpuCount, parseDisk, parseGdb, parseMemory, parseModule, parseOnly } from './parse.js';
+import {
+  parseClock,
+  parseCpuCount,
+  parseDisk,
+  parseGdb,
+  parseMemory,
+  parseModule,
+  parseOnly,
+  parseTrace,
+} from './parse.js';
 import { runSession } from './session.js';
 
 interface RunOptions {
@@ -30,6 +39,8 @@ interface RunOptions {
   readonly console: InputChannel;
   readonly debugcon?: string;
   readonly gdb?: string;
+  readonly trace?: string;
+  readonly traceFile: string;
   /** -S. */
   readonly stopped?: boolean;
 }
@@ -57,7 +68,9 @@ Examples:
               --module "vmlinuz,console=hvc0" --module initrd --memory 2G
   vitrine run --bios bios.bin --disk disk.img
   vitrine run --save-on-exit shell.snap        then Ctrl-A x, then:
-  vitrine resume shell.snap`;
+  vitrine resume shell.snap
+  vitrine run --gdb tcp:1234 -S                then in gdb: target remote :1234
+  vitrine run demo --trace exec,int            what it does, in vitrine.trace`;
 
 export function runCommand(): Command {
   return new Command('run')
@@ -93,6 +106,8 @@ export function runCommand(): Command {
     .optionsGroup('Finding out what a guest does:')
     .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
     .option('-S, --stopped', 'wait for gdb before the first instruction')
+    .option('--trace <kinds>', 'write down what the guest does: exec, int, mmio, pio, with commas between them')
+    .option('--trace-file <file>', 'where to', 'vitrine.trace')
     .optionsGroup('Afterwards:')
     .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there')
     .addHelpText('after', EXAMPLES)
@@ -151,6 +166,7 @@ async function run(image: string | undefined, options: RunOptions): Promise<void
   const { console, saveOnExit, debugcon, stopped } = options;
   const gdb = options.gdb === undefined ? undefined : parseGdb(options.gdb);
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
+  const trace = options.trace === undefined ? undefined : parseTrace(options.trace);
   const config = await configure(image, options);
   process.exitCode = await runSession(
     { kind: 'create', config },
@@ -160,6 +176,7 @@ async function run(image: string | undefined, options: RunOptions): Promise<void
       ...(debugcon !== undefined && { debugcon }),
       ...(gdb !== undefined && { gdb }),
       ...(stopped && { startStopped: true }),
+      ...(trace && { trace: { kinds: trace, file: options.traceFile } }),
     },
   );
 }

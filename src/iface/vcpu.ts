@@ -21,6 +21,28 @@ export type DebugReason =
   | { readonly kind: 'breakpoint'; readonly address: bigint }
   | { readonly kind: 'watchpoint'; readonly address: bigint; readonly access: 'write' | 'access' };
 
+/** An exception or interrupt as it is delivered, or as its delivery is tried. */
+export interface CpuEvent {
+  readonly vector: number;
+  /** `software`: by an instruction, INT n or INT3; `trap`: reported behind the instruction that caused it. */
+  readonly kind: 'fault' | 'interrupt' | 'software' | 'trap';
+  readonly errorCode: number | undefined;
+  /** Where it returns to. */
+  readonly selector: number;
+  readonly offset: bigint;
+  /** Of a page fault: the linear address. */
+  readonly address: bigint | undefined;
+}
+
+/** Where the next instruction is. */
+export interface CodeLocation {
+  readonly selector: number;
+  readonly offset: bigint;
+  readonly linear: bigint;
+  /** Default size of operands and addresses there; 64 in 64-bit mode. */
+  readonly bits: 16 | 32 | 64;
+}
+
 /** What the debugger wants watched. Addresses are linear. */
 export interface DebugRequest {
   readonly singleStep: boolean;
@@ -58,6 +80,9 @@ export interface Vcpu {
   reset(): void;
   /** Sets what the debugger watches; takes effect at the next `run`. */
   setDebug(request: DebugRequest): void;
+  readonly location: CodeLocation;
+  /** The events that were delivered last, the oldest first: a few, or none where the accelerator does not know. */
+  readonly recentEvents: readonly CpuEvent[];
   /** Translates a linear address with the current page tables, without side effects. Undefined: not mapped. */
   translate(linear: bigint): number | undefined;
 }
@@ -69,6 +94,8 @@ export interface VcpuEnvironment {
   /** Nanoseconds of the machine's clock, for the TSC. */
   now(): number;
   fillRandom(target: Uint8Array): void;
+  /** Told of every event, where the accelerator knows them. */
+  onEvent?(event: CpuEvent): void;
   /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
   acknowledgeExtInt(): number;
 }

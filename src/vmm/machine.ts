@@ -8,7 +8,7 @@ import type { CharSink, MachineControl } from '../iface/lines.js';
 import type { DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
 import type { BootServices } from '../machine/pc/boot.js';
 import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
-import { describeCpu } from '../machine/pc/describe-cpu.js';
+import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import type { DiskConfig, MachineConfig } from './config.js';
@@ -45,6 +45,8 @@ export interface MachineHost {
   report(text: string): void;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
+  /** For descriptions of a CPU that crashed. */
+  readonly disassemble?: Disassemble;
 }
 
 /** Why `run` came back. */
@@ -253,7 +255,7 @@ export class VirtualMachine {
   }
 
   describeCpu(): string {
-    return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma)).join('\n');
+    return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma, this.host.disassemble)).join('\n');
   }
 
   /** Saves everything. Only while `run` is not running. */

@@ -2,13 +2,14 @@ import { cpuid, type CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { vcpuStateSchema } from '../../arch/x86/state.js';
 import { assert } from '../../base/assert.js';
-import { ATTN, EVENTS, GDB, MAX_BREAKPOINTS, STATE } from '../../cpu/x86/state-layout.js';
-import type { DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
+import { ATTN, EVENTS, GDB, MAX_BREAKPOINTS, SEGMENT, STATE } from '../../cpu/x86/state-layout.js';
+import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
 import { LAYOUT } from '../../memory/layout.js';
 import type { Plain } from '../../snapshot/schema.js';
 import type { HelperExports, InterpreterExports } from './helpers.js';
 import type { InterpImage } from './image.js';
 import type { MachineMemory } from './memory.js';
+import { EventLog } from './event-log.js';
 import { MsrFile } from './msr-file.js';
 import { describeModel } from './model.js';
 import { readState, StateView, writeState } from './state.js';
@@ -39,6 +40,7 @@ export class InterpVcpu implements Vcpu {
   private readonly environment: VcpuEnvironment;
   private readonly model: CpuModel;
   private readonly options: InterpVcpuOptions;
+  private readonly events: EventLog;
   private debug: DebugRequest = { singleStep: false, breakpoints: [], watchpoints: [] };
   /** Base of the local APIC's window as a number, or -1 while it does not answer. */
   private apicWindow = 0xfee0_0000;
@@ -51,6 +53,7 @@ export class InterpVcpu implements Vcpu {
     this.model = model;
     const base = LAYOUT.STATES + index * LAYOUT.STATE_STRIDE;
     this.state = new StateView(memory.view, memory.bytes, base);
+    this.events = new EventLog(this.state);
     this.attention = new Int32Array(memory.memory.buffer, base + STATE.ATTN, 1);
     this.msrs = new MsrFile(model, environment.apic, () => {
       this.apicMoved();
@@ -117,6 +120,10 @@ export class InterpVcpu implements Vcpu {
       host_ack_interrupt: (): number => {
         if (apic.takeExtInt()) return environment.acknowledgeExtInt();
         return apic.acknowledge();
+      },
+      host_event: (vector: number, kind: number, code: number, lo: number, hi: number): void => {
+        this.events.add(vector, kind, code, lo, hi);
+        environment.onEvent?.(this.events.last);
       },
       ferr: (): void => undefined,
     };
@@ -187,6 +194,21 @@ export class InterpVcpu implements Vcpu {
       default:
         return { kind: 'budget' };
     }
+  }
+
+  get location(): CodeLocation {
+    const { state } = this;
+    const offset = state.u64('RIP');
+    return {
+      selector: state.u32('SEG_SELECTOR', SEGMENT.CS),
+      offset,
+      linear: BigInt.asUintN(64, offset + this.codeBase()),
+      bits: ([16, 32, 64] as const)[state.u32('MODE_KEY') & 3],
+    };
+  }
+
+  get recentEvents(): readonly CpuEvent[] {
+    return this.events.recent;
   }
 
   private debugReason(): Extract<VcpuExit, { kind: 'debug' }>['reason'] {

@@ -2,7 +2,7 @@
 import { vcpuStateSchema, type SegmentName, type VcpuState } from '../../arch/x86/state.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import { gpa } from '../../base/units.js';
-import type { Vcpu } from '../../iface/vcpu.js';
+import type { CpuEvent, Vcpu } from '../../iface/vcpu.js';
 
 const NAMES = 'RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15'.split(' ');
 const SEGMENTS: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
@@ -23,6 +23,8 @@ const FLAGS: readonly (readonly [number, string])[] = [
   [18, 'AC'],
 ];
 const CODE_BYTES = 16;
+/** Instructions that are shown of them. */
+const CODE_LINES = 3;
 
 const hex = (value: bigint | number, digits = 16): string => value.toString(16).padStart(digits, '0');
 
@@ -35,20 +37,56 @@ function mode({ cr0, efer, rflags, segments }: VcpuState): string {
   return efer & 0x400n ? `${width} compatibility mode` : `${width} protected mode`;
 }
 
+/** Turns the first of some bytes of code into text. */
+export type Disassemble = (
+  bytes: Uint8Array,
+  bits: 16 | 32 | 64,
+  address: bigint,
+) => { readonly text: string; readonly length: number };
+
 /** The bytes at the next instruction, as far as they are in memory. */
-function code(cpu: Vcpu, dma: Dma, { rip, segments }: VcpuState): string {
-  const bytes: string[] = [];
+function codeBytes(cpu: Vcpu, dma: Dma): Uint8Array {
+  const { linear } = cpu.location;
+  const bytes: number[] = [];
   for (let i = 0; i < CODE_BYTES; i++) {
-    const at = cpu.translate(BigInt.asUintN(64, segments.cs.base + rip + BigInt(i)));
+    const at = cpu.translate(BigInt.asUintN(64, linear + BigInt(i)));
     const byte = new Uint8Array(1);
     if (at === undefined || !dma.read(gpa(at), byte)) break;
-    bytes.push(hex(byte[0], 2));
+    bytes.push(byte[0]);
   }
-  return bytes.length === 0 ? 'not in memory' : bytes.join(' ');
+  return Uint8Array.from(bytes);
+}
+
+/** A few instructions, from the next one on. */
+function code(cpu: Vcpu, dma: Dma, disassemble: Disassemble | undefined): string[] {
+  const bytes = codeBytes(cpu, dma);
+  if (bytes.length === 0) return ['code not in memory'];
+  const lines = [`code ${Array.from(bytes, (byte) => hex(byte, 2)).join(' ')}`];
+  const { bits, offset } = cpu.location;
+  for (let at = 0; disassemble && at < bytes.length && lines.length <= CODE_LINES;) {
+    const { text, length } = disassemble(bytes.subarray(at), bits, offset + BigInt(at));
+    lines.push(`     ${hex(offset + BigInt(at))}  ${text}`);
+    at += length;
+  }
+  return lines;
+}
+
+const EXCEPTIONS = '#DE #DB NMI #BP #OF #BR #UD #NM #DF CSO #TS #NP #SS #GP #PF 15 #MF #AC #MC #XM #VE #CP'.split(' ');
+
+/** An event in words: `#PF error 0002 address … at 0010:…`. */
+export function describeEvent({ vector, kind, errorCode, selector, offset, address }: CpuEvent): string {
+  const exception = kind === 'fault' || kind === 'trap' || (kind === 'interrupt' && vector === 2);
+  const name = exception ? EXCEPTIONS[vector] : undefined;
+  return (
+    (name ?? `${kind === 'interrupt' ? 'interrupt' : 'INT'} ${hex(vector, 2)}`) +
+    (errorCode === undefined ? '' : ` error ${hex(errorCode, 4)}`) +
+    (address === undefined ? '' : ` address ${hex(address)}`) +
+    ` at ${hex(selector, 4)}:${hex(offset)}`
+  );
 }
 
 /** Registers, control registers, segments and the code at hand, on about 16 lines. */
-export function describeCpu(cpu: Vcpu, dma: Dma): string {
+export function describeCpu(cpu: Vcpu, dma: Dma, disassemble?: Disassemble): string {
   const state = vcpuStateSchema.check(cpu.saveState(), 'cpu');
   const flags = FLAGS.filter(([bit]) => state.rflags & (1n << BigInt(bit))).map(([, name]) => name);
   const lines = [`CPU ${cpu.index}, ${mode(state)}, ${state.activity}`];
@@ -76,6 +114,8 @@ export function describeCpu(cpu: Vcpu, dma: Dma): string {
       `pending exception ${exception.vector}` +
         (exception.errorCode === null ? '' : `, error code ${hex(exception.errorCode, 4)}`),
     );
-  lines.push(`code ${code(cpu, dma, state)}`);
+  for (const [n, event] of cpu.recentEvents.entries())
+    lines.push(`${n === 0 ? 'last events' : '           '} ${describeEvent(event)}`);
+  lines.push(...code(cpu, dma, disassemble));
   return lines.join('\n');
 }

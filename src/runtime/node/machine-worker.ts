@@ -12,6 +12,9 @@ import { RawFile } from '../../host/node/raw-file.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
+import { disassemble } from '../../cpu/x86/disassembler.js';
+import { LineWriter } from '../../host/node/line-writer.js';
+import { traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand } from './debugging.js';
 import { OutputBuffer } from './output-buffer.js';
@@ -47,6 +50,8 @@ const output = new OutputBuffer({
   },
 });
 
+let trace: LineWriter | undefined;
+
 function portable(error: unknown): PortableError {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   return { message, expected: error instanceof VitrineError, stack };
@@ -60,7 +65,11 @@ const host: MachineHost = {
   debugConsole: output.sink('debug'),
   console: output.sink('console'),
   holdInput: options.holdInput ?? false,
-  createVm,
+  createVm: (request) => {
+    const vm = createVm(request);
+    return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
+  },
+  disassemble,
   openDisk: ({ path, readOnly }) => new RawFile(path, readOnly),
   gunzip,
   poll: () => {
@@ -184,11 +193,13 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
 }
 
 function main(): void {
+  if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);
   post({ kind: 'started' });
   const exit = runToEnd(debugging, machine);
   output.flush();
+  trace?.close();
   post({ kind: 'exit', exit });
 }
 
@@ -196,6 +207,7 @@ try {
   main();
 } catch (error) {
   output.flush();
+  trace?.close();
   post({ kind: 'error', error: portable(error) });
 }
 // Whatever else may keep the thread alive: it has nothing left to do.

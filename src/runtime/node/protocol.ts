@@ -1,5 +1,6 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
 import type { MachineConfig } from '../../vmm/config.js';
+import type { TraceKind } from '../trace.js';
 import type { MachineExit } from '../../vmm/machine.js';
 
 /** Character devices by what they are for. */
@@ -23,6 +24,8 @@ export interface WorkerOptions {
   readonly holdInput?: boolean;
   /** The machine waits for a debugger before its first instruction. */
   readonly startStopped?: boolean;
+  /** What is written down of what the guest does, and where. */
+  readonly trace?: { readonly kinds: readonly TraceKind[]; readonly file: string };
 }
 
 /** 32-bit words of the shared buffer. */

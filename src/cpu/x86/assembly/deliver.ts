@@ -1,6 +1,6 @@
 /** Delivery of exceptions and interrupts: SDM vol. 3 chapter 6, vol. 2 INT n, and §20.1.4, §20.3 for real and V86 mode. */
 import { DEBUG_STEP } from './debug';
-import { STATE } from './env';
+import { STATE, host_event } from './env';
 import { BP, DB, DF, GP, NP, PF, TS, clearFault, faulted, raiseCode } from './faults';
 import {
   checkStackSegment,
@@ -349,6 +349,7 @@ function deliverProtected(vector: i32, kind: i32, code: i32, rip: u64, flags: u3
  * changed (but memory that only the stack pointer makes valid).
  */
 export function deliver(vector: i32, kind: i32, code: i32, rip: u64): bool {
+  host_event(vector, kind, code, <u32>rip, <u32>(rip >> 32));
   const external = kind == EVENT_FAULT || kind == EVENT_EXTERNAL || kind == EVENT_TRAP;
   setExt(external ? 1 : 0);
   clearTaskCommitted();

@@ -48,6 +48,13 @@ export declare function host_set_cr8(value: i32): void;
 @external("env", "host_ack_interrupt")
 export declare function host_ack_interrupt(): i32;
 
+/**
+ * An event is about to be delivered, and `hi:lo` is what it returns to. For traces; `kind` is one of EVENT_… of deliver.ts, `code` -1
+ * without an error code.
+ */
+@external("env", "host_event")
+export declare function host_event(vector: i32, kind: i32, code: i32, lo: u32, hi: u32): void;
+
 /** The FERR# pin, with which x87 errors are reported by IRQ 13 when CR0.NE is 0. */
 @external("env", "ferr")
 export declare function ferr(level: i32): void;
