@@ -281,14 +281,14 @@ export function candidates(map: number, opcode: number, is64: boolean): readonly
 }
 
 /** Packs the table. `handlerOf` numbers the interpreter's handlers; 0 … 15 are micro-records' (see micro.ts). */
-export function packDecoderTables(handlerOf: (row: Instruction, variant: Variant) => number): Uint8Array {
+export function packDecoderTables(handlerOf: (variant: Variant) => number): Uint8Array {
   const bytes = new Uint8Array(DECODER.END);
   const view = new DataView(bytes.buffer);
   let nextVariant = 0;
   INSTRUCTIONS.forEach((row, number) => {
     packRow(row, view, DECODER.ROWS + number * ROW_SIZE, nextVariant);
     for (const variant of variants(row))
-      view.setUint16(DECODER.VARIANTS + nextVariant++ * 2, handlerOf(row, variant), true);
+      view.setUint16(DECODER.VARIANTS + nextVariant++ * 2, handlerOf(variant), true);
   });
   const numbers = new Map(INSTRUCTIONS.map((row, number) => [row, number]));
   let next = 0;

@@ -5,7 +5,7 @@ import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
 import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { WasmModule, type FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL } from '../../../ir/wasm/opcodes.js';
-import { FIRST_HANDLER } from '../micro.js';
+import { FIRST_HANDLER, MICRO } from '../micro.js';
 import { NEXT } from '../state-layout.js';
 import type { Variant } from '../variants.js';
 import { Glue, HELPER } from './glue.js';
@@ -24,7 +24,7 @@ export interface InterpreterOptions {
 export interface Interpreter {
   readonly bytes: Uint8Array;
   /** Handler number of each variant, for the decoder's tables. */
-  readonly handlerOf: (row: Instruction, variant: Variant) => number;
+  readonly handlerOf: (variant: Variant) => number;
   /** Instructions that have neither semantics nor a helper. */
   readonly missing: readonly string[];
   readonly hotCount: number;
@@ -75,30 +75,36 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   module.defineFunction(run, driverFunction(bases, loop, functionIndex));
   module.exportFunction('run', run);
 
-  const numbers = new Map<string, number>();
+  const numbers = new Numbering();
   for (const [i, handler] of [...hot, ...cold].entries())
-    for (const variant of handler.variants) numbers.set(variantKey(variant), FIRST_HANDLER + i);
+    for (const variant of handler.variants) numbers.set(variant, FIRST_HANDLER + i);
   return {
     bytes: module.toBytes(),
-    handlerOf: (_, variant) => numbers.get(variantKey(variant)) ?? UNDEFINED_HANDLER,
+    handlerOf: (variant) => numbers.get(variant),
     missing: [...missing].sort(),
     hotCount: hot.length,
     coldCount: cold.length,
   };
 }
 
-/** MICRO.UNDEFINED: what a variant without a handler is. */
-const UNDEFINED_HANDLER = 5;
+/** Numbers of handlers by row and variant. */
+class Numbering {
+  private readonly byRow = new Map<Instruction, Map<string, number>>();
 
-const rowIds = new Map<Instruction, number>();
-
-function variantKey(variant: Variant): string {
-  let id = rowIds.get(variant.row);
-  if (id === undefined) {
-    id = rowIds.size;
-    rowIds.set(variant.row, id);
+  private static key({ osz, form, lock, stack }: Variant): string {
+    return `${String(osz)} ${form} ${String(lock)} ${stack}`;
   }
-  return `${String(id)} ${String(variant.osz)} ${variant.form} ${String(variant.lock)} ${variant.stack}`;
+
+  set(variant: Variant, number: number): void {
+    const known = this.byRow.get(variant.row) ?? new Map<string, number>();
+    known.set(Numbering.key(variant), number);
+    this.byRow.set(variant.row, known);
+  }
+
+  /** A variant without a handler is an undefined instruction. */
+  get(variant: Variant): number {
+    return this.byRow.get(variant.row)?.get(Numbering.key(variant)) ?? MICRO.UNDEFINED;
+  }
 }
 
 function collectCallees(block: Block, into: Map<string, FunctionRef>): void {
