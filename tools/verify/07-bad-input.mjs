@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { crc32 } from '../../dist/snapshot/crc32.js';
 import { expect, guest, vitrine, withFolder } from './lib.mjs';
 
 export const title = 'Bad input: one clear line on stderr, an exit code that is not 0, nothing written';
@@ -31,6 +32,10 @@ async function check(folder, log) {
   const saved = readFileSync(snapshot);
   const flipped = Buffer.from(saved);
   flipped[saved.length >> 1] ^= 0x40;
+  // The container's version at 8, the checksum of the header's first 36 bytes behind them.
+  const newer = Buffer.from(saved);
+  newer.writeUInt32LE(99, 8);
+  newer.writeUInt32LE(crc32(newer.subarray(0, 36)) >>> 0, 36);
   const kernel = ['--kernel', files.vmlinux];
   const cases = {
     'missing kernel': ['run', '--kernel', path.join(inputs, 'nowhere')],
@@ -64,6 +69,7 @@ async function check(folder, log) {
     'empty snapshot': ['resume', empty],
     'snapshot that is text': ['resume', text],
     'truncated snapshot': ['resume', put('short.snap', saved.subarray(0, saved.length >> 1))],
+    'snapshot of a newer version': ['resume', put('newer.snap', newer)],
     'damaged snapshot': ['resume', put('damaged.snap', flipped)],
   };
   const before = listing(inputs);
