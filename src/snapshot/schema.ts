@@ -6,14 +6,7 @@
 
 /** Plain data as it stands in a snapshot. */
 export type Plain =
-  | number
-  | boolean
-  | string
-  | bigint
-  | Uint8Array
-  | null
-  | readonly Plain[]
-  | { readonly [key: string]: Plain };
+  number | boolean | string | bigint | Uint8Array | null | readonly Plain[] | { readonly [key: string]: Plain };
 
 /** Saved state does not fit its schema: the snapshot is damaged, or was made by something else. */
 export class SchemaError extends Error {
@@ -50,7 +43,10 @@ export const range = (low: number, high: number): Schema<number> =>
   intIn(low, high, `an integer in ${String(low)} … ${String(high)}`);
 export const bool = schema('a boolean', (v): v is boolean => typeof v === 'boolean');
 export const str = schema('a string', (v): v is string => typeof v === 'string');
-export const u64 = schema('an unsigned 64-bit number', (v): v is bigint => typeof v === 'bigint' && v >= 0n && v < 1n << 64n);
+export const u64 = schema(
+  'an unsigned 64-bit number',
+  (v): v is bigint => typeof v === 'bigint' && v >= 0n && v < 1n << 64n,
+);
 
 /** Bytes, exactly `length` of them, or any number when it is not given. */
 export const bytes = (length?: number): Schema<Uint8Array> =>
@@ -61,7 +57,10 @@ export const bytes = (length?: number): Schema<Uint8Array> =>
 
 /** One of some strings. */
 export const oneOf = <const T extends string>(...names: readonly T[]): Schema<T> =>
-  schema(`one of ${names.join(', ')}`, (v): v is T => typeof v === 'string' && (names as readonly string[]).includes(v));
+  schema(
+    `one of ${names.join(', ')}`,
+    (v): v is T => typeof v === 'string' && (names as readonly string[]).includes(v),
+  );
 
 /** A value or null. */
 export const nullable = <T>(inner: Schema<T>): Schema<T | null> => ({
@@ -89,7 +88,8 @@ export const struct = <F extends Record<string, Schema<unknown>>>(
     if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array)
       throw new SchemaError(`${path}: expected a record`);
     const record = value as { readonly [key: string]: Plain };
-    for (const key of Object.keys(record)) if (!Object.hasOwn(fields, key)) throw new SchemaError(`${path}.${key}: unknown field`);
+    for (const key of Object.keys(record))
+      if (!Object.hasOwn(fields, key)) throw new SchemaError(`${path}.${key}: unknown field`);
     const checked: Record<string, unknown> = {};
     for (const [key, inner] of Object.entries(fields))
       checked[key] = inner.check(Object.hasOwn(record, key) ? record[key] : undefined, `${path}.${key}`);

@@ -77,6 +77,7 @@ export function variants(row: Instruction): Variant[] {
   for (const osz of dims.osz === 3 ? OPERAND_SIZES : ([32] as const))
     for (const form of forms(row))
       for (const lock of dims.lock === 2 ? [false, true] : [false])
-        for (const stack of dims.stack === 3 ? STACK_KINDS : (['flat64'] as const)) list.push({ row, osz, form, lock, stack });
+        for (const stack of dims.stack === 3 ? STACK_KINDS : (['flat64'] as const))
+          list.push({ row, osz, form, lock, stack });
   return list;
 }
