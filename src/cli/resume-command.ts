@@ -1,34 +1,27 @@
 import { Command } from 'commander';
+import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface ResumeOptions {
+interface ResumeOptions extends RawSessionOptions {
   readonly reboot: boolean;
-  readonly saveOnExit?: string;
-  readonly debugcon?: string;
 }
 
 export function resumeCommand(): Command {
-  return new Command('resume')
+  const command = new Command('resume')
     .description('go on with a machine that was saved')
     .argument('<file>', 'what --save-on-exit wrote')
-    .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
-    .option(
-      '--save-on-exit <file>',
-      'when stopped by Ctrl-A x or a signal, save the machine there; may be the same file',
-    )
-    .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
+    .option('--no-reboot', 'a reset or triple fault of the guest ends the machine');
+  return addSessionOptions(command)
     .addHelpText(
       'after',
       `
 The file holds all of the machine but its disks, which must be as they were. It stays as it
-is, so that it can be resumed any number of times.`,
+is, so that it can be resumed any number of times; --save-on-exit may name it again.`,
     )
     .action(resume);
 }
 
-async function resume(file: string, { reboot, saveOnExit, debugcon }: ResumeOptions): Promise<void> {
-  process.exitCode = await runSession(
-    { kind: 'resume', file, ...(!reboot && { noReboot: true }) },
-    { console: 'serial', ...(saveOnExit !== undefined && { saveOnExit }), ...(debugcon !== undefined && { debugcon }) },
-  );
+async function resume(file: string, options: ResumeOptions): Promise<void> {
+  const session = readSessionOptions(options);
+  process.exitCode = await runSession({ kind: 'resume', file, ...(!options.reboot && { noReboot: true }) }, session);
 }

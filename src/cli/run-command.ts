@@ -1,25 +1,16 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { cpuModel } from '../arch/x86/cpu-models.js';
 import { UsageError } from '../base/errors.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
 import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
-import type { InputChannel } from '../runtime/node/protocol.js';
 import type { MachineConfig } from '../vmm/config.js';
 import { DEMO, guestBoot } from './images.js';
-import {
-  parseClock,
-  parseCpuCount,
-  parseDisk,
-  parseGdb,
-  parseMemory,
-  parseModule,
-  parseOnly,
-  parseTrace,
-} from './parse.js';
+import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
+import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions {
+interface RunOptions extends RawSessionOptions {
   readonly accel: string;
   readonly machine: string;
   readonly cpu: string;
@@ -35,14 +26,6 @@ interface RunOptions {
   /** commander's reading of --no-reboot. */
   readonly reboot: boolean;
   readonly debugExit?: boolean;
-  readonly saveOnExit?: string;
-  readonly console: InputChannel;
-  readonly debugcon?: string;
-  readonly gdb?: string;
-  readonly trace?: string;
-  readonly traceFile: string;
-  /** -S. */
-  readonly stopped?: boolean;
 }
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
@@ -73,7 +56,7 @@ Examples:
   vitrine run demo --trace exec,int            what it does, in vitrine.trace`;
 
 export function runCommand(): Command {
-  return new Command('run')
+  const command = new Command('run')
     .description('run a machine on this terminal')
     .argument('[image]', 'a guest to run: a name from "vitrine guest list", or demo')
     .optionsGroup('What to boot:')
@@ -95,29 +78,8 @@ export function runCommand(): Command {
       'host',
     )
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
-    .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1')
-    .optionsGroup('Input and output:')
-    .addOption(
-      new Option('--console <device>', "which of the guest's consoles the terminal is: ttyS0 or hvc0")
-        .argParser(parseConsole)
-        .default('serial' satisfies InputChannel, 'ttyS0'),
-    )
-    .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
-    .optionsGroup('Finding out what a guest does:')
-    .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
-    .option('-S, --stopped', 'wait for gdb before the first instruction')
-    .option('--trace <kinds>', 'write down what the guest does: exec, int, mmio, pio, with commas between them')
-    .option('--trace-file <file>', 'where to', 'vitrine.trace')
-    .optionsGroup('Afterwards:')
-    .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there')
-    .addHelpText('after', EXAMPLES)
-    .action(run);
-}
-
-function parseConsole(name: string): InputChannel {
-  if (name === 'ttyS0') return 'serial';
-  if (name === 'hvc0') return 'console';
-  throw new UsageError(`unknown console "${name}"; there are ttyS0 and hvc0`);
+    .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1');
+  return addSessionOptions(command).addHelpText('after', EXAMPLES).action(run);
 }
 
 /** What was asked for, checked as far as it can be without a machine. */
@@ -163,20 +125,7 @@ async function whatToBoot(image: string | undefined, options: RunOptions): Promi
 }
 
 async function run(image: string | undefined, options: RunOptions): Promise<void> {
-  const { console, saveOnExit, debugcon, stopped } = options;
-  const gdb = options.gdb === undefined ? undefined : parseGdb(options.gdb);
-  if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
-  const trace = options.trace === undefined ? undefined : parseTrace(options.trace);
+  const session = readSessionOptions(options);
   const config = await configure(image, options);
-  process.exitCode = await runSession(
-    { kind: 'create', config },
-    {
-      console,
-      ...(saveOnExit !== undefined && { saveOnExit }),
-      ...(debugcon !== undefined && { debugcon }),
-      ...(gdb !== undefined && { gdb }),
-      ...(stopped && { startStopped: true }),
-      ...(trace && { trace: { kinds: trace, file: options.traceFile } }),
-    },
-  );
+  process.exitCode = await runSession({ kind: 'create', config }, session);
 }

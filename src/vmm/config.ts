@@ -1,6 +1,6 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { PcBoot } from '../machine/pc/build.js';
-import { array, bool, bytes, int, nullable, oneOf, str, struct, type Plain } from '../snapshot/schema.js';
+import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
 export interface DiskConfig {
   readonly path: string;
@@ -28,7 +28,7 @@ export interface MachineConfig {
 export const configSchema = struct({
   machine: oneOf('pc'),
   cpu: str,
-  memory: int,
+  memory: range(1, Number.MAX_SAFE_INTEGER),
   disks: array(struct({ path: str, readOnly: bool }), { max: 64 }),
   debugExit: bool,
   noReboot: bool,

@@ -2,6 +2,7 @@
  * What a snapshot holds of a machine: a section for its description, for what it boots, for RAM, for each CPU and for each
  * part of the board, each with the version of its own shape.
  */
+import { PAGE_SIZE } from '../base/units.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import {
   array,
@@ -122,8 +123,9 @@ class Sections {
       if (old && upgrade === undefined) throw new SchemaError(`${name}: version ${found.version} cannot be read`);
       return check(old && upgrade ? upgrade(found.value, found.version) : found.value);
     } catch (cause) {
-      if (!(cause instanceof SchemaError)) throw cause;
-      throw new SnapshotError(`the snapshot ${this.file} is damaged: ${cause.message}`, { cause });
+      // Whatever a device makes of a state that no device saved: the file is to blame.
+      const reason = cause instanceof SchemaError ? cause.message : `${name} cannot be in the state that it has there`;
+      throw new SnapshotError(`the snapshot ${this.file} is damaged: ${reason}`, { cause });
     }
   }
 }
@@ -135,6 +137,8 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check });
   const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
   const { uuid, time, virtual, disks } = saved;
+  if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
+    throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
   return { config: { ...saved.config, boot }, uuid, time, virtual: virtual ?? undefined, disks };
 }
 

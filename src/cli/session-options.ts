@@ -1,0 +1,57 @@
+/** Options that `vitrine run` and `vitrine resume` share: where a machine's output goes, and who looks into it. */
+import { Option, type Command } from 'commander';
+import { UsageError } from '../base/errors.js';
+import type { InputChannel } from '../runtime/node/protocol.js';
+import { parseGdb, parseTrace } from './parse.js';
+import type { SessionOptions } from './session.js';
+
+export interface RawSessionOptions {
+  readonly console: InputChannel;
+  readonly debugcon?: string;
+  readonly saveOnExit?: string;
+  readonly gdb?: string;
+  /** -S. */
+  readonly stopped?: boolean;
+  readonly trace?: string;
+  readonly traceFile: string;
+}
+
+export function addSessionOptions(command: Command): Command {
+  return command
+    .optionsGroup('Input and output:')
+    .addOption(
+      new Option('--console <device>', "which of the guest's consoles the terminal is: ttyS0 or hvc0")
+        .argParser(parseConsole)
+        .default('serial' satisfies InputChannel, 'ttyS0'),
+    )
+    .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
+    .optionsGroup('Finding out what a guest does:')
+    .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
+    .option('-S, --stopped', 'wait for gdb before the first instruction')
+    .option('--trace <kinds>', 'write down what the guest does: exec, int, mmio, pio, with commas between them')
+    .option('--trace-file <file>', 'where to', 'vitrine.trace')
+    .optionsGroup('Afterwards:')
+    .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there');
+}
+
+function parseConsole(name: string): InputChannel {
+  if (name === 'ttyS0') return 'serial';
+  if (name === 'hvc0') return 'console';
+  throw new UsageError(`unknown console "${name}"; there are ttyS0 and hvc0`);
+}
+
+/** Checks them. */
+export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
+  const { console, saveOnExit, debugcon, stopped } = raw;
+  const gdb = raw.gdb === undefined ? undefined : parseGdb(raw.gdb);
+  if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
+  const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
+  return {
+    console,
+    ...(saveOnExit !== undefined && { saveOnExit }),
+    ...(debugcon !== undefined && { debugcon }),
+    ...(gdb !== undefined && { gdb }),
+    ...(stopped && { startStopped: true }),
+    ...(trace && { trace: { kinds: trace, file: raw.traceFile } }),
+  };
+}
