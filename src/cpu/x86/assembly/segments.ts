@@ -281,8 +281,9 @@ export function loadSegment(seg: u32, selector: u32): bool {
 }
 
 /**
- * After a return to a less privileged level: data segments it may not see become null (SDM vol. 2, RET). The bases of FS and GS
- * stay, which 64-bit code goes on using; in other modes an unusable segment has none.
+ * After a return to a less privileged level: data segments it may not see become null, and null selectors 0 (SDM vol. 2, IRET and
+ * RET; so a user program can see its own selector of 3 become 0 with an interrupt). The bases of FS and GS stay, which 64-bit code
+ * goes on using; in other modes an unusable segment has none.
  */
 export function dropPrivilegedSegments(): void {
   for (let seg: u32 = 0; seg < 6; seg++) {
@@ -290,8 +291,10 @@ export function dropPrivilegedSegments(): void {
     const attr = segAttr(seg);
     // Data or non-conforming code with a DPL below CPL.
     const conforming = (attr & 0x1c) == 0x1c;
-    if (!(attr & ATTR_UNUSABLE) && !conforming && ((attr >> 5) & 3) < cpl()) {
-      store<u32>(STATE + S_SEG_SELECTOR + seg * 4, 0);
+    const privileged = !(attr & ATTR_UNUSABLE) && !conforming && ((attr >> 5) & 3) < cpl();
+    const selector = STATE + S_SEG_SELECTOR + seg * 4;
+    if (load<u32>(selector) < 4 || privileged) {
+      store<u32>(selector, 0);
       store<u32>(STATE + S_SEG_ATTR + seg * 4, ATTR_UNUSABLE);
     }
   }

@@ -193,7 +193,7 @@ describe('SYSCALL and SYSRET (SDM vol. 2)', () => {
 });
 
 describe('IRET to ring 3 (SDM vol. 2)', () => {
-  it('makes privileged data segments null; the bases of FS and GS stay', () => {
+  it('makes privileged data segments null and null selectors 0; the bases of FS and GS stay', () => {
     const g = new GuestBench();
     const changes = longMode(g);
     g.asm(64, PROGRAM, (a) => {
@@ -205,12 +205,18 @@ describe('IRET to ring 3 (SDM vol. 2)', () => {
     g.setU64(0x5008, 0x1234n);
     g.set({
       ...changes,
-      segments: { ...changes.segments, gs: segment(SEL.DATA0, 0x5000n, 0xffff_ffff, ATTR.DATA32) },
+      segments: {
+        ...changes.segments,
+        gs: segment(SEL.DATA0, 0x5000n, 0xffff_ffff, ATTR.DATA32),
+        // A null selector with an RPL.
+        fs: segment(3, 0x6000n, 0, 0x1_0000),
+      },
     });
     g.run();
     expect(g.written.at(-1)?.[2]).toBe(6);
     expect(g.reg('rcx')).toBe(0x1234n);
     expect(g.state.segments.gs).toMatchObject({ selector: 0, base: 0x5000n });
+    expect(g.state.segments.fs).toMatchObject({ selector: 0, base: 0x6000n });
   });
 });
 
