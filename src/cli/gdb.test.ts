@@ -72,10 +72,13 @@ describeWith([gdb], 'gdb', () => {
   });
 
   /** A machine that waits for gdb, and where. */
-  async function machine(...args: readonly string[]): Promise<{ vitrine: VitrineProcess; address: string }> {
-    const vitrine = new VitrineProcess(['run', '--gdb', 'tcp:0', '-S', ...args]);
+  const machine = (...args: readonly string[]): ReturnType<typeof running> => running('-S', ...args);
+
+  /** A machine that gdb can attach to. */
+  async function running(...args: readonly string[]): Promise<{ vitrine: VitrineProcess; address: string }> {
+    const vitrine = new VitrineProcess(['run', '--gdb', 'tcp:0', ...args]);
     for (;;) {
-      const address = /^vitrine: gdb: target remote (\S+) \(waiting\)$/m.exec(vitrine.errors)?.[1];
+      const address = /^vitrine: gdb: target remote (\S+)/m.exec(vitrine.errors)?.[1];
       if (address !== undefined) return { vitrine, address };
       await new Promise((resolve) => setTimeout(resolve, 10));
       expect(vitrine.errors).not.toContain('error');
@@ -176,6 +179,38 @@ describeWith([gdb], 'gdb', () => {
     // Behind the instruction that wrote.
     expect(values(said)).toEqual([hex(at.add + 7), '6']);
     expect(said).toContain('detached');
+    expect(await vitrine.ended).toMatchObject({ code: 0 });
+  });
+
+  it('writes registers of all kinds', async () => {
+    const { vitrine, address } = await machine('--kernel', kernel);
+    const said = await session(
+      address,
+      'set $r9 = 0x123456789abcdef0',
+      'set $xmm3.v4_int32[1] = 7',
+      'set $st2 = 1.5',
+      'set $eflags = 0x46',
+      'set $cr2 = 0x1000',
+      'flushregs',
+      'p/x $r9',
+      'p $xmm3.v2_int64',
+      'p $st2',
+      'p $eflags',
+      'p/x $cr2',
+      'kill',
+    );
+    expect(values(said)).toEqual(['0x123456789abcdef0', '{30064771072, 0}', '1.5', '[ PF ZF ]', '0x1000']);
+    await vitrine.ended;
+  });
+
+  it('attaches to a machine that runs, more than once', async () => {
+    const { vitrine, address } = await running('--kernel', kernel);
+    const counter = `p *(int *) ${hex(at.counter)}`;
+    // It may not have begun yet.
+    await session(address, `hbreak *${hex(at.spin)}`, 'continue', 'delete', 'detach');
+    expect(values(await session(address, counter, 'detach'))).toEqual(['30']);
+    expect(values(await session(address, counter, 'stepi', `p $pc >= ${hex(at.spin)}`, 'detach'))).toEqual(['30', '1']);
+    await session(address, `set {int} ${hex(at.flag)} = 1`, 'detach');
     expect(await vitrine.ended).toMatchObject({ code: 0 });
   });
 
