@@ -79,6 +79,8 @@ export async function startMachine(start: MachineStart): Promise<{
   readonly output: Record<string, string>;
   /** The rows of the text screen once it has what is looked for. */
   screenWith(pattern: RegExp): Promise<readonly string[]>;
+  /** Waits for something on the first serial port. */
+  serialWith(pattern: RegExp): Promise<void>;
   /** Ends the machine. */
   stop(): Promise<void>;
 }> {
@@ -97,14 +99,24 @@ export async function startMachine(start: MachineStart): Promise<{
     { version: '0' },
   );
   await Promise.race([handle.started, handle.exited]);
+  let end: string | undefined;
+  void handle.exited.then(({ kind }) => (end = kind));
+  /** A short while; fails when the machine has ended. */
+  const running = async (): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (end !== undefined) throw new Error(`the machine ended (${end}); it wrote: ${JSON.stringify(output)}`);
+  };
   return {
     output,
     async screenWith(pattern) {
       for (;;) {
         const rows = await handle.screen();
         if (pattern.test(rows.join('\n'))) return rows;
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await running();
       }
+    },
+    async serialWith(pattern) {
+      while (!pattern.test(output['serial'] ?? '')) await running();
     },
     async stop() {
       handle.stop();
