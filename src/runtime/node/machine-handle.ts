@@ -64,6 +64,8 @@ export class MachineHandle {
   private nextId = 1;
   private inputUnderWay = 0;
   private full = false;
+  /** Why nothing can be asked any more. */
+  private over: Error | undefined;
   private markStarted: () => void = () => {};
 
   /** Starts a machine. The contents of its kernel and initrd are handed over. */
@@ -96,6 +98,7 @@ export class MachineHandle {
   }
 
   private abandon(error: Error): void {
+    this.over = error;
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
   }
@@ -171,6 +174,7 @@ export class MachineHandle {
   }
 
   private ask(command: (id: number) => Command): Promise<Answer> {
+    if (this.over) return Promise.reject(this.over);
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });

@@ -1,0 +1,16 @@
+/**
+ * Vitrine as a library: machines that run in workers of this process.
+ *
+ *   const machine = new MachineHandle({ kind: 'create', config }, { output: (channel, bytes, done) => … }, { version });
+ *   await machine.started;
+ *   machine.send('serial', new TextEncoder().encode('uname -a\n'));
+ *   await machine.save('machine.snap');
+ *   machine.stop();
+ *   await machine.exited;
+ */
+export { HostError, UsageError, VitrineError } from '../base/errors.js';
+export type { PcBios, PcBoot, PcKernel } from '../machine/pc/build.js';
+export { MachineHandle, type MachineListener } from '../runtime/node/machine-handle.js';
+export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+export type { ClockKind, DiskConfig, MachineConfig } from '../vmm/config.js';
+export type { MachineExit } from '../vmm/machine.js';
