@@ -6,6 +6,7 @@ import {
   NEXT_CONTINUE,
   NEXT_FAULT,
   R_PREFIX,
+  R_SEG,
   S_BOUNCE,
   S_CPL,
   S_CR0,
@@ -28,6 +29,8 @@ import {
   S_XSS,
 } from './generated/layout';
 import { isCanonical, ldBytes, rmw_commit, rmw_slow, stBytes } from './mmu';
+import { segBase } from './modes';
+import { checkSegment } from './segments';
 
 const CR0_EM: u32 = 1 << 2;
 const CR0_TS: u32 = 1 << 3;
@@ -180,19 +183,26 @@ function initX87(): void {
 // ---- FXSAVE, FXRSTOR ----
 
 /** Both need CR0.EM = 0 and CR0.TS = 0 (#NM) and an address that is a multiple of 16 (#GP). */
-function fxReady(ea: u64): bool {
+function fxReady(rec: usize, ea: u64, isWrite: bool): bool {
   if (load<u32>(STATE + S_CR0) & (CR0_EM | CR0_TS)) {
     nm();
     return false;
   }
   if (!isCanonical(ea)) notCanonical();
   else if (ea & 15) gp0();
-  else return true;
+  else return inSegment(rec, ea, IMAGE_SIZE, isWrite);
   return false;
 }
 
+/** Whether all of an area lies in its segment: the check that comes with the address looks at its beginning only. */
+function inSegment(rec: usize, ea: u64, size: u32, isWrite: bool): bool {
+  if (in64BitMode()) return true;
+  const segment: u32 = load<u8>(rec + R_SEG);
+  return checkSegment(segment, (ea - segBase(segment)) & 0xffff_ffff, size, isWrite);
+}
+
 export function x_fxsave(rec: usize, ea: u64): i32 {
-  if (!fxReady(ea)) return NEXT_FAULT;
+  if (!fxReady(rec, ea, true)) return NEXT_FAULT;
   x87ToImage(isWide(rec));
   mxcsrToImage();
   memory.copy(image() + XMM_AT, STATE + S_XMM, xmmBytes());
@@ -202,7 +212,7 @@ export function x_fxsave(rec: usize, ea: u64): i32 {
 }
 
 export function x_fxrstor(rec: usize, ea: u64): i32 {
-  if (!fxReady(ea) || !ldBytes(ea, image(), IMAGE_SIZE)) return NEXT_FAULT;
+  if (!fxReady(rec, ea, false) || !ldBytes(ea, image(), IMAGE_SIZE)) return NEXT_FAULT;
   if (load<u32>(image(), MXCSR_AT) & ~MXCSR_MASK) return gp0();
   x87FromImage(isWide(rec));
   store<u32>(STATE + S_MXCSR, load<u32>(image(), MXCSR_AT));
@@ -213,11 +223,11 @@ export function x_fxrstor(rec: usize, ea: u64): i32 {
 // ---- XSAVE and its relatives ----
 
 /** All need CR4.OSXSAVE (#UD), CR0.TS = 0 (#NM) and an address that is a multiple of 64 (#GP). */
-function xsaveReady(ea: u64): bool {
+function xsaveReady(rec: usize, ea: u64, isWrite: bool): bool {
   if (!(load<u32>(STATE + S_CR4) & CR4_OSXSAVE)) ud();
   else if (load<u32>(STATE + S_CR0) & CR0_TS) nm();
   else if (ea & 63) gp0();
-  else return true;
+  else return inSegment(rec, ea, AREA_SIZE, isWrite);
   return false;
 }
 
@@ -246,7 +256,7 @@ function storeComponents(ea: u64, mask: u64, mxcsr: bool, wide: bool): bool {
 
 /** XSAVE (everything asked for) and XSAVEOPT (what is in its initial configuration is left out). */
 function saveStandard(rec: usize, ea: u64, optimised: bool): i32 {
-  if (!xsaveReady(ea)) return NEXT_FAULT;
+  if (!xsaveReady(rec, ea, true)) return NEXT_FAULT;
   const mask = requested() & load<u64>(STATE + S_XCR0);
   const used = inUse();
   // Read with permission to write: an area that is only readable raises the fault of a write.
@@ -280,21 +290,21 @@ export function x_xsaveopt(rec: usize, ea: u64): i32 {
 }
 
 export function x_xsavec(rec: usize, ea: u64): i32 {
-  return xsaveReady(ea) ? saveCompacted(rec, ea, load<u64>(STATE + S_XCR0)) : NEXT_FAULT;
+  return xsaveReady(rec, ea, true) ? saveCompacted(rec, ea, load<u64>(STATE + S_XCR0)) : NEXT_FAULT;
 }
 
 export function x_xsaves(rec: usize, ea: u64): i32 {
-  if (!supervisorReady(ea)) return NEXT_FAULT;
+  if (!supervisorReady(rec, ea, true)) return NEXT_FAULT;
   return saveCompacted(rec, ea, load<u64>(STATE + S_XCR0) | load<u64>(STATE + S_XSS));
 }
 
 /** XSAVES and XRSTORS are for CPL 0 only; #UD and #NM go before that. */
-function supervisorReady(ea: u64): bool {
+function supervisorReady(rec: usize, ea: u64, isWrite: bool): bool {
   if (load<u32>(STATE + S_CR4) & CR4_OSXSAVE && !(load<u32>(STATE + S_CR0) & CR0_TS) && load<u32>(STATE + S_CPL)) {
     gp0();
     return false;
   }
-  return xsaveReady(ea);
+  return xsaveReady(rec, ea, isWrite);
 }
 
 /** `components` are those that the image may have; `compactedOnly` is XRSTORS. */
@@ -332,11 +342,11 @@ function restore(rec: usize, ea: u64, components: u64, compactedOnly: bool): i32
 }
 
 export function x_xrstor(rec: usize, ea: u64): i32 {
-  return xsaveReady(ea) ? restore(rec, ea, load<u64>(STATE + S_XCR0), false) : NEXT_FAULT;
+  return xsaveReady(rec, ea, false) ? restore(rec, ea, load<u64>(STATE + S_XCR0), false) : NEXT_FAULT;
 }
 
 export function x_xrstors(rec: usize, ea: u64): i32 {
-  if (!supervisorReady(ea)) return NEXT_FAULT;
+  if (!supervisorReady(rec, ea, false)) return NEXT_FAULT;
   return restore(rec, ea, load<u64>(STATE + S_XCR0) | load<u64>(STATE + S_XSS), true);
 }
 
