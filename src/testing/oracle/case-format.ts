@@ -11,14 +11,18 @@ export const CASE = {
   GPR: 0,
   RIP: 128,
   RFLAGS: 136,
-  /** u16 each: CS, GS, FS, SS. */
+  /** u16 each; GS and FS, in between, are 0. */
   CS: 144,
+  SS: 150,
   /** Out: u64 error code, trap number (vector) and CR2. */
   ERROR: 152,
   TRAP: 160,
   CR2: 176,
+  /** u16 each. */
+  DS: 184,
+  ES: 186,
   /** In: the instruction's length. */
-  LENGTH: 184,
+  LENGTH: 188,
   /** In: the instruction, padded with INT3. */
   CODE: 192,
   /** FXSAVE image, 512 bytes; the last 96 have no meaning. */
@@ -55,9 +59,6 @@ export const FX = {
   ST: 32,
   XMM: 160,
 } as const;
-
-/** Selectors of user code under Linux, which the guest has too. DS and ES are USER_DATA, FS and GS 0. */
-export const SELECTORS = { USER_CODE_32: 0x23, USER_DATA: 0x2b, USER_CODE: 0x33 } as const;
 
 /** Linear addresses, the same on both sides. */
 export const PLACE = {

@@ -1,6 +1,7 @@
 /** Compares the two sides' results of a case. */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
-import { CASE, FX, GPR_PLACE, SELECTORS, TRAP, WINDOW_SIZE } from './case-format.js';
+import { CASE, FX, GPR_PLACE, TRAP, WINDOW_SIZE } from './case-format.js';
+import { USER_CODE } from './segments.js';
 import { close80, closeReciprocals } from './tolerance.js';
 import { undefinedFlags } from './undefined-flags.js';
 
@@ -53,13 +54,15 @@ export function compareCase(row: Instruction, input: Buffer, native: Buffer, gue
   const trap = Number(native.readBigUInt64LE(CASE.TRAP));
   if (trap === TRAP.PF || trap === TRAP.GP || trap === TRAP.SS) quad('error', CASE.ERROR);
   if (trap === TRAP.PF) quad('cr2', CASE.CR2);
-  // In 32-bit code only the low halves of the first eight have a meaning.
-  const is32Bit = input.readUInt16LE(CASE.CS) === SELECTORS.USER_CODE_32;
+  // Outside 64-bit mode only the low halves of the first eight have a meaning.
+  const is64Bit = input.readUInt16LE(CASE.CS) === USER_CODE.selector;
   GPR_NAMES.forEach((name, n) => {
     const at = CASE.GPR + 8 * GPR_PLACE[n];
-    if (is32Bit && n < 8) number(name, native.readUInt32LE(at), guest.readUInt32LE(at));
+    if (!is64Bit && n < 8) number(name, native.readUInt32LE(at), guest.readUInt32LE(at));
     else quad(name, at);
   });
+  for (const name of ['CS', 'SS', 'DS', 'ES'] as const)
+    number(name.toLowerCase(), native.readUInt16LE(CASE[name]), guest.readUInt16LE(CASE[name]));
   quad('rip', CASE.RIP);
   const mask = FLAGS_MASK & ~(trap === TRAP.BP ? undefinedFlags(row, input) : 0);
   number('flags', native.readUInt32LE(CASE.RFLAGS) & mask, guest.readUInt32LE(CASE.RFLAGS) & mask);

@@ -13,16 +13,19 @@ export type Address =
     }
   /** Without a base: [index × 2^scale + disp32] or [disp32]. */
   | { readonly kind: 'absolute'; readonly index: number | undefined; readonly scale: number; readonly disp: number }
-  /** RIP-relative, in 32-bit code [disp32]: `target` is the linear address. */
-  | { readonly kind: 'rip'; readonly target: number };
+  /** RIP-relative: `target` is the linear address. */
+  | { readonly kind: 'rip'; readonly target: number }
+  /** 16- and 32-bit code: a displacement alone, without SIB. */
+  | { readonly kind: 'displacement'; readonly disp: number }
+  /** 16-bit addresses: `form` is ModRM.rm. */
+  | { readonly kind: 'form16'; readonly form: number; readonly disp: number; readonly wide: boolean };
 
 export interface Choice {
   /** Code size. */
-  readonly bits: 32 | 64;
-  /** Operand size in bits, of rows that depend on it or on REX.W; 32 in 32-bit code when there is no choice. */
+  readonly bits: 16 | 32 | 64;
+  /** Operand size in bits, of rows that depend on it or on REX.W; otherwise 32, in 16-bit code 16. */
   readonly osz: 16 | 32 | 64;
-  /** Address-size prefix: 32-bit addresses. */
-  readonly address32: boolean;
+  readonly addressBits: 16 | 32 | 64;
   /** A segment override (64, 65 …) or 0. */
   readonly segment: number;
   readonly lock: boolean;
@@ -75,13 +78,25 @@ interface ModRm {
   readonly ripTarget: number | undefined;
 }
 
-function encodeModRm(reg: number, rm: number | Address): ModRm {
+function encodeModRm(reg: number, rm: number | Address, addressBits: number): ModRm {
   const field = (reg & 7) << 3;
   if (typeof rm === 'number')
     return { bytes: [0xc0 | field | (rm & 7)], rexX: false, rexB: rm > 7, ripTarget: undefined };
   switch (rm.kind) {
     case 'rip':
       return { bytes: [field | 5, 0, 0, 0, 0], rexX: false, rexB: false, ripTarget: rm.target };
+    case 'displacement': {
+      const disp = littleEndian(BigInt.asUintN(32, BigInt(rm.disp)), addressBits / 8);
+      return { bytes: [field | (addressBits === 16 ? 6 : 5), ...disp], rexX: false, rexB: false, ripTarget: undefined };
+    }
+    case 'form16': {
+      const small = !rm.wide && rm.disp >= -128 && rm.disp < 128;
+      // Form 6 without a displacement is the displacement alone.
+      const none = small && rm.disp === 0 && rm.form !== 6;
+      const mod = none ? 0 : small ? 0x40 : 0x80;
+      const disp = none ? [] : littleEndian(BigInt.asUintN(16, BigInt(rm.disp)), small ? 1 : 2);
+      return { bytes: [mod | field | rm.form, ...disp], rexX: false, rexB: false, ripTarget: undefined };
+    }
     case 'absolute': {
       const index = rm.index ?? 4;
       const disp = littleEndian(BigInt.asUintN(32, BigInt(rm.disp)), 4);
@@ -110,19 +125,20 @@ function encodeModRm(reg: number, rm: number | Address): ModRm {
 export function encode(row: Instruction, choice: Choice, address: number): number[] {
   const bytes: number[] = [];
   if (choice.segment !== 0) bytes.push(choice.segment);
-  if (choice.address32) bytes.push(0x67);
-  if (choice.osz === 16) bytes.push(0x66);
+  if (choice.addressBits !== choice.bits) bytes.push(0x67);
+  const sizePrefix = choice.bits === 16 ? choice.osz === 32 : choice.osz === 16;
+  if (sizePrefix) bytes.push(0x66);
   if (choice.lock) bytes.push(0xf0);
   if (choice.repeat !== 0) bytes.push(choice.repeat);
   const mandatory = MANDATORY[row.prefix];
-  if (mandatory !== 0 && !(mandatory === 0x66 && choice.osz === 16)) bytes.push(mandatory);
+  if (mandatory !== 0 && !(mandatory === 0x66 && sizePrefix)) bytes.push(mandatory);
 
   const inOpcode = row.operands.some((operand) => operand.kind === 'Z');
   const inOpcodeFpu = !row.modrm && row.operands.some((operand) => operand.kind === 'STi');
   const reg = row.digit ?? choice.reg;
   let modrm: ModRm = { bytes: [], rexX: false, rexB: false, ripTarget: undefined };
   let opcode = row.opcode;
-  if (row.modrm) modrm = encodeModRm(reg, row.rm ?? choice.rm);
+  if (row.modrm) modrm = encodeModRm(reg, row.rm ?? choice.rm, choice.addressBits);
   else if (inOpcode || inOpcodeFpu) {
     opcode += choice.reg & 7;
     modrm = { ...modrm, rexB: choice.reg > 7 };
@@ -140,11 +156,10 @@ export function encode(row: Instruction, choice: Choice, address: number): numbe
   for (const operand of row.operands) {
     if (operand.kind === 'I' || operand.kind === 'J')
       immediates.push(...littleEndian(choice.immediates[next++], immediateSize(operand, choice.osz)));
-    else if (operand.kind === 'O')
-      immediates.push(...littleEndian(choice.immediates[next++], choice.address32 || choice.bits === 32 ? 4 : 8));
+    else if (operand.kind === 'O') immediates.push(...littleEndian(choice.immediates[next++], choice.addressBits / 8));
   }
   if (modrm.ripTarget !== undefined) {
-    const end = choice.bits === 32 ? 0 : address + bytes.length + immediates.length;
+    const end = address + bytes.length + immediates.length;
     const disp = littleEndian(BigInt.asUintN(32, BigInt(modrm.ripTarget - end)), 4);
     bytes.splice(bytes.length - 4, 4, ...disp);
   }

@@ -1,21 +1,16 @@
 /** Inputs that instructions take from fixed places: stacks, strings, implied registers. */
-import type { Instruction } from '../../arch/x86/instructions/row.js';
+import {
+  addressValue,
+  badStack,
+  chooseSegment,
+  codeTarget,
+  isNear,
+  mask64,
+  offsetIn,
+  REG,
+  type Draft,
+} from './addresses.js';
 import { CASE, PLACE, WINDOW_SIZE } from './case-format.js';
-import { badStack, codeTarget, isNear, mask64, REG, type CaseBits } from './addresses.js';
-import type { Random } from './random.js';
-
-/** A case on its way. */
-export interface Draft {
-  readonly r: Random;
-  readonly row: Instruction;
-  readonly bits: CaseBits;
-  readonly osz: 16 | 32 | 64;
-  /** With the address-size prefix of 64-bit mode. */
-  readonly address32: boolean;
-  readonly regs: BigUint64Array;
-  /** The case's bytes. */
-  readonly target: Buffer;
-}
 
 /** Writes eight bytes to the window, if they lie inside. */
 export function write64(draft: Draft, linear: bigint, value: bigint): void {
@@ -23,42 +18,61 @@ export function write64(draft: Draft, linear: bigint, value: bigint): void {
   if (at >= 0 && at + 8 <= WINDOW_SIZE) draft.target.writeBigUInt64LE(mask64(value), CASE.WINDOW + at);
 }
 
+/**
+ * Bits 31:16 of ESP with a 16-bit stack. IRET loads bits 15:0 only, so these come from the stack pointer of the guest's
+ * kernel (Linux goes to some length to restore all): they must be the ones that it has.
+ */
+const STACK_16_HIGH = 0x8000_0000n;
+
+export const isStack16 = ({ environment }: Draft): boolean => environment.bits !== 64 && !environment.ss.big;
+
+/** RSP or RBP that points to a linear address through SS. */
+function stackValue(draft: Draft, linear: bigint): bigint {
+  const { environment } = draft;
+  const offset = offsetIn(environment.ss, linear);
+  if (environment.bits === 64) return mask64(offset);
+  return environment.ss.big ? BigInt.asUintN(32, offset) : BigInt.asUintN(16, offset) | STACK_16_HIGH;
+}
+
 /** Sets RSP (and RBP) for stack instructions. Whether the stack faults. */
 export function prepareStack(draft: Draft): boolean {
-  const { r, row, bits, regs } = draft;
+  const { r, row, regs } = draft;
   const { name } = row;
+  if (isStack16(draft)) regs[REG.RSP] = (regs[REG.RSP] & 0xffffn) | STACK_16_HIGH;
   if (!row.attributes.has('stack')) return false;
   const faults = r.oneIn(40);
   const room = name === 'enter' ? 300 : 40;
   const inWindow = BigInt(PLACE.WINDOW + room + r.below(WINDOW_SIZE - room - 100));
-  regs[REG.RSP] = faults ? badStack(r, bits) : r.oneIn(4) ? inWindow : inWindow & ~7n;
+  const top = faults ? badStack(draft) : r.oneIn(4) ? inWindow : inWindow & ~7n;
+  regs[REG.RSP] = stackValue(draft, top);
   if (name === 'enter' || name === 'leave')
-    regs[REG.RBP] = r.oneIn(40) ? badStack(r, bits) : BigInt(PLACE.WINDOW + 300 + r.below(400));
+    regs[REG.RBP] = stackValue(draft, r.oneIn(40) ? badStack(draft) : BigInt(PLACE.WINDOW + 300 + r.below(400)));
   // When both the stack and the target fault, which comes first is the processor's choice.
-  if (name.startsWith('ret')) write64(draft, regs[REG.RSP], codeTarget(r, bits, !faults));
+  if (name.startsWith('ret')) write64(draft, top, codeTarget(draft, !faults));
   // Flags that user code may change and Linux restores from a signal frame; not TF.
-  if (name === 'popf') write64(draft, regs[REG.RSP], BigInt((r.u32() & 0x4_0ed5) | 2));
+  if (name === 'popf') write64(draft, top, BigInt((r.u32() & 0x4_0ed5) | 2));
   return faults;
 }
 
-/** Sets RSI, RDI and RCX; returns the repeat prefix. */
-export function prepareString(draft: Draft): 0 | 0xf2 | 0xf3 {
-  const { r, row, regs, target } = draft;
+/** Sets RSI, RDI and RCX. */
+export function prepareString(draft: Draft): { readonly repeat: 0 | 0xf2 | 0xf3; readonly prefix: number } {
+  const { r, row, environment, regs, target } = draft;
   const middle = (): bigint => BigInt(PLACE.WINDOW + 200 + r.below(WINDOW_SIZE - 400));
-  const garbage = (): bigint => (draft.address32 ? BigInt(r.u32()) << 32n : 0n);
   const compares = row.attributes.has('repcc');
+  const { prefix, segment } = chooseSegment(draft, 'ds');
   const source = middle();
-  regs[REG.RSI] = source + garbage();
-  regs[REG.RDI] = (r.oneIn(3) ? source + BigInt(r.below(33) - 16) : middle()) + garbage();
+  const destination = r.oneIn(3) ? source + BigInt(r.below(33) - 16) : middle();
+  regs[REG.RSI] = addressValue(draft, offsetIn(segment, source));
+  regs[REG.RDI] = addressValue(draft, offsetIn(environment.es, destination));
   if (compares && r.oneIn(2)) {
     // Mostly equal bytes, so that comparisons go on for some elements.
     const value = r.below(256);
     for (let i = 0; i < WINDOW_SIZE; i++) if (!r.oneIn(16)) target[CASE.WINDOW + i] = value;
     if (r.oneIn(2)) regs[REG.RAX] = BigInt(value) * 0x0101_0101_0101_0101n;
   }
-  if (!r.oneIn(3)) return 0;
-  regs[REG.RCX] = BigInt(r.below(20)) + garbage();
-  return compares ? r.pick([0xf2, 0xf3] as const) : 0xf3;
+  if (!r.oneIn(3)) return { repeat: 0, prefix };
+  regs[REG.RCX] = addressValue(draft, BigInt(r.below(20)));
+  return { repeat: compares ? r.pick([0xf2, 0xf3] as const) : 0xf3, prefix };
 }
 
 /** Whether it is SHLD or SHRD of 16 bits, whose result is undefined for counts beyond 16 (SDM vol. 2, SHLD). */
@@ -66,11 +80,12 @@ export const isDoubleShiftOf16 = ({ osz, row }: Pick<Draft, 'osz' | 'row'>): boo
   osz === 16 && /^sh[lr]d$/.test(row.name);
 
 export function prepareRegisters(draft: Draft): void {
-  const { r, row, regs, address32 } = draft;
+  const { r, row, environment, regs } = draft;
   const { name } = row;
+  const inDs = (linear: number): bigint => offsetIn(environment.ds, BigInt(linear));
   if (name === 'xlat')
-    regs[REG.RBX] = BigInt(PLACE.WINDOW + 32 + r.below(400)) - (regs[REG.RAX] & 0xffn) + (address32 ? 1n << 40n : 0n);
-  if (name.startsWith('maskmov')) regs[REG.RDI] = BigInt(PLACE.WINDOW + r.below(WINDOW_SIZE - 16));
+    regs[REG.RBX] = addressValue(draft, inDs(PLACE.WINDOW + 32 + r.below(400)) - (regs[REG.RAX] & 0xffn));
+  if (name.startsWith('maskmov')) regs[REG.RDI] = addressValue(draft, inDs(PLACE.WINDOW + r.below(WINDOW_SIZE - 16)));
   if (/^i?div/.test(name) && !r.oneIn(6)) {
     // Quotients that fit, as a rule.
     if (name.endsWith('8'))

@@ -2,12 +2,13 @@
  * The oracle's guest side: a kernel for one accelerator under test that runs cases from guest memory at CPL 3 and puts
  * their results back, in the format of the native side. It needs nothing but a CPU and memory.
  */
-import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, PLACE, SELECTORS, WINDOW_SIZE } from './case-format.js';
+import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, PLACE, WINDOW_SIZE } from './case-format.js';
 
 /** Guest-physical addresses. All of memory is mapped at KERNEL_BASE, for CPL 0 only. */
 export const GUEST = {
   PAGE_TABLES: 0x1_0000,
   GDT: 0x6000,
+  LDT: 0x6400,
   IDT: 0x6800,
   TSS: 0x6c00,
   /** u64: end of the cases, the case that runs. */
@@ -32,7 +33,7 @@ export const kernelAddress = (physical: number): number => KERNEL_BASE + physica
 export const GUEST_CAPACITY = Math.floor(GUEST.CASES_SIZE / CASE_SIZE);
 
 /** As under Linux, so that what reads them sees the same. */
-export const SELECTOR = { KERNEL_CODE: 0x10, KERNEL_DATA: 0x18, ...SELECTORS, TSS: 0x40 } as const;
+export const SELECTOR = { KERNEL_CODE: 0x10, KERNEL_DATA: 0x18, TSS: 0x40 } as const;
 
 const NAMES = [
   'rax',
@@ -74,9 +75,13 @@ export const GUEST_PROGRAM: readonly string[] = [
   ...popTo(CASE.ERROR),
   ...popTo(CASE.RIP),
   'pop rax',
+  `mov word [r15 + ${CASE.CS}], ax`,
   ...popTo(CASE.RFLAGS),
   ...popTo(RSP_AT),
   'pop rax',
+  `mov word [r15 + ${CASE.SS}], ax`,
+  `mov word [r15 + ${CASE.DS}], ds`,
+  `mov word [r15 + ${CASE.ES}], es`,
   'mov rax, cr2',
   `mov [r15 + ${CASE.CR2}], rax`,
   `fxsave [r15 + ${CASE.FX}]`,
@@ -88,9 +93,6 @@ export const GUEST_PROGRAM: readonly string[] = [
   'jmp next',
 
   'start:',
-  `mov eax, ${SELECTOR.USER_DATA}`,
-  'mov ds, ax',
-  'mov es, ax',
   `mov r15, ${kernelAddress(GUEST.CASES)}`,
   'next:',
   `mov [${kernelAddress(GUEST.CURRENT)}], r15`,
@@ -104,7 +106,12 @@ export const GUEST_PROGRAM: readonly string[] = [
   ...copy(WINDOW_SIZE),
   `fxrstor [r15 + ${CASE.FX}]`,
   `mov rsp, ${kernelAddress(GUEST.STACK_TOP)}`,
-  `push ${SELECTOR.USER_DATA}`,
+  `mov ax, word [r15 + ${CASE.DS}]`,
+  'mov ds, ax',
+  `mov ax, word [r15 + ${CASE.ES}]`,
+  'mov es, ax',
+  `movzx eax, word [r15 + ${CASE.SS}]`,
+  'push rax',
   `push qword [r15 + ${RSP_AT}]`,
   `push qword [r15 + ${CASE.RFLAGS}]`,
   `movzx eax, word [r15 + ${CASE.CS}]`,

@@ -11,6 +11,7 @@ import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import { CASE_SIZE, PLACE } from './case-format.js';
 import { GUEST, GUEST_CAPACITY, GUEST_PROGRAM, KERNEL_BASE, kernelAddress, SELECTOR } from './guest-program.js';
 import { assembleProgram } from './program.js';
+import { LDT, USER_CODE, USER_CODE_32, USER_DATA, type CaseSegment } from './segments.js';
 
 /** Vectors with an error code. */
 const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17]);
@@ -52,17 +53,34 @@ function buildPageTables(memory: Uint8Array): void {
 const KERNEL_CODE = flatSegment(SELECTOR.KERNEL_CODE, SEGMENT_ATTRIBUTES.CODE64);
 const KERNEL_DATA = flatSegment(SELECTOR.KERNEL_DATA, SEGMENT_ATTRIBUTES.DATA32);
 const USER = 0x60;
+const LONG = 0x2000;
+const BIG = 0x4000;
+const GRANULAR = 0x8000;
 /** A null selector was loaded. */
 const UNUSABLE = 0x1_0000;
+const LDTR = {
+  selector: SELECTOR.TSS + 16,
+  base: kernel(GUEST.LDT),
+  limit: 8 * LDT.length - 1,
+  attributes: SEGMENT_ATTRIBUTES.LDT,
+};
 const TSS = { selector: SELECTOR.TSS, base: kernel(GUEST.TSS), limit: 0x67, attributes: SEGMENT_ATTRIBUTES.TSS32_BUSY };
+
+/** As Linux makes them: DPL 3, accessed, available for 0. */
+function userDescriptor(segment: CaseSegment): bigint {
+  const { base, limit, isCode, big, expandDown, open, present } = segment;
+  const type = 1 | (open ? 2 : 0) | (expandDown ? 4 : 0) | (isCode ? 8 : 0);
+  const size = segment === USER_CODE ? LONG : big ? BIG : 0;
+  const attributes = type | 0x10 | USER | (present ? 0x80 : 0) | size | (limit > 0xfffff ? GRANULAR : 0);
+  return descriptor({ base: BigInt(base), limit, attributes });
+}
 
 function buildDescriptors(memory: Uint8Array, entries: number): void {
   const gdt = (selector: number, value: bigint): void => setU64(memory, GUEST.GDT + (selector & ~7), value);
   gdt(SELECTOR.KERNEL_CODE, descriptor(KERNEL_CODE));
   gdt(SELECTOR.KERNEL_DATA, descriptor(KERNEL_DATA));
-  gdt(SELECTOR.USER_CODE_32, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.CODE32 | USER)));
-  gdt(SELECTOR.USER_DATA, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.DATA32 | USER)));
-  gdt(SELECTOR.USER_CODE, descriptor(flatSegment(0, SEGMENT_ATTRIBUTES.CODE64 | USER)));
+  for (const segment of [USER_CODE_32, USER_DATA, USER_CODE]) gdt(segment.selector, userDescriptor(segment));
+  LDT.forEach((segment, n) => setU64(memory, GUEST.LDT + 8 * n, userDescriptor(segment)));
   gdt(SELECTOR.TSS, descriptor(TSS));
   setU64(memory, GUEST.TSS + 4, kernel(GUEST.STACK_TOP));
   // No I/O permission bitmap: it would begin beyond the limit.
@@ -125,7 +143,7 @@ export class GuestRunner {
         efer: EFER,
         gdtr: { base: kernel(GUEST.GDT), limit: 0x4f },
         idtr: { base: kernel(GUEST.IDT), limit: ENTRIES * 16 - 1 },
-        segments: { cs: KERNEL_CODE, ss: KERNEL_DATA, ds: empty, es: empty, fs: empty, gs: empty, tr: TSS },
+        segments: { cs: KERNEL_CODE, ss: KERNEL_DATA, ds: empty, es: empty, fs: empty, gs: empty, ldtr: LDTR, tr: TSS },
       }),
       xcr0: 3n,
     };

@@ -1,5 +1,6 @@
 /**
- * The CPU oracle as a program: `node dist/testing/oracle/main.js [--cases n] [--seed n] [--rows regexp]`. Prints what
+ * The CPU oracle as a program: `node dist/testing/oracle/main.js [--cases n] [--seed n] [--rows regexp]
+ * [--kind 64|flat32|segmented32|segmented16]`. Prints what
  * was compared and every difference; exits with 1 when there is one, with 77 where the host cannot run cases.
  */
 import { GuestRunner } from './guest.js';
@@ -29,7 +30,19 @@ function main(): number {
   try {
     const { vm, vcpu, identity } = interpreterForOracle();
     const guest = new GuestRunner(vm, vcpu, identity);
-    const report = runOracle({ native, guest, rows: wanted, cases, seed: Number(option('seed', '1')), keep: 60 });
+    const only = option('kind', '');
+    const kinds = native.kinds.filter((kind) => only === '' || kind === only);
+    if (!native.hasSegments)
+      console.log('left out, the kernel has no modify_ldt for 16-bit segments: 16-bit and segmented code');
+    const report = runOracle({
+      native,
+      guest,
+      rows: wanted,
+      cases,
+      seed: Number(option('seed', '1')),
+      kinds,
+      keep: 60,
+    });
     for (const failure of report.failures) console.log(describeFailure(failure));
     const reasons = new Map<string, Set<string>>();
     for (const { name, reason } of leftOut) reasons.set(reason, (reasons.get(reason) ?? new Set()).add(name));

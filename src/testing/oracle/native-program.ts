@@ -6,17 +6,8 @@
  * in the signal frame, from where the handler takes the results. It puts the next case's registers into the frame, and
  * returning from the handler loads them.
  */
-import {
-  CASE,
-  CASE_IN_GPR,
-  CASE_OUT_GPR,
-  CASE_SIZE,
-  CODE_SIZE,
-  FX_USED,
-  PLACE,
-  SELECTORS,
-  WINDOW_SIZE,
-} from './case-format.js';
+import { CASE, CASE_IN_GPR, CASE_OUT_GPR, CASE_SIZE, CODE_SIZE, FX_USED, PLACE, WINDOW_SIZE } from './case-format.js';
+import { LDT, type CaseSegment } from './segments.js';
 
 /** Where the program puts its data. */
 const AT = {
@@ -33,7 +24,16 @@ const AT = {
 export const NATIVE_CAPACITY = Math.floor(AT.CASES_SIZE / CASE_SIZE);
 
 /** Linux, x86-64: system call numbers. */
-const SYS = { READ: 0, WRITE: 1, MMAP: 9, RT_SIGACTION: 13, RT_SIGRETURN: 15, EXIT: 60, SIGALTSTACK: 131 } as const;
+const SYS = {
+  READ: 0,
+  WRITE: 1,
+  MMAP: 9,
+  RT_SIGACTION: 13,
+  RT_SIGRETURN: 15,
+  EXIT: 60,
+  SIGALTSTACK: 131,
+  MODIFY_LDT: 154,
+} as const;
 const SIGNALS = { SIGILL: 4, SIGTRAP: 5, SIGBUS: 7, SIGFPE: 8, SIGSEGV: 11 } as const;
 /** SA_SIGINFO, SA_RESTORER, SA_ONSTACK, SA_NODEFER. */
 const SA_FLAGS = 0x4c00_0004;
@@ -48,12 +48,30 @@ const map = (address: number, size: number): string[] => [`mov edi, ${address}`,
 /** RSI and RDI are set. */
 const copy = (bytes: number): string[] => [`mov ecx, ${bytes / 8}`, 'rep movsq'];
 
+/** Makes an entry of the LDT: `struct user_desc` (asm/ldt.h). */
+function modifyLdt(segment: CaseSegment, entry: number): string[] {
+  const contents = segment.isCode ? 2 : segment.expandDown ? 1 : 0;
+  const flags = (segment.big ? 1 : 0) | (contents << 1) | (segment.open ? 0 : 8) | (segment.present ? 0 : 0x20);
+  return [
+    ...[entry, segment.base, segment.limit, flags].flatMap((value, n) => [
+      `mov eax, ${value}`,
+      `mov [rsp + ${4 * n}], eax`,
+    ]),
+    'mov edi, 17',
+    'mov rsi, rsp',
+    'mov edx, 16',
+    `mov eax, ${SYS.MODIFY_LDT}`,
+    'syscall',
+    'test eax, eax',
+    'jnz no-ldt',
+  ];
+}
+
+/** Exit status when the kernel does not let programs make such segments. */
+export const NO_LDT = 3;
+
 /** Its entry is the first instruction. */
-export const NATIVE_PROGRAM: readonly string[] = [
-  // 32-bit code needs them; they stay.
-  `mov eax, ${SELECTORS.USER_DATA}`,
-  'mov ds, ax',
-  'mov es, ax',
+export const nativeProgram = (withLdt: boolean): readonly string[] => [
   ...map(PLACE.CODE_PAGE, 0x1000),
   ...map(PLACE.DATA, PLACE.DATA_SIZE),
   ...map(AT.SIGNAL_STACK, AT.SIGNAL_STACK_SIZE + 0x1000),
@@ -88,6 +106,7 @@ export const NATIVE_PROGRAM: readonly string[] = [
   'mov rdi, rsp',
   `mov eax, ${SYS.SIGALTSTACK}`,
   'syscall',
+  ...(withLdt ? LDT.flatMap(modifyLdt) : []),
   ...Object.values(SIGNALS).flatMap((signal) => [`mov edi, ${signal}`, 'call catch']),
   'int3',
 
@@ -131,6 +150,8 @@ export const NATIVE_PROGRAM: readonly string[] = [
   `lea rsi, [rbx + ${UC.GPR}]`,
   'mov rdi, r12',
   ...copy(CASE_OUT_GPR),
+  `mov word [r12 + ${CASE.DS}], ds`,
+  `mov word [r12 + ${CASE.ES}], es`,
   'mov rsi, rbp',
   `lea rdi, [r12 + ${CASE.FX}]`,
   ...copy(512),
@@ -148,6 +169,10 @@ export const NATIVE_PROGRAM: readonly string[] = [
   'mov rsi, r12',
   `lea rdi, [rbx + ${UC.GPR}]`,
   ...copy(CASE_IN_GPR),
+  `mov ax, word [r12 + ${CASE.DS}]`,
+  'mov ds, ax',
+  `mov ax, word [r12 + ${CASE.ES}]`,
+  'mov es, ax',
   `lea rsi, [r12 + ${CASE.CODE}]`,
   `mov edi, ${PLACE.CODE}`,
   ...copy(CODE_SIZE),
@@ -177,8 +202,12 @@ export const NATIVE_PROGRAM: readonly string[] = [
   'jle exit',
   'add rbx, rax',
   'jmp write',
+  'no-ldt:',
+  `mov edi, ${NO_LDT}`,
+  'jmp leave-with',
   'exit:',
   'xor edi, edi',
+  'leave-with:',
   `mov eax, ${SYS.EXIT}`,
   'syscall',
 ];

@@ -4,8 +4,9 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { CASE_SIZE } from './case-format.js';
-import { NATIVE_CAPACITY, NATIVE_PROGRAM } from './native-program.js';
+import { NATIVE_CAPACITY, nativeProgram, NO_LDT } from './native-program.js';
 import { assembleProgram } from './program.js';
+import type { EnvironmentKind } from './segments.js';
 
 const ORIGIN = 0x40_0000;
 const HEADERS = 64 + 56;
@@ -50,9 +51,23 @@ export class NativeRunner {
   private readonly directory = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrine-oracle-'));
   private readonly program = path.join(this.directory, 'native');
 
+  /** Whether the kernel lets programs have segments of their own, 16-bit ones too. */
+  readonly hasSegments: boolean;
+
   constructor() {
-    const { bytes } = assembleProgram(NATIVE_PROGRAM, ORIGIN + HEADERS);
+    this.write(true);
+    this.hasSegments = spawnSync(this.program, { input: '', timeout: 10_000 }).status !== NO_LDT;
+    if (!this.hasSegments) this.write(false);
+  }
+
+  private write(withLdt: boolean): void {
+    const { bytes } = assembleProgram(nativeProgram(withLdt), ORIGIN + HEADERS);
     fs.writeFileSync(this.program, elfExecutable(bytes, ORIGIN), { mode: 0o755 });
+  }
+
+  /** Environments that cases can run in here. */
+  get kinds(): readonly EnvironmentKind[] {
+    return this.hasSegments ? ['64', 'flat32', 'segmented32', 'segmented16'] : ['64', 'flat32'];
   }
 
   /** Runs the cases in `input` (a multiple of CASE_SIZE) and returns them with their results. */

