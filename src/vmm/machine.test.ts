@@ -56,6 +56,7 @@ class TestHost implements MachineHost {
   reports: string[] = [];
   machine: VirtualMachine | undefined;
   stopAt = Infinity;
+  holdInput = false;
   disk: Partial<BlockBackend> = {};
   readonly serial = [
     { write: (b: Uint8Array) => void (this.serialText += Buffer.from(b).toString()) },
@@ -150,6 +151,21 @@ describe('a machine', () => {
     expect(host.create({ boot, noReboot: false }).run()).toEqual({ kind: 'exit', code: 3 });
     expect(host.debugText).toBe('AB');
     expect(new TestHost().create({ boot }).run()).toEqual({ kind: 'reset' });
+  });
+
+  it('hands on input that was there before its guest, when that waits for it without interrupts', () => {
+    // Polls COM1 and writes what comes to the debug console; 0 ends.
+    const boot = bios(
+      ...[0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xba, 0xf8, 0x03, 0xec, 0xe6, 0xe9, 0x3c, 0x00, 0x75, 0xee],
+      ...[0xb0, 0x01, 0xe6, 0xf4, 0xf4],
+    );
+    const host = new TestHost();
+    host.holdInput = true;
+    const machine = host.create({ boot });
+    machine.serialInput.send(new TextEncoder().encode('hello\0'));
+    expect(machine.serialInput.length).toBe(6);
+    expect(machine.run()).toEqual({ kind: 'exit', code: 3 });
+    expect(host.debugText).toBe('hello\0');
   });
 
   describe('with a triple fault', () => {

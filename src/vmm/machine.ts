@@ -82,6 +82,8 @@ export class VirtualMachine {
   private readonly uuid: Uint8Array;
   /** Since when the guest's driver of COM1 has been listening. */
   private listeningSince: number | undefined;
+  /** Whether the guest was seen waiting for input without a driver. */
+  private guestPolls = false;
 
   private constructor(
     readonly config: MachineConfig,
@@ -225,6 +227,8 @@ export class VirtualMachine {
   /** Whether the guest will not lose what comes in at COM1: a driver that starts clears the receiver once more. */
   private guestListens(): boolean {
     const { board, clock } = this;
+    this.guestPolls ||= board.serial[0].polled;
+    if (this.guestPolls) return true;
     if (!board.serial[0].receiveInterrupt) {
       this.listeningSince = undefined;
       return false;
@@ -244,6 +248,7 @@ export class VirtualMachine {
     const rtc = board.rtc.save();
     const { board: fresh } = this.assemble(clock.now());
     this.listeningSince = undefined;
+    this.guestPolls = false;
     fresh.rtc.restoreAfterReset(rtc);
     this.builder.start(fresh, this.services);
   }

@@ -38,6 +38,8 @@ const LSR = {
 const MSR = { DCTS: 1, DDSR: 2, TERI: 4, DDCD: 8, DELTAS: 0x0f, CTS: 0x10, DSR: 0x20, RI: 0x40, DCD: 0x80 } as const;
 
 const FIFO_SIZE = 16;
+/** More than any driver needs to find a chip, or to wait until this transmitter is empty. */
+const MANY_POLLS = 256;
 /** Bytes in the FIFO that make the data interrupt, by FCR bits 7:6. */
 const TRIGGER_LEVELS = [1, 4, 8, 14] as const;
 /** Input clock in Hz; the rate is this over 16 over the divisor. */
@@ -79,6 +81,8 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
   readonly stateVersion = 1;
   readonly stateSchema = stateSchema;
   onDrain: (() => void) | undefined;
+  /** Reads of the line status with nothing in between. Not state of the chip, so not saved. */
+  private polls = 0;
 
   private state: State = {
     ier: 0,
@@ -137,6 +141,7 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
   read(offset: number): number {
     const s = this.state;
     const value = this.peek(offset);
+    this.polls = offset === REG.LSR ? this.polls + 1 : 0;
     switch (offset) {
       case REG.RBR_THR:
         if (!(s.lcr & LCR.DLAB)) this.takeReceived();
@@ -181,6 +186,7 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
 
   write(offset: number, _size: number, value: number): void {
     const s = this.state;
+    this.polls = 0;
     const divisor = (s.lcr & LCR.DLAB) !== 0;
     switch (offset) {
       case REG.RBR_THR:
@@ -273,6 +279,11 @@ export class Uart16550 implements IoHandler, CharReceiver, Snapshotable<State> {
       (inputs.cts ? MSR.CTS : 0) | (inputs.dsr ? MSR.DSR : 0) | (inputs.ri ? MSR.RI : 0) | (inputs.dcd ? MSR.DCD : 0);
     this.showInputs();
     this.update();
+  }
+
+  /** Whether the guest waits for input without interrupts: it has done nothing but look at the line status for long. */
+  get polled(): boolean {
+    return this.polls >= MANY_POLLS;
   }
 
   /** Whether received data interrupts: the guest's driver is at work. */
