@@ -79,6 +79,20 @@ describe('single step (SDM vol. 3 §17.3.1.4)', () => {
     expect(traps.map(({ eip }) => eip)).toEqual([PROGRAM + 7, PROGRAM + 9, PROGRAM + 10]);
   });
 
+  it('of a jump to where nothing can be fetched comes before the fault (SDM vol. 3 table 6-2)', () => {
+    const { traps, g } = run(
+      (a) => {
+        a.emit('push', 0x50_0000);
+        a.emit('ret');
+      },
+      { rflags: 0x102n, cr0: 0x8000_0011n, cr3: 0x10_0000n, cr4: 0x10n },
+      // The first 4 MiB are mapped.
+      (bench) => bench.setU32(0x10_0000, 0x83),
+    );
+    expect(traps).toEqual([PROGRAM + 5, 0x50_0000].map((eip) => ({ eip, dr6: BS })));
+    expect(g.written.at(-1)?.[2]).toBe(14);
+  });
+
   it('is lost behind MOV SS', () => {
     const { traps } = run(
       (a) => {
