@@ -52,6 +52,8 @@ class Session {
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : openLog(debugcon);
     process.stdout.on('error', () => this.stop('output closed'));
+    // A terminal that was hung up: nobody is left to be told.
+    process.stderr.on('error', () => {});
     this.handle = new MachineHandle(
       start,
       {

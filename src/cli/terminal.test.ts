@@ -1,5 +1,5 @@
 /** The terminal, on a real one: a pseudo terminal that a Python script watches. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,6 +58,10 @@ for kind, value in steps:
         at = found + len(text)
     elif kind == 'send': os.write(master, value.encode())
     elif kind == 'signal': child.send_signal(value)
+    elif kind == 'hangup':
+        os.close(master)
+        print(json.dumps({'code': child.wait(20), 'seen': '', 'modes': []}))
+        sys.exit()
     elif kind == 'mode': modes.append(mode())
     elif kind == 'raw':
         while mode() and time.time() < end and child.poll() is None: pump(0.05)
@@ -68,7 +72,8 @@ modes.append(mode())
 print(json.dumps({'code': child.wait(), 'seen': seen.decode('utf-8', 'replace'), 'modes': modes}))
 `;
 
-type Step = readonly ['expect' | 'send', string] | readonly ['signal', number] | readonly ['mode' | 'raw', null];
+type Step =
+  readonly ['expect' | 'send', string] | readonly ['signal', number] | readonly ['mode' | 'raw' | 'hangup', null];
 
 interface Watched {
   readonly code: number;
@@ -126,6 +131,16 @@ describeWith([python], 'the terminal', () => {
     expect(modes).toEqual([COOKED, [], COOKED]);
     expect(seen).toContain(`vitrine: stopped by ${name}`);
     expect(code).toBe(128 + number);
+  });
+
+  it('may go away: the machine is saved all the same', async () => {
+    const file = path.join(folder, 'hung-up');
+    const steps: readonly Step[] = [
+      ['expect', '>'],
+      ['hangup', null],
+    ];
+    expect((await watch(steps, '--save-on-exit', file)).code).toBe(129);
+    expect(statSync(file).size).toBeGreaterThan(0);
   });
 
   it('shows the screen on Ctrl-A s', async () => {

@@ -1,10 +1,26 @@
 /** The terminal that a guest's console is on: in raw mode, and given back however the process ends. */
-import type { ReadStream } from 'node:tty';
+import { closeSync } from 'node:fs';
+import { isatty, type ReadStream } from 'node:tty';
 
 export interface TerminalInput {
   data(bytes: Uint8Array): void;
   /** There will be no more. */
   end?(): void;
+}
+
+/**
+ * On exit Node puts terminals back as they were and aborts when that fails, as it does on one that was hung up. What is
+ * closed it leaves alone.
+ */
+function closeIfHungUp(): void {
+  if (isatty(0)) return;
+  for (const fd of [0, 1, 2]) {
+    try {
+      closeSync(fd);
+    } catch {
+      // Closed already.
+    }
+  }
 }
 
 export class Terminal {
@@ -22,6 +38,7 @@ export class Terminal {
   open(to: TerminalInput): void {
     const { input } = this;
     if (this.interactive) {
+      process.on('exit', closeIfHungUp);
       // Runs on every exit of the process that is an exit at all: by exit(), by an exception, by a signal that is handled.
       process.on('exit', this.leave);
       // Whoever stopped us may have changed the terminal's mode meanwhile.
