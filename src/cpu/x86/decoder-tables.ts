@@ -287,8 +287,7 @@ export function packDecoderTables(handlerOf: (variant: Variant) => number): Uint
   let nextVariant = 0;
   INSTRUCTIONS.forEach((row, number) => {
     packRow(row, view, DECODER.ROWS + number * ROW_SIZE, nextVariant);
-    for (const variant of variants(row))
-      view.setUint16(DECODER.VARIANTS + nextVariant++ * 2, handlerOf(variant), true);
+    for (const variant of variants(row)) view.setUint16(DECODER.VARIANTS + nextVariant++ * 2, handlerOf(variant), true);
   });
   const numbers = new Map(INSTRUCTIONS.map((row, number) => [row, number]));
   let next = 0;
