@@ -85,15 +85,15 @@ describe('vitrine run demo', () => {
 
   it('says what failed, and ends with another exit code', async () => {
     const image = buildDemo().image;
-    // MOV AL, 35h; ADD AL, 48h; DAA of real mode.
-    const at = Buffer.from(image).indexOf(Uint8Array.of(0xb0, 0x35, 0x04, 0x48, 0x27));
-    image[at + 1] = 0x36;
+    // MOV AL, 83h; SUB AL, 48h; DAS of real mode.
+    const at = Buffer.from(image).indexOf(Uint8Array.of(0xb0, 0x83, 0x2c, 0x48, 0x2f));
+    image[at + 1] = 0x84;
     const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-demo-'));
     const file = path.join(folder, 'demo');
     await writeFile(file, image);
     const { code, stdout, stderr } = await vitrine('run', '--kernel', file, '--append', 'stages=real', '--debug-exit');
     await rm(folder, { recursive: true });
-    expect(stdout).toMatch(/decimal 35 \+ 48, ADD and DAA +0x84 {2}FAILED: 0x83 expected\r$/m);
+    expect(stdout).toMatch(/decimal 83 - 48, SUB and DAS +0x36 {2}FAILED: 0x35 expected\r$/m);
     expect(stdout).toMatch(/^1 of 8 checks failed\r$/m);
     expect(stderr).toBe('vitrine: the guest ended with exit code 3\n');
     expect(code).toBe(3);

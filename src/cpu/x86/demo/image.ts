@@ -6,11 +6,11 @@
  */
 import { assert } from '../../../base/assert.js';
 import { Assembler, R, byte, dword, far, ptr, type Label } from '../assembler/index.js';
-import { clear, setCell } from './common.js';
+import { clear, initPics, setCell } from './common.js';
 import type { Demo, EmittedStage } from './demo.js';
 import { emitDemand64, enterLongMode, longMode } from './long-mode.js';
 import { EXTENDED, pae, unlessExtended } from './pae.js';
-import { AT, Cells, SEL, UNSEEN, variables, type Stage } from './plan.js';
+import { AT, Cells, SEL, UNSEEN, VECTOR, variables, type Stage } from './plan.js';
 import { CPUID1, emitDemand32, emitGateTarget, emitRing3, protectedMode, unlessFeature } from './protected-mode.js';
 import { MULTIBOOT_MAGIC, realMode } from './real-mode.js';
 import { PICTURE_AT, emitRing3Parts, ring3, systemCalls } from './ring3.js';
@@ -24,6 +24,8 @@ const INFO_COMMAND_LINE = 1 << 2;
 /** PM1a_CNT of the ACPI block: SLP_TYP of S5 (7 with our tables, 0 with QEMU's) and SLP_EN. */
 const PM1A_CNT = 0x604;
 const POWER_OFF = [0x3c00, 0x2000] as const;
+/** Reads of a port until we say that nothing happens. */
+const POWER_OFF_WAIT = 100_000;
 /** isa-debug-exit ends the machine with exit code 3 for this value. */
 const DEBUG_EXIT = 0xf4;
 const FAILURE = 1;
@@ -147,6 +149,12 @@ function finish(asm: Assembler, report: Report, cells: ReportCells): void {
     asm.emit('mov', R.eax, value);
     asm.emit('out', R.dx, R.ax);
   }
+  // It may take a moment.
+  asm.emit('mov', R.ecx, POWER_OFF_WAIT);
+  const wait = asm.bind();
+  asm.emit('in', R.al, 0x80);
+  asm.emit('dec', R.ecx);
+  asm.emit('jne', wait);
   report.print('the machine does not switch off\r\n');
   asm.bind(failed);
   asm.emit('mov', R.eax, dword([cells.failures]));
@@ -284,6 +292,8 @@ export function buildDemo(): DemoImage {
   main.emit('mov', R.edi, AT.LOW_CODE);
   main.emit('mov', R.ecx, Math.ceil(low.size / 4));
   main.emit('rep movsd');
+  // Whatever firmware left: no interrupts but those that a stage asks for.
+  initPics(main, VECTOR.TIMER);
   setUpReport(main, reported);
   report.print('\r\nVitrine demo: ');
   printCpu(main, report);

@@ -13,8 +13,9 @@ const HIGH_DIRECTORY = PML4 + 0x7000;
 const HIGH_TABLE = PML4 + 0x8000;
 /** Lower end of the upper half: pages that exist only when they are touched. */
 const HIGH = 0xffff_8000_0000_0000n;
-/** The last page of its 2 MiB: ring 0's. */
-export const SUPERVISOR_PAGE = HIGH + 0x1f_f000n;
+/** 2 MiB of ring 0, above those that are ring 3's. */
+const SUPERVISOR_DIRECTORY = PML4 + 0x9000;
+export const SUPERVISOR_PAGE = 0x1_0000_0000n;
 const DEMAND_PAGES = 64;
 const PAGE = { P: 1, W: 2, U: 4, PS: 0x80 } as const;
 const EFER = 0xc000_0080;
@@ -27,14 +28,15 @@ const APIC = { SVR: 0xfee0_00f0, LVT_TIMER: 0xfee0_0320, INITIAL: 0xfee0_0380, D
 /** From 32-bit code without paging into 64-bit code, in line. Nothing returns from there. */
 export function enterLongMode({ main }: Demo, parts: { gdt: Label; idt: Label }): void {
   const all = PAGE.P | PAGE.W | PAGE.U;
-  clear(main, PML4, 0x9000);
+  clear(main, PML4, 0xa000);
   main.emit('mov', dword([PML4]), POINTERS | all);
   main.emit('mov', dword([PML4 + 0x800]), HIGH_POINTERS | all);
   fillTable(main, { at: POINTERS, count: 4, size: 8, first: DIRECTORIES | all, step: 0x1000 });
   fillTable(main, { at: DIRECTORIES, count: 2048, size: 8, first: all | PAGE.PS, step: 0x20_0000 });
   main.emit('mov', dword([HIGH_POINTERS]), HIGH_DIRECTORY | all);
   main.emit('mov', dword([HIGH_DIRECTORY]), HIGH_TABLE | all);
-  main.emit('mov', dword([HIGH_TABLE + 0x1ff * 8]), AT.FRAMES | PAGE.P | PAGE.W);
+  main.emit('mov', dword([POINTERS + 4 * 8]), SUPERVISOR_DIRECTORY | all);
+  main.emit('mov', dword([SUPERVISOR_DIRECTORY]), AT.TABLES | PAGE.P | PAGE.W | PAGE.PS);
 
   clear(main, AT.TSS64, 0x68);
   main.emit('mov', dword([AT.TSS64 + 4]), AT.RING0_STACK);
@@ -135,11 +137,6 @@ function timer({ main, v }: Demo, stage: StagePlan): void {
     main.emit('mov', R.ebx, register);
     main.emit('mov', dword([R.rbx]), value);
   };
-  // The 8259s are silent: their lines were masked, or are so now.
-  for (const port of [0x21, 0xa1]) {
-    main.emit('mov', R.al, 0xff);
-    main.emit('out', port, R.al);
-  }
   write(APIC.SVR, 0x100 | VECTOR.SPURIOUS);
   write(APIC.DIVIDE, 0b1011);
   main.emit('mov', dword([v.ticks]), 0);

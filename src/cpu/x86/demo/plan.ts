@@ -111,6 +111,8 @@ export interface Variables {
   readonly demanded: number;
   readonly ticks: number;
   readonly calls: number;
+  /** Not 0: the next exception is how ring 3 of long mode ends. */
+  readonly leaving: number;
   /** Stack pointer of ring 0 while ring 3 runs; of ring 3 while a system call does. */
   readonly ring0Stack: number;
   readonly ring3Stack: number;
@@ -135,6 +137,7 @@ export function variables(cells: Cells): Variables {
     demanded: cell(),
     ticks: cell(),
     calls: cell(),
+    leaving: cell(),
     ring0Stack: cell(),
     ring3Stack: cell(),
     stageEnd: cell(),

@@ -121,11 +121,11 @@ export function realMode(demo: Demo, parts: { die: Label }): EmittedStage {
     copyCell(low, v.vector, stage.equal(text, vector));
   }
 
-  low.emit('mov', R.al, 0x35);
-  low.emit('add', R.al, 0x48);
-  low.emit('daa');
+  low.emit('mov', R.al, 0x83);
+  low.emit('sub', R.al, 0x48);
+  low.emit('das');
   low.emit('movzx', R.eax, R.al);
-  storeCell(low, stage.equal('decimal 35 + 48, ADD and DAA', 0x83, 'hex'));
+  storeCell(low, stage.equal('decimal 83 - 48, SUB and DAS', 0x35, 'hex'));
 
   low.emit('mov', R.ax, 0xffff);
   low.emit('mov', R.es, R.ax);

@@ -181,10 +181,11 @@ export function emitLongHandlers({ main, v }: Demo, parts: { die: Label; demand:
   main.bind(common);
   for (const register of SAVED64) main.emit('push', register);
   main.emit('mov', R.rax, qword([R.rsp, FRAME64.VECTOR]));
+  main.emit('cmp', dword([v.leaving]), 0);
+  main.emit('jne', leave);
   for (const [vector, target] of [
     [VECTOR.APIC_TIMER, timer],
     [VECTOR.CALL, call],
-    [VECTOR.LEAVE, leave],
   ] as const) {
     main.emit('cmp', R.eax, vector);
     main.emit('je', target);
@@ -228,6 +229,7 @@ export function emitLongHandlers({ main, v }: Demo, parts: { die: Label; demand:
   main.emit('jmp', parts.done);
 
   main.bind(leave);
+  main.emit('mov', dword([v.leaving]), 0);
   main.emit('mov', R.rsp, qword([v.ring0Stack]));
   main.emit('ret');
   return idt;
