@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { cpuModel } from '../arch/x86/cpu-models.js';
 import { UsageError } from '../base/errors.js';
+import { checkInitrd } from '../firmware/loaders/initrd.js';
+import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
 import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
@@ -115,7 +117,11 @@ async function whatToBoot(image: string | undefined, options: RunOptions): Promi
     data: readWholeFile(path, 'module'),
     ...(words !== undefined && { arguments: words }),
   }));
-  if (initrd !== undefined) modules.unshift({ name: initrd, data: readWholeFile(initrd, 'initrd') });
+  if (initrd !== undefined) {
+    const data = readWholeFile(initrd, 'initrd');
+    checkInitrd(data, initrd, gunzip);
+    modules.unshift({ name: initrd, data });
+  }
   return {
     ...(bios !== undefined && { bios: { name: bios, image: readWholeFile(bios, 'BIOS image') } }),
     ...(kernel !== undefined && {

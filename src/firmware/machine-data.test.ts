@@ -89,17 +89,22 @@ describe('tables without firmware', () => {
 
 describe('a BIOS image', () => {
   it('ends at 4 GiB, and its last 128 KiB at 1 MiB', () => {
-    expect(placeBios(new Uint8Array(256 * 1024), 'bios')).toEqual({
+    expect(placeBios(new Uint8Array(256 * 1024).fill(0xf4), 'bios')).toEqual({
       high: { start: 0xfffc_0000, offset: 0, size: 0x4_0000 },
       low: { start: 0xe_0000, offset: 0x2_0000, size: 0x2_0000 },
     });
-    expect(placeBios(new Uint8Array(64 * 1024), 'bios').low).toEqual({ start: 0xf_0000, offset: 0, size: 0x1_0000 });
+    expect(placeBios(new Uint8Array(64 * 1024).fill(0xf4), 'bios').low).toEqual({
+      start: 0xf_0000,
+      offset: 0,
+      size: 0x1_0000,
+    });
   });
 
   it.each([
     [0, /^bios is empty$/],
     [1000, /^bios is not a BIOS image, or is truncated/],
     [32 * MIB, /larger than 16 MiB/],
+    [64 * 1024, /truncated: there is no code at its end/],
   ])('of %i bytes: one clear line', (size, message) => {
     expect(() => placeBios(new Uint8Array(size), 'bios')).toThrow(message);
   });

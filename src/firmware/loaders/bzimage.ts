@@ -11,7 +11,7 @@ import { ByteWriter, cstring, viewOf } from '../bytes.js';
 import { formatSize, Placer, type GuestMemoryWriter } from '../guest-memory.js';
 import { contiguousKib, e820 } from '../memory-map.js';
 import { CAN_USE_HEAP, HDR, LOAD_ADDRESS, readSetup, TYPE_OF_LOADER, type Setup } from './linux-setup.js';
-import { onlyInitrd, type KernelRequest } from './request.js';
+import { checkLongMode, onlyInitrd, type KernelRequest } from './request.js';
 
 /** Fields of the zero page that are not in the setup header. */
 const ZERO_PAGE = {
@@ -39,6 +39,7 @@ const BOOT_DS = 0x18;
 export function loadBzImage(memory: GuestMemoryWriter, request: KernelRequest, image: Uint8Array): BootState {
   const { name } = request;
   const setup = readSetup(image, name);
+  checkLongMode(request, setup.has64BitEntry);
   const placer = new Placer(memory, request.memoryMap);
   if (setup.kernelEnd > placer.lowRamEnd)
     throw new UsageError(
@@ -83,8 +84,7 @@ export function loadBzImage(memory: GuestMemoryWriter, request: KernelRequest, i
     view.setBigUint64(HDR.SETUP_DATA, BigInt(placer.place('the random seed', seed.finish(), {})), true);
   }
   const zeroPageAt = placer.place('the zero page', zeroPage, { align: 4096, below: 640 * KIB });
-  const in64 = setup.has64BitEntry && request.longMode;
-  return in64 ? enter64(placer, zeroPageAt) : enter32(placer, zeroPageAt);
+  return setup.has64BitEntry ? enter64(placer, zeroPageAt) : enter32(placer, zeroPageAt);
 }
 
 function placeInitrd(placer: Placer, request: KernelRequest, setup: Setup, view: DataView): void {

@@ -21,6 +21,9 @@ const MACHINE_NAMES: Readonly<Record<number, string>> = {
   258: 'LoongArch',
 };
 
+/** What an ELF file is for, in words. */
+export const machineName = (machine: number): string => MACHINE_NAMES[machine] ?? `machine ${machine}`;
+
 export interface ElfSegment {
   readonly fileOffset: number;
   readonly fileSize: number;
@@ -79,8 +82,7 @@ export function parseElf(file: Uint8Array, name: string): Elf {
     throw new UsageError(`${name} is a damaged ELF file`);
   const machine = view.getUint16(18, file[5] === 1);
   if (file[5] === 2 || (machine !== ELF_MACHINE.I386 && machine !== ELF_MACHINE.X86_64)) {
-    const known = MACHINE_NAMES[machine] ?? `machine ${machine}`;
-    throw new UsageError(`${name} is for another architecture (${known}), this machine is x86`);
+    throw new UsageError(`${name} is for another architecture (${machineName(machine)}), this machine is x86`);
   }
   if (bits === 64 && file.length < 64) throw truncated();
   const word = (at: number): number => {

@@ -70,8 +70,8 @@ describe('bzImage (Documentation/arch/x86/boot.rst)', () => {
   });
 
   it('its GDT holds the segments that are loaded', () => {
-    for (const longMode of [true, false]) {
-      const { boot, memory } = load(makeBzImage(), { longMode });
+    for (const has64BitEntry of [true, false]) {
+      const { boot, memory } = load(makeBzImage({ has64BitEntry }));
       const base = Number(boot.gdtr?.base);
       for (const segment of [boot.segments?.cs, boot.segments?.ds]) {
         if (segment === undefined) throw new Error('no segment');
@@ -80,8 +80,9 @@ describe('bzImage (Documentation/arch/x86/boot.rst)', () => {
     }
   });
 
-  it('by the 32-bit entry when the kernel or the CPU is 32-bit', () => {
-    for (const { boot } of [load(makeBzImage({ has64BitEntry: false })), load(makeBzImage(), { longMode: false })]) {
+  it('by the 32-bit entry when the kernel is 32-bit', () => {
+    for (const longMode of [true, false]) {
+      const { boot } = load(makeBzImage({ has64BitEntry: false }), { longMode });
       expect(boot.rip).toBe(0x10_0000n);
       expect([boot.cr0, boot.efer]).toEqual([0x11n, 0n]);
       expect(boot.segments?.cs?.attributes).toBe(0xc09b);
@@ -110,6 +111,7 @@ describe('bzImage (Documentation/arch/x86/boot.rst)', () => {
       { modules: [{ name: 'big', data: new Uint8Array(50 * MIB) }] },
       /^the initrd big is too large: 50 MiB/,
     ],
+    ['64-bit', makeBzImage(), { longMode: false }, /^boot\/kernel is a 64-bit kernel, and the CPU model a 32-bit one/],
     ['initrd empty', makeBzImage(), { modules: [{ name: 'none', data: new Uint8Array() }] }, /^none is empty$/],
     ['two initrds', makeBzImage(), { modules: [initrd, initrd] }, /takes one initrd, 2 were given/],
     ['long command line', makeBzImage(), { commandLine: 'x'.repeat(2048) }, /too long: 2048 bytes, at most 2047/],

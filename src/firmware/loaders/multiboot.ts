@@ -9,10 +9,10 @@ import { CR0, RFLAGS } from '../../arch/x86/control-registers.js';
 import { ByteWriter, cstring } from '../bytes.js';
 import { Placer, type GuestMemoryWriter } from '../guest-memory.js';
 import { contiguousKib, multibootMemoryMap } from '../memory-map.js';
-import { isElf, parseElf, type Elf, type ElfSegment } from './elf.js';
+import { ELF_MACHINE, isElf, parseElf, type Elf, type ElfSegment } from './elf.js';
 import { MULTIBOOT_FLAG, type MultibootAddresses, type MultibootHeader } from './multiboot-header.js';
 import { flatProtectedMode } from './pvh.js';
-import type { KernelRequest } from './request.js';
+import { checkLongMode, type KernelRequest } from './request.js';
 import { placeSegments } from './segments.js';
 
 /** What EAX holds at the entry. */
@@ -88,6 +88,7 @@ export function loadMultiboot(
     placeSegments(placer, request.name, image, [addressedSegment(request, image, header.at, header.addresses)]);
   } else if (isElf(image)) {
     const elf = parseElf(image, request.name);
+    checkLongMode(request, elf.machine === ELF_MACHINE.X86_64);
     placeSegments(placer, request.name, image, elf.segments);
     entry = physicalEntry(elf, request.name);
   } else throw new UsageError(`${request.name} has a multiboot header, but neither ELF headers nor load addresses`);

@@ -10,9 +10,9 @@ import { ByteWriter, cstring } from '../bytes.js';
 import { Placer, type GuestMemoryWriter } from '../guest-memory.js';
 import { hvmMemoryMap } from '../memory-map.js';
 import { MEMORY_RANGE_SIZE, START_INFO_SIZE, START_MAGIC } from './pvh-layout.js';
-import type { Elf } from './elf.js';
+import { ELF_MACHINE, type Elf } from './elf.js';
 import { placeSegments } from './segments.js';
-import { onlyInitrd, type KernelRequest } from './request.js';
+import { checkLongMode, onlyInitrd, type KernelRequest } from './request.js';
 
 /** Linux reads no more of its command line (COMMAND_LINE_SIZE with the terminator), and cuts the rest off silently. */
 const MAX_COMMAND_LINE = 2047;
@@ -25,6 +25,7 @@ export function loadPvh(
   elf: Elf,
   entry: number,
 ): BootState {
+  checkLongMode(request, elf.machine === ELF_MACHINE.X86_64);
   const placer = new Placer(memory, request.memoryMap);
   placeSegments(placer, request.name, image, elf.segments);
 

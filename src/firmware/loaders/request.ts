@@ -43,3 +43,9 @@ export function onlyInitrd(request: KernelRequest): BootModule | undefined {
 export function checkModules(request: KernelRequest): void {
   for (const { name, data } of request.modules) if (data.length === 0) throw new UsageError(`${name} is empty`);
 }
+
+/** A 64-bit kernel on a CPU that is not: it would stop before it can say so. */
+export function checkLongMode({ name, longMode }: KernelRequest, kernel64: boolean): void {
+  if (kernel64 && !longMode)
+    throw new UsageError(`${name} is a 64-bit kernel, and the CPU model a 32-bit one; use --cpu x86-64-v2`);
+}

@@ -13,7 +13,7 @@ const segment = (readRam: boolean, writeRam: boolean): ShadowSegment => ({
 });
 
 describe('the shadow area', () => {
-  const bios = placeBios(new Uint8Array(256 * 1024), 'BIOS');
+  const bios = placeBios(new Uint8Array(256 * 1024).fill(0xf4), 'BIOS');
   const slotAt = (shadow: ShadowSegment): { offset: number; kind: string } | undefined => {
     const slots = memorySlots({ ramSize: RAM, bios }, [shadow]);
     const slot = slots.find(({ start, size }) => start <= 0xf_8000 && start + size > 0xf_8000);
