@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeElf } from '../testing/kernels.js';
 
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const demo = fileURLToPath(new URL('../../dist/cpu/x86/demo.bin', import.meta.url));
@@ -17,6 +18,11 @@ function armKernel(): Uint8Array {
   elf.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   elf.set([2, 0, 183, 0, 1], 16);
   return elf;
+}
+
+/** An x86-64 ELF file with a PVH note. */
+function longKernel(): Uint8Array {
+  return makeElf({ bits: 64, load: 0x10_0000, virtual: 0x10_0000, pvh: 0x10_0040 });
 }
 
 /** A file that claims to be a bzImage and has only its setup sectors. */
@@ -38,6 +44,9 @@ beforeAll(() => {
   writeFileSync(file('truncated'), truncatedKernel());
   writeFileSync(file('gzip'), Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3));
   writeFileSync(file('odd'), new Uint8Array(1000));
+  writeFileSync(file('zeros'), new Uint8Array(0x1_0000));
+  writeFileSync(file('initrd'), '070701'.padEnd(80, '0'));
+  writeFileSync(file('long'), longKernel());
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -64,17 +73,22 @@ describe.each<[string, readonly string[], RegExp]>([
   ['an empty kernel', kernel('empty'), /empty is empty/],
   ['a kernel that is none', kernel('text'), /text is not a kernel/],
   ['a kernel for another architecture', kernel('arm'), /arm is .*(AArch64|another architecture)/],
+  ['a 64-bit kernel for a 32-bit CPU', [...kernel('long'), '--cpu', 'pentium4'], /is a 64-bit kernel/],
   ['a truncated kernel', kernel('truncated'), /truncated .*truncated/],
   ['a damaged gzip', kernel('gzip'), /gzip is damaged or truncated/],
   ['an initrd that is not there', ['run', '--kernel', demo, '--initrd', file('none')], /cannot read the initrd/],
   ['an empty initrd', ['run', '--kernel', demo, '--initrd', file('empty')], /empty is empty/],
+  ['a truncated initrd', ['run', '--kernel', demo, '--initrd', file('initrd')], /initrd .*initrd is truncated/],
+  ['an initrd without end', ['run', '--kernel', demo, '--initrd', '/dev/zero'], /too large, or has no end/],
   ['an initrd without a kernel', ['run', '--initrd', file('text')], /--initrd and --module need --kernel/],
   ['a BIOS that is not there', ['run', '--bios', file('none')], /cannot read the BIOS image/],
   ['an empty BIOS', ['run', '--bios', file('empty')], /empty is empty/],
   ['a truncated BIOS', ['run', '--bios', file('odd')], /odd is not a BIOS image, or is truncated/],
+  ['a BIOS of zeros', ['run', '--bios', file('zeros')], /zeros is no x86 BIOS image, or is truncated/],
   ['a disk that is not there', ['run', 'demo', '--disk', file('none')], /cannot open the disk .*: no such file/],
   ['an empty disk', ['run', 'demo', '--disk', file('empty')], /the disk .* is empty/],
   ['a truncated disk', ['run', 'demo', '--disk', file('odd')], /is not a whole number of 512-byte sectors/],
+  ['more memory than there ever was', ['run', 'demo', '--memory', '3T'], /too much: the accelerator interp/],
   ['memory that is no size', ['run', 'demo', '--memory', 'much'], /is not a size of memory/],
   ['too little memory', ['run', 'demo', '--memory', '100K'], /is too small/],
   ['too little memory for a kernel', ['run', 'demo', '--memory', '1M'], /memory is too small/],
@@ -88,6 +102,8 @@ describe.each<[string, readonly string[], RegExp]>([
   ['an option without its value', ['run', '--cpu'], /argument missing/],
   ['two guests', ['run', 'demo', 'demo'], /too many arguments/],
   ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],
+  ['nowhere to save', ['run', 'demo', '--save-on-exit', ''], /cannot write the snapshot/],
+  ['a place that cannot be written to save in', ['run', 'demo', '--save-on-exit', '/proc/x'], /cannot write the snap/],
   ['a folder that is not there to save in', ['run', 'demo', '--save-on-exit', file('none/x')], /cannot write the snap/],
   ['a snapshot that is not there', ['resume', file('none')], /cannot read the snapshot .*: no such file/],
   ['a folder as snapshot', ['resume', folder], /cannot read the snapshot .*: it is a directory/],

@@ -4,15 +4,15 @@ import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
 import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
 import type { ClockKind, DiskConfig } from '../vmm/config.js';
 
-const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB };
+const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 
 /** A size of memory as in `512M`, `2G`; a number alone is MiB. In bytes, whole pages. */
 export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?$/i.exec(text);
+  const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
   if (!match) throw new UsageError(`--memory ${text} is not a size of memory; write it as 512M or 2G`);
   const size = Number(match[1]) * UNITS[match[2].toUpperCase()];
-  if (!Number.isSafeInteger(size) || size % PAGE_SIZE !== 0)
-    throw new UsageError(`--memory ${text} is not a whole number of pages of 4 KiB`);
+  if (size > Number.MAX_SAFE_INTEGER) throw new UsageError(`--memory ${text} is more than any machine has`);
+  if (size % PAGE_SIZE !== 0) throw new UsageError(`--memory ${text} is not a whole number of pages of 4 KiB`);
   if (size < MIB) throw new UsageError(`--memory ${text} is too small: a PC has at least 1M`);
   return size;
 }

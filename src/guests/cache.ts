@@ -15,6 +15,23 @@ export function cacheRoot(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(xdg !== undefined && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache'), 'vitrine');
 }
 
+/** mkdir -p; Node's own never ends below a folder where none can be made, such as /proc. */
+async function makeFolders(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const parent = path.dirname(folder);
+    if (code === 'EEXIST' && (await stat(folder)).isDirectory()) return;
+    if (code !== 'ENOENT' || parent === folder) throw error;
+    await makeFolders(parent);
+    // Another run may have been quicker.
+    await mkdir(folder).catch((again: unknown) => {
+      if ((again as NodeJS.ErrnoException).code !== 'EEXIST') throw again;
+    });
+  }
+}
+
 const open = new Set<string>();
 let hooked = false;
 
@@ -25,7 +42,7 @@ let hooked = false;
 export async function withTemporaryFolder<T>(root: string, work: (folder: string) => Promise<T>): Promise<T> {
   const parent = path.join(root, 'tmp');
   try {
-    await mkdir(parent, { recursive: true });
+    await makeFolders(parent);
   } catch (error) {
     throw new HostError(`cannot write to the cache ${root}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
-import { HostError } from '../../base/errors.js';
+import { HostError, UsageError } from '../../base/errors.js';
+import { MIB } from '../../base/units.js';
 
 /** What went wrong with a file, in a few words. */
 export function reasonOf(error: unknown): string {
@@ -12,6 +13,10 @@ export function reasonOf(error: unknown): string {
       return 'permission denied';
     case 'EISDIR':
       return 'it is a directory';
+    case 'EFBIG':
+      return 'it is too large, or has no end';
+    case 'ENOTDIR':
+      return 'a part of the path is not a directory';
     case 'ENOSPC':
       return 'no space left on the device';
     case 'EROFS':
@@ -21,11 +26,46 @@ export function reasonOf(error: unknown): string {
   }
 }
 
-/** Reads a whole file; a failure is one line that names it. `what` is what it was to be: `kernel`, `initrd`. */
-export function readWholeFile(path: string, what: string): Uint8Array {
+/** More than any kernel, initrd or BIOS that fits into a machine, in bytes. */
+const MAX_SIZE = 2048 * MIB - 1;
+/** Bytes that are read at a time from what does not tell its size. */
+const PIECE = MIB;
+
+/** Reads to the end of what may be a pipe, or a device that has no end. */
+function readToEnd(fd: number): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  for (let size = 0; size <= MAX_SIZE;) {
+    const piece = new Uint8Array(PIECE);
+    const count = fs.readSync(fd, piece);
+    if (count === 0) return Buffer.concat(pieces);
+    pieces.push(piece.subarray(0, count));
+    size += count;
+  }
+  throw Object.assign(new Error(), { code: 'EFBIG' });
+}
+
+function readAll(path: string): Uint8Array {
+  const fd = fs.openSync(path, 'r');
   try {
-    return fs.readFileSync(path);
+    const stat = fs.fstatSync(fd);
+    if (stat.size > MAX_SIZE) throw Object.assign(new Error(), { code: 'EFBIG' });
+    return stat.isFile() ? fs.readFileSync(fd) : readToEnd(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/**
+ * Reads a whole file; a failure is one line that names it, and an empty file is one. `what` is what it was to be: `kernel`,
+ * `initrd`.
+ */
+export function readWholeFile(path: string, what: string): Uint8Array {
+  let data: Uint8Array;
+  try {
+    data = readAll(path);
   } catch (cause) {
     throw new HostError(`cannot read the ${what} ${path}: ${reasonOf(cause)}`, { cause });
   }
+  if (data.length === 0) throw new UsageError(`the ${what} ${path} is empty`);
+  return data;
 }

@@ -36,9 +36,13 @@ export function writeFileSafely(
 /** Throws a one-line error unless a file can be created there: said before the work, not after. */
 export function checkWritable(file: string, what: string): void {
   try {
+    if (file === '') throw Object.assign(new Error(), { code: 'ENOENT' });
     if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
       throw Object.assign(new Error(), { code: 'EISDIR' });
-    fs.accessSync(path.dirname(file), fs.constants.W_OK);
+    // Tried, because permissions do not tell all: /proc grants them and refuses.
+    const trial = `${file}.${process.pid}.tmp`;
+    fs.closeSync(fs.openSync(trial, 'wx', 0o600));
+    fs.rmSync(trial);
   } catch (cause) {
     throw new HostError(`cannot write the ${what} ${file}: ${reasonOf(cause)}`, { cause });
   }
