@@ -66,6 +66,9 @@ export type MachineExit =
 /** Nanoseconds that a driver takes from switching its interrupt on to being ready. */
 const SETTLING = 5e6;
 
+/** Nanoseconds between two reports of triple faults. */
+const BETWEEN_REPORTS = 10e9;
+
 export class VirtualMachine {
   readonly disks: readonly BlockBackend[];
   /** Input for COM1, and for the virtio console. */
@@ -80,6 +83,8 @@ export class VirtualMachine {
   private readonly seeded: SeededEntropy | undefined;
   private readonly entropy: Entropy;
   private readonly uuid: Uint8Array;
+  /** When the owner was last told of a triple fault. */
+  private reported: number | undefined;
   /** Since when the guest's driver of COM1 has been listening. */
   private listeningSince: number | undefined;
   /** Whether the guest was seen waiting for input without a driver. */
@@ -215,7 +220,7 @@ export class VirtualMachine {
           break;
         case 'shutdown':
           if (this.config.noReboot) return { kind: 'triple-fault', cpu: this.describeCpu() };
-          this.host.report('triple fault: the machine is reset (--no-reboot shows the state of the CPU)');
+          this.reportTripleFault();
           this.reset();
           break;
         default:
@@ -235,6 +240,14 @@ export class VirtualMachine {
     }
     this.listeningSince ??= clock.now();
     return clock.now() - this.listeningSince >= SETTLING;
+  }
+
+  /** Not every time: a guest may do nothing else. */
+  private reportTripleFault(): void {
+    const now = this.clock.now();
+    if (this.reported !== undefined && now - this.reported < BETWEEN_REPORTS) return;
+    this.reported = now;
+    this.host.report('triple fault: the machine is reset (--no-reboot shows the state of the CPU)');
   }
 
   /** Makes `run` return. Callable from the host's `poll`. */
