@@ -112,6 +112,19 @@ describe('a machine', () => {
     expect(host.serialText).toMatch(/^\d+ checks passed\r$/m);
   });
 
+  it('tells kernels that run without firmware of itself through fw_cfg', () => {
+    const { bus } = new TestHost().create({ boot: demo }).board;
+    const read = (key: number, bytes: number): number[] => {
+      bus.portWrite(0x510, 2, key);
+      return Array.from({ length: bytes }, () => bus.portRead(0x511, 1));
+    };
+    // QEMU's docs/specs/fw_cfg.rst: signature, RAM size, number of CPUs; no kernel, which is loaded already.
+    expect(read(0, 4)).toEqual([...Buffer.from('QEMU')]);
+    expect(read(3, 8)).toEqual([0, 0, 0x80, 0, 0, 0, 0, 0]);
+    expect(read(5, 2)).toEqual([1, 0]);
+    expect(read(8, 4)).toEqual([0, 0, 0, 0]);
+  });
+
   it('saved at three moments and restored goes on as if nothing had been', { timeout: 60_000 }, () => {
     const whole = new TestHost();
     const first = whole.create({ boot: demo });

@@ -139,10 +139,21 @@ export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): st
   return loaded.description;
 }
 
-/** Puts the BIOS image in its place and tells it of the machine. Neither is part of what a snapshot saves. */
-export function installBios(pc: Pc, bios: PcBios, kernel: PcKernel | undefined, services: BootServices): void {
-  const { ramSize } = pc.options;
+/** Puts the BIOS image in its place. It is not part of what a snapshot saves. */
+export function installBios(bios: PcBios, ramSize: number, services: BootServices): void {
   services.vm.backing.set(bios.image, ramSize);
+}
+
+/**
+ * Tells firmware of the machine, and of the kernel that it shall start, through fw_cfg; or a kernel that runs without firmware
+ * (test kernels ask for the number of CPUs there). Not part of what a snapshot saves.
+ */
+export function fillFwCfg(
+  pc: Pc,
+  firmware: { readonly kernel: PcKernel | undefined } | undefined,
+  services: BootServices,
+): void {
+  const { ramSize } = pc.options;
   const memoryMap = pcRamMap(ramSize);
   const items: FwCfgItem[] = fwCfgItems({
     cpus: pc.cpus.length,
@@ -154,9 +165,14 @@ export function installBios(pc: Pc, bios: PcBios, kernel: PcKernel | undefined, 
     smbios: describeSmbios(pc, services.uuid, services.version),
     bootOrder: [],
   });
-  // SeaBIOS's console on COM1, besides the screen.
-  items.push({ file: 'etc/sercon-port', data: Uint8Array.of(SERIAL_PORTS[0].port & 0xff, SERIAL_PORTS[0].port >> 8) });
-  if (kernel !== undefined) items.push(...firmwareKernel(kernel, memoryMap));
+  if (firmware) {
+    // SeaBIOS's console on COM1, besides the screen.
+    items.push({
+      file: 'etc/sercon-port',
+      data: Uint8Array.of(SERIAL_PORTS[0].port & 0xff, SERIAL_PORTS[0].port >> 8),
+    });
+    if (firmware.kernel !== undefined) items.push(...firmwareKernel(firmware.kernel, memoryMap));
+  }
   for (const item of items)
     if ('key' in item) pc.fwCfg.add(item.key, item.data);
     else pc.fwCfg.addFile(item.file, item.data);

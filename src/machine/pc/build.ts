@@ -9,6 +9,7 @@ import {
   boardCpuid,
   bootBios,
   bootKernel,
+  fillFwCfg,
   installBios,
   pcRamMap,
   type BootServices,
@@ -77,7 +78,8 @@ export class PcBuilder {
     const { ramSize, debugExit, boot } = this.specification;
     const options = { model: this.model, ramSize, bios: this.bios, tscHz: TSC_HZ, debugExit };
     const pc = new Pc(options, connections);
-    if (boot.bios) installBios(pc, boot.bios, boot.kernel, services);
+    if (boot.bios) installBios(boot.bios, ramSize, services);
+    fillFwCfg(pc, boot.bios && { kernel: boot.kernel }, services);
     return pc;
   }
 
