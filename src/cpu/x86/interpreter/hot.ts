@@ -29,8 +29,8 @@ export function isHot(variant: Variant): boolean {
   if (row.name === 'nop') return true;
   if (variant.lock || osz === 16) return false;
   if (isFlow(row)) {
-    if (!FLOW.has(row.name) || (osz === 32) === (variant.stack === 'flat64' && row.attributes.has('stack')))
-      return false;
+    if (!FLOW.has(row.name)) return false;
+    if (row.attributes.has('stack') && variant.stack !== (osz === 64 ? 'flat64' : 'flat32')) return false;
     return form !== 'mem';
   }
   const [first, second] = row.operands;

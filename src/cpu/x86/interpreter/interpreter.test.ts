@@ -18,6 +18,14 @@ describe('interpreter module', () => {
     expect(hot.length).toBeLessThanOrEqual(200);
   });
 
+  it('has the jumps and the stack of 64- and 32-bit code among them', () => {
+    const hot = buildHandlers(bases)
+      .filter((handler) => handler.hot)
+      .flatMap((handler) => handler.variants.map(({ row, osz }) => `${row.name} ${String(osz)}`));
+    for (const name of ['jne', 'jmp', 'call', 'ret', 'push'])
+      expect(hot).toEqual(expect.arrayContaining([`${name} 64`, `${name} 32`]));
+  });
+
   it('is valid WebAssembly and gives every variant a handler', () => {
     const interpreter = emitInterpreter({ bases, shared: true, helpers: everyHelper });
     expect(WebAssembly.validate(new Uint8Array(interpreter.bytes))).toBe(true);
