@@ -87,6 +87,42 @@ describe('breakpoints of a debugger', () => {
     }
   });
 
+  it('stop in code that has been decoded, and in no other page', () => {
+    const g = bench();
+    g.run(100);
+    g.cpu.setDebug(breakAt(PROGRAM + 0x1001));
+    expect(g.run(100)).toEqual({ kind: 'budget' });
+    g.cpu.setDebug(breakAt(PROGRAM + 1, PROGRAM + 0x1001));
+    expect(g.run().kind).toBe('debug');
+    expect(g.state.rip).toBe(BigInt(PROGRAM + 1));
+    // It went away in between.
+    g.cpu.setDebug(NOTHING);
+    expect(g.run(100)).toEqual({ kind: 'budget' });
+    g.cpu.setDebug(breakAt(PROGRAM + 1));
+    const before = g.cpu.retired;
+    expect(g.run().kind).toBe('debug');
+    expect(g.cpu.retired - before).toBeLessThan(4n);
+  });
+
+  it('stop at an instruction across two pages, and at one that is changed', () => {
+    const g = bench();
+    const start = 0x4ffc;
+    // MOV [EBX], AL; ADD EAX, imm32 across the end of the page; JMP back.
+    g.bytes(start, [0x88, 0x03, 0x05, 1, 0, 0, 0, 0xeb, 0xf7]);
+    g.set({ ...g.state, gpr: { rbx: BigInt(DATA + 0x100), rax: 0n }, rip: BigInt(start) });
+    g.cpu.setDebug(breakAt(start + 2));
+    for (let n = 0; n < 3; n++) {
+      expect(g.run().kind).toBe('debug');
+      expect(g.state.rip).toBe(BigInt(start + 2));
+      expect(g.reg('rax')).toBe(BigInt(n));
+    }
+    // The store goes to the immediate now.
+    g.set({ ...g.state, gpr: { rbx: BigInt(start + 3), rax: 7n }, rip: BigInt(start) });
+    expect(g.run().kind).toBe('debug');
+    expect(g.run().kind).toBe('debug');
+    expect(g.reg('rax')).toBe(14n);
+  });
+
   it('stop in a handler that an interrupt leads to', () => {
     const g = bench();
     g.cpu.setDebug(breakAt(PROGRAM, HANDLER));

@@ -11,6 +11,8 @@ export interface HelperExports {
   invalidate_range(host: number, length: number): void;
   /** Physical address of a linear one in SCRATCH, as peekTranslate finds it; 0: not mapped. */
   debug_translate(): number;
+  /** BREAK_ADDR was written. */
+  breakpoints_changed(): void;
   /** Recomputes what is watched from WATCH_* and DR7. */
   updateBreakpoints(): void;
   readonly [name: string]: unknown;

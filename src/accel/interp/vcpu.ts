@@ -282,6 +282,7 @@ export class InterpVcpu implements Vcpu {
       state.setU64('WATCH_ADDR', watch?.address ?? 0n, i);
       state.setU32('WATCH_KIND', watch ? watch.length | (watch.access === 'access' ? 0x100 : 0) : 0, i);
     }
+    this.helpers.breakpoints_changed();
     this.helpers.updateBreakpoints();
     // Pages with watchpoints stay out of the TLB: let it be filled anew.
     if (watching) this.helpers.memory_map_changed();

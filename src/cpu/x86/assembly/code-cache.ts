@@ -7,6 +7,7 @@
  * segment; it leads by 64-byte chunks to maps from offset to record. The pool fills from both ends: records from the bottom,
  * page entries and maps from the top. When it is full, everything is thrown away.
  */
+import { mayBreak, meetsBreakpoint } from './breakpoints';
 import {
   MAX_LENGTH,
   RIP_STEP,
@@ -183,6 +184,13 @@ function decodeRun(page: usize, start: u32): usize {
       at += RECORD_SIZE;
       break;
     }
+    if (mayBreak(offset)) {
+      // Of unknown length.
+      writeMicro(at, MICRO_STRADDLE, offset);
+      enter(page, offset, 1, at);
+      at += RECORD_SIZE;
+      break;
+    }
     let next = decodeInstruction(at, hostPage + offset, high + 1 - <i32>offset, offset, key & 15);
     if (next == 0) {
       if (high < 4095) next = writeFetchFault(at, offset);
@@ -299,7 +307,8 @@ export function patch_link(record: usize): usize {
 
 /**
  * What a STRADDLE record does, after RIP was set to its own: decodes its instruction into records of this CPU's own and
- * returns the first; behind the instruction stands NEXT_PAGE. Returns 0 with an exception pending.
+ * returns the first; behind the instruction stands NEXT_PAGE. Returns 0 with an exception pending, or at a breakpoint of the
+ * debugger.
  */
 export function decode_straddle(): usize {
   const key = load<u32>(STATE + S_MODE_KEY) & 15;
@@ -316,18 +325,22 @@ export function decode_straddle(): usize {
     if (room < <i64>available) available = <i32>room;
     linear = (rip + load<u64>(STATE + S_SEG_BASE + (SEG_CS << 3))) & 0xffff_ffff;
   }
-  const first = <i32>(4096 - offset);
+  // Nothing is pending then, which `deliver_exception` knows what to do about.
+  if (meetsBreakpoint(linear)) return 0;
+  const first = min<i32>(<i32>(4096 - offset), available);
   const bytes = STATE + STRADDLE_BYTES;
   const host = fetchTranslate(linear);
   if (host == 0) return 0;
   memory.copy(bytes, host, first);
-  if (available > first) {
+  const out = STATE + S_STRADDLE;
+  // For a breakpoint it may be all in this page.
+  let next = decodeInstruction(out, bytes, first, offset, key);
+  if (next == 0 && available > first) {
     const host2 = fetchTranslate(linear + first);
     if (host2 == 0) return 0;
     memory.copy(bytes + first, host2, available - first);
+    next = decodeInstruction(out, bytes, available, offset, key);
   }
-  const out = STATE + S_STRADDLE;
-  const next = decodeInstruction(out, bytes, available, offset, key);
   if (next == 0) {
     gp0();
     return 0;

@@ -26,6 +26,7 @@ import {
   S_EXC_VECTOR,
   S_IDTR_BASE,
   S_IDTR_LIMIT,
+  S_RETIRED,
   S_RIP,
   S_SEG_SELECTOR,
   S_SHADOW,
@@ -420,8 +421,13 @@ export function deliverAll(vector: i32, kind: i32, code: i32, rip: u64): void {
   }
 }
 
-/** Delivers the pending exception as a fault at RIP. */
+/** Delivers the pending exception as a fault at RIP. Without one, the loop was left for a breakpoint of the debugger. */
 export function deliver_exception(): i32 {
+  if (load<i32>(STATE + S_EXC_VECTOR) < 0) {
+    // A delivery counts as an instruction; this does not.
+    store<u64>(STATE + S_RETIRED, load<u64>(STATE + S_RETIRED) - 1);
+    return NEXT_JUMP_ATTENTION;
+  }
   deliverAll(load<i32>(STATE + S_EXC_VECTOR), EVENT_FAULT, load<i32>(STATE + S_EXC_ERROR), load<u64>(STATE + S_RIP));
   return NEXT_JUMP_ATTENTION;
 }

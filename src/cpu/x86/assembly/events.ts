@@ -2,6 +2,7 @@
  * What happens between instructions: INIT and SIPI, debug traps, NMI, interrupts, instruction breakpoints, and what the
  * debugger wants, in the order of SDM vol. 3 table 6-2.
  */
+import { atBreakpoint, takeMet } from './breakpoints';
 import { DEBUG_CODE, DEBUG_DATA, DEBUG_IO, DEBUG_RF, DEBUG_STEP, DEBUG_TRAP, codeBreakpoints } from './debug';
 import { EVENT_EXTERNAL, EVENT_FAULT, EVENT_TRAP, deliverAll, deliver_exception } from './deliver';
 import { STATE, host_ack_interrupt } from './env';
@@ -19,13 +20,10 @@ import {
   EVENTS_KICKED,
   EVENTS_ONE,
   EVENTS_SHUTDOWN,
-  GDB_BREAKPOINTS,
   GDB_STEP,
   SEG_CS,
   S_ACTIVITY,
   S_ATTN,
-  S_BREAK_ADDR,
-  S_BREAK_COUNT,
   S_DEBUG_FLAGS,
   S_DR,
   S_DR6_PENDING,
@@ -53,13 +51,11 @@ const HALTED: u32 = 1;
 const WAITING: u32 = 2;
 const SHUT_DOWN: u32 = 3;
 
-/** RETIRED when a single step was armed, when RF was loaded, when the debugger's step began, at the breakpoint told last; its address. */
+/** RETIRED when a single step was armed, when RF was loaded, when the debugger's step began. */
 let stepFrom: u64 = 0;
 let resumeFrom: u64 = 0;
 let gdbFrom: u64 = 0;
 let gdbArmed: bool = false;
-let toldAt: u64 = ~0;
-let toldRip: u64 = 0;
 
 @inline
 function retired(): u64 {
@@ -184,22 +180,6 @@ function stepDone(): bool {
   return false;
 }
 
-/** Whether the debugger has a breakpoint here that it was not told of. */
-function atBreakpoint(): bool {
-  if (!(load<u32>(STATE + S_GDB_FLAGS) & GDB_BREAKPOINTS)) return false;
-  const lin = linearRip();
-  if (toldAt == retired() && toldRip == lin) return false;
-  const count: usize = load<u32>(STATE + S_BREAK_COUNT);
-  for (let n: usize = 0; n < count; n++) {
-    if (load<u64>(STATE + S_BREAK_ADDR + n * 8) != lin) continue;
-    // The next run goes on from here.
-    toldAt = retired();
-    toldRip = lin;
-    return true;
-  }
-  return false;
-}
-
 /** Called at every instruction boundary that the driver sees; RIP and RETIRED are up to date. Returns one of EVENTS. */
 export function service_events(): i32 {
   const attention = atomic.load<u32>(STATE + S_ATTN);
@@ -207,7 +187,7 @@ export function service_events(): i32 {
     take(ATTN_KICK);
     return EVENTS_KICKED;
   }
-  if (load<u32>(STATE + S_WATCH_HIT)) return EVENTS_DEBUG;
+  if (load<u32>(STATE + S_WATCH_HIT) || takeMet()) return EVENTS_DEBUG;
   take(ATTN_CPU);
   if (load<i32>(STATE + S_EXC_VECTOR) >= 0) deliver_exception();
   if (attention & ATTN_INIT) {
@@ -232,9 +212,9 @@ export function service_events(): i32 {
   if (activity == HALTED) return EVENTS_HALT;
   if (load<u32>(STATE + S_DEBUG_FLAGS) & DEBUG_CODE && shade < 2) instructionBreakpoints();
   if (load<u32>(STATE + S_ACTIVITY) == SHUT_DOWN) return EVENTS_SHUTDOWN;
-  if (gdb && atBreakpoint()) return EVENTS_DEBUG;
-  // Breakpoints and watchpoints are exact, so while any is armed instructions run one by one.
-  let single = gdb != 0 || (load<u32>(STATE + S_DEBUG_FLAGS) & (DEBUG_CODE | DEBUG_DATA | DEBUG_IO)) != 0;
+  if (gdb && atBreakpoint(linearRip())) return EVENTS_DEBUG;
+  // The processor's breakpoints and all watchpoints are exact, so while any is armed instructions run one by one.
+  let single = (gdb & GDB_STEP) != 0 || (load<u32>(STATE + S_DEBUG_FLAGS) & (DEBUG_CODE | DEBUG_DATA | DEBUG_IO)) != 0;
   if (load<u32>(STATE + S_EFLAGS) & FLAG_TF) {
     // The instruction that begins now traps when it ends.
     store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) | DEBUG_STEP);

@@ -1,5 +1,6 @@
 /** The entry of helpers.wasm: everything that interpreter, translator and driver call. */
 export * from './aes';
+export * from './breakpoints';
 export * from './code-cache';
 export * from './code-pages';
 export * from './crypto';

@@ -1,4 +1,5 @@
 /** Power-on, INIT and SIPI: SDM vol. 3 table 10-1 and §9.4.4.3; and what the host does to a CPU from outside. */
+import { forgetBreakpoint } from './breakpoints';
 import { flush_code_cache } from './code-pages';
 import { updateBreakpoints } from './debug';
 import { STATE } from './env';
@@ -207,6 +208,7 @@ export function state_restored(): void {
   set32(S_DEBUG_FLAGS, 0);
   set64(S_DR6_PENDING, 0);
   set32(S_WATCH_HIT, 0);
+  forgetBreakpoint();
   updateBreakpoints();
   updateFpTrap();
   resetTlb();
