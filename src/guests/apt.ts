@@ -235,7 +235,9 @@ Debug::NoLocking "1";
       const got = await readdir(path.join(made, 'lists'));
       // A mirror in the middle of an update lacks one list or another; what counts is what can be resolved later.
       if (!got.some((name) => name.includes('_Packages'))) {
-        throw new HostError(`cannot read Debian's package lists: ${lastLine(stderr)}`);
+        // The last line only says that something failed; those before say what, behind the address.
+        const why = /^[EW]: Failed to fetch \S+ +(.+)$/m.exec(stderr)?.[1] ?? lastLine(stderr);
+        throw new HostError(`cannot read Debian's package lists (is there a network?): ${why}`);
       }
       if (/^[EW]: /m.test(stderr)) await writeFile(path.join(made, 'partial'), stderr);
       const place = path.join(this.#home, String(Date.now()));

@@ -144,6 +144,7 @@ describe('snapshot files', () => {
     ['an empty file', new Uint8Array(0), 'the snapshot x.snap is empty'],
     ['another file', new Uint8Array(9999).fill(65), 'x.snap is not a snapshot of a machine'],
     ['a short file', Uint8Array.of(0x56, 0x49), 'x.snap is not a snapshot of a machine'],
+    ['a longer file', Uint8Array.from([...snapshot(), 0]), 'x.snap is damaged: something follows its end'],
     ['a file that was never finished', snapshot().fill(0, 0, 40), 'x.snap is not a snapshot of a machine'],
   ])('%s is refused', (_name, bytes, message) => {
     expect(() => new SnapshotReader(source(bytes), codec)).toThrow(message);

@@ -208,6 +208,7 @@ export class SnapshotReader {
     const length = Number(view.getBigUint64(24, true));
     if (offset + length > size)
       throw new SnapshotError(`the snapshot ${name} is truncated: it has ${size} of ${offset + length} bytes`);
+    if (offset + length < size) throw new SchemaError('something follows its end');
     const data = this.source.read(offset, length);
     if (crc32(data) !== view.getUint32(32, true)) throw new SchemaError('its table of contents is wrong');
     const table = tableSchema.check(decodePlain(data), 'contents');
