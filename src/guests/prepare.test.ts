@@ -80,7 +80,7 @@ describeWith([invaders], 'a guest from the network', () => {
     vi.stubEnv('https_proxy', 'http://127.0.0.1:9');
     const failure = fetchGuest('grub-invaders', { cache });
     await expect(failure).rejects.toThrow(
-      /^cannot prepare guest grub-invaders: cannot read Debian's package lists: .*vitrine run demo/,
+      /^cannot prepare guest grub-invaders: cannot read Debian's package lists \(is there a network\?\): .*vitrine run demo/,
     );
     expect(await readdir(cache)).toEqual(['apt', 'tmp']);
     expect(await readdir(path.join(cache, 'apt'))).toEqual([]);
