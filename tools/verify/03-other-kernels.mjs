@@ -64,7 +64,18 @@ export async function run(log) {
   const reached = await watch(boot, 128 * MIB, /No bootable device/, 60);
   log(`SeaBIOS: "${reached.match[0]}" after ${reached.time.toFixed(1)} s`);
 
+  await throughFirmware(bios, log);
   await withFolder((folder) => xen(folder, log));
+}
+
+async function throughFirmware(bios, log) {
+  const { files } = await guest('amd64');
+  const args = ['run', '--bios', bios, '--kernel', files.vmlinuz, '--initrd', files.initrd];
+  args.push('--append', 'console=ttyS0 quiet', '--no-reboot');
+  const script = [[/vitrine:~# /, 'poweroff\n']];
+  const { code, times } = await vitrine(args, { script });
+  expect(code === 0, `exit code ${code}`);
+  log(`SeaBIOS boots Linux by its 16-bit entry: shell after ${times[0].toFixed(1)} s`);
 }
 
 async function xen(folder, log) {
