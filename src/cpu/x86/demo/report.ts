@@ -11,8 +11,8 @@ const LSR_THRE = 0x20;
 /** The PM timer of the ACPI block, which counts at 3.579545 MHz in 24 bits. */
 const PM_TIMER = 0x608;
 const PM_TIMER_KHZ = 3580;
-/** How long the TSC is measured, in ticks of the PM timer: 2 ms. */
-const CALIBRATION = 2 * PM_TIMER_KHZ;
+/** How long the TSC is measured, in ticks of the PM timer: half a millisecond, to a thousandth. */
+const CALIBRATION = PM_TIMER_KHZ / 2;
 
 /** Columns: of the text, and of a value. */
 const TEXT_WIDTH = 46;
