@@ -171,8 +171,8 @@ export function codeTarget({ r, environment }: Draft, mayFault: boolean): bigint
   return offsetIn(environment.cs, BigInt(PLACE.CODE + 64 + r.below(0x700)));
 }
 
-/** Where a stack faults: not mapped, or not canonical. */
-export function badStack({ r, environment }: Draft): bigint {
+/** Where a stack faults: not mapped, or not canonical (unless only `near` ones are wanted). */
+export function badStack({ r, environment }: Draft, near = false): bigint {
   const bad = [BigInt(PLACE.DATA - 0x200), 0x8000_0000_1000n, 0x5a5a_0000_0000_0000n];
-  return bad[r.below(environment.bits === 64 ? 3 : 1)] + BigInt(r.below(64));
+  return bad[r.below(environment.bits === 64 && !near ? 3 : 1)] + BigInt(r.below(64));
 }

@@ -11,8 +11,10 @@ export const CASE = {
   GPR: 0,
   RIP: 128,
   RFLAGS: 136,
-  /** u16 each; GS and FS, in between, are 0. */
+  /** u16 each; GS and FS are 0 before. */
   CS: 144,
+  GS: 146,
+  FS: 148,
   SS: 150,
   /** Out: u64 error code, trap number (vector) and CR2. */
   ERROR: 152,

@@ -33,10 +33,15 @@ const GPR_NAMES = [
 /** CF PF AF ZF SF DF OF. RF and what user code cannot change are left out. */
 const FLAGS_MASK = 0xcd5;
 const FSW_C1 = 1 << 9;
+/** #TS, #NP, #SS, #GP, #PF. */
+const WITH_ERROR = new Set([10, 11, 12, 13, 14]);
 
 function hex(bytes: Buffer): string {
   return Buffer.from(bytes).reverse().toString('hex');
 }
+
+/** An interrupt's return on the native side clears the RPL of null selectors. */
+const withoutNull = (selector: number): number => (selector < 4 ? 0 : selector);
 
 /** Every difference of a case that the architecture (not a maker's choice, see vendor.ts) should not have. */
 export function compareCase(row: Instruction, input: Buffer, native: Buffer, guest: Buffer): Difference[] {
@@ -52,17 +57,21 @@ export function compareCase(row: Instruction, input: Buffer, native: Buffer, gue
 
   quad('trap', CASE.TRAP);
   const trap = Number(native.readBigUInt64LE(CASE.TRAP));
-  if (trap === TRAP.PF || trap === TRAP.GP || trap === TRAP.SS) quad('error', CASE.ERROR);
+  if (WITH_ERROR.has(trap)) quad('error', CASE.ERROR);
   if (trap === TRAP.PF) quad('cr2', CASE.CR2);
   // Outside 64-bit mode only the low halves of the first eight have a meaning.
-  const is64Bit = input.readUInt16LE(CASE.CS) === USER_CODE.selector;
+  const is64Bit = [input, native].every((bytes) => bytes.readUInt16LE(CASE.CS) === USER_CODE.selector);
   GPR_NAMES.forEach((name, n) => {
     const at = CASE.GPR + 8 * GPR_PLACE[n];
     if (!is64Bit && n < 8) number(name, native.readUInt32LE(at), guest.readUInt32LE(at));
     else quad(name, at);
   });
-  for (const name of ['CS', 'SS', 'DS', 'ES'] as const)
-    number(name.toLowerCase(), native.readUInt16LE(CASE[name]), guest.readUInt16LE(CASE[name]));
+  for (const name of ['CS', 'SS', 'DS', 'ES', 'FS', 'GS'] as const)
+    number(
+      name.toLowerCase(),
+      withoutNull(native.readUInt16LE(CASE[name])),
+      withoutNull(guest.readUInt16LE(CASE[name])),
+    );
   quad('rip', CASE.RIP);
   const mask = FLAGS_MASK & ~(trap === TRAP.BP ? undefinedFlags(row, input) : 0);
   number('flags', native.readUInt32LE(CASE.RFLAGS) & mask, guest.readUInt32LE(CASE.RFLAGS) & mask);

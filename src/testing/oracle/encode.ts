@@ -156,6 +156,7 @@ export function encode(row: Instruction, choice: Choice, address: number): numbe
   for (const operand of row.operands) {
     if (operand.kind === 'I' || operand.kind === 'J')
       immediates.push(...littleEndian(choice.immediates[next++], immediateSize(operand, choice.osz)));
+    else if (operand.kind === 'A') immediates.push(...littleEndian(choice.immediates[next++], choice.osz / 8 + 2));
     else if (operand.kind === 'O') immediates.push(...littleEndian(choice.immediates[next++], choice.addressBits / 8));
   }
   if (modrm.ripTarget !== undefined) {

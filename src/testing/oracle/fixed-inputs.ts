@@ -11,6 +11,7 @@ import {
   type Draft,
 } from './addresses.js';
 import { CASE, PLACE, WINDOW_SIZE } from './case-format.js';
+import { usesStack, writeSelectorsOnStack } from './selectors.js';
 
 /** Writes eight bytes to the window, if they lie inside. */
 export function write64(draft: Draft, linear: bigint, value: bigint): void {
@@ -39,16 +40,17 @@ export function prepareStack(draft: Draft): boolean {
   const { r, row, regs } = draft;
   const { name } = row;
   if (isStack16(draft)) regs[REG.RSP] = (regs[REG.RSP] & 0xffffn) | STACK_16_HIGH;
-  if (!row.attributes.has('stack')) return false;
+  if (!usesStack(draft)) return false;
   const faults = r.oneIn(40);
   const room = name === 'enter' ? 300 : 40;
   const inWindow = BigInt(PLACE.WINDOW + room + r.below(WINDOW_SIZE - room - 100));
-  const top = faults ? badStack(draft) : r.oneIn(4) ? inWindow : inWindow & ~7n;
+  const top = faults ? badStack(draft, name.startsWith('call_far')) : r.oneIn(4) ? inWindow : inWindow & ~7n;
   regs[REG.RSP] = stackValue(draft, top);
   if (name === 'enter' || name === 'leave')
     regs[REG.RBP] = stackValue(draft, r.oneIn(40) ? badStack(draft) : BigInt(PLACE.WINDOW + 300 + r.below(400)));
   // When both the stack and the target fault, which comes first is the processor's choice.
-  if (name.startsWith('ret')) write64(draft, top, codeTarget(draft, !faults));
+  if (/^ret(_imm)?$/.test(name)) write64(draft, top, codeTarget(draft, !faults));
+  writeSelectorsOnStack(draft, top, !faults);
   // Flags that user code may change and Linux restores from a signal frame; not TF.
   if (name === 'popf') write64(draft, top, BigInt((r.u32() & 0x4_0ed5) | 2));
   return faults;

@@ -28,6 +28,7 @@ import {
 import { prepareState } from './inputs.js';
 import { operandBytes, writeOperand } from './operand-data.js';
 import type { Random } from './random.js';
+import { farPointer, loadsSegment, setSelectorRegister, usesStack, writeSelectorOperand } from './selectors.js';
 import { chooseEnvironment, type Environment, type EnvironmentKind } from './segments.js';
 
 const REGISTER_KINDS = new Set<Operand['kind']>(['E', 'R', 'U', 'W', 'N', 'Q', 'STi']);
@@ -36,9 +37,10 @@ const REGISTER_KINDS = new Set<Operand['kind']>(['E', 'R', 'U', 'W', 'N', 'Q', '
 function sizes(row: Instruction, bits: Environment['bits']): readonly (16 | 32 | 64)[] {
   const { attributes, operands } = row;
   const has = (...letters: string[]): boolean => operands.some(({ size }) => letters.includes(size));
-  const bySize = attributes.has('osz') || attributes.has('d64') || attributes.has('f64') || has('v', 'z');
+  const bySize = has('p') || attributes.has('osz') || attributes.has('d64') || attributes.has('f64') || has('v', 'z');
   if (bits !== 64) return bySize ? [16, 32] : [bits];
-  // Near branches with a 66 prefix: see vendor.ts.
+  // Far pointers with 64-bit offsets, near branches with a 66 prefix: see vendor.ts.
+  if (has('p')) return [16, 32];
   if (attributes.has('f64')) return [64];
   if (attributes.has('d64')) return [16, 64];
   if (bySize) return row.rexW === true ? [64] : [16, 32, 64];
@@ -58,7 +60,8 @@ function chooseRegisters(draft: Draft): { reg: number; rm: number } {
     if (!r.oneIn(8)) reg &= 7;
     if (!r.oneIn(8)) rm &= 7;
   }
-  if (kinds.has('S')) reg = r.below(6);
+  // Seldom one that does not exist, or CS.
+  if (kinds.has('S')) reg = r.oneIn(12) ? r.below(8) : r.pick([0, 2, 3, 4, 5]);
   if (kinds.has('C')) reg = r.pick([0, 2, 3, 4]);
   if (kinds.has('D')) reg = r.pick([0, 1, 2, 3, 6, 7]);
   return { reg, rm };
@@ -76,7 +79,7 @@ function chooseImmediate(draft: Draft, operand: Operand): bigint {
   // Vectors that nobody may use from CPL 3 on either side.
   if (row.name === 'int') return BigInt(0x30 + r.below(64));
   if (row.name === 'enter' && operand.size === 'w') return BigInt(r.below(100));
-  if (row.name === 'ret_imm') return BigInt(r.below(64));
+  if (/^ret.*_imm$/.test(row.name)) return BigInt(r.below(64));
   const value = r.oneIn(2) ? BigInt(r.below(256)) : r.u64();
   return isDoubleShiftOf16(draft) ? (value & 0xe0n) | BigInt(r.below(17)) : BigInt.asUintN(size, value);
 }
@@ -84,7 +87,7 @@ function chooseImmediate(draft: Draft, operand: Operand): bigint {
 /** The memory operand: where it lies, how its address is written, and what stands there. */
 function placeMemoryOperand(draft: Draft, operand: Operand, reg: number, stackFaults: boolean): WrittenAddress {
   const { r, row, environment, osz, regs, target } = draft;
-  const taken = [...(row.attributes.has('stack') || isStack16(draft) ? [REG.RSP] : []), ...busyRegisters(draft)];
+  const taken = [...(usesStack(draft) || isStack16(draft) ? [REG.RSP] : []), ...busyRegisters(draft)];
   let where = chooseTarget(draft, operandBytes(row, operand, osz));
   if (/^bt.?_reg$/.test(row.name) && !(isStack16(draft) && reg === REG.RSP)) {
     // The bit number reaches beyond the operand.
@@ -99,6 +102,7 @@ function placeMemoryOperand(draft: Draft, operand: Operand, reg: number, stackFa
   const written = chooseAddress({ ...draft, addressBits }, where, taken);
   if (isNear(where)) writeOperand(r, row, operand, target, Number(where) - PLACE.WINDOW, osz);
   if (/^(jmp|call)_ind/.test(row.name)) write64(draft, where, codeTarget(draft, !stackFaults));
+  writeSelectorOperand(draft, where, !stackFaults);
   prepareExchange(draft, where);
   return written;
 }
@@ -150,6 +154,9 @@ export function generateCase(
   } else if (row.modrm && /^(jmp|call)_ind/.test(row.name)) {
     rmOrAddress = rm === REG.RSP ? REG.RBX : rm;
     regs[rmOrAddress] = codeTarget(draft, !stackFaults);
+  } else if (row.modrm && loadsSegment(draft)) {
+    rmOrAddress = rm === REG.RSP ? REG.RBX : rm;
+    setSelectorRegister(draft, rmOrAddress);
   } else if (row.name === 'cmpxchg' && rm !== REG.RSP && r.oneIn(2)) regs[rm] = regs[REG.RAX];
 
   const immediates: bigint[] = [];
@@ -160,7 +167,8 @@ export function generateCase(
       segment = chosen.prefix;
       if (!isNear(where)) finalAddressBits = bits;
       immediates.push(mask64(offsetIn(chosen.segment, where)));
-    } else if (each.kind === 'I' || each.kind === 'J') immediates.push(chooseImmediate(draft, each));
+    } else if (each.kind === 'A') immediates.push(farPointer(draft, !stackFaults));
+    else if (each.kind === 'I' || each.kind === 'J') immediates.push(chooseImmediate(draft, each));
   }
   const lockable = row.attributes.has('lock');
   const bytes = encode(

@@ -79,7 +79,7 @@ export class NativeRunner {
       const { status, signal, stdout } = spawnSync(this.program, {
         input: part,
         maxBuffer: part.length + 1,
-        timeout: 60_000,
+        timeout: 3000 + Math.ceil(part.length / 1000),
       });
       if (status !== 0 || stdout.length !== part.length)
         throw new Error(`the native program failed (status ${String(status)}, signal ${String(signal)})`);

@@ -9,6 +9,7 @@ const USER_SAFE = new RegExp(
     'fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor|ldmxcsr|stmxcsr|fldenv|fnstenv|frstor|fnsave|pushf|popf|' +
     'cli|sti|hlt|clts|invd|wbinvd|invlpg|lgdt|lidt|lldt|ltr|lmsw|mov_(from|to)_[cd]r|rdmsr|wrmsr|xsetbv|swapgs|' +
     'sysret|clac|stac|invpcid|xsaves|xrstors|ud|int|rsm|mov_from_sreg|push_sreg|rdfsbase|rdgsbase|into|bound|arpl|' +
+    'mov_to_sreg|pop_sreg|les|lds|lss|lfs|lgs|lar|lsl|verr|verw|(call|jmp)_far_(ptr|mem)|ret_far|ret_far_imm|iret|' +
     'insb?|outsb?|(in|out)(_al)?_(imm|dx)' +
     ')$',
 );

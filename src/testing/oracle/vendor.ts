@@ -24,6 +24,10 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     reason: 'near branches with a 66 prefix: AMD truncates RIP to 16 bits, Intel ignores the prefix; not generated',
   },
   {
+    rows: /^(l[sfg]s|(jmp|call)_far_mem)$/,
+    reason: 'far pointers with a 64-bit offset (REX.W): AMD has none; not generated',
+  },
+  {
     rows: /^nop$/,
     reason: '0F 0D with a register: invalid on AMD (prefetches need memory), a NOP on Intel; not generated',
   },
@@ -85,15 +89,28 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
       trapOf(native) !== trapOf(guest),
   },
   {
+    rows: /^(ret_far_imm|iret)$/,
+    reason: 'far returns with a bad target near the limit of the stack: AMD looks at more of the stack first',
+    explains: (_, native, guest) => trapOf(native) === TRAP.SS && trapOf(guest) === TRAP.GP,
+  },
+  {
+    rows: /^lar$/,
+    reason: 'bits 19:16 of what LAR loads are undefined (SDM vol. 2); AMD gives those of the limit',
+    explains: ({ what, native, guest }) =>
+      what.startsWith('r') && ((parseInt(native, 16) ^ parseInt(guest, 16)) & ~0xf0000) === 0,
+  },
+  {
     rows: /^popa$/,
     reason: 'a POPA that faults in the middle has loaded some registers on AMD',
     explains: ({ what }, native) => trapOf(native) !== TRAP.BP && /^r..$/.test(what),
   },
   {
     rows: /./,
-    reason: 'DEVIATION of ours: the segment of an operand is checked before a pending x87 exception is taken',
-    explains: (_, native, guest) =>
-      trapOf(native) === TRAP.MF && [TRAP.GP, TRAP.SS].some((trap) => trap === trapOf(guest)),
+    reason:
+      'DEVIATION of ours: an operand is checked against its segment before #MF, and before #UD of MOV to no segment register',
+    explains: (_, native, guest, row) =>
+      (trapOf(native) === TRAP.MF || (trapOf(native) === TRAP.UD && row.name === 'mov_to_sreg')) &&
+      [TRAP.GP, TRAP.SS].some((trap) => trap === trapOf(guest)),
   },
   {
     rows: /^(j|call|loop)/,
@@ -102,8 +119,9 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
       row.operands[0].kind === 'J' && trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.GP,
   },
   {
-    rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor)$/,
-    reason: 'which byte of a state image CR2 names when a part of it is not mapped is the order of accesses',
+    rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor|ret_far|ret_far_imm|iret|l[desfg]s|(call|jmp)_far_mem)$/,
+    reason:
+      'which byte of a state image or far pointer CR2 names when more than one is not mapped: the order of accesses',
     explains: ({ what, native, guest }) => what === 'cr2' && Math.abs(parseInt(native, 16) - parseInt(guest, 16)) < 576,
   },
 ];
