@@ -10,7 +10,7 @@ export const MICRO = {
   GOTO: 1,
   /** The next instruction is the first of the next page: OFFSET is 4096 (look it up there). */
   NEXT_PAGE: 2,
-  /** The instruction at OFFSET straddles two pages or the limit of CS: `decode_straddle()` decodes it anew each time. */
+  /** The instruction at OFFSET straddles two pages or the limit of CS, or may be a debugger's breakpoint: `decode_straddle()` decodes it each time. */
   STRADDLE: 3,
   /**
    * Computes the linear address of the next record's memory operand with BASE, INDEX, SCALE, DISP, MASK_SLOT, checks it
