@@ -31,7 +31,7 @@ export function breakpoints_changed(): void {
     isNew = true;
     const at = OFFSETS + (offset >> 3);
     const bit: u32 = (<u32>1) << (offset & 7);
-    store<u8>(at, <u8>(<u32>load<u8>(at) | bit));
+    store<u8>(at, <u8>((<u32>load<u8>(at)) | bit));
   }
   if (isNew) flush_code_cache();
 }
