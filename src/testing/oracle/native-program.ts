@@ -11,7 +11,8 @@ import { LDT, type CaseSegment } from './segments.js';
 
 /** Where the program puts its data. */
 const AT = {
-  SIGNAL_STACK: 0x3000_0000,
+  /** Out of the way: Linux takes a stack pointer that happens to lie in it for a signal on a signal. */
+  SIGNAL_STACK: 0x2b1a_97d3_0000,
   SIGNAL_STACK_SIZE: 0x1_0000,
   /** u64: end of the cases, the case that runs (0 before the first). */
   END: 0x3001_0000,
@@ -43,7 +44,7 @@ const UC = { GPR: 40, FPSTATE: 224 } as const;
 const MAP_FLAGS = 0x32;
 const PROT_ALL = 7;
 
-const map = (address: number, size: number): string[] => [`mov edi, ${address}`, `mov esi, ${size}`, 'call map'];
+const map = (address: number, size: number): string[] => [`mov rdi, ${address}`, `mov esi, ${size}`, 'call map'];
 
 /** RSI and RDI are set. */
 const copy = (bytes: number): string[] => [`mov ecx, ${bytes / 8}`, 'rep movsq'];
@@ -74,7 +75,8 @@ export const NO_LDT = 3;
 export const nativeProgram = (withLdt: boolean): readonly string[] => [
   ...map(PLACE.CODE_PAGE, 0x1000),
   ...map(PLACE.DATA, PLACE.DATA_SIZE),
-  ...map(AT.SIGNAL_STACK, AT.SIGNAL_STACK_SIZE + 0x1000),
+  ...map(AT.SIGNAL_STACK, AT.SIGNAL_STACK_SIZE),
+  ...map(AT.END, 0x1000),
   ...map(AT.CASES, AT.CASES_SIZE),
   `mov edi, ${PLACE.CODE_PAGE}`,
   'mov ecx, 4096',
@@ -97,7 +99,7 @@ export const nativeProgram = (withLdt: boolean): readonly string[] => [
   `mov [${AT.END}], rbx`,
 
   'sub rsp, 64',
-  `mov eax, ${AT.SIGNAL_STACK}`,
+  `mov rax, ${AT.SIGNAL_STACK}`,
   'mov [rsp], rax',
   'xor esi, esi',
   'mov [rsp + 8], rsi',

@@ -107,9 +107,9 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
     rows: /./,
     reason:
-      'DEVIATION of ours: an operand is checked against its segment before #MF, and before #UD of MOV to no segment register',
+      'DEVIATION of ours: an operand is checked against its segment before #MF, and before #UD of MOV with no segment register',
     explains: (_, native, guest, row) =>
-      (trapOf(native) === TRAP.MF || (trapOf(native) === TRAP.UD && row.name === 'mov_to_sreg')) &&
+      (trapOf(native) === TRAP.MF || (trapOf(native) === TRAP.UD && /^mov_.*_sreg$/.test(row.name))) &&
       [TRAP.GP, TRAP.SS].some((trap) => trap === trapOf(guest)),
   },
   {
