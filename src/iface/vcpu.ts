@@ -96,6 +96,8 @@ export interface VcpuEnvironment {
   fillRandom(target: Uint8Array): void;
   /** Told of every event, where the accelerator knows them. */
   onEvent?(event: CpuEvent): void;
+  /** The FERR# pin: an unmasked x87 error while CR0.NE is 0. */
+  setFerr?(asserted: boolean): void;
   /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
   acknowledgeExtInt(): number;
 }

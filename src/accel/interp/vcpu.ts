@@ -125,7 +125,7 @@ export class InterpVcpu implements Vcpu {
         this.events.add(vector, kind, code, lo, hi);
         environment.onEvent?.(this.events.last);
       },
-      ferr: (): void => undefined,
+      ferr: (level: number): void => environment.setFerr?.(level !== 0),
     };
   }
 

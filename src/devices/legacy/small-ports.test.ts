@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemorySink, RecordingControl, RecordingLine } from '../../host/fake/lines.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
+import { CoprocessorError } from './coprocessor-error.js';
 import { DebugConsole, DebugExit } from './debug-ports.js';
 import { FastA20, ResetControl } from './reset-ports.js';
 
@@ -63,4 +64,22 @@ snapshotSuite('port 0xcf9', {
   create: () => new ResetControl(new RecordingControl()),
   change: (port) => port.write(0, 1, 0xa),
   observe: (port) => port.read(),
+});
+
+describe('x87 errors while CR0.NE is 0', () => {
+  it('raise interrupt 13 until port 0xf0 is written', () => {
+    const line = new RecordingLine();
+    const port = new CoprocessorError(line);
+    port.setFerr(true);
+    expect(line.level).toBe(true);
+    port.setFerr(false);
+    expect(line.level).toBe(true);
+    port.write();
+    expect(line.level).toBe(false);
+  });
+});
+
+snapshotSuite('x87 errors by interrupt 13', {
+  create: () => new CoprocessorError(new RecordingLine()),
+  change: (device) => device.setFerr(true),
 });

@@ -8,6 +8,7 @@ import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
 import { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
+import { CoprocessorError } from '../../devices/legacy/coprocessor-error.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
 import { FwCfg } from '../../devices/legacy/fw-cfg/fw-cfg.js';
 import { Hpet, HPET_SIZE } from '../../devices/legacy/hpet/hpet.js';
@@ -114,7 +115,8 @@ export class Pc {
       (pin) => this.pic.input(pin),
       (pin) => ioApic.pin(pin),
     );
-    this.cpus = [this.createCpu(0, apics)];
+    const coprocessorError = new CoprocessorError(this.router.isa(13));
+    this.cpus = [this.createCpu(0, apics, coprocessorError)];
 
     // ---- PCI ----
     this.shadow = new ShadowWrites(connections.vm);
@@ -161,6 +163,7 @@ export class Pc {
     ports.claim('rtc', 4, this.rtc.ports, 0x70);
     ports.claim('fast-a20', 1, a20, 0x92);
     ports.claim('apm', 2, this.pm.apmPorts, 0xb2);
+    ports.claim('coprocessor-error', 1, coprocessorError, 0xf0);
     // After the host bridge, whose configuration address spans this port.
     ports.claim('reset-control', 1, resetControl, 0xcf9);
     for (const [i, { port }] of SERIAL_PORTS.entries()) ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
@@ -178,7 +181,7 @@ export class Pc {
     // In the order in which they are restored: bridges first, since they say where things are; interrupt controllers
     // last, so that they see no edges that never were; the HPET after those whose interrupts pass through it.
     this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
-    this.devices.push(resetControl, this.vga, this.fwCfg);
+    this.devices.push(coprocessorError, resetControl, this.vga, this.fwCfg);
 
     // ---- virtio ----
     this.console = new VirtioConsole('virtio-console0', connections.console);
@@ -202,7 +205,7 @@ export class Pc {
     this.devices.push(transport, device);
   }
 
-  private createCpu(index: number, apics: LocalApicDevice[]): Vcpu {
+  private createCpu(index: number, apics: LocalApicDevice[], coprocessorError: CoprocessorError): Vcpu {
     const { vm, clock, entropy, observe } = this.connections;
     const { model, tscHz } = this.options;
     // The APIC and its CPU know each other: the CPU comes second.
@@ -236,6 +239,7 @@ export class Pc {
       fillRandom: (target) => {
         entropy.fill(target);
       },
+      setFerr: (asserted) => coprocessorError.setFerr(asserted),
       acknowledgeExtInt: () => this.pic.acknowledge(),
     });
     late.cpu = created;
