@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { VitrineError } from '../base/errors.js';
 import { assertNever } from '../base/assert.js';
 import { reasonOf } from '../host/node/read-file.js';
-import { checkWritable } from '../host/node/snapshot-file.js';
+import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
@@ -27,7 +27,16 @@ export interface SessionOptions {
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+const SIGNALS = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGUSR2: 12,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGXCPU: 24,
+} as const;
 type Signal = keyof typeof SIGNALS;
 
 /** Why the machine is to be stopped. */
@@ -90,8 +99,11 @@ class Session {
   private stop(reason: Reason): void {
     // Asked a second time, by somebody in a hurry.
     if (this.stopReason !== undefined) {
-      if (reason !== 'output closed') process.exit(reason === 'quit' ? 1 : 128 + SIGNALS[reason]);
-      return;
+      if (reason === 'output closed') return;
+      // What is being saved will not be finished.
+      const { saveOnExit } = this.options;
+      if (saveOnExit !== undefined) fs.rmSync(temporaryName(saveOnExit), { force: true });
+      process.exit(reason === 'quit' ? 1 : 128 + SIGNALS[reason]);
     }
     this.stopReason = reason;
     void this.saveAndStop();

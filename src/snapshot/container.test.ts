@@ -132,7 +132,8 @@ describe('snapshot files', () => {
     expect(reader.find('missing')).toBeUndefined();
     const memory = new Uint8Array(memoryWithPages().length);
     expect(reader.readMemory('ram', memory)).toBe(1);
-    expect(memory).toEqual(memoryWithPages());
+    // Much faster than toEqual.
+    expect(Buffer.compare(memory, memoryWithPages())).toBe(0);
   });
   it('spend nothing on pages of zeros', () => {
     expect(snapshot().length).toBeLessThan(20_000);

@@ -31,10 +31,13 @@ const MAX_SIZE = 2048 * MIB - 1;
 /** Bytes that are read at a time from what does not tell its size. */
 const PIECE = MIB;
 
-/** Reads to the end of what may be a pipe, or a device that has no end. */
-function readToEnd(fd: number): Uint8Array {
+/** Bytes that are taken from a device: /dev/zero has no end. */
+const MAX_FROM_DEVICE = 64 * MIB;
+
+/** Reads to the end of what does not tell where that is, unless it is too far. */
+function readToEnd(fd: number, limit: number): Uint8Array {
   const pieces: Uint8Array[] = [];
-  for (let size = 0; size <= MAX_SIZE;) {
+  for (let size = 0; size <= limit;) {
     const piece = new Uint8Array(PIECE);
     const count = fs.readSync(fd, piece);
     if (count === 0) return Buffer.concat(pieces);
@@ -49,7 +52,8 @@ function readAll(path: string): Uint8Array {
   try {
     const stat = fs.fstatSync(fd);
     if (stat.size > MAX_SIZE) throw Object.assign(new Error(), { code: 'EFBIG' });
-    return stat.isFile() ? fs.readFileSync(fd) : readToEnd(fd);
+    if (stat.isFile()) return fs.readFileSync(fd);
+    return readToEnd(fd, stat.isCharacterDevice() ? MAX_FROM_DEVICE : MAX_SIZE);
   } finally {
     fs.closeSync(fd);
   }

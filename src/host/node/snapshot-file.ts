@@ -3,6 +3,9 @@ import * as path from 'node:path';
 import { HostError } from '../../base/errors.js';
 import { reasonOf } from './read-file.js';
 
+/** Where this process writes a file before it is renamed into place. */
+export const temporaryName = (file: string): string => `${file}.${process.pid}.tmp`;
+
 /**
  * Writes a file whole or not at all: under another name in the same folder, made durable, then renamed over what was there.
  */
@@ -11,7 +14,7 @@ export function writeFileSafely(
   what: string,
   write: (target: { write(offset: number, bytes: Uint8Array): void }) => void,
 ): void {
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = temporaryName(file);
   try {
     const fd = fs.openSync(temporary, 'wx', 0o600);
     try {
@@ -40,7 +43,7 @@ export function checkWritable(file: string, what: string): void {
     if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
       throw Object.assign(new Error(), { code: 'EISDIR' });
     // Tried, because permissions do not tell all: /proc grants them and refuses.
-    const trial = `${file}.${process.pid}.tmp`;
+    const trial = temporaryName(file);
     fs.closeSync(fs.openSync(trial, 'wx', 0o600));
     fs.rmSync(trial);
   } catch (cause) {
