@@ -2,10 +2,11 @@
  * Stack frames of events, gates and far returns: pushes and pops that leave RSP alone until everything has been checked.
  * One frame is open at a time.
  */
+import { noteAccess } from './debug';
 import { STATE } from './env';
 import { PF_U, PF_W, SS, TS, faulted, raiseCode } from './faults';
 import { S_GPR, S_SEG_BASE, S_SEG_LIMIT, S_SEG_SELECTOR, S_TR_BASE, SEG_SS, SEG_TR } from './generated/layout';
-import { isCanonical, loadAs, storeAs, sysLd16, sysLd32, sysLd64 } from './mmu';
+import { checkAlignment, isCanonical, loadAs, storeAs, sysLd16, sysLd32, sysLd64 } from './mmu';
 import { cpl, is64, segAttr, segLimit } from './modes';
 import { RSP, gpr } from './registers';
 import {
@@ -90,9 +91,10 @@ function place(offset: u64, size: u32): u64 {
 export function framePush(value: u64, size: u32): bool {
   const at = (sp - size) & mask;
   const lin = place(at, size);
-  if (lin == ~(<u64>0)) return false;
+  if (lin == ~(<u64>0) || (access && !checkAlignment(lin, size))) return false;
   store<u64>(buffer, value);
   if (!storeAs(lin, buffer, size, access)) return false;
+  noteAccess(lin, size, true);
   sp = (sp & ~mask) | at;
   return true;
 }
@@ -101,9 +103,10 @@ export function framePush(value: u64, size: u32): bool {
 export function framePop(size: u32): u64 {
   const at = sp & mask;
   const lin = place(at, size);
-  if (lin == ~(<u64>0)) return 0;
+  if (lin == ~(<u64>0) || (access && !checkAlignment(lin, size))) return 0;
   store<u64>(buffer, 0);
   if (!loadAs(lin, buffer, size, access)) return 0;
+  noteAccess(lin, size, false);
   sp = (sp & ~mask) | ((at + size) & mask);
   return load<u64>(buffer);
 }
@@ -111,7 +114,7 @@ export function framePop(size: u32): u64 {
 /** What lies `offset` bytes above the top, without popping. */
 export function framePeek(offset: u32, size: u32): u64 {
   const lin = place((sp + offset) & mask, size);
-  if (lin == ~(<u64>0)) return 0;
+  if (lin == ~(<u64>0) || (access && !checkAlignment(lin, size))) return 0;
   store<u64>(buffer, 0);
   if (!loadAs(lin, buffer, size, access)) return 0;
   return load<u64>(buffer);

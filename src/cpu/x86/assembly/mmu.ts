@@ -108,6 +108,24 @@ function put(host: usize, pa: u64, from: usize, size: i32): void {
   if (isCodePage(host & ~0xfff)) codeWritten(host, size);
 }
 
+/** What an operand of `size` bytes is aligned to, SDM vol. 3 table 6-7; those of 16 bytes and more see to it themselves. */
+function alignmentOf(size: i32): i32 {
+  if (!(size & (size - 1))) return size <= 8 ? size : 1;
+  // 80 bits; the x87's environment and state by operand size.
+  if (size == 10) return 8;
+  return size == 28 || size == 108 ? 4 : size == 14 || size == 94 ? 2 : 1;
+}
+
+/** Whether an operand is aligned, where EFLAGS.AC asks for it; else #AC(0) is pending. */
+@inline
+export function checkAlignment(lin: u64, size: i32): bool {
+  if (tlbClass() == CLASS_SLOW && (<i32>lin) & (alignmentOf(size) - 1)) {
+    raiseCode(AC, 0);
+    return false;
+  }
+  return true;
+}
+
 /** Checks an access that missed, before translation: canonical, and aligned where EFLAGS.AC asks for it. */
 @inline
 function check(lin: u64, size: i32): bool {
@@ -115,11 +133,7 @@ function check(lin: u64, size: i32): bool {
     notCanonical();
     return false;
   }
-  if (tlbClass() == CLASS_SLOW && size <= 8 && (<i32>lin) & (size - 1) && !(size & (size - 1))) {
-    raiseCode(AC, 0);
-    return false;
-  }
-  return true;
+  return checkAlignment(lin, size);
 }
 
 /** Bytes of an access of `size` at `lin` that lie in its first page. */
@@ -324,6 +338,7 @@ export function ldBytes(lin: u64, into: usize, n: i32): bool {
     memory.copy(into, slow, n);
     return true;
   }
+  if (!checkAlignment(lin, n)) return false;
   // Long ones (FXSAVE images): both pages are tried before any byte is read.
   const part = firstPart(lin, n);
   if (part < n && (!load_slow(lin, 1) || !load_slow(lin + part, 1))) return false;

@@ -166,6 +166,21 @@ describe('breakpoints (SDM vol. 3 §17.2)', () => {
     expect(traps).toEqual([{ eip: PROGRAM + 7, dr6: B(0) }]);
   });
 
+  it('PUSHF and PUSHA meet breakpoints on the stack', () => {
+    const { traps } = run(
+      (a) => {
+        a.emit('mov', R.esp, DATA + 4);
+        a.emit('pushf');
+        a.emit('mov', R.esp, DATA + 0x20);
+        a.emit('pushad');
+        a.emit('mov', R.esp, 0x7000);
+        a.emit('hlt');
+      },
+      armed(DATA, 0xf_0001),
+    );
+    expect(traps.map(({ eip }) => eip - PROGRAM)).toEqual([6, 12]);
+  });
+
   it('a disabled one does nothing', () => {
     expect(
       run(

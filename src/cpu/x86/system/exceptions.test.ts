@@ -58,6 +58,27 @@ describe('exceptions in 32-bit protected mode (SDM vol. 3 §6.12, §6.13)', () =
     expect(g.state.rflags & 0x200n).toBe(0x200n);
   });
 
+  it('alignment is checked on the stack and of x87 images too (SDM vol. 3 table 6-7)', () => {
+    const vector = (code: readonly number[], esp: number): number => {
+      const g = new GuestBench();
+      const changes = protectedMode(g);
+      g.bytes(PROGRAM, [...code, 0x0f, 0x0b]);
+      g.set({ ...inRing3({ ...changes, cr0: 0x4_0011n, rflags: 0x4_0002n }, PROGRAM), gpr: { rsp: BigInt(esp) } });
+      g.run();
+      return caught(g, 1).vector;
+    };
+    // pushf, popf, pusha, popa, enter 0, 0; call far and iret would go elsewhere.
+    for (const code of [[0x9c], [0x9d], [0x60], [0x61], [0xc8, 0, 0, 0]]) {
+      expect(vector(code, 0x9000)).toBe(6);
+      expect(vector(code, 0x9002)).toBe(17);
+    }
+    // 16 bits: pushf16. fnstenv [esp], 28 and 14 bytes; fld tbyte [esp].
+    expect([vector([0x66, 0x9c], 0x9002), vector([0x66, 0x9c], 0x9001)]).toEqual([6, 17]);
+    expect([vector([0xd9, 0x34, 0x24], 0x9004), vector([0xd9, 0x34, 0x24], 0x9002)]).toEqual([6, 17]);
+    expect([vector([0x66, 0xd9, 0x34, 0x24], 0x9002), vector([0x66, 0xd9, 0x34, 0x24], 0x9001)]).toEqual([6, 17]);
+    expect([vector([0xdb, 0x2c, 0x24], 0x9008), vector([0xdb, 0x2c, 0x24], 0x9004)]).toEqual([6, 17]);
+  });
+
   it('a gate that is not present is #NP, and EXT is set for an external interrupt', () => {
     const g = new GuestBench();
     const changes = protectedMode(g);
