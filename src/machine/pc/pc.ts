@@ -4,6 +4,7 @@ import { InterruptRouter, SharedLine } from '../../bus/interrupts.js';
 import { Bus } from '../../bus/io-space.js';
 import type { PciEnvironment } from '../../bus/pci/function.js';
 import { PciBus } from '../../bus/pci/pci-bus.js';
+import { HEADER } from '../../bus/pci/registers.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
 import { LocalApicDevice } from '../../devices/apic/local-apic.js';
@@ -28,6 +29,7 @@ import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
+import { ich9PirqRoutes } from '../../firmware/board.js';
 import type { BlockBackend } from '../../iface/block.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
@@ -43,6 +45,9 @@ export const SERIAL_PORTS = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
 ] as const;
+
+/** Where PIRQA … PIRQH lead on the 8259s, when no firmware says otherwise. */
+const PIRQ_TO_ISA = [10, 10, 11, 11, 10, 10, 11, 11] as const;
 
 export interface PcOptions {
   readonly model: CpuModel;
@@ -91,7 +96,8 @@ export class Pc {
   readonly router: InterruptRouter;
 
   private readonly devices: Snapshotable[] = [];
-  private readonly virtio: VirtioPci[] = [];
+  /** By slot. */
+  private readonly virtio = new Map<number, VirtioPci>();
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
@@ -201,7 +207,7 @@ export class Pc {
       dma: this.connections.vm.dma,
     });
     this.pci.attach(slot, transport.pci);
-    this.virtio.push(transport);
+    this.virtio.set(slot, transport);
     this.devices.push(transport, device);
   }
 
@@ -263,7 +269,11 @@ export class Pc {
     for (let i = 0; i < 7; i++) this.hostBridge.pci.config.write(0x90 + i, 1, 0x33);
     this.hostBridge.enableEcam(PC.ECAM as never);
     this.lpc.enablePm(PC.PM_BASE);
-    this.lpc.routePirqs([10, 10, 11, 11, 10, 10, 11, 11]);
+    this.lpc.routePirqs(PIRQ_TO_ISA);
+    // For kernels without ACPI: PCI interrupts are level-triggered, and each function says which one it has.
+    this.pic.elcrPorts.write(1, 1, (1 << (10 - 8)) | (1 << (11 - 8)));
+    for (const [slot, { pci }] of this.virtio)
+      pci.config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[slot][0]]);
     this.pm.enterAcpiMode();
   }
 
@@ -274,6 +284,6 @@ export class Pc {
 
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resumeDevices(): void {
-    for (const transport of this.virtio) transport.resume();
+    for (const transport of this.virtio.values()) transport.resume();
   }
 }
