@@ -78,7 +78,7 @@ function chooseImmediate(draft: Draft, operand: Operand): bigint {
   const size = immediateSize(operand, osz) * 8;
   // Vectors that nobody may use from CPL 3 on either side.
   if (row.name === 'int') return BigInt(0x30 + r.below(64));
-  if (row.name === 'enter' && operand.size === 'w') return BigInt(r.below(100));
+  if (row.name === 'enter' && operand.size === 'w') return BigInt(r.oneIn(8) ? r.below(0x10000) : r.below(100));
   if (/^ret.*_imm$/.test(row.name)) return BigInt(r.below(64));
   const value = r.oneIn(2) ? BigInt(r.below(256)) : r.u64();
   return isDoubleShiftOf16(draft) ? (value & 0xe0n) | BigInt(r.below(17)) : BigInt.asUintN(size, value);
@@ -115,6 +115,9 @@ function chooseAddressBits(r: Random, { bits, ds }: Environment): 16 | 32 | 64 {
   const usable = bits === 64 || ds.base !== 0;
   return usable && r.oneIn(bits === 64 ? 10 : 4) ? OTHER_ADDRESS_BITS[bits] : bits;
 }
+
+/** RFLAGS.AC: misaligned operands of user code raise #AC. */
+const AC = 0x4_0000;
 
 /** One case, written into `target`; returns the instruction's bytes. */
 export function generateCase(
@@ -192,8 +195,9 @@ export function generateCase(
   target[CASE.LENGTH] = bytes.length;
   for (let i = 0; i < 16; i++) target.writeBigUInt64LE(regs[i], CASE.GPR + 8 * GPR_PLACE[i]);
   target.writeBigUInt64LE(offsetIn(cs, BigInt(PLACE.CODE)), CASE.RIP);
-  // CF, PF, AF, ZF, SF, OF at random, DF seldom; IF and bit 1 are set.
-  const flags = 0x202 | (r.u32() & 0x8d5) | (isString ? r.below(2) << 10 : r.oneIn(30) ? 0x400 : 0);
+  // CF, PF, AF, ZF, SF, OF at random, DF and AC seldom; IF and bit 1 are set.
+  const flags =
+    0x202 | (r.u32() & 0x8d5) | (isString ? r.below(2) << 10 : r.oneIn(30) ? 0x400 : 0) | (r.oneIn(20) ? AC : 0);
   target.writeBigUInt64LE(BigInt(flags), CASE.RFLAGS);
   target.writeUInt16LE(cs.selector, CASE.CS);
   target.writeUInt16LE(ss.selector, CASE.SS);

@@ -15,7 +15,8 @@ export interface VendorChoice {
   readonly explains?: (difference: Difference, native: Buffer, guest: Buffer, row: Instruction) => boolean;
 }
 
-const trapOf = (results: Buffer): number => Number(results.readBigUInt64LE(CASE.TRAP));
+const isTrap = (results: Buffer, ...traps: readonly number[]): boolean =>
+  traps.includes(Number(results.readBigUInt64LE(CASE.TRAP)));
 const isX87 = ({ what }: Difference): boolean => what === 'fsw' || what === 'ftw' || what.startsWith('st');
 
 export const VENDOR_CHOICES: readonly VendorChoice[] = [
@@ -43,55 +44,76 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
     rows: /^cvtpi2ps$/,
     reason: 'CVTPI2PS from memory enters MMX state on Intel (SDM vol. 2), raising pending x87 exceptions; not on AMD',
-    explains: (difference, _, guest) => isX87(difference) || trapOf(guest) === TRAP.MF,
+    explains: (difference, _, guest) => isX87(difference) || isTrap(guest, TRAP.MF),
   },
   {
     rows: /^cvtt?p[sd]2pi$/,
     reason: 'an unmasked exception of CVTPx2PI leaves the x87 state in MMX state on AMD',
-    explains: (difference, native) => trapOf(native) === TRAP.XM && isX87(difference),
+    explains: (difference, native) => isTrap(native, TRAP.XM) && isX87(difference),
   },
   {
     rows: /^maskmovq$/,
     reason: 'a MASKMOVQ that faults on its segment leaves the x87 state in MMX state on AMD',
-    explains: (difference, native) => trapOf(native) === TRAP.GP && isX87(difference),
+    explains: (difference, native) => isTrap(native, TRAP.GP) && isX87(difference),
   },
   {
-    rows: /^push_sreg$/,
+    rows: /^(push|pop)_sreg$/,
     reason:
-      'PUSH of a segment register in 32-bit code writes two bytes on recent Intel processors (SDM vol. 2), four on AMD',
-    explains: ({ what }) => what.startsWith('memory'),
+      'PUSH and POP of a segment register access two bytes on recent Intel processors (SDM vol. 2), the operand size on AMD',
+    explains: ({ what }, native) => what.startsWith('memory') || isTrap(native, TRAP.SS, TRAP.AC),
+  },
+  {
+    rows: /^call_far/,
+    reason:
+      'a far call from a stack with a base into 64-bit code: whether the base counts for the pushes; not generated',
   },
   {
     rows: /^arpl$/,
     reason: 'whether an ARPL that changes nothing needs permission to write',
-    explains: (_, native, guest) =>
-      trapOf(native) === TRAP.BP && [TRAP.GP, TRAP.PF].some((trap) => trap === trapOf(guest)),
+    explains: (_, native, guest) => isTrap(native, TRAP.BP) && isTrap(guest, TRAP.GP, TRAP.PF),
   },
   {
     rows: /^sysret$/,
     reason: 'SYSRET outside 64-bit mode: #UD on Intel, #GP on AMD when the CPL is not 0',
-    explains: (_, native, guest) => trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.UD,
+    explains: (_, native, guest) => isTrap(native, TRAP.GP) && isTrap(guest, TRAP.UD),
   },
   {
     rows: /./,
     reason: 'an operand that is misaligned, or of a privileged instruction, and beyond the limit of SS: #GP or #SS',
     explains: (_, native, guest, row) =>
       (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') || row.attributes.has('cpl0')) &&
-      trapOf(native) === TRAP.GP &&
-      trapOf(guest) === TRAP.SS,
+      isTrap(native, TRAP.GP) &&
+      isTrap(guest, TRAP.SS),
   },
   {
     rows: /^pop$/,
     reason: 'POP with faults both on the stack and at its destination: either is reported',
     explains: (_, native, guest) =>
-      [TRAP.GP, TRAP.SS, TRAP.PF].some((trap) => trap === trapOf(native)) &&
-      [TRAP.GP, TRAP.SS, TRAP.PF].some((trap) => trap === trapOf(guest)) &&
-      trapOf(native) !== trapOf(guest),
+      isTrap(native, TRAP.GP, TRAP.SS, TRAP.PF) &&
+      isTrap(guest, TRAP.GP, TRAP.SS, TRAP.PF) &&
+      native.readUInt32LE(CASE.TRAP) !== guest.readUInt32LE(CASE.TRAP),
   },
   {
     rows: /^(ret_far_imm|iret)$/,
     reason: 'far returns with a bad target near the limit of the stack: AMD looks at more of the stack first',
-    explains: (_, native, guest) => trapOf(native) === TRAP.SS && trapOf(guest) === TRAP.GP,
+    explains: (_, native, guest) => isTrap(native, TRAP.SS) && isTrap(guest, TRAP.GP),
+  },
+  {
+    rows: /^(movup|movdqu|lddqu|pcmp[ei]str|maskmov)/,
+    reason:
+      'misaligned operands of 16 bytes that need no alignment: #AC is left to the implementation (SDM vol. 2, MOVDQU)',
+    explains: (_, native) => isTrap(native, TRAP.AC),
+  },
+  {
+    rows: /./,
+    reason: 'a misaligned operand that also faults otherwise: #AC or the other fault',
+    explains: (_, native, guest) =>
+      (isTrap(native, TRAP.AC) && !isTrap(guest, TRAP.BP)) || (isTrap(guest, TRAP.AC) && !isTrap(native, TRAP.BP)),
+  },
+  {
+    rows: /^enter$/,
+    reason: 'whether the probe of the new top of the stack that ENTER makes is checked for alignment',
+    explains: (_, native, guest) => isTrap(native, TRAP.AC) && isTrap(guest, TRAP.BP),
   },
   {
     rows: /^lar$/,
@@ -102,21 +124,21 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
     rows: /^popa$/,
     reason: 'a POPA that faults in the middle has loaded some registers on AMD',
-    explains: ({ what }, native) => trapOf(native) !== TRAP.BP && /^r..$/.test(what),
+    explains: ({ what }, native) => !isTrap(native, TRAP.BP) && /^r..$/.test(what),
   },
   {
     rows: /./,
     reason:
       'DEVIATION of ours: an operand is checked against its segment before #MF, and before #UD of MOV with no segment register',
     explains: (_, native, guest, row) =>
-      (trapOf(native) === TRAP.MF || (trapOf(native) === TRAP.UD && /^mov_.*_sreg$/.test(row.name))) &&
-      [TRAP.GP, TRAP.SS].some((trap) => trap === trapOf(guest)),
+      (isTrap(native, TRAP.MF) || (isTrap(native, TRAP.UD) && /^mov_.*_sreg$/.test(row.name))) &&
+      isTrap(guest, TRAP.GP, TRAP.SS),
   },
   {
     rows: /^(j|call|loop)/,
     reason: 'DEVIATION of ours: a relative branch beyond the limit of CS faults at its target, not at itself',
     explains: (_, native, guest, row) =>
-      row.operands[0].kind === 'J' && trapOf(native) === TRAP.GP && trapOf(guest) === TRAP.GP,
+      row.operands[0].kind === 'J' && isTrap(native, TRAP.GP) && isTrap(guest, TRAP.GP),
   },
   {
     rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor|ret_far|ret_far_imm|iret|l[desfg]s|(call|jmp)_far_mem)$/,
