@@ -202,7 +202,7 @@ export class InterpVcpu implements Vcpu {
     return {
       selector: state.u32('SEG_SELECTOR', SEGMENT.CS),
       offset,
-      linear: BigInt.asUintN(64, offset + this.codeBase()),
+      linear: this.linearRip(),
       bits: ([16, 32, 64] as const)[state.u32('MODE_KEY') & 3],
     };
   }
@@ -218,14 +218,16 @@ export class InterpVcpu implements Vcpu {
       const watch = this.debug.watchpoints[(hit & 0xff) - 1];
       return { kind: 'watchpoint', address: watch.address, access: hit & 0x100 ? 'write' : 'access' };
     }
-    const rip = this.state.u64('RIP');
-    const address = BigInt.asUintN(64, rip + this.codeBase());
+    const address = this.linearRip();
     if (this.debug.breakpoints.includes(address)) return { kind: 'breakpoint', address };
     return { kind: 'step' };
   }
 
-  private codeBase(): bigint {
-    return this.state.u64('SEG_BASE', 1);
+  /** Outside of 64-bit code, linear addresses wrap at 4 GiB. */
+  private linearRip(): bigint {
+    const { state } = this;
+    const is64 = (state.u32('MODE_KEY') & 3) === 2;
+    return BigInt.asUintN(is64 ? 64 : 32, state.u64('RIP') + state.u64('SEG_BASE', SEGMENT.CS));
   }
 
   kick(): void {
