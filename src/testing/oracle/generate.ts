@@ -14,7 +14,7 @@ import {
   type WrittenAddress,
 } from './addresses.js';
 import { CASE, CODE_SIZE, GPR_PLACE, PLACE, WINDOW_SIZE } from './case-format.js';
-import { encode, immediateSize, type Address } from './encode.js';
+import { encode, immediateSize, type Address, type Choice } from './encode.js';
 import {
   busyRegisters,
   isDoubleShiftOf16,
@@ -27,6 +27,7 @@ import {
 } from './fixed-inputs.js';
 import { prepareState } from './inputs.js';
 import { operandBytes, writeOperand } from './operand-data.js';
+import { extraPrefixes } from './prefixes.js';
 import type { Random } from './random.js';
 import { farPointer, loadsSegment, setSelectorRegister, usesStack, writeSelectorOperand } from './selectors.js';
 import { chooseEnvironment, type Environment, type EnvironmentKind } from './segments.js';
@@ -174,22 +175,20 @@ export function generateCase(
     else if (each.kind === 'I' || each.kind === 'J') immediates.push(chooseImmediate(draft, each));
   }
   const lockable = row.attributes.has('lock');
-  const bytes = encode(
-    row,
-    {
-      bits,
-      osz: draft.osz,
-      addressBits: finalAddressBits,
-      segment,
-      lock: lockable && (inMemory ? r.oneIn(4) : r.oneIn(200)),
-      repeat: string?.repeat ?? 0,
-      reg,
-      rm: rmOrAddress,
-      plainRex: bits === 64 && r.oneIn(8),
-      immediates,
-    },
-    PLACE.CODE,
-  );
+  const choice: Choice = {
+    bits,
+    osz: draft.osz,
+    addressBits: finalAddressBits,
+    segment,
+    lock: lockable && (inMemory ? r.oneIn(4) : r.oneIn(200)),
+    repeat: string?.repeat ?? 0,
+    reg,
+    rm: rmOrAddress,
+    plainRex: bits === 64 && r.oneIn(8),
+    immediates,
+  };
+  const prefixes = extraPrefixes(draft, encode(row, choice, PLACE.CODE).length);
+  const bytes = [...prefixes, ...encode(row, choice, PLACE.CODE + prefixes.length)];
   target.fill(0xcc, CASE.CODE, CASE.CODE + CODE_SIZE);
   target.set(bytes, CASE.CODE);
   target[CASE.LENGTH] = bytes.length;

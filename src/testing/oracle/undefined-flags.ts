@@ -16,6 +16,8 @@ function lastByte(input: Buffer): number {
   return input[CASE.CODE + input[CASE.LENGTH] - 1];
 }
 
+const LEGACY_PREFIXES = new Set([0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]);
+
 /** Operand size in bits of an integer instruction, from its prefixes. */
 function operandBits(row: Instruction, input: Buffer): number {
   if (row.operands[0].size === 'b') return 8;
@@ -23,13 +25,17 @@ function operandBits(row: Instruction, input: Buffer): number {
   const is64Bit = selector === USER_CODE.selector;
   const is16Bit = LDT.some((segment) => segment.selector === selector && segment.isCode && !segment.big);
   let size = is16Bit ? 16 : 32;
-  for (let at = CASE.CODE; at < CASE.CODE + 8; at++) {
+  let wide = false;
+  for (let at = CASE.CODE; at < CASE.FX; at++) {
     const byte = input[at];
+    const isRex = is64Bit && (byte & 0xf0) === 0x40;
+    // A REX prefix counts when the opcode follows.
+    if (isRex) wide = (byte & 8) !== 0;
+    else if (LEGACY_PREFIXES.has(byte)) wide = false;
+    else break;
     if (byte === 0x66) size = is16Bit ? 32 : 16;
-    else if (is64Bit && (byte & 0xf0) === 0x40) return byte & 8 ? 64 : size;
-    else if (![0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].includes(byte)) break;
   }
-  return size;
+  return wide ? 64 : size;
 }
 
 /** The count of a shift, rotation or double shift, masked as the instruction does. */

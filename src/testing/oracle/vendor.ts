@@ -29,6 +29,16 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     reason: 'far pointers with a 64-bit offset (REX.W): AMD has none; not generated',
   },
   {
+    rows: /^(movbe|loopn?e)$/,
+    reason:
+      'MOVBE with F3 is invalid on AMD; F2 and F3 before LOOPE and LOOPNE choose the condition there; not generated',
+  },
+  {
+    rows: /./,
+    reason: 'an invalid instruction that is also longer than 15 bytes: #GP or #UD',
+    explains: (_, native, guest) => isTrap(native, TRAP.GP) && isTrap(guest, TRAP.UD) && native[CASE.LENGTH] > 15,
+  },
+  {
     rows: /^nop$/,
     reason: '0F 0D with a register: invalid on AMD (prefetches need memory), a NOP on Intel; not generated',
   },
@@ -81,13 +91,15 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     rows: /./,
     reason: 'an operand that is misaligned, or of a privileged instruction, and beyond the limit of SS: #GP or #SS',
     explains: (_, native, guest, row) =>
-      (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') || row.attributes.has('cpl0')) &&
+      (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') ||
+        row.name.includes('_mmx') ||
+        row.attributes.has('cpl0')) &&
       isTrap(native, TRAP.GP) &&
       isTrap(guest, TRAP.SS),
   },
   {
-    rows: /^pop$/,
-    reason: 'POP with faults both on the stack and at its destination: either is reported',
+    rows: /^(pop|call_ind)$/,
+    reason: 'POP and CALL with faults both on the stack and at their destination: either is reported',
     explains: (_, native, guest) =>
       isTrap(native, TRAP.GP, TRAP.SS, TRAP.PF) &&
       isTrap(guest, TRAP.GP, TRAP.SS, TRAP.PF) &&
@@ -99,7 +111,7 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     explains: (_, native, guest) => isTrap(native, TRAP.SS) && isTrap(guest, TRAP.GP),
   },
   {
-    rows: /^(movup|movdqu|lddqu|pcmp[ei]str|maskmov)/,
+    rows: /^(movup|movdqu|movq_mmx|lddqu|pcmp[ei]str|maskmov)/,
     reason:
       'misaligned operands of 16 bytes that need no alignment: #AC is left to the implementation (SDM vol. 2, MOVDQU)',
     explains: (_, native) => isTrap(native, TRAP.AC),
