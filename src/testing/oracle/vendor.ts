@@ -36,7 +36,8 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
     rows: /./,
     reason: 'an invalid instruction that is also longer than 15 bytes: #GP or #UD',
-    explains: (_, native, guest) => isTrap(native, TRAP.GP) && isTrap(guest, TRAP.UD) && native[CASE.LENGTH] > 15,
+    explains: (_, native, guest) =>
+      isTrap(native, TRAP.GP, TRAP.UD) && isTrap(guest, TRAP.GP, TRAP.UD) && native[CASE.LENGTH] > 15,
   },
   {
     rows: /^nop$/,
