@@ -13,7 +13,7 @@ export async function freshClone(folder, log) {
   // What npm tells its scripts is not to reach the clone's npm, but how this machine reaches the package registry is.
   const ours = Object.entries(process.env).filter(([name]) => !/^(npm_|XDG_|VITRINE_)/i.test(name));
   const userconfig = process.env.npm_config_userconfig ?? path.join(process.env.HOME ?? '', '.npmrc');
-  const env = { ...Object.fromEntries(ours), HOME: home, TMPDIR: temporary };
+  const env = { ...Object.fromEntries(ours), HOME: home, TMPDIR: temporary, NO_COLOR: '1' };
   if (existsSync(userconfig)) env.npm_config_userconfig = userconfig;
   const clone = path.join(folder, 'vitrine');
   await must(runProgram('git', ['clone', '-q', root, clone], { env }));
