@@ -67,6 +67,17 @@ function vitrine(...args: readonly string[]): Promise<Outcome> {
 
 const kernel = (name: string): string[] => ['run', '--kernel', file(name)];
 
+const logs = [
+  '--trace',
+  'int',
+  '--trace-file',
+  file('trace'),
+  '--debugcon',
+  file('debug'),
+  '--save-on-exit',
+  file('saved'),
+];
+
 describe.each<[string, readonly string[], RegExp]>([
   ['a kernel that is not there', kernel('none'), /cannot read the kernel .*none: no such file/],
   ['a folder as kernel', ['run', '--kernel', folder], /cannot read the kernel .*: it is a directory/],
@@ -75,6 +86,7 @@ describe.each<[string, readonly string[], RegExp]>([
   ['a kernel for another architecture', kernel('arm'), /arm is .*(AArch64|another architecture)/],
   ['a 64-bit kernel for a 32-bit CPU', [...kernel('long'), '--cpu', 'pentium4'], /is a 64-bit kernel/],
   ['a truncated kernel', kernel('truncated'), /truncated .*truncated/],
+  ['a truncated kernel, with logs', [...kernel('truncated'), ...logs], /truncated .*truncated/],
   ['a damaged gzip', kernel('gzip'), /gzip is damaged or truncated/],
   ['an initrd that is not there', ['run', '--kernel', demo, '--initrd', file('none')], /cannot read the initrd/],
   ['an empty initrd', ['run', '--kernel', demo, '--initrd', file('empty')], /empty is empty/],

@@ -1,8 +1,7 @@
 /** A machine on this process's terminal, from its start to the process's exit code. */
 import * as fs from 'node:fs';
-import { VitrineError } from '../base/errors.js';
 import { assertNever } from '../base/assert.js';
-import { reasonOf } from '../host/node/read-file.js';
+import { LogFile } from '../host/node/log-file.js';
 import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
@@ -45,10 +44,11 @@ type Reason = 'quit' | 'output closed' | Signal;
 class Session {
   private readonly terminal = new Terminal(process.stdin);
   private readonly handle: MachineHandle;
-  private readonly debugcon: number | undefined;
+  private readonly debugcon: LogFile | undefined;
   private stopReason: Reason | undefined;
   private saved = false;
-  private saveError: Error | undefined;
+  /** What the host could not do: save, or write the log. */
+  private failure: Error | undefined;
   /** What the guest wrote last, so that what we say begins on a line of its own. */
   private midLine = false;
 
@@ -59,7 +59,7 @@ class Session {
   ) {
     const { saveOnExit, debugcon, startStopped = false, trace } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
-    this.debugcon = debugcon === undefined ? undefined : openLog(debugcon);
+    this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
     // A terminal that was hung up: nobody is left to be told.
     process.stderr.on('error', () => {});
@@ -85,8 +85,18 @@ class Session {
       process.stdout.write(bytes, () => done());
       return;
     }
-    if (channel === 'debug' && this.debugcon !== undefined) fs.writeSync(this.debugcon, bytes);
+    if (channel === 'debug') this.log(bytes);
     done();
+  }
+
+  private log(bytes: Uint8Array): void {
+    if (this.failure !== undefined) return;
+    try {
+      this.debugcon?.write(bytes);
+    } catch (error) {
+      this.failure = error instanceof Error ? error : new Error(String(error));
+      this.handle.stop();
+    }
   }
 
   /** Lines from us, not from the guest. */
@@ -118,7 +128,7 @@ class Session {
       await saving;
       this.saved = saving !== undefined;
     } catch (error) {
-      this.saveError = error instanceof Error ? error : new Error(String(error));
+      this.failure = error instanceof Error ? error : new Error(String(error));
     }
   }
 
@@ -168,13 +178,14 @@ class Session {
         this.say([`vitrine: gdb: target remote ${this.gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
+      this.debugcon?.begin();
       this.openTerminal();
       const exit = await this.handle.exited;
       this.terminal.close();
       return this.conclude(exit);
     } finally {
       this.terminal.close();
-      if (this.debugcon !== undefined) fs.closeSync(this.debugcon);
+      this.debugcon?.close();
     }
   }
 
@@ -204,7 +215,7 @@ class Session {
 
   private concludeStop(): number {
     const { saveOnExit } = this.options;
-    if (this.saveError) throw this.saveError;
+    if (this.failure) throw this.failure;
     const reason = this.stopReason;
     if (reason === undefined) {
       this.say(['vitrine: ended by the debugger']);
@@ -220,14 +231,6 @@ class Session {
     this.say([`vitrine: stopped ${cause}${saved}`]);
     if (reason === 'quit') return this.saved ? 0 : 1;
     return reason === 'output closed' ? 1 : 128 + SIGNALS[reason];
-  }
-}
-
-function openLog(file: string): number {
-  try {
-    return fs.openSync(file, 'w');
-  } catch (cause) {
-    throw new VitrineError(`cannot write the log ${file}: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -1,30 +1,22 @@
-import * as fs from 'node:fs';
-import { HostError } from '../../base/errors.js';
-import { reasonOf } from './read-file.js';
+import { LogFile } from './log-file.js';
 
 /** Characters that are collected before they are written. */
 const PIECE = 0x1_0000;
 
 /** Writes many short lines to a file. */
 export class LineWriter {
-  private readonly fd: number;
+  private readonly file: LogFile;
   private waiting: string[] = [];
   private length = 0;
 
-  /** Begins the file anew. `what` is what messages call it. */
-  constructor(
-    private readonly file: string,
-    private readonly what: string,
-  ) {
-    this.fd = this.attempt(() => fs.openSync(file, 'w'));
+  /** Throws a one-line error when the file cannot be written. `what` is what messages call it. */
+  constructor(file: string, what: string) {
+    this.file = new LogFile(file, what);
   }
 
-  private attempt<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (cause) {
-      throw new HostError(`cannot write the ${this.what} ${this.file}: ${reasonOf(cause)}`, { cause });
-    }
+  /** Begins the file anew; without it, nothing of the file changes. */
+  begin(): void {
+    this.file.begin();
   }
 
   line(text: string): void {
@@ -37,12 +29,14 @@ export class LineWriter {
     const text = this.waiting.join('');
     this.waiting = [];
     this.length = 0;
-    const bytes = Buffer.from(text);
-    for (let done = 0; done < bytes.length;) done += this.attempt(() => fs.writeSync(this.fd, bytes, done));
+    if (text !== '') this.file.write(Buffer.from(text));
   }
 
   close(): void {
-    this.flush();
-    fs.closeSync(this.fd);
+    try {
+      this.flush();
+    } finally {
+      this.file.close();
+    }
   }
 }

@@ -195,6 +195,7 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
+  trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);
   post({ kind: 'started' });
   const exit = runToEnd(debugging, machine);
