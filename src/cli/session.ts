@@ -38,6 +38,9 @@ const SIGNALS = {
 } as const;
 type Signal = keyof typeof SIGNALS;
 
+/** Milliseconds between two requests to stop that are not the same. */
+const IN_A_HURRY = 500;
+
 /** Why the machine is to be stopped. */
 type Reason = 'quit' | 'output closed' | Signal;
 
@@ -46,6 +49,8 @@ class Session {
   private readonly handle: MachineHandle;
   private readonly debugcon: LogFile | undefined;
   private stopReason: Reason | undefined;
+  /** When, by `performance.now`. */
+  private stopAsked = 0;
   private saved = false;
   /** What the host could not do: save, or write the log. */
   private failure: Error | undefined;
@@ -107,15 +112,16 @@ class Session {
   }
 
   private stop(reason: Reason): void {
-    // Asked a second time, by somebody in a hurry.
+    // Asked a second time, by somebody in a hurry; one request may come as two signals, as timeout(1) sends them.
     if (this.stopReason !== undefined) {
-      if (reason === 'output closed') return;
+      if (reason === 'output closed' || performance.now() - this.stopAsked < IN_A_HURRY) return;
       // What is being saved will not be finished.
       const { saveOnExit } = this.options;
       if (saveOnExit !== undefined) fs.rmSync(temporaryName(saveOnExit), { force: true });
       process.exit(reason === 'quit' ? 1 : 128 + SIGNALS[reason]);
     }
     this.stopReason = reason;
+    this.stopAsked = performance.now();
     void this.saveAndStop();
   }
 
