@@ -13,8 +13,11 @@ const runnable = targets.filter((target) => target.kind === 'linux').map(({ name
 /** The name of our own guest, which needs nothing from outside. */
 export const DEMO = 'demo';
 
-/** The console of our guests, and no wait before a reboot after a panic, which ends a machine that must not reboot. */
-const COMMAND_LINE = 'console=ttyS0 panic=-1';
+/**
+ * The console of our guests; no wait before a reboot after a panic, which ends a machine that must not reboot; and no doubts
+ * about the TSC, which on a busy host Linux gives up for the slow HPET because one look at it took long.
+ */
+const COMMAND_LINE = 'console=ttyS0 panic=-1 tsc=reliable';
 
 /** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
 export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<PcBoot> {
