@@ -29,7 +29,7 @@ const CR4_BY_FEATURE: readonly (readonly [Feature, number])[] = [
 const EFER = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 
 /** Bits of CPU_CAPS. */
-const CAPS = { GIB_PAGES: 1 << 0, I486: 1 << 1 } as const;
+const CAPS = { GIB_PAGES: 1 << 0, I486: 1 << 1, TSC_ADJUST: 1 << 2 } as const;
 
 export function describeModel(
   state: StateView,
@@ -46,7 +46,9 @@ export function describeModel(
   state.setU64('EFER_ALLOWED', BigInt(efer));
   state.setU64('XCR0_ALLOWED', BigInt(model.xcr0));
   state.setU32('CPU_SIGNATURE', model.signature);
-  state.setU32('CPU_CAPS', (has('pdpe1gb') ? CAPS.GIB_PAGES : 0) | (has('cmov') ? 0 : CAPS.I486));
+  const caps =
+    (has('pdpe1gb') ? CAPS.GIB_PAGES : 0) | (has('cmov') ? 0 : CAPS.I486) | (has('tsc_adjust') ? CAPS.TSC_ADJUST : 0);
+  state.setU32('CPU_CAPS', caps);
   state.setU64('PHYS_MASK', (1n << BigInt(model.physicalBits)) - 1n);
   state.setU32('CPU_INDEX', index);
 }

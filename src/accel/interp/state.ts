@@ -18,6 +18,7 @@ export const CORE_MSRS: readonly (readonly [index: number, field: keyof typeof S
   [MSR.SYSENTER_CS, 'SYSENTER_CS'],
   [MSR.SYSENTER_ESP, 'SYSENTER_ESP'],
   [MSR.SYSENTER_EIP, 'SYSENTER_EIP'],
+  [MSR.TSC_ADJUST, 'TSC_ADJUST'],
   [MSR.TSC_AUX, 'TSC_AUX'],
   [MSR.XSS, 'XSS'],
 ];

@@ -66,6 +66,8 @@ const BEYOND_V2: readonly Feature[] = [
     'pclmulqdq',
     'pdpe1gb',
   ] as const),
+  // Linux keeps the TSC as its clock on a busy host when it can see that nobody moved it.
+  'tsc_adjust',
   // REP MOVSB and STOSB are one bulk operation in an interpreter: there is no faster way to copy.
   ...(['erms', 'fsrm', 'arch_capabilities'] as const),
 ];

@@ -86,6 +86,7 @@ const FIELDS = [
   ['PAT', 8, 1],
   ['TSC_AUX', 8, 1],
   ['TSC_OFFSET', 8, 1],
+  ['TSC_ADJUST', 8, 1],
   ['MISC_ENABLE', 8, 1],
   ['XSS', 8, 1],
   /** PAE page-directory pointers as loaded with CR3 (SDM vol. 3 §4.4.1). */
@@ -141,7 +142,7 @@ const FIELDS = [
   ['XCR0_ALLOWED', 8, 1],
   /** CPUID.1:EAX, in EDX after reset. */
   ['CPU_SIGNATURE', 4, 1],
-  /** Bit 0: 1 GiB pages; bit 1: 486 (no CR4-era system features such as PSE-36). */
+  /** Bit 0: 1 GiB pages; bit 1: 486 (no CR4-era system features such as PSE-36); bit 2: IA32_TSC_ADJUST. */
   ['CPU_CAPS', 4, 1],
   // ---- private to the system layer ----
   /** A Bloom filter of the pages that were fetched from since the TLB generation began, by page number modulo 4096. */

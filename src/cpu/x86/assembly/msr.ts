@@ -19,6 +19,8 @@ import {
   S_SYSENTER_CS,
   S_SYSENTER_EIP,
   S_SYSENTER_ESP,
+  S_CPU_CAPS,
+  S_TSC_ADJUST,
   S_TSC_AUX,
   S_TSC_FREQUENCY,
   S_TSC_OFFSET,
@@ -33,6 +35,9 @@ import { CR4_TSD, RAX, RCX, RDX, gpr, operandSize, setArithmeticFlags, setGpr, w
 import { flushTlb } from './tlb';
 
 const TSC: u32 = 0x10;
+const TSC_ADJUST: u32 = 0x3b;
+/** Bit of CPU_CAPS. */
+const HAS_TSC_ADJUST: u32 = 1 << 2;
 const SYSENTER_CS: u32 = 0x174;
 const SYSENTER_ESP: u32 = 0x175;
 const SYSENTER_EIP: u32 = 0x176;
@@ -104,6 +109,8 @@ export function x_rdmsr(rec: usize, ea: u64): i32 {
   let value: u64;
   if (field) value = load<u64>(STATE + field);
   else if (index == TSC) value = readTsc();
+  else if (index == TSC_ADJUST && load<u32>(STATE + S_CPU_CAPS) & HAS_TSC_ADJUST)
+    value = load<u64>(STATE + S_TSC_ADJUST);
   else if (index == EFER && load<u64>(STATE + S_EFER_ALLOWED)) value = load<u64>(STATE + S_EFER);
   else {
     if (!host_rdmsr(index)) return gp0();
@@ -123,6 +130,15 @@ function writeEfer(value: u64): i32 {
   store<u64>(STATE + S_EFER, (value & ~EFER_LMA) | (before & EFER_LMA));
   if (changed & EFER_NXE) flushTlb();
   return NEXT_CONTINUE;
+}
+
+/** Adds to the time-stamp counter; IA32_TSC_ADJUST keeps the sum (SDM vol. 3, "IA32_TSC_ADJUST Register and TSC Offset"). */
+function moveTsc(by: u64): void {
+  store<u64>(STATE + S_TSC_OFFSET, load<u64>(STATE + S_TSC_OFFSET) + by);
+  store<u64>(STATE + S_TSC_ADJUST, load<u64>(STATE + S_TSC_ADJUST) + by);
+  // The local APIC's deadline is in ticks of this counter: the host hears of it, whatever it answers.
+  const tsc = readTsc();
+  host_wrmsr(TSC, <u32>tsc, <u32>(tsc >> 32));
 }
 
 export function x_wrmsr(rec: usize, ea: u64): i32 {
@@ -156,9 +172,11 @@ export function x_wrmsr(rec: usize, ea: u64): i32 {
     return NEXT_CONTINUE;
   }
   if (index == TSC) {
-    store<u64>(STATE + S_TSC_OFFSET, value - ticks());
-    // The local APIC's deadline is in ticks of this counter: the host hears of it, whatever it answers.
-    host_wrmsr(index, <u32>value, <u32>(value >> 32));
+    moveTsc(value - readTsc());
+    return NEXT_CONTINUE;
+  }
+  if (index == TSC_ADJUST && load<u32>(STATE + S_CPU_CAPS) & HAS_TSC_ADJUST) {
+    moveTsc(value - load<u64>(STATE + S_TSC_ADJUST));
     return NEXT_CONTINUE;
   }
   if (index == EFER && load<u64>(STATE + S_EFER_ALLOWED)) return writeEfer(value);

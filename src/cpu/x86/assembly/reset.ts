@@ -61,6 +61,7 @@ import {
   S_SYSENTER_ESP,
   S_TR_BASE,
   S_TSC_AUX,
+  S_TSC_ADJUST,
   S_TSC_OFFSET,
   S_WATCH_HIT,
   S_XCR0,
@@ -160,6 +161,7 @@ export function reset_cpu(bootstrap: i32): void {
   set64(S_SYSENTER_EIP, 0);
   set64(S_TSC_AUX, 0);
   set64(S_XSS, 0);
+  set64(S_TSC_ADJUST, 0);
   set64(S_TSC_OFFSET, 0);
   set64(S_TSC_OFFSET, 0 - readTsc());
   memory.fill(STATE + S_FPR, 0, 128);

@@ -267,6 +267,27 @@ describe('MSRs and the time-stamp counter', () => {
     expect(run(wrmsr(0xc000_0081, 0, 0), { model: 'pentium4' }).vector).toBe(13);
   });
 
+  it('moving the counter and moving IA32_TSC_ADJUST are the same', () => {
+    const { g } = run((a) => {
+      // The counter moves by 2**40 with the adjustment, which holds the sum.
+      wrmsr(0x3b, 0, 0x100)(a);
+      a.emit('rdtsc');
+      a.emit('mov', R.ebx, R.edx);
+      a.emit('rdmsr');
+      a.emit('mov', R.esi, R.edx);
+      wrmsr(0x3b, 0, 0)(a);
+      a.emit('rdtsc');
+      a.emit('mov', R.edi, R.edx);
+      // Setting the counter shows in the adjustment.
+      wrmsr(0x10, 0, 0x2000)(a);
+      a.emit('mov', R.ecx, 0x3b);
+      a.emit('rdmsr');
+    });
+    expect([g.reg('rbx'), g.reg('rsi'), g.reg('rdi')]).toEqual([0x100n, 0x100n, 0n]);
+    expect([0x1fffn, 0x2000n]).toContain(g.reg('rdx'));
+    expect(run(wrmsr(0x3b, 0, 0), { model: 'pentium4' }).vector).toBe(13);
+  });
+
   it('the counter can be set, and CR4.TSD keeps ring 3 out', () => {
     const { g } = run((a) => {
       wrmsr(0x10, 0, 0x1000)(a);
