@@ -44,7 +44,6 @@ export function describeModel(
   state.setU64('CR4_ALLOWED', BigInt(cr4));
   const efer = (has('syscall') ? EFER.SCE : 0) | (has('lm') ? EFER.LME | EFER.LMA : 0) | (has('nx') ? EFER.NXE : 0);
   state.setU64('EFER_ALLOWED', BigInt(efer));
-  state.setU64('XCR0_ALLOWED', BigInt(model.xcr0));
   state.setU32('CPU_SIGNATURE', model.signature);
   const caps =
     (has('pdpe1gb') ? CAPS.GIB_PAGES : 0) | (has('cmov') ? 0 : CAPS.I486) | (has('tsc_adjust') ? CAPS.TSC_ADJUST : 0);

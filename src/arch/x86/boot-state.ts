@@ -3,7 +3,6 @@
  * stays as at power-on. `bootVcpuState` turns it into a whole state for an accelerator.
  */
 import { CR0 } from './control-registers.js';
-import { MSR } from './msrs.js';
 import type { GprName, MsrState, SegmentName, SegmentState, TableState, VcpuState } from './state.js';
 import { GPR_NAMES } from './state.js';
 
@@ -162,6 +161,3 @@ export function bootVcpuState(identity: ResetIdentity, boot: BootState, bootstra
     msrs,
   };
 }
-
-/** MSRs with a field of their own in `VcpuState`, which its list therefore leaves out. */
-export const MSRS_WITH_FIELDS: readonly number[] = [MSR.EFER, MSR.TSC, MSR.FS_BASE, MSR.GS_BASE];

@@ -27,9 +27,6 @@ export const GPR_NAMES = [
 ] as const;
 export type GprName = (typeof GPR_NAMES)[number];
 
-/** Version of `vcpuStateSchema`. */
-export const VCPU_STATE_VERSION = 1;
-
 /**
  * A segment register with its hidden part. `attributes` as in a VMCS (SDM vol. 3 §25.4.1): type 3:0, S 4, DPL 6:5,
  * P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. `limit` is in bytes, granularity applied.

@@ -53,8 +53,6 @@ const FIELDS = [
   ['ACTIVITY', 4, 1],
   /** For #PF: the linear address. */
   ['EXC_ADDR', 8, 1],
-  /** Linear address of the instruction that the current record belongs to is CS base + CODE_BASE + offset. */
-  ['JUMP_TARGET', 8, 1],
   // ---- segments: order ES CS SS DS FS GS LDTR TR ----
   ['SEG_SELECTOR', 4, 8],
   /** Descriptor attributes as in VMX (SDM vol. 3 §25.4.1): type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. */
@@ -83,20 +81,17 @@ const FIELDS = [
   ['SYSENTER_CS', 8, 1],
   ['SYSENTER_ESP', 8, 1],
   ['SYSENTER_EIP', 8, 1],
-  ['PAT', 8, 1],
   ['TSC_AUX', 8, 1],
   ['TSC_OFFSET', 8, 1],
   ['TSC_ADJUST', 8, 1],
-  ['MISC_ENABLE', 8, 1],
   ['XSS', 8, 1],
   /** PAE page-directory pointers as loaded with CR3 (SDM vol. 3 §4.4.1). */
   ['PDPTE', 8, 4],
   // ---- x87, SSE ----
   /** Physical registers R0 … R7, not ST(i): 8 bytes significand, 2 bytes sign and exponent, 6 bytes 0. MM0 … MM7 are their significands. */
   ['FPR', 16, 8],
-  /** 16 registers; room for upper halves comes after them. */
+  /** 16 registers. */
   ['XMM', 16, 16],
-  ['YMM_HIGH', 16, 16],
   ['MXCSR', 4, 1],
   ['FCW', 4, 1],
   /** Status word, TOP included. */
@@ -111,10 +106,8 @@ const FIELDS = [
   ['FIP', 8, 1],
   ['FDP', 8, 1],
   // ---- the interpreter's own ----
-  /** A bounce buffer for accesses that cross pages or go to MMIO, and the pending access it stands for. */
+  /** A bounce buffer for accesses that cross pages or go to MMIO. */
   ['BOUNCE', 16, 4],
-  ['BOUNCE_ADDR', 8, 1],
-  ['BOUNCE_SIZE', 4, 1],
   ['A20_MASK', 8, 1],
   ['PHYS_MASK', 8, 1],
   /** Feature bits that gate instructions: filled from the CPU model, see cpu-models. */
@@ -131,15 +124,12 @@ const FIELDS = [
   ['BREAK_COUNT', 4, 1],
   /** Linear addresses of the debugger's breakpoints. */
   ['BREAK_ADDR', 8, 32],
-  /** Counters for statistics, in the order of STAT. */
-  ['STATS', 8, 32],
   // ---- what the CPU model decides for the system layer ----
   /** Ticks of the time-stamp counter per second, as a 64-bit float. */
   ['TSC_FREQUENCY', 8, 1],
-  /** Bits that may be set in CR4, EFER and XCR0; setting others raises #GP. */
+  /** Bits that may be set in CR4 and EFER; setting others raises #GP. */
   ['CR4_ALLOWED', 8, 1],
   ['EFER_ALLOWED', 8, 1],
-  ['XCR0_ALLOWED', 8, 1],
   /** CPUID.1:EAX, in EDX after reset. */
   ['CPU_SIGNATURE', 4, 1],
   /** Bit 0: 1 GiB pages; bit 1: 486 (no CR4-era system features such as PSE-36); bit 2: IA32_TSC_ADJUST. */

@@ -106,7 +106,6 @@ export const ICR = {
 
 /** Destination shorthands, ICR bits 19:18. */
 export const SHORTHANDS = ['none', 'self', 'all', 'others'] as const;
-export type Shorthand = (typeof SHORTHANDS)[number];
 
 /** Destination format register, §11.6.2.2: flat model in bits 31:28, the rest reads as ones. */
 export const DFR = { FLAT: 0xffff_ffff, FIXED_ONES: 0x0fff_ffff } as const;

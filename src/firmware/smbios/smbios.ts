@@ -216,9 +216,6 @@ export function smbios3Anchor(table: SmbiosTable, address: number): Uint8Array {
   return anchor;
 }
 
-/** Offset of the 64-bit entry point's table address, and of its checksum. */
-export const SMBIOS3_ANCHOR = { CHECKSUM: 5, ADDRESS: 16 } as const;
-
 /** The 32-bit entry point (§5.2.1), 31 bytes, for a table below 4 GiB. */
 export function smbios2Anchor(table: SmbiosTable, address: number): Uint8Array {
   const anchor = new ByteWriter()

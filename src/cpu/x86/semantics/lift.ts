@@ -41,7 +41,6 @@ export const HELPERS = {
   popSegmented: { name: 'pop_seg', params: ['i32'], result: 'i64' },
   raise: { name: 'raise', params: ['i32'], result: 'i32' },
   raiseCode: { name: 'raiseCode', params: ['i32', 'i32'], result: 'i32' },
-  fpTrap: { name: 'fp_trap', params: ['i32'], result: 'i32' },
 } as const satisfies Record<string, FunctionRef>;
 
 const GPR_BYTES = 8;
