@@ -1,6 +1,6 @@
 /**
  * Which handlers stand inline in the interpreter's loop: those that boots of 64- and 32-bit Linux execute most (measured:
- * docs/performance.md). More are slower: V8 compiles one function of all of them. A test bounds their number.
+ * docs/performance.md). Many more cost more than they gain: V8 compiles one function of all of them. A test bounds their number.
  */
 import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import type { Variant } from '../variants.js';
