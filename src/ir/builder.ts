@@ -8,6 +8,7 @@ import {
   type CompareExchange,
   type Division,
   type Load,
+  type OpInfo,
   type PureOp,
   type Store,
   type ValueType,
@@ -34,6 +35,23 @@ export class Builder {
     return { kind: 'const', type: 'i64', id: this.nextId++, value: BigInt.asIntN(64, BigInt(value)) };
   }
 
+  f32(value: number): Node {
+    const view = new DataView(new ArrayBuffer(4));
+    view.setFloat32(0, value);
+    return { kind: 'const', type: 'f32', id: this.nextId++, value: BigInt(view.getUint32(0)) };
+  }
+
+  f64(value: number): Node {
+    const view = new DataView(new ArrayBuffer(8));
+    view.setFloat64(0, value);
+    return { kind: 'const', type: 'f64', id: this.nextId++, value: view.getBigUint64(0) };
+  }
+
+  /** A vector by its 128 bits. */
+  v128(value: bigint): Node {
+    return { kind: 'const', type: 'v128', id: this.nextId++, value: BigInt.asUintN(128, value) };
+  }
+
   /** A constant of a given integer type. */
   constant(type: ValueType, value: number | bigint): Node {
     return type === 'i64' ? this.i64(value) : this.i32(Number(value));
@@ -50,9 +68,19 @@ export class Builder {
   }
 
   op(op: PureOp, ...args: readonly Node[]): Node {
-    const info = PURE_OPS[op];
+    const info: OpInfo = PURE_OPS[op];
+    assert(info.lanes === undefined, `${op} without lanes`);
     assert(info.params.length === args.length && args.every((a, i) => a.type === info.params[i]), `operands of ${op}`);
     return this.let({ kind: 'pure', type: info.result, id: this.nextId++, op, args });
+  }
+
+  /** An operation with lane numbers: extract_lane, replace_lane, shuffle. */
+  lanes(op: PureOp, lanes: readonly number[], ...args: readonly Node[]): Node {
+    const info: OpInfo = PURE_OPS[op];
+    assert(info.params.length === args.length && args.every((a, i) => a.type === info.params[i]), `operands of ${op}`);
+    const { count, limit } = info.lanes ?? { count: 0, limit: 0 };
+    assert(lanes.length === count && lanes.every((lane) => lane >= 0 && lane < limit), `lanes of ${op}`);
+    return this.let({ kind: 'pure', type: info.result, id: this.nextId++, op, args, lanes });
   }
 
   /** An integer operation in the type of its first operand: `int('add', a, b)`. */

@@ -5,7 +5,7 @@ import type { FunctionRef } from './nodes.js';
 import { guestLoad, guestModify, guestStore, type SoftMmu } from './softmmu.js';
 import { ByteWriter } from './wasm/bytes.js';
 import { WasmModule } from './wasm/module.js';
-import { CONTROL, type ValueType } from './wasm/opcodes.js';
+import { CONTROL, PURE_OPS, type OpInfo, type PureOp, type ValueType } from './wasm/opcodes.js';
 
 const MEMORY = { minimum: 1, maximum: 1 } as const;
 
@@ -116,6 +116,50 @@ describe('lowering of the intermediate form', () => {
         b.exit('return', b.i64(value));
       });
       expect(call()).toBe(value);
+    }
+  });
+});
+
+describe('floating point and vectors', () => {
+  it('encodes constants by their bits', () => {
+    const single = compile([], 'i32', (b) => {
+      b.exit('return', b.op('i32.reinterpret_f32', b.f32(-1.5)));
+    });
+    expect(Number(single.call()) >>> 0).toBe(0xbfc0_0000);
+    const double = compile([], 'i64', (b) => {
+      b.exit('return', b.op('i64.reinterpret_f64', b.f64(-1.5)));
+    });
+    expect(double.call()).toBe(-0x4008_0000_0000_0000n);
+  });
+
+  it('keeps lane numbers with their operations', () => {
+    const { call } = compile(['i64'], 'i64', (b) => {
+      const v = b.lanes('i64x2.replace_lane', [1], b.v128(0x0807_0605_0403_0201n), b.param('i64', 0));
+      const turned = b.lanes('i8x16.shuffle', [...Array(16).keys()].map((i) => 15 - i), v, v);
+      b.exit('return', b.lanes('i64x2.extract_lane', [1], turned));
+    });
+    expect(call(0n)).toBe(0x0102_0304_0506_0708n);
+  });
+
+  it('knows the types and the encoding of every operation', () => {
+    for (const [name, info] of Object.entries<OpInfo>(PURE_OPS)) {
+      const module = new WasmModule();
+      const index = module.declareFunction(info.params, [info.result]);
+      const b = new Builder();
+      const args = info.params.map((type, i) => b.param(type, i));
+      const op = name as PureOp;
+      const lanes = Array<number>(info.lanes?.count ?? 0).fill((info.lanes?.limit ?? 1) - 1);
+      b.exit('return', info.lanes ? b.lanes(op, lanes, ...args) : b.op(op, ...args));
+      const out = new ByteWriter();
+      const locals = new Locals(args.length);
+      lower(b.finish(), out, locals, {
+        functionIndex: () => -1,
+        exit: (_, writer) => {
+          writer.u8(CONTROL.RETURN);
+        },
+      });
+      module.defineFunction(index, { locals: locals.types, code: out.u8(CONTROL.UNREACHABLE).finish() });
+      expect(WebAssembly.validate(new Uint8Array(module.toBytes())), name).toBe(true);
     }
   });
 });

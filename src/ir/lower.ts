@@ -5,7 +5,7 @@
 import { assertNever } from '../base/assert.js';
 import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
 import type { ByteWriter } from './wasm/bytes.js';
-import { COMPARE_EXCHANGES, CONTROL, DIVISIONS, LOADS, PURE_OPS, STORES, type ValueType } from './wasm/opcodes.js';
+import { COMPARE_EXCHANGES, CONTROL, DIVISIONS, LOADS, PURE_OPS, STORES, V128_CONST, type ValueType } from './wasm/opcodes.js';
 
 /** The locals of a function under construction; pieces of code that do not overlap share them. */
 export class Locals {
@@ -205,12 +205,34 @@ function push(node: Node, piece: Piece): void {
   else compute(node, piece);
 }
 
+function constant(type: ValueType, value: bigint, out: ByteWriter): void {
+  switch (type) {
+    case 'i32':
+      out.u8(CONTROL.I32_CONST).s32(Number(value));
+      return;
+    case 'i64':
+      out.u8(CONTROL.I64_CONST).s64(value);
+      return;
+    case 'f32':
+      out.u8(CONTROL.F32_CONST).fixed(value, 4);
+      return;
+    case 'f64':
+      out.u8(CONTROL.F64_CONST).fixed(value, 8);
+      return;
+    case 'v128':
+      for (const byte of V128_CONST) out.u8(byte);
+      out.fixed(value, 16);
+      return;
+    default:
+      assertNever(type);
+  }
+}
+
 function compute(node: Node, piece: Piece): void {
   const { out } = piece;
   switch (node.kind) {
     case 'const':
-      if (node.type === 'i64') out.u8(CONTROL.I64_CONST).s64(node.value);
-      else out.u8(CONTROL.I32_CONST).s32(Number(node.value));
+      constant(node.type, node.value, out);
       return;
     case 'param':
       out.u8(CONTROL.LOCAL_GET).u32(node.index);
@@ -221,6 +243,7 @@ function compute(node: Node, piece: Piece): void {
     case 'pure':
       for (const arg of node.args) push(arg, piece);
       for (const byte of PURE_OPS[node.op].code) out.u8(byte);
+      for (const lane of node.lanes ?? []) out.u8(lane);
       return;
     case 'division':
       for (const arg of node.args) push(arg, piece);

@@ -19,9 +19,16 @@ export interface Variable {
 }
 
 export type Node = { readonly type: ValueType; readonly id: number } & (
+  /** Floating point and vector constants hold their bits, unsigned. */
   | { readonly kind: 'const'; readonly value: bigint }
   | { readonly kind: 'param'; readonly index: number }
-  | { readonly kind: 'pure'; readonly op: PureOp; readonly args: readonly Node[] }
+  | {
+      readonly kind: 'pure';
+      readonly op: PureOp;
+      readonly args: readonly Node[];
+      /** Of operations on lanes: which. */
+      readonly lanes?: readonly number[];
+    }
   | { readonly kind: 'select'; readonly condition: Node; readonly yes: Node; readonly no: Node }
   | { readonly kind: 'division'; readonly op: Division; readonly args: readonly Node[] }
   | { readonly kind: 'load'; readonly op: Load; readonly address: Node; readonly offset: number }

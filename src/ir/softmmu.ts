@@ -87,21 +87,25 @@ function translate(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, half: n
   );
 }
 
-/** Loads `size` bytes: i32 zero-extended up to 4 bytes, i64 for 8, v128 for 16. Little-endian, any alignment. */
-export function guestLoad(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize): Node {
-  return b.load(LOAD_OF[size], translate(b, mmu, va, size, mmu.readEntries, mmu.loadSlow));
+/**
+ * Loads `size` bytes: i32 zero-extended up to 4 bytes, i64 for 8, v128 for 16, or as `op`, which is of that size, says.
+ * Little-endian, any alignment.
+ */
+export function guestLoad(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, op: Load = LOAD_OF[size]): Node {
+  return b.load(op, translate(b, mmu, va, size, mmu.readEntries, mmu.loadSlow));
 }
 
-/** Stores the low `size` bytes of a value of the type that `guestLoad` gives. */
+/** Stores the low `size` bytes of a value of the type that `guestLoad` gives, or a whole f32 or f64. */
 export function guestStore(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, value: Node): void {
+  const op = value.type === 'f64' ? 'f64.store' : value.type === 'f32' ? 'f32.store' : STORE_OF[size];
   const entry = entryOf(b, mmu, va);
   b.if(
     hits(b, mmu, va, size, entry, mmu.writeEntries),
     () => {
-      b.store(STORE_OF[size], hostAddress(b, va, entry, mmu.writeEntries), value);
+      b.store(op, hostAddress(b, va, entry, mmu.writeEntries), value);
     },
     () => {
-      b.store(STORE_OF[size], b.i32(0), value, mmu.bounce);
+      b.store(op, b.i32(0), value, mmu.bounce);
       b.if(b.eqz(b.call(mmu.storeSlow, va, b.i32(size))), () => {
         b.exit(mmu.fault);
       });

@@ -68,6 +68,12 @@ export class ByteWriter {
     return this.sized(new TextEncoder().encode(text));
   }
 
+  /** The low `count` bytes of a number, least first. */
+  fixed(value: bigint, count: number): this {
+    for (let i = 0; i < count; i++) this.u8(Number((value >> BigInt(8 * i)) & 0xffn));
+    return this;
+  }
+
   f64(value: number): this {
     const data = new Uint8Array(8);
     new DataView(data.buffer).setFloat64(0, value, true);

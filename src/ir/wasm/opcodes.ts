@@ -1,24 +1,12 @@
-/** Value types of the intermediate form: those of WebAssembly. */
-export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+import { SIMD_OPS } from './simd-opcodes.js';
+import type { OpInfo, ValueType } from './types.js';
 
-/** Their encodings, core specification 2.0 §5.3.1. */
-export const VALUE_TYPE: Readonly<Record<ValueType, number>> = {
-  i32: 0x7f,
-  i64: 0x7e,
-  f32: 0x7d,
-  f64: 0x7c,
-  v128: 0x7b,
-};
-
-interface OpInfo {
-  /** Opcode bytes, prefix first. */
-  readonly code: readonly number[];
-  readonly result: ValueType;
-  readonly params: readonly ValueType[];
-}
+export { VALUE_TYPE, type OpInfo, type ValueType } from './types.js';
 
 const I = 'i32';
 const L = 'i64';
+const F = 'f32';
+const D = 'f64';
 
 function unary(code: number, result: ValueType, param: ValueType): OpInfo {
   return { code: [code], result, params: [param] };
@@ -28,12 +16,10 @@ function binary(code: number, result: ValueType, param: ValueType): OpInfo {
   return { code: [code], result, params: [param, param] };
 }
 
-/** SIMD opcodes have the prefix 0xfd and a LEB128 number. */
-function simd(number: number, result: ValueType, ...params: ValueType[]): OpInfo {
-  return { code: number < 0x80 ? [0xfd, number] : [0xfd, (number & 0x7f) | 0x80, number >> 7], result, params };
-}
-
-/** Pure operations: same inputs, same result; none of them traps on the operands that we give them. */
+/**
+ * Pure operations: same inputs, same result; none of them traps on the operands that we give them. Which NaN a floating
+ * point operation makes is not determined, so results that may be NaNs are not to be used.
+ */
 export const PURE_OPS = {
   'i32.eqz': unary(0x45, I, I),
   'i32.eq': binary(0x46, I, I),
@@ -93,26 +79,61 @@ export const PURE_OPS = {
   'i64.extend8_s': unary(0xc2, L, L),
   'i64.extend16_s': unary(0xc3, L, L),
   'i64.extend32_s': unary(0xc4, L, L),
-  'v128.and': simd(78, 'v128', 'v128', 'v128'),
-  'v128.andnot': simd(79, 'v128', 'v128', 'v128'),
-  'v128.or': simd(80, 'v128', 'v128', 'v128'),
-  'v128.xor': simd(81, 'v128', 'v128', 'v128'),
-  'i8x16.eq': simd(35, 'v128', 'v128', 'v128'),
-  'i16x8.eq': simd(45, 'v128', 'v128', 'v128'),
-  'i32x4.eq': simd(55, 'v128', 'v128', 'v128'),
-  'i8x16.min_u': simd(119, 'v128', 'v128', 'v128'),
-  'i8x16.max_u': simd(121, 'v128', 'v128', 'v128'),
-  'i8x16.bitmask': simd(100, 'i32', 'v128'),
-  'i8x16.add': simd(110, 'v128', 'v128', 'v128'),
-  'i8x16.sub': simd(113, 'v128', 'v128', 'v128'),
-  'i16x8.add': simd(142, 'v128', 'v128', 'v128'),
-  'i16x8.sub': simd(145, 'v128', 'v128', 'v128'),
-  'i32x4.add': simd(174, 'v128', 'v128', 'v128'),
-  'i32x4.sub': simd(177, 'v128', 'v128', 'v128'),
-  'i64x2.add': simd(206, 'v128', 'v128', 'v128'),
-  'i64x2.sub': simd(209, 'v128', 'v128', 'v128'),
-  'i64x2.splat': simd(18, 'v128', 'i64'),
-  'i32x4.splat': simd(17, 'v128', 'i32'),
+  'f32.eq': binary(0x5b, I, F),
+  'f32.ne': binary(0x5c, I, F),
+  'f32.lt': binary(0x5d, I, F),
+  'f32.gt': binary(0x5e, I, F),
+  'f32.le': binary(0x5f, I, F),
+  'f32.ge': binary(0x60, I, F),
+  'f32.abs': unary(0x8b, F, F),
+  'f32.neg': unary(0x8c, F, F),
+  'f32.ceil': unary(0x8d, F, F),
+  'f32.floor': unary(0x8e, F, F),
+  'f32.trunc': unary(0x8f, F, F),
+  'f32.nearest': unary(0x90, F, F),
+  'f32.sqrt': unary(0x91, F, F),
+  'f32.add': binary(0x92, F, F),
+  'f32.sub': binary(0x93, F, F),
+  'f32.mul': binary(0x94, F, F),
+  'f32.div': binary(0x95, F, F),
+  'f32.min': binary(0x96, F, F),
+  'f32.max': binary(0x97, F, F),
+  'f32.copysign': binary(0x98, F, F),
+  'f64.eq': binary(0x61, I, D),
+  'f64.ne': binary(0x62, I, D),
+  'f64.lt': binary(0x63, I, D),
+  'f64.gt': binary(0x64, I, D),
+  'f64.le': binary(0x65, I, D),
+  'f64.ge': binary(0x66, I, D),
+  'f64.abs': unary(0x99, D, D),
+  'f64.neg': unary(0x9a, D, D),
+  'f64.ceil': unary(0x9b, D, D),
+  'f64.floor': unary(0x9c, D, D),
+  'f64.trunc': unary(0x9d, D, D),
+  'f64.nearest': unary(0x9e, D, D),
+  'f64.sqrt': unary(0x9f, D, D),
+  'f64.add': binary(0xa0, D, D),
+  'f64.sub': binary(0xa1, D, D),
+  'f64.mul': binary(0xa2, D, D),
+  'f64.div': binary(0xa3, D, D),
+  'f64.min': binary(0xa4, D, D),
+  'f64.max': binary(0xa5, D, D),
+  'f64.copysign': binary(0xa6, D, D),
+  'f32.convert_i32_s': unary(0xb2, F, I),
+  'f32.convert_i64_s': unary(0xb4, F, L),
+  'f32.demote_f64': unary(0xb6, F, D),
+  'f64.convert_i32_s': unary(0xb7, D, I),
+  'f64.convert_i64_s': unary(0xb9, D, L),
+  'f64.promote_f32': unary(0xbb, D, F),
+  'i32.reinterpret_f32': unary(0xbc, I, F),
+  'i64.reinterpret_f64': unary(0xbd, L, D),
+  'f32.reinterpret_i32': unary(0xbe, F, I),
+  'f64.reinterpret_i64': unary(0xbf, D, L),
+  'i32.trunc_sat_f32_s': { code: [0xfc, 0], result: I, params: [F] },
+  'i32.trunc_sat_f64_s': { code: [0xfc, 2], result: I, params: [D] },
+  'i64.trunc_sat_f32_s': { code: [0xfc, 4], result: L, params: [F] },
+  'i64.trunc_sat_f64_s': { code: [0xfc, 6], result: L, params: [D] },
+  ...SIMD_OPS,
 } as const satisfies Record<string, OpInfo>;
 
 export type PureOp = keyof typeof PURE_OPS;
@@ -141,6 +162,8 @@ interface AccessInfo {
 export const LOADS = {
   'i32.load': { code: [0x28], type: I, align: 2 },
   'i64.load': { code: [0x29], type: L, align: 3 },
+  'f32.load': { code: [0x2a], type: F, align: 2 },
+  'f64.load': { code: [0x2b], type: D, align: 3 },
   'i32.load8_s': { code: [0x2c], type: I, align: 0 },
   'i32.load8_u': { code: [0x2d], type: I, align: 0 },
   'i32.load16_s': { code: [0x2e], type: I, align: 1 },
@@ -161,6 +184,8 @@ export type Load = keyof typeof LOADS;
 export const STORES = {
   'i32.store': { code: [0x36], type: I, align: 2 },
   'i64.store': { code: [0x37], type: L, align: 3 },
+  'f32.store': { code: [0x38], type: F, align: 2 },
+  'f64.store': { code: [0x39], type: D, align: 3 },
   'i32.store8': { code: [0x3a], type: I, align: 0 },
   'i32.store16': { code: [0x3b], type: I, align: 1 },
   'i64.store8': { code: [0x3c], type: L, align: 0 },
@@ -180,6 +205,9 @@ export const COMPARE_EXCHANGES = {
 } as const satisfies Record<string, AccessInfo>;
 
 export type CompareExchange = keyof typeof COMPARE_EXCHANGES;
+
+/** A constant of 16 bytes. */
+export const V128_CONST = [0xfd, 12] as const;
 
 /** Control and parametric opcodes, core specification 2.0 §5.4.1. */
 export const CONTROL = {
@@ -202,5 +230,7 @@ export const CONTROL = {
   LOCAL_TEE: 0x22,
   I32_CONST: 0x41,
   I64_CONST: 0x42,
+  F32_CONST: 0x43,
+  F64_CONST: 0x44,
   VOID: 0x40,
 } as const;
