@@ -2,14 +2,24 @@
 import * as B from '../../../ir/assembly/softfloat/binary';
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
-import { NEXT_FAULT, R_MODRM } from './generated/layout';
+import { STATE } from './env';
+import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM } from './generated/layout';
 import { faulted } from './faults';
 import { ld16 } from './mmu';
-import { fastAdd, fastDivide, fastMultiply, isFast } from './x87-fast';
+import { isPlain, product, productWithZero, quotient, REFUSED, sum, sumWithZero } from './x87-fast';
+import {
+  NEGATIVE,
+  productDouble,
+  productRegisters,
+  productSingle,
+  sumDouble,
+  sumRegisters,
+  sumSingle,
+} from './x87-forms';
 import {
   BEFORE,
   done,
-  fcw,
+  fsw,
   isEmpty,
   loadDouble,
   loadInteger32,
@@ -22,6 +32,7 @@ import {
   put,
   ready,
   seOf,
+  setFsw,
   settle,
   sigOf,
   st,
@@ -38,26 +49,31 @@ const DIV: i32 = B.OP_DIV;
 const SUBR: i32 = 4;
 const DIVR: i32 = 5;
 
+/** The common case: the new status word, or REFUSED. Register at `a` becomes itself op (bSe, bSig). */
+function operateFast(s: usize, f: u32, op: i32, a: usize, bSe: u32, bSig: u64): u32 {
+  const aSe = seOf(a);
+  const aSig = sigOf(a);
+  if (op == DIV) return quotient(s, f, a, aSe, aSig, bSe, bSig);
+  if (op == DIVR) return quotient(s, f, a, bSe, bSig, aSe, aSig);
+  if (op == MUL) {
+    const status = product(s, f, a, aSe, aSig, bSe, bSig);
+    return status != REFUSED ? status : productWithZero(f, a, aSe, aSig, bSe, bSig);
+  }
+  const x = op == SUBR ? aSe ^ NEGATIVE : aSe;
+  const y = op == SUB ? bSe ^ NEGATIVE : bSe;
+  const status = sum(s, f, a, x, aSig, y, bSig);
+  return status != REFUSED ? status : sumWithZero(s, f, a, x, aSig, y, bSig);
+}
+
 /** Register at `a` becomes itself op (bSe, bSig). False: an exception keeps it. */
 function operate(op: i32, a: usize, bSe: u32, bSig: u64): bool {
-  const control = fcw();
-  if (isFast(control) && C.flags == 0) {
-    switch (op) {
-      case ADD:
-        if (fastAdd(a, control, bSe, bSig)) return true;
-        break;
-      case SUB:
-        if (fastAdd(a, control, bSe ^ 0x8000, bSig)) return true;
-        break;
-      case MUL:
-        if (fastMultiply(a, control, bSe, bSig)) return true;
-        break;
-      case DIV:
-        if (fastDivide(a, control, seOf(a), sigOf(a), bSe, bSig)) return true;
-        break;
-      case DIVR:
-        if (fastDivide(a, control, bSe, bSig, seOf(a), sigOf(a))) return true;
-        break;
+  const s = STATE;
+  const f = fsw();
+  if (isPlain(s, f) && C.flags == 0) {
+    const status = operateFast(s, f, op, a, bSe, bSig);
+    if (status != REFUSED) {
+      setFsw(status);
+      return true;
     }
   }
   prepare();
@@ -136,10 +152,10 @@ function andPop(rec: usize, op: i32): i32 {
 // ---- FADD ----
 
 export function x_fadd_m32(rec: usize, ea: u64): i32 {
-  return single(rec, ea, ADD);
+  return sumSingle(rec, ea, 0, 0) ? NEXT_CONTINUE : single(rec, ea, ADD);
 }
 export function x_fadd_m64(rec: usize, ea: u64): i32 {
-  return double(rec, ea, ADD);
+  return sumDouble(rec, ea, 0, 0) ? NEXT_CONTINUE : double(rec, ea, ADD);
 }
 export function x_fiadd_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, ADD);
@@ -148,22 +164,22 @@ export function x_fiadd_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, ADD);
 }
 export function x_fadd_st0_sti(rec: usize, ea: u64): i32 {
-  return toTop(rec, ADD);
+  return sumRegisters(rec, true, 0, 0, false) ? NEXT_CONTINUE : toTop(rec, ADD);
 }
 export function x_fadd_sti_st0(rec: usize, ea: u64): i32 {
-  return toOther(rec, ADD);
+  return sumRegisters(rec, false, 0, 0, false) ? NEXT_CONTINUE : toOther(rec, ADD);
 }
 export function x_faddp(rec: usize, ea: u64): i32 {
-  return andPop(rec, ADD);
+  return sumRegisters(rec, false, 0, 0, true) ? NEXT_CONTINUE : andPop(rec, ADD);
 }
 
 // ---- FMUL ----
 
 export function x_fmul_m32(rec: usize, ea: u64): i32 {
-  return single(rec, ea, MUL);
+  return productSingle(rec, ea) ? NEXT_CONTINUE : single(rec, ea, MUL);
 }
 export function x_fmul_m64(rec: usize, ea: u64): i32 {
-  return double(rec, ea, MUL);
+  return productDouble(rec, ea) ? NEXT_CONTINUE : double(rec, ea, MUL);
 }
 export function x_fimul_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, MUL);
@@ -172,22 +188,22 @@ export function x_fimul_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, MUL);
 }
 export function x_fmul_st0_sti(rec: usize, ea: u64): i32 {
-  return toTop(rec, MUL);
+  return productRegisters(rec, true, false) ? NEXT_CONTINUE : toTop(rec, MUL);
 }
 export function x_fmul_sti_st0(rec: usize, ea: u64): i32 {
-  return toOther(rec, MUL);
+  return productRegisters(rec, false, false) ? NEXT_CONTINUE : toOther(rec, MUL);
 }
 export function x_fmulp(rec: usize, ea: u64): i32 {
-  return andPop(rec, MUL);
+  return productRegisters(rec, false, true) ? NEXT_CONTINUE : andPop(rec, MUL);
 }
 
 // ---- FSUB ----
 
 export function x_fsub_m32(rec: usize, ea: u64): i32 {
-  return single(rec, ea, SUB);
+  return sumSingle(rec, ea, 0, NEGATIVE) ? NEXT_CONTINUE : single(rec, ea, SUB);
 }
 export function x_fsub_m64(rec: usize, ea: u64): i32 {
-  return double(rec, ea, SUB);
+  return sumDouble(rec, ea, 0, NEGATIVE) ? NEXT_CONTINUE : double(rec, ea, SUB);
 }
 export function x_fisub_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, SUB);
@@ -196,22 +212,22 @@ export function x_fisub_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, SUB);
 }
 export function x_fsub_st0_sti(rec: usize, ea: u64): i32 {
-  return toTop(rec, SUB);
+  return sumRegisters(rec, true, 0, NEGATIVE, false) ? NEXT_CONTINUE : toTop(rec, SUB);
 }
 export function x_fsub_sti_st0(rec: usize, ea: u64): i32 {
-  return toOther(rec, SUB);
+  return sumRegisters(rec, false, 0, NEGATIVE, false) ? NEXT_CONTINUE : toOther(rec, SUB);
 }
 export function x_fsubp(rec: usize, ea: u64): i32 {
-  return andPop(rec, SUB);
+  return sumRegisters(rec, false, 0, NEGATIVE, true) ? NEXT_CONTINUE : andPop(rec, SUB);
 }
 
 // ---- FSUBR ----
 
 export function x_fsubr_m32(rec: usize, ea: u64): i32 {
-  return single(rec, ea, SUBR);
+  return sumSingle(rec, ea, NEGATIVE, 0) ? NEXT_CONTINUE : single(rec, ea, SUBR);
 }
 export function x_fsubr_m64(rec: usize, ea: u64): i32 {
-  return double(rec, ea, SUBR);
+  return sumDouble(rec, ea, NEGATIVE, 0) ? NEXT_CONTINUE : double(rec, ea, SUBR);
 }
 export function x_fisubr_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, SUBR);
@@ -220,13 +236,13 @@ export function x_fisubr_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, SUBR);
 }
 export function x_fsubr_st0_sti(rec: usize, ea: u64): i32 {
-  return toTop(rec, SUBR);
+  return sumRegisters(rec, true, NEGATIVE, 0, false) ? NEXT_CONTINUE : toTop(rec, SUBR);
 }
 export function x_fsubr_sti_st0(rec: usize, ea: u64): i32 {
-  return toOther(rec, SUBR);
+  return sumRegisters(rec, false, NEGATIVE, 0, false) ? NEXT_CONTINUE : toOther(rec, SUBR);
 }
 export function x_fsubrp(rec: usize, ea: u64): i32 {
-  return andPop(rec, SUBR);
+  return sumRegisters(rec, false, NEGATIVE, 0, true) ? NEXT_CONTINUE : andPop(rec, SUBR);
 }
 
 // ---- FDIV ----

@@ -1,22 +1,38 @@
 /**
- * The common case of x87 arithmetic: normal operands, a normal result, rounding to nearest and the precision exception masked, so that
- * nothing but PE and C1 can come of it. Each function answers false, with nothing done, where that does not hold.
+ * The common case of x87 instructions: normal operands, a normal result, rounding to nearest and the precision exception masked, so that
+ * nothing but PE and C1 can come of it. What these functions cannot do they refuse, with nothing done. They are inlined, get the state's
+ * address as `s` and the status word as `f`, and have few branches: signs, the order of operands and the direction of rounding are as good
+ * as random.
  */
 import * as W from '../../../ir/assembly/softfloat/wide';
-import { STATE } from './env';
-import { S_FSW } from './generated/layout';
-import { FSW_C1, fcw, seOf, sigOf } from './x87-state';
+import { S_FCW, S_FPR, S_FP_TRAP, S_FSW, S_FTW } from './generated/layout';
 
 const INTEGER_BIT: u64 = 0x8000000000000000;
+const HALF: u64 = 0x8000000000000000;
 const PE: u32 = 1 << 5;
+const ES: u32 = 1 << 7;
+const C1: u32 = 1 << 9;
+const TOP_ONE: u32 = 1 << 11;
+const TOP: u32 = 7 << 11;
 const PM: u32 = 1 << 5;
 const RC: u32 = 3 << 10;
 const BIAS: i32 = 16383;
 
-/** Whether the control word allows it. */
+/** No status word, no significand and no sign with exponent: refused. */
+export const REFUSED: u32 = 0xffffffff;
+
+// ---- conditions ----
+
+/** Whether a waiting instruction may run: no #NM due, no exception pending. */
 @inline
-export function isFast(control: u32): bool {
-  return (control & (RC | PM)) == PM;
+export function isReady(s: usize, f: u32): bool {
+  return ((load<u32>(s, S_FP_TRAP) & 1) | (f & ES)) == 0;
+}
+
+/** The same, rounding is to nearest and PM is set. */
+@inline
+export function isPlain(s: usize, f: u32): bool {
+  return ((load<u32>(s, S_FP_TRAP) & 1) | (f & ES) | ((load<u32>(s, S_FCW) & (RC | PM)) ^ PM)) == 0;
 }
 
 @inline
@@ -24,153 +40,246 @@ function isNormal(se: u32, sig: u64): bool {
   return (se & 0x7fff) - 1 < 0x7ffe && <i64>sig < 0;
 }
 
+@inline
+export function isZero(se: u32, sig: u64): bool {
+  return ((<u64>(se & 0x7fff)) | sig) == 0;
+}
+
+/** Neither a NaN nor infinite, subnormal or unsupported. */
+@inline
+export function isOrdinary(se: u32, sig: u64): bool {
+  return isNormal(se, sig) || isZero(se, sig);
+}
+
+// ---- registers ----
+
+/** Address of ST(i). */
+@inline
+export function register(s: usize, f: u32, i: u32): usize {
+  return s + (((f >> 7) + (i << 4)) & 0x70) + S_FPR;
+}
+
+/** Whether ST(i) holds something. */
+@inline
+export function isFull(s: usize, f: u32, i: u32): bool {
+  return ((load<u32>(s, S_FTW) >> (((f >> 11) + i) & 7)) & 1) != 0;
+}
+
+/** Whether ST(0) and ST(i) hold something. */
+@inline
+export function areFull(s: usize, f: u32, i: u32): bool {
+  const ftw = load<u32>(s, S_FTW);
+  return ((ftw >> ((f >> 11) & 7)) & (ftw >> (((f >> 11) + i) & 7)) & 1) != 0;
+}
+
+/** Sets the status word after `pops`, 0 or 1: it is `f` before. */
+@inline
+export function leave(s: usize, f: u32, pops: bool): void {
+  if (pops) {
+    store<u32>(s, load<u32>(s, S_FTW) & ~(1 << ((f >> 11) & 7)), S_FTW);
+    f = (f & ~TOP) | ((f + TOP_ONE) & TOP);
+  }
+  store<u32>(s, f, S_FSW);
+}
+
+/** Pushes a number; there is room. C1 becomes 0. */
+@inline
+export function enter(s: usize, f: u32, se: u32, sig: u64): void {
+  const n = (f - TOP_ONE) & TOP;
+  store<u32>(s, (f & ~(TOP | C1)) | n, S_FSW);
+  const at = s + (n >> 7);
+  store<u64>(at, sig, S_FPR);
+  store<u64>(at, se, S_FPR + 8);
+  store<u32>(s, load<u32>(s, S_FTW) | (1 << (n >> 11)), S_FTW);
+}
+
+// ---- arithmetic; all return the status word ----
+
 /** Rounds (hi:lo), bit 127 set, with biased exponent `exp` to the control word's precision, into the register at `at`. */
 @inline
-function conclude(at: usize, control: u32, sign: u32, exp: i32, hi: u64, lo: u64): bool {
+function conclude(s: usize, f: u32, at: usize, sign: u32, exp: i32, hi: u64, lo: u64): u32 {
   // Room for a carry at the upper end.
-  if (<u32>(exp - 1) >= 0x7ffd) return false;
-  let unit: u64 = 1;
-  let rest = lo;
-  if ((control & 0x100) == 0) {
-    const drop: u64 = control & 0x200 ? 11 : 40;
-    unit <<= drop;
-    rest = (hi << (64 - drop)) | u64(lo != 0);
-    hi &= 0 - unit;
-  }
-  let status = load<u32>(STATE + S_FSW) & ~FSW_C1;
-  if (rest != 0) {
-    status |= PE;
-    if (<i64>rest < 0 && (rest != INTEGER_BIT || (hi & unit) != 0)) {
-      status |= FSW_C1;
-      hi += unit;
-      if (hi < unit) {
-        hi = INTEGER_BIT;
-        exp++;
-      }
-    }
-  }
-  store<u32>(STATE + S_FSW, status);
-  store<u64>(at, hi);
-  store<u64>(at, sign | (<u32>exp), 8);
-  return true;
-}
-
-/** The register at `at` becomes itself + (bSe, bSig), whose sign has been turned for a difference. */
-export function fastAdd(at: usize, control: u32, bSe: u32, bSig: u64): bool {
-  const aSe = seOf(at);
-  const aSig = sigOf(at);
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return false;
-  let exp = <i32>(aSe & 0x7fff);
-  let d = exp - <i32>(bSe & 0x7fff);
-  let sign = aSe & 0x8000;
-  let large = aSig;
-  let small = bSig;
-  if (d < 0 || (d == 0 && aSig < bSig)) {
-    exp -= d;
-    d = -d;
-    sign = bSe & 0x8000;
-    large = bSig;
-    small = aSig;
-  }
-  if (d > 63) return false;
-  const below = d == 0 ? 0 : small << (64 - d);
-  const above = small >> d;
-  let hi: u64;
-  let lo: u64;
-  if (((aSe ^ bSe) & 0x8000) == 0) {
-    hi = large + above;
-    lo = below;
-    if (hi < large) {
-      lo = (lo >> 1) | (lo & 1) | (hi << 63);
-      hi = (hi >> 1) | INTEGER_BIT;
-      exp++;
-    }
+  if (<u32>(exp - 1) >= 0x7ffd) return REFUSED;
+  const control = load<u32>(s, S_FCW);
+  let up: u64;
+  if (control & 0x100) {
+    up = u64(lo > HALF - (hi & 1));
+    hi += up;
   } else {
-    lo = 0 - below;
-    hi = large - above - u64(below != 0);
-    if (hi == 0) return false;
-    const s = <i32>clz(hi);
-    if (s != 0) {
-      hi = (hi << s) | (lo >> (64 - s));
-      lo <<= s;
-      exp -= s;
-    }
+    const drop: u64 = control & 0x200 ? 11 : 40;
+    lo = (hi << (64 - drop)) | u64(lo != 0);
+    hi >>= drop;
+    up = u64(lo > HALF - (hi & 1));
+    hi = (hi + up) << drop;
   }
-  return conclude(at, control, sign, exp, hi, lo);
+  // A carry has left 0.
+  exp += i32(hi == 0);
+  store<u64>(at, hi | INTEGER_BIT);
+  store<u64>(at, sign | (<u32>exp), 8);
+  return (f & ~C1) | ((<u32>up) << 9) | (u32(lo != 0) << 5);
 }
 
-/** × (bSe, bSig). */
-export function fastMultiply(at: usize, control: u32, bSe: u32, bSig: u64): bool {
-  const aSe = seOf(at);
-  const aSig = sigOf(at);
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return false;
-  let exp = <i32>(aSe & 0x7fff) + <i32>(bSe & 0x7fff) - BIAS + 1;
-  let hi = W.mulHigh(aSig, bSig);
+/** a + b */
+@inline
+export function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  const aExp = <i32>(aSe & 0x7fff);
+  const bExp = <i32>(bSe & 0x7fff);
+  const difference = aExp - bExp;
+  const swap = i32(difference < 0) | (i32(difference == 0) & i32(aSig < bSig));
+  const large = select<u64>(bSig, aSig, swap);
+  const small = select<u64>(aSig, bSig, swap);
+  const exp = select<i32>(bExp, aExp, swap);
+  const sign = select<u32>(bSe, aSe, swap) & 0x8000;
+  const d = <u64>(<u32>select<i32>(-difference, difference, i32(difference < 0)));
+  if (d > 62) return REFUSED;
+  // Both go one bit to the right, for a carry; a difference adds the complement.
+  const differ = <u64>(((aSe ^ bSe) >> 15) & 1);
+  const flip = 0 - differ;
+  const below = ((small << (63 - d)) ^ flip) + differ;
+  let lo = (large << 63) + below;
+  let hi = (large >> 1) + ((small >> (d + 1)) ^ flip) + u64(below < differ) + u64(lo < below);
+  if (hi == 0) return REFUSED;
+  const n = clz(hi);
+  hi = (hi << n) | ((lo >> 1) >> (63 - n));
+  lo <<= n;
+  return conclude(s, f, at, sign, exp + 1 - <i32>n, hi, lo);
+}
+
+/** a × b */
+@inline
+export function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  const a0 = aSig & 0xffffffff;
+  const a1 = aSig >> 32;
+  const b0 = bSig & 0xffffffff;
+  const b1 = bSig >> 32;
+  const middle = a1 * b0 + ((a0 * b0) >> 32);
+  const middle2 = a0 * b1 + (middle & 0xffffffff);
+  let hi = a1 * b1 + (middle >> 32) + (middle2 >> 32);
   let lo = aSig * bSig;
-  if (<i64>hi >= 0) {
-    hi = (hi << 1) | (lo >> 63);
-    lo <<= 1;
-    exp--;
-  }
-  return conclude(at, control, (aSe ^ bSe) & 0x8000, exp, hi, lo);
+  const n = (hi >> 63) ^ 1;
+  hi = (hi << n) | ((lo >> 1) >> (63 - n));
+  lo <<= n;
+  const exp = <i32>(aSe & 0x7fff) + <i32>(bSe & 0x7fff) - BIAS + 1 - <i32>n;
+  return conclude(s, f, at, (aSe ^ bSe) & 0x8000, exp, hi, lo);
 }
 
-/** The register at `at` becomes (aSe, aSig) ÷ (bSe, bSig). */
-export function fastDivide(at: usize, control: u32, aSe: u32, aSig: u64, bSe: u32, bSig: u64): bool {
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return false;
-  let exp = <i32>(aSe & 0x7fff) - <i32>(bSe & 0x7fff) + BIAS;
-  let hi = aSig;
-  let lo: u64 = 0;
-  if (hi >= bSig) {
-    lo = hi << 63;
-    hi >>= 1;
-  } else exp--;
-  const q = W.divide128(hi, lo, bSig);
-  const rem = W.low;
-  const half = bSig - rem;
-  const rest: u64 = rem > half ? INTEGER_BIT | 1 : rem == half ? INTEGER_BIT : u64(rem != 0);
-  return conclude(at, control, (aSe ^ bSe) & 0x8000, exp, q, rest);
+/** a ÷ b */
+@inline
+export function quotient(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  const n = u64(aSig >= bSig);
+  const q = W.divide128(aSig >> n, (aSig << 63) & (0 - n), bSig);
+  const rest = W.low;
+  const half = bSig - rest;
+  const lo: u64 = rest > half ? HALF | 1 : rest == half ? HALF : u64(rest != 0);
+  const exp = <i32>(aSe & 0x7fff) - <i32>(bSe & 0x7fff) + BIAS - 1 + <i32>n;
+  return conclude(s, f, at, (aSe ^ bSe) & 0x8000, exp, q, lo);
 }
 
-/** What `fastToDouble` and `fastToSingle` have rounded. */
-export let narrowed: u64 = 0;
-/** PE and C1 that go with it, once it has been stored. */
-export let narrowedStatus: u32 = 0;
+/** √a */
+@inline
+export function root(s: usize, f: u32, at: usize, se: u32, sig: u64): u32 {
+  // A negative one is refused too.
+  if (se - 1 >= 0x7ffe || <i64>sig >= 0) return REFUSED;
+  const exp = <i32>se - BIAS;
+  const even = <u64>(~exp & 1);
+  const q = W.sqrt128(sig >> even, (sig << 63) & (0 - even));
+  const rest = W.low;
+  const lo: u64 = W.remainderHigh != 0 || rest > q ? HALF | 1 : u64(rest != 0);
+  return conclude(s, f, at, 0, (exp >> 1) + BIAS, q, lo);
+}
 
-/** A register's number as binary64, if that is normal. */
-export function fastToDouble(se: u32, sig: u64): bool {
-  const exp = <i32>(se & 0x7fff) - BIAS + 1023;
-  if (<u32>(exp - 1) >= 0x7fd || <i64>sig >= 0 || !isFast(fcw())) return false;
-  let bits = ((<u64>(se & 0x8000)) << 48) | ((<u64>exp) << 52) | ((sig >> 11) & 0xfffffffffffff);
-  const rest = sig << 53;
-  let status: u32 = 0;
-  if (rest != 0) {
-    status = PE;
-    if (<i64>rest < 0 && (rest != INTEGER_BIT || (bits & 1) != 0)) {
-      bits++;
-      status = PE | FSW_C1;
-    }
-  }
-  narrowed = bits;
-  narrowedStatus = status;
-  return true;
+/** What comes of exact results with zeros, in 64 bits of precision; PE is not set. */
+export function sumWithZero(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  if ((load<u32>(s, S_FCW) & 0x100) == 0 || !isOrdinary(aSe, aSig) || !isOrdinary(bSe, bSig)) return REFUSED;
+  if (isZero(bSe, bSig)) {
+    if (isZero(aSe, aSig)) aSe &= bSe;
+  } else if (isZero(aSe, aSig)) {
+    aSe = bSe;
+    aSig = bSig;
+  } else if (aSe == (bSe ^ 0x8000) && aSig == bSig) {
+    aSe = 0;
+    aSig = 0;
+  } else return REFUSED;
+  store<u64>(at, aSig);
+  store<u64>(at, aSe, 8);
+  return f & ~C1;
+}
+
+/** 0 × b or b × 0. */
+export function productWithZero(f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  if (!isOrdinary(aSe, aSig) || !isOrdinary(bSe, bSig)) return REFUSED;
+  if (!isZero(aSe, aSig) && !isZero(bSe, bSig)) return REFUSED;
+  store<u64>(at, 0);
+  store<u64>(at, (aSe ^ bSe) & 0x8000, 8);
+  return f & ~C1;
+}
+
+// ---- conversions ----
+
+/** Sign and exponent of a binary64 number as they are in a register, or REFUSED; its significand is `(v << 11) | 2^63`. */
+@inline
+export function exponentOfDouble(v: u64): u32 {
+  const e = (<u32>(v >> 52)) & 0x7ff;
+  return e - 1 < 0x7fe ? ((<u32>(v >> 48)) & 0x8000) + (e + 16383 - 1023) : REFUSED;
+}
+
+/** Of a binary32 number; its significand is `(v << 40) | 2^63`. */
+@inline
+export function exponentOfSingle(v: u32): u32 {
+  const e = (v >> 23) & 0xff;
+  return e - 1 < 0xfe ? ((v >> 16) & 0x8000) + (e + 16383 - 127) : REFUSED;
+}
+
+/** Whether a register's number is normal as binary64, and stays so when it is rounded. */
+@inline
+export function fitsDouble(se: u32, sig: u64): bool {
+  return (se & 0x7fff) - (BIAS - 1023 + 1) < 0x7fd && <i64>sig < 0;
 }
 
 /** As binary32. */
-export function fastToSingle(se: u32, sig: u64): bool {
-  const exp = <i32>(se & 0x7fff) - BIAS + 127;
-  if (<u32>(exp - 1) >= 0xfd || <i64>sig >= 0 || !isFast(fcw())) return false;
-  let bits = ((<u64>(se & 0x8000)) << 16) | ((<u64>exp) << 23) | ((sig >> 40) & 0x7fffff);
-  const rest = sig << 24;
-  let status: u32 = 0;
-  if (rest != 0) {
-    status = PE;
-    if (<i64>rest < 0 && (rest != INTEGER_BIT || (bits & 1) != 0)) {
-      bits++;
-      status = PE | FSW_C1;
-    }
-  }
-  narrowed = bits;
-  narrowedStatus = status;
-  return true;
+@inline
+export function fitsSingle(se: u32, sig: u64): bool {
+  return (se & 0x7fff) - (BIAS - 127 + 1) < 0xfd && <i64>sig < 0;
+}
+
+/** That number with its fraction cut. */
+@inline
+export function cutToDouble(se: u32, sig: u64): u64 {
+  return ((<u64>(se & 0x8000)) << 48) | (((<u64>((se & 0x7fff) - (BIAS - 1023 + 1))) << 52) + (sig >> 11));
+}
+
+@inline
+export function cutToSingle(se: u32, sig: u64): u32 {
+  return ((se & 0x8000) << 16) | ((((se & 0x7fff) - (BIAS - 127 + 1)) << 23) + <u32>(sig >> 40));
+}
+
+/** 1 if `odd` with the fraction `rest`, in parts of 2^64, is rounded up to the nearest number. */
+@inline
+export function roundsUp(odd: u64, rest: u64): u32 {
+  return u32(rest > HALF - (odd & 1));
+}
+
+/** The status word with PE and C1 as rounding set them. */
+@inline
+export function rounded(f: u32, rest: u64, up: u32): u32 {
+  return (f & ~C1) | (u32(rest != 0) * PE) | (up << 9);
+}
+
+// ---- comparison ----
+
+/** Orders two ordinary numbers: bit 0 less, bit 1 equal. */
+@inline
+export function compare(aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  const aNegative = (aSe >> 15) & 1;
+  const bNegative = (bSe >> 15) & 1;
+  const aExp = aSe & 0x7fff;
+  const bExp = bSe & 0x7fff;
+  const same = u32(aExp == bExp);
+  const equal = same & u32(aSig == bSig) & (u32(aNegative == bNegative) | u32(aExp == 0));
+  const smaller = u32(aExp < bExp) | (same & u32(aSig < bSig));
+  const less = select<u32>(smaller ^ aNegative, aNegative, u32(aNegative == bNegative));
+  return (less & ~equal) | (equal << 1);
 }

@@ -104,18 +104,20 @@ export function errorPending(): bool {
 /** Notes opcode and address of a non-control instruction; `opcode` is the first byte, D8 … DF. */
 @inline
 export function note(rec: usize, opcode: u32): void {
-  store<u64>(STATE + S_FIP, load<u64>(STATE + S_CODE_BASE) + <u64>load<u16>(rec + R_OFFSET));
-  store<u32>(STATE + S_FCS, load<u32>(STATE + S_SEG_SELECTOR + 4));
-  store<u32>(STATE + S_FOP, ((opcode & 7) << 8) | load<u8>(rec + R_MODRM));
+  const s = STATE;
+  store<u64>(s, load<u64>(s, S_CODE_BASE) + <u64>load<u16>(rec, R_OFFSET), S_FIP);
+  store<u32>(s, load<u32>(s, S_SEG_SELECTOR + 4), S_FCS);
+  store<u32>(s, ((opcode & 7) << 8) | load<u8>(rec, R_MODRM), S_FOP);
 }
 
 /** The same with a memory operand at linear address `ea`. */
 @inline
 export function noteMemory(rec: usize, opcode: u32, ea: u64): void {
   note(rec, opcode);
-  const segment = <usize>load<u8>(rec + R_SEG);
-  store<u64>(STATE + S_FDP, ea - load<u64>(STATE + S_SEG_BASE + (segment << 3)));
-  store<u32>(STATE + S_FDS, load<u32>(STATE + S_SEG_SELECTOR + (segment << 2)));
+  const s = STATE;
+  const segment = <usize>load<u8>(rec, R_SEG);
+  store<u64>(s, ea - load<u64>(s + (segment << 3), S_SEG_BASE), S_FDP);
+  store<u32>(s, load<u32>(s + (segment << 2), S_SEG_SELECTOR), S_FDS);
 }
 
 // ---- stack ----

@@ -1,12 +1,26 @@
-/** x87 stores: FST, FIST, FISTTP, FBSTP. SDM vol. 2. */
+/** x87 stores: FST, FIST, FISTTP, FBSTP. SDM vol. 2. Each has its common case before the general one. */
 import * as B from '../../../ir/assembly/softfloat/binary';
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
 import { STATE } from './env';
-import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM } from './generated/layout';
+import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FCW, S_FSW, S_FTW, TLB_WRITE } from './generated/layout';
 import { rmw_slow, st16, st32, st64, stBytes } from './mmu';
 import { WORK } from './sse-operands';
-import { fastToDouble, fastToSingle, narrowed, narrowedStatus } from './x87-fast';
+import { probe } from './tlb';
+import {
+  cutToDouble,
+  cutToSingle,
+  fitsDouble,
+  fitsSingle,
+  isFull,
+  isPlain,
+  isReady,
+  isZero,
+  leave,
+  register,
+  rounded,
+  roundsUp,
+} from './x87-fast';
 import {
   abandon,
   BEFORE_STORE,
@@ -32,6 +46,9 @@ import {
   stackFault,
 } from './x87-state';
 
+/** Of the control word: inexact results are masked. */
+const PM: u32 = 1 << 5;
+
 @inline
 function index(rec: usize): u32 {
   return (<u32>load<u8>(rec + R_MODRM)) & 7;
@@ -51,12 +68,50 @@ function afterEmpty(pops: bool): i32 {
   return done();
 }
 
-/** A number narrowed on the fast path has been stored. */
+/** The common case of FST m32; false: refused, with nothing done. */
 @inline
-function afterFast(pops: bool): i32 {
-  setFsw((fsw() & ~FSW_C1) | narrowedStatus);
-  if (pops) pop();
-  return NEXT_CONTINUE;
+function storeSingleFast(rec: usize, ea: u64, pops: bool): bool {
+  const s = STATE;
+  const f = load<u32>(s, S_FSW);
+  const host = probe(TLB_WRITE, ea, 4);
+  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  const from = register(s, f, 0);
+  const se = seOf(from);
+  const sig = sigOf(from);
+  let status = f & ~FSW_C1;
+  if (fitsSingle(se, sig)) {
+    const v = cutToSingle(se, sig);
+    const up = roundsUp(v, sig << 24);
+    store<u32>(host, v + up);
+    status = rounded(f, sig << 24, up);
+  } else if (isZero(se, sig)) store<u32>(host, se << 16);
+  else return false;
+  noteMemory(rec, 0xd9, ea);
+  leave(s, status, pops);
+  return true;
+}
+
+/** The same of FST m64. */
+@inline
+function storeDoubleFast(rec: usize, ea: u64, pops: bool): bool {
+  const s = STATE;
+  const f = load<u32>(s, S_FSW);
+  const host = probe(TLB_WRITE, ea, 8);
+  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  const from = register(s, f, 0);
+  const se = seOf(from);
+  const sig = sigOf(from);
+  let status = f & ~FSW_C1;
+  if (fitsDouble(se, sig)) {
+    const v = cutToDouble(se, sig);
+    const up = roundsUp(v, sig << 53);
+    store<u64>(host, v + up);
+    status = rounded(f, sig << 53, up);
+  } else if (isZero(se, sig)) store<u64>(host, (<u64>se) << 48);
+  else return false;
+  noteMemory(rec, 0xdd, ea);
+  leave(s, status, pops);
+  return true;
 }
 
 function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
@@ -67,11 +122,6 @@ function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
     return afterEmpty(pops);
   }
   const from = st(0);
-  if (fastToSingle(seOf(from), sigOf(from))) {
-    if (!st32(ea, <u32>narrowed)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterFast(pops);
-  }
   prepare();
   const v = <u32>X.toBinary(B.BINARY32, seOf(from), sigOf(from));
   if (!(blocksStore() ? canStore(ea, 4) : st32(ea, v))) {
@@ -91,11 +141,6 @@ function storeDouble(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
     return afterEmpty(pops);
   }
   const from = st(0);
-  if (fastToDouble(seOf(from), sigOf(from))) {
-    if (!st64(ea, narrowed)) return NEXT_FAULT;
-    noteMemory(rec, opcode, ea);
-    return afterFast(pops);
-  }
   prepare();
   const v = X.toBinary(B.BINARY64, seOf(from), sigOf(from));
   if (!(blocksStore() ? canStore(ea, 8) : st64(ea, v))) {
@@ -108,19 +153,30 @@ function storeDouble(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
 }
 
 export function x_fst_m32(rec: usize, ea: u64): i32 {
-  return storeSingle(rec, ea, 0xd9, false);
+  return storeSingleFast(rec, ea, false) ? NEXT_CONTINUE : storeSingle(rec, ea, 0xd9, false);
 }
 export function x_fstp_m32(rec: usize, ea: u64): i32 {
-  return storeSingle(rec, ea, 0xd9, true);
+  return storeSingleFast(rec, ea, true) ? NEXT_CONTINUE : storeSingle(rec, ea, 0xd9, true);
 }
 export function x_fst_m64(rec: usize, ea: u64): i32 {
-  return storeDouble(rec, ea, 0xdd, false);
+  return storeDoubleFast(rec, ea, false) ? NEXT_CONTINUE : storeDouble(rec, ea, 0xdd, false);
 }
 export function x_fstp_m64(rec: usize, ea: u64): i32 {
-  return storeDouble(rec, ea, 0xdd, true);
+  return storeDoubleFast(rec, ea, true) ? NEXT_CONTINUE : storeDouble(rec, ea, 0xdd, true);
 }
 
 export function x_fstp_m80(rec: usize, ea: u64): i32 {
+  const s = STATE;
+  const f = load<u32>(s, S_FSW);
+  const host = probe(TLB_WRITE, ea, 10);
+  if (host != 0 && isReady(s, f) && isFull(s, f, 0)) {
+    const from = register(s, f, 0);
+    store<u64>(host, sigOf(from));
+    store<u16>(host, seOf(from), 8);
+    noteMemory(rec, 0xdb, ea);
+    leave(s, f & ~FSW_C1, true);
+    return NEXT_CONTINUE;
+  }
   if (!ready()) return NEXT_FAULT;
   const empty = isEmpty(0);
   if (!empty || storesIndefinite()) {
@@ -137,7 +193,23 @@ export function x_fstp_m80(rec: usize, ea: u64): i32 {
   return NEXT_CONTINUE;
 }
 
+@inline
 function storeRegister(rec: usize, pops: bool): i32 {
+  const s = STATE;
+  const f = load<u32>(s, S_FSW);
+  if (isReady(s, f) && isFull(s, f, 0)) {
+    const i = index(rec);
+    const from = register(s, f, 0);
+    v128.store(register(s, f, i), v128.load(from));
+    store<u32>(s, load<u32>(s, S_FTW) | (1 << (((f >> 11) + i) & 7)), S_FTW);
+    note(rec, 0xdd);
+    leave(s, f & ~FSW_C1, pops);
+    return NEXT_CONTINUE;
+  }
+  return storeRegisterSlow(rec, pops);
+}
+
+function storeRegisterSlow(rec: usize, pops: bool): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xdd);
   const i = index(rec);
@@ -148,6 +220,7 @@ function storeRegister(rec: usize, pops: bool): i32 {
     }
     return done();
   }
+  // An exception is pending and ignored.
   const from = st(0);
   setSt(i, seOf(from), sigOf(from));
   setFsw(fsw() & ~FSW_C1);
@@ -185,6 +258,41 @@ function storeBits(ea: u64, v: i64, bits: i32): bool {
   return bits == 32 ? st32(ea, <u32>v) : st64(ea, <u64>v);
 }
 
+/**
+ * The common case of FIST and FISTTP to 32 and 64 bits: a number that fits, rounded as the control word says, with PM set.
+ */
+@inline
+function storeIntegerFast(rec: usize, ea: u64, opcode: u32, bytes: i32, truncate: bool, pops: bool): bool {
+  const s = STATE;
+  const f = load<u32>(s, S_FSW);
+  const control = load<u32>(s, S_FCW);
+  const host = probe(TLB_WRITE, ea, bytes);
+  if (host == 0 || !isReady(s, f) || (control & PM) == 0 || !isFull(s, f, 0)) return false;
+  const from = register(s, f, 0);
+  const se = seOf(from);
+  const sig = sigOf(from);
+  let v: i64 = 0;
+  let status = f & ~FSW_C1;
+  const exp = <i32>(se & 0x7fff) - 16383;
+  if (exp < bytes * 8 - 1 && (se & 0x7fff) != 0 && <i64>sig < 0) {
+    const whole = exp < 0 ? 0 : sig >> (63 - exp);
+    const rest = exp < -1 ? 1 : exp < 0 ? sig : sig << (exp + 1);
+    const negative = (se >> 15) & 1;
+    const rc = truncate ? 3 : (control >> 10) & 3;
+    // 1 down: negative numbers grow; 2 up: the others do.
+    const up = rc == 0 ? roundsUp(whole, rest) : rc == 3 ? 0 : u32(rest != 0) & u32((rc == 1) == (negative != 0));
+    const magnitude = <i64>(whole + up);
+    if (magnitude >> (bytes * 8 - 1)) return false;
+    v = select<i64>(0 - magnitude, magnitude, negative);
+    status = rounded(f, rest, up);
+  } else if (!isZero(se, sig)) return false;
+  if (bytes == 4) store<i32>(host, <i32>v);
+  else store<i64>(host, v);
+  noteMemory(rec, opcode, ea);
+  leave(s, status, pops);
+  return true;
+}
+
 function storeInteger(rec: usize, ea: u64, opcode: u32, bits: i32, truncate: bool, pops: bool): i32 {
   if (!ready()) return NEXT_FAULT;
   const indefinite = (<i64>-1) << (bits - 1);
@@ -211,24 +319,29 @@ export function x_fist_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, false, false);
 }
 export function x_fist_m32(rec: usize, ea: u64): i32 {
+  if (storeIntegerFast(rec, ea, 0xdb, 4, false, false)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, false, false);
 }
 export function x_fistp_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, false, true);
 }
 export function x_fistp_m32(rec: usize, ea: u64): i32 {
+  if (storeIntegerFast(rec, ea, 0xdb, 4, false, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, false, true);
 }
 export function x_fistp_m64(rec: usize, ea: u64): i32 {
+  if (storeIntegerFast(rec, ea, 0xdf, 8, false, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdf, 64, false, true);
 }
 export function x_fisttp_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, true, true);
 }
 export function x_fisttp_m32(rec: usize, ea: u64): i32 {
+  if (storeIntegerFast(rec, ea, 0xdb, 4, true, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, true, true);
 }
 export function x_fisttp_m64(rec: usize, ea: u64): i32 {
+  if (storeIntegerFast(rec, ea, 0xdd, 8, true, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdd, 64, true, true);
 }
 
