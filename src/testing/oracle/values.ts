@@ -107,10 +107,11 @@ function setU64(target: Buffer, at: number, value: bigint): void {
   target.writeBigUInt64LE(BigInt.asUintN(64, value), at);
 }
 
-export function writeF32(r: Random, target: Buffer, at: number): void {
-  const kind = r.below(3);
+/** `tame`: zeros and numbers of middling size only, as programs compute with. */
+export function writeF32(r: Random, target: Buffer, at: number, tame = false): void {
+  const kind = tame ? (r.oneIn(8) ? 0 : 2) : r.below(3);
   let bits: number;
-  if (kind === 0) bits = r.pick(F32);
+  if (kind === 0) bits = tame ? r.pick([0, 0x8000_0000, 0x3f80_0000]) : r.pick(F32);
   else if (kind === 1 && r.oneIn(2)) bits = r.u32();
   else {
     // Near 1, so that sums cancel and products stay in range.
@@ -120,12 +121,12 @@ export function writeF32(r: Random, target: Buffer, at: number): void {
   target.writeUInt32LE(bits, at);
 }
 
-export function writeF64(r: Random, target: Buffer, at: number): void {
-  if (r.oneIn(3)) {
-    setU64(target, at, r.pick(F64));
+export function writeF64(r: Random, target: Buffer, at: number, tame = false): void {
+  if (r.oneIn(tame ? 8 : 3)) {
+    setU64(target, at, r.pick(tame ? F64.slice(0, 3) : F64));
   } else {
     const fraction = r.u32() >>> 12;
-    const exponent = r.oneIn(4) ? r.below(2048) : 1023 - 30 + r.below(60);
+    const exponent = !tame && r.oneIn(4) ? r.below(2048) : 1023 - 30 + r.below(60);
     target.writeUInt32LE(r.oneIn(3) ? 0 : r.u32(), at);
     target.writeUInt32LE(((r.below(2) << 31) | (exponent << 20) | fraction) >>> 0, at + 4);
   }
@@ -168,8 +169,9 @@ export function writeInt(r: Random, target: Buffer, at: number, size: number): v
 /** Fills 16 bytes with lanes of a format, or (now and then) of another. */
 export function writeVector(r: Random, target: Buffer, at: number, format: Format): void {
   const used = r.oneIn(6) ? r.pick<Format>(['int', 'f32', 'f64']) : format;
-  if (used === 'f32') for (let i = 0; i < 16; i += 4) writeF32(r, target, at + i);
-  else if (used === 'f64') for (let i = 0; i < 16; i += 8) writeF64(r, target, at + i);
+  const tame = r.oneIn(2);
+  if (used === 'f32') for (let i = 0; i < 16; i += 4) writeF32(r, target, at + i, tame);
+  else if (used === 'f64') for (let i = 0; i < 16; i += 8) writeF64(r, target, at + i, tame);
   else writeIntegers(r, target, at);
 }
 
