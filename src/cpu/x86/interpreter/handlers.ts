@@ -5,7 +5,7 @@
 import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
 import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import { Builder } from '../../../ir/builder.js';
-import type { Block, FunctionRef } from '../../../ir/nodes.js';
+import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
 import type { SoftMmu } from '../../../ir/softmmu.js';
 import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
 import { semanticsOf } from '../semantics/index.js';
@@ -68,23 +68,32 @@ const BLAME_SEGMENT = fn('blame_segment', ['i32', 'i64'], undefined);
 function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: string | undefined } {
   const b = new Builder();
   const record = b.param('i32', 0);
-  const x = new Lift(b, variant, recordParts(b, record), bases.mmu, bases.state);
+  const x = new Lift(b, variant, recordParts(b, record), bases.mmu, bases.state, {
+    fallback: (lift) => {
+      callHelper(lift, record);
+    },
+  });
   const semantics = semanticsOf(variant);
   if (semantics) {
     semantics(x);
     return { code: b.finish(), helper: undefined };
   }
-  const helper = helperOf(variant.row);
+  callHelper(x, record);
+  return { code: b.finish(), helper: helperOf(variant.row).name };
+}
+
+/** Lets the helper of an instruction do all of it, and leaves with its answer. */
+function callHelper(x: Lift, record: Node): void {
+  const { b, variant } = x;
   const isMemory = variant.form === 'mem';
   const address = isMemory ? x.linear() : b.i64(0);
-  const answer = b.call(helper, record, address);
+  const answer = b.call(helperOf(variant.row), record, address);
   if (isMemory) {
     b.if(b.op('i32.eq', answer, b.i32(NEXT.FAULT)), () => {
       b.callVoid(BLAME_SEGMENT, record, address);
     });
   }
   b.exit('code', answer);
-  return { code: b.finish(), helper: helper.name };
 }
 
 /** A variant that no instruction can be: LOCK with a register, operand size 64 where the row is not for 64-bit mode. */

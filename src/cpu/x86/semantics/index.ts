@@ -5,8 +5,20 @@ import { control } from './control.js';
 import { moves } from './moves.js';
 import type { Semantics } from './semantics.js';
 import { shiftsAndRotates } from './shifts.js';
+import { sseArithmetic } from './sse-arithmetic.js';
+import { sseConvert } from './sse-convert.js';
+import { sseMoves } from './sse-moves.js';
 
-const ALL: Readonly<Record<string, Semantics>> = { ...arithmetic, ...bits, ...control, ...moves, ...shiftsAndRotates };
+const ALL: Readonly<Record<string, Semantics>> = {
+  ...arithmetic,
+  ...bits,
+  ...control,
+  ...moves,
+  ...shiftsAndRotates,
+  ...sseMoves,
+  ...sseArithmetic,
+  ...sseConvert,
+};
 
 /** Instructions whose segmented-stack variant is left to a helper. */
 const SEGMENTED_BY_HELPER = new Set(['leave']);

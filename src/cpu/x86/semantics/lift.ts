@@ -17,6 +17,7 @@ import {
 } from '../../../ir/softmmu.js';
 import { RECORD, STATE } from '../state-layout.js';
 import type { Variant, Width } from '../variants.js';
+import { Facts } from './facts.js';
 import { Flags } from './flags.js';
 
 /** The parts of a decoded instruction, as nodes. Names are those of RECORD. */
@@ -47,12 +48,21 @@ const GPR_BYTES = 8;
 /** Index of each general register that instructions name implicitly. */
 export const REGISTER = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7 } as const;
 
+/** What the surroundings of an instruction's semantics provide. */
+export interface LiftHooks {
+  /** Leaves by the way of `Lift.fallback`. */
+  readonly fallback?: (x: Lift) => void;
+  /** What is known already; nothing, if absent. */
+  readonly facts?: Facts;
+}
+
 export class Lift {
   readonly flags: Flags;
   /** Accesses of the memory operand: a non-canonical address is #SS when its segment is SS. */
   readonly mmu: SoftMmu;
   /** Accesses of the stack: a non-canonical address is #SS. */
   private readonly stackMmu: SoftMmu;
+  readonly facts: Facts;
   private linearAddress: Node | undefined;
 
   constructor(
@@ -62,7 +72,9 @@ export class Lift {
     mmu: Omit<SoftMmu, 'fault'>,
     /** Address of the CPU's state. */
     readonly state: number,
+    private readonly hooks: LiftHooks = {},
   ) {
+    this.facts = hooks.facts ?? new Facts();
     this.mmu = { ...mmu, fault: 'operand-fault' };
     this.stackMmu = { ...mmu, fault: 'stack-fault' };
     this.flags = new Flags(b, state);
@@ -318,6 +330,16 @@ export class Lift {
         this.raise(13, 0);
       });
     } else b.if(b.call(HELPERS.checkTarget, target), faults);
+  }
+
+  /**
+   * Leaves this description of the instruction, before anything was changed, for the complete one: the helper `x_<name>`
+   * does all of it. A memory operand's address must have been computed (`linear`) outside conditional code before.
+   */
+  fallback(): void {
+    const { fallback } = this.hooks;
+    assert(fallback !== undefined, `${this.variant.row.name} cannot fall back here`);
+    fallback(this);
   }
 
   /** Ends the instruction by going to a direct branch's target. */

@@ -1,0 +1,102 @@
+/**
+ * What is known at a point of straight-line code, so that nothing is checked twice: that SSE instructions may run, that MXCSR
+ * lets the host's arithmetic stand in, and which floating point values are plain (normal or zero). An instruction of the
+ * interpreter starts with none of it; the instructions of a translated block can share one `Facts`.
+ */
+import type { Node } from '../../../ir/nodes.js';
+
+/** Parts of an XMM register that can be plain; of a scalar node, the lowest of its format. */
+export const PLAIN = {
+  /** The double in bits 63:0. */
+  DOUBLE: 1,
+  /** The double in bits 127:64. */
+  HIGH_DOUBLE: 2,
+  /** The single in bits 31:0. */
+  SINGLE: 4,
+  /** The other three singles. */
+  HIGH_SINGLES: 8,
+} as const;
+
+/** How a part of an XMM register is accessed. */
+export type XmmKind = 'v128' | 'f64' | 'i64' | 'f32' | 'i32';
+
+/** What a store of each kind to the low bits overwrites. */
+const OVERWRITTEN: Readonly<Record<XmmKind, number>> = {
+  v128: PLAIN.DOUBLE | PLAIN.HIGH_DOUBLE | PLAIN.SINGLE | PLAIN.HIGH_SINGLES,
+  f64: PLAIN.DOUBLE | PLAIN.SINGLE | PLAIN.HIGH_SINGLES,
+  i64: PLAIN.DOUBLE | PLAIN.SINGLE | PLAIN.HIGH_SINGLES,
+  f32: PLAIN.DOUBLE | PLAIN.SINGLE,
+  i32: PLAIN.DOUBLE | PLAIN.SINGLE,
+};
+
+/** What of a register a value of each kind can say. */
+const SAYS: Readonly<Record<XmmKind, number>> = {
+  v128: OVERWRITTEN.v128,
+  f64: PLAIN.DOUBLE,
+  i64: PLAIN.DOUBLE,
+  f32: PLAIN.SINGLE,
+  i32: PLAIN.SINGLE,
+};
+
+export class Facts {
+  /** FP_TRAP does not stop SSE instructions. */
+  sseReady = false;
+  /** MXCSR: to nearest, precision exceptions masked and one recorded. */
+  nativeRounding = false;
+  private readonly plainNodes = new WeakMap<Node, number>();
+  /** By number of the register. */
+  private readonly plainRegisters = new Map<number, number>();
+  /** Nodes that were loaded from a register which has not been written since. */
+  private readonly loaded = new Map<Node, number>();
+
+  /** Forgets everything: something may have changed any state. */
+  forget(): void {
+    this.sseReady = false;
+    this.nativeRounding = false;
+    this.forgetRegisters();
+  }
+
+  /** Forgets what is known of XMM registers. */
+  forgetRegisters(): void {
+    this.plainRegisters.clear();
+    this.loaded.clear();
+  }
+
+  /** Whether all parts of a node that `parts` (PLAIN) names are plain. */
+  isPlain(node: Node, parts: number): boolean {
+    return ((this.plainNodes.get(node) ?? 0) & parts) === parts;
+  }
+
+  /** Of code that runs on only when they are. */
+  markPlain(node: Node, parts: number): void {
+    this.plainNodes.set(node, (this.plainNodes.get(node) ?? 0) | parts);
+    const register = this.loaded.get(node);
+    if (register !== undefined) this.plainRegisters.set(register, (this.plainRegisters.get(register) ?? 0) | parts);
+  }
+
+  /** `node` was loaded from the low bits of a register that is known by its slot, if it is a constant. */
+  noteLoad(kind: XmmKind, slot: Node, node: Node): void {
+    if (slot.kind !== 'const') return;
+    const register = Number(slot.value);
+    this.loaded.set(node, register);
+    const known = (this.plainRegisters.get(register) ?? 0) & SAYS[kind];
+    if (known !== 0) this.plainNodes.set(node, known);
+  }
+
+  /** `node` was stored to the low or the high bits of a register. */
+  noteStore(kind: XmmKind, slot: Node, node: Node, isHigh: boolean): void {
+    if (slot.kind !== 'const') {
+      this.forgetRegisters();
+      return;
+    }
+    const register = Number(slot.value);
+    for (const [each, from] of this.loaded) if (from === register) this.loaded.delete(each);
+    const before = this.plainRegisters.get(register) ?? 0;
+    const overwritten = isHigh ? PLAIN.HIGH_DOUBLE | PLAIN.HIGH_SINGLES : OVERWRITTEN[kind];
+    let after = before & ~overwritten;
+    const said = (this.plainNodes.get(node) ?? 0) & SAYS[kind];
+    if (!isHigh) after |= said;
+    else if (said & PLAIN.DOUBLE) after |= PLAIN.HIGH_DOUBLE;
+    this.plainRegisters.set(register, after);
+  }
+}

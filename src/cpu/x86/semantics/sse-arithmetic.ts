@@ -1,0 +1,203 @@
+/** Arithmetic and comparison of SSE and SSE2 floating point. What is not ordinary is left to the helpers: see sse-floats.ts. */
+import type { Builder } from '../../../ir/builder.js';
+import type { Node } from '../../../ir/nodes.js';
+import type { Lift } from './lift.js';
+import type { Semantics } from './semantics.js';
+import {
+  DOUBLE,
+  DOUBLES,
+  requireComparable,
+  requirePlain,
+  requireSettled,
+  SINGLE,
+  SINGLES,
+  type FloatFormat,
+} from './sse-floats.js';
+import {
+  loadXmm,
+  readScalar,
+  readVector,
+  requireNativeRounding,
+  requireSse,
+  storeXmm,
+  xmmSlot,
+} from './sse-operands.js';
+
+/** A source operand in a format. From memory it comes as an integer, whose bits are looked at anyway. */
+export function readFloat(x: Lift, f: FloatFormat, index: number): Node {
+  const { b } = x;
+  if (f.kind === 'v128') return readVector(x, index);
+  if (!x.isMemory(index)) return readScalar(x, f.kind, index);
+  return f.kind === 'f64'
+    ? b.op('f64.reinterpret_i64', readScalar(x, 'i64', index))
+    : b.op('f32.reinterpret_i32', readScalar(x, 'i32', index));
+}
+
+/** The four forms of an operation by its name without suffix. */
+function four(name: string, of: (f: FloatFormat) => Semantics): Readonly<Record<string, Semantics>> {
+  return {
+    [`${name}ss`]: of(SINGLE),
+    [`${name}sd`]: of(DOUBLE),
+    [`${name}ps`]: of(SINGLES),
+    [`${name}pd`]: of(DOUBLES),
+  };
+}
+
+type ExactZero = (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
+
+const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
+
+/** An operation on destination and source. `exactZero`: where a result that is not ordinary is right, operands being plain. */
+function binary(name: 'add' | 'sub' | 'mul' | 'div', exactZero: ExactZero): (f: FloatFormat) => Semantics {
+  return (f) => (x) => {
+    requireNativeRounding(x);
+    const right = readFloat(x, f, 1);
+    const slot = xmmSlot(x, 0);
+    const left = loadXmm(x, f.kind, slot);
+    const result = f.op(x.b, name, left, right);
+    requireSettled(x, f, [left, right], result, () => exactZero(x, f, left, right, result));
+    storeXmm(x, f.kind, slot, result);
+  };
+}
+
+/** Sums of plain numbers are 0 only if they are exactly. */
+const sumIsZero: ExactZero = (x, f, _a, _b, result) => isZero(x, f, result);
+
+const squareRoot =
+  (f: FloatFormat): Semantics =>
+  (x) => {
+    requireNativeRounding(x);
+    const value = readFloat(x, f, 1);
+    const result = f.op(x.b, 'sqrt', value);
+    requireSettled(x, f, [value], result, () => isZero(x, f, value));
+    storeXmm(x, f.kind, xmmSlot(x, 0), result);
+  };
+
+/** MIN and MAX: the second operand where the first is not less or greater, which pmin and pmax give with operands exchanged. */
+function extremum(name: 'pmin' | 'pmax'): (f: FloatFormat) => Semantics {
+  return (f) => (x) => {
+    const { b } = x;
+    requireSse(x);
+    const right = readFloat(x, f, 1);
+    const slot = xmmSlot(x, 0);
+    const left = loadXmm(x, f.kind, slot);
+    const arePlain = x.facts.isPlain(left, f.parts) && x.facts.isPlain(right, f.parts);
+    requireComparable(x, f, [left, right]);
+    const result =
+      f.kind === 'v128' ? vectorExtremum(b, f, name, left, right) : scalarExtremum(b, f, name, left, right);
+    if (arePlain) x.facts.markPlain(result, f.parts);
+    storeXmm(x, f.kind, slot, result);
+  };
+}
+
+function vectorExtremum(b: Builder, f: FloatFormat, name: 'pmin' | 'pmax', left: Node, right: Node): Node {
+  return b.op(f === DOUBLES ? `f64x2.${name}` : `f32x4.${name}`, right, left);
+}
+
+/** By vectors: a choice between two scalars is a jump. */
+function scalarExtremum(b: Builder, f: FloatFormat, name: 'pmin' | 'pmax', left: Node, right: Node): Node {
+  if (f === DOUBLE) {
+    const both = b.op(`f64x2.${name}`, b.op('f64x2.splat', right), b.op('f64x2.splat', left));
+    return b.lanes('f64x2.extract_lane', [0], both);
+  }
+  const all = b.op(`f32x4.${name}`, b.op('f32x4.splat', right), b.op('f32x4.splat', left));
+  return b.lanes('f32x4.extract_lane', [0], all);
+}
+
+/** COMISx and UCOMISx differ in what they do with NaNs only. */
+const order =
+  (f: FloatFormat): Semantics =>
+  (x) => {
+    const { b } = x;
+    requireSse(x);
+    const right = readFloat(x, f, 1);
+    const left = loadXmm(x, f.kind, xmmSlot(x, 0));
+    requireComparable(x, f, [left, right]);
+    x.flags.onlyCarryZero(f.op(b, 'lt', left, right), f.op(b, 'eq', left, right));
+  };
+
+/** CMPxx, predicate 0 … 7: EQ LT LE UNORD, and their opposites. No operand is a NaN here, so UNORD never holds. */
+const compare =
+  (f: FloatFormat): Semantics =>
+  (x) => {
+    const { b } = x;
+    requireSse(x);
+    const right = readFloat(x, f, 1);
+    const slot = xmmSlot(x, 0);
+    const left = loadXmm(x, f.kind, slot);
+    requireComparable(x, f, [left, right]);
+    const predicate = b.wrap(x.parts.immediate());
+    // i32 -1 or 0: whether EQ, LT and NOT take part.
+    const all = (bit: Node): Node => b.sub(b.i32(0), b.and(bit, b.i32(1)));
+    const withEqual = all(b.not(predicate));
+    const withLess = all(b.xor(predicate, b.shru(predicate, b.i32(1))));
+    const opposite = all(b.shru(predicate, b.i32(2)));
+    const equal = f.op(b, 'eq', left, right);
+    const less = f.op(b, 'lt', left, right);
+    if (f.kind === 'v128') {
+      const spread = (mask: Node): Node => b.op('i32x4.splat', mask);
+      const holds = b.op(
+        'v128.or',
+        b.op('v128.and', equal, spread(withEqual)),
+        b.op('v128.and', less, spread(withLess)),
+      );
+      storeXmm(x, 'v128', slot, b.op('v128.xor', holds, spread(opposite)));
+      return;
+    }
+    const holds = b.sub(b.i32(0), b.or(b.and(equal, withEqual), b.and(less, withLess)));
+    const mask = b.xor(holds, opposite);
+    if (f.kind === 'f64') storeXmm(x, 'i64', slot, b.extendS(mask));
+    else storeXmm(x, 'i32', slot, mask);
+  };
+
+/** Rounding to an integral value; modes of the immediate, where the code is made for one. */
+const ROUNDINGS = ['nearest', 'floor', 'ceil', 'trunc'] as const;
+
+const round =
+  (f: FloatFormat): Semantics =>
+  (x) => {
+    const { b } = x;
+    const immediate = x.parts.immediate();
+    if (immediate.kind !== 'const') {
+      x.fallback();
+      return;
+    }
+    requireNativeRounding(x);
+    const value = readFloat(x, f, 1);
+    requirePlain(x, f, [value]);
+    const mode = Number(immediate.value & 7n);
+    // Bit 2: as MXCSR says, which is to nearest here.
+    const name = mode & 4 ? 'nearest' : ROUNDINGS[mode];
+    const lanes = { [DOUBLE.parts]: 'f64', [SINGLE.parts]: 'f32', [DOUBLES.parts]: 'f64x2', [SINGLES.parts]: 'f32x4' };
+    const type = lanes[f.parts] as 'f64' | 'f32' | 'f64x2' | 'f32x4';
+    const result = b.op(`${type}.${name}`, value);
+    x.facts.markPlain(result, f.parts);
+    storeXmm(x, f.kind, xmmSlot(x, 0), result);
+  };
+
+const { cmpsd: cmpsdXmm, ...compares } = four('cmp', compare);
+
+export const sseArithmetic: Readonly<Record<string, Semantics>> = {
+  ...four('add', binary('add', sumIsZero)),
+  ...four('sub', binary('sub', sumIsZero)),
+  // A product is 0 without having been tiny if a factor is; a quotient, if the dividend is and the divisor is not.
+  ...four(
+    'mul',
+    binary('mul', (x, f, left, right) => f.or(x.b, isZero(x, f, left), isZero(x, f, right))),
+  ),
+  ...four(
+    'div',
+    binary('div', (x, f, left, _, result) => f.and(x.b, isZero(x, f, left), isZero(x, f, result))),
+  ),
+  ...four('sqrt', squareRoot),
+  ...four('min', extremum('pmin')),
+  ...four('max', extremum('pmax')),
+  ...compares,
+  // The string instruction has the name CMPSD too.
+  cmpsd_xmm: cmpsdXmm,
+  ...four('round', round),
+  comiss: order(SINGLE),
+  ucomiss: order(SINGLE),
+  comisd: order(DOUBLE),
+  ucomisd: order(DOUBLE),
+};

@@ -1,0 +1,217 @@
+/**
+ * When the host's floating point arithmetic gives what the guest's would. A value is plain when it is normal or zero. On plain
+ * operands with a plain result nothing can be raised but the precision exception (which `requireNativeRounding` takes care of),
+ * as long as the result is not one to which a tiny one was rounded. The fast test is for ordinary values: normal, and not next to
+ * the least normal number; all else is looked at in detail only after that failed.
+ */
+import type { Builder } from '../../../ir/builder.js';
+import type { Node } from '../../../ir/nodes.js';
+import type { PureOp } from '../../../ir/wasm/opcodes.js';
+import { PLAIN } from './facts.js';
+import type { Lift } from './lift.js';
+
+/** Operations that exist in every format under the same name. */
+export type FloatOp = 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'abs' | 'eq' | 'lt' | 'le';
+
+/**
+ * A format: what tests are made of. A mask is i32 0 or 1 for scalars, a vector of lanes that are all zeros or all ones for
+ * packed values.
+ */
+export interface FloatFormat {
+  readonly kind: 'f32' | 'f64' | 'v128';
+  /** PLAIN of all its parts. */
+  readonly parts: number;
+  op(b: Builder, name: FloatOp, ...args: readonly Node[]): Node;
+  /** Something of a value that is 0 (in a lane) if it is not ordinary. */
+  exponent(b: Builder, value: Node): Node;
+  /** i32: whether one of these is 0 (in a lane). */
+  anyZero(b: Builder, exponents: readonly Node[]): Node;
+  /** Mask: where the exponent is 0. */
+  odd(b: Builder, exponent: Node): Node;
+  /** i32: whether a mask is not all zeros. */
+  any(b: Builder, mask: Node): Node;
+  zero(b: Builder): Node;
+  infinity(b: Builder): Node;
+  and(b: Builder, left: Node, right: Node): Node;
+  or(b: Builder, left: Node, right: Node): Node;
+  /** left and not right. */
+  unless(b: Builder, left: Node, right: Node): Node;
+}
+
+/** The bits of a scalar, without a detour if it was made of them. */
+export function bitsOf(b: Builder, value: Node): Node {
+  const to: PureOp = value.type === 'f64' ? 'i64.reinterpret_f64' : 'i32.reinterpret_f32';
+  const from: PureOp = value.type === 'f64' ? 'f64.reinterpret_i64' : 'f32.reinterpret_i32';
+  return value.kind === 'pure' && value.op === from ? value.args[0] : b.op(to, value);
+}
+
+/** Exponent fields 0 … 2 and the greatest, plus one, have none of these bits. */
+const DOUBLE_ORDINARY = 0x7fc;
+const SINGLE_ORDINARY = 0xfc;
+
+const scalarMasks = {
+  any: (_: Builder, mask: Node) => mask,
+  and: (b: Builder, left: Node, right: Node) => b.and(left, right),
+  or: (b: Builder, left: Node, right: Node) => b.or(left, right),
+  unless: (b: Builder, left: Node, right: Node) => b.and(left, b.eqz(right)),
+  odd: (b: Builder, exponent: Node) => b.eqz(exponent),
+  /** Three of them multiply without overflow. */
+  anyZero: (b: Builder, exponents: readonly Node[]) =>
+    b.eqz(exponents.reduce((product, each) => b.int('mul', product, each))),
+};
+
+const vectorMasks = {
+  any: (b: Builder, mask: Node) => b.op('v128.any_true', mask),
+  and: (b: Builder, left: Node, right: Node) => b.op('v128.and', left, right),
+  or: (b: Builder, left: Node, right: Node) => b.op('v128.or', left, right),
+  unless: (b: Builder, left: Node, right: Node) => b.op('v128.andnot', left, right),
+};
+
+/** One double. */
+export const DOUBLE: FloatFormat = {
+  kind: 'f64',
+  parts: PLAIN.DOUBLE,
+  op: (b, name, ...args) => b.op(`f64.${name}`, ...args),
+  exponent: (b, value) => b.and(b.add(b.shru(bitsOf(b, value), b.i64(52)), b.i64(1)), b.i64(DOUBLE_ORDINARY)),
+  zero: (b) => b.f64(0),
+  infinity: (b) => b.f64(Infinity),
+  ...scalarMasks,
+};
+
+/** One single. */
+export const SINGLE: FloatFormat = {
+  kind: 'f32',
+  parts: PLAIN.SINGLE,
+  op: (b, name, ...args) => b.op(`f32.${name}`, ...args),
+  exponent: (b, value) => b.and(b.add(b.shru(bitsOf(b, value), b.i32(23)), b.i32(1)), b.i32(SINGLE_ORDINARY)),
+  zero: (b) => b.f32(0),
+  infinity: (b) => b.f32(Infinity),
+  ...scalarMasks,
+};
+
+/** The same value in all lanes of a vector. */
+export function repeated(b: Builder, lane: 32 | 64, value: number): Node {
+  const low = BigInt.asUintN(lane, BigInt(value));
+  const half = lane === 64 ? low : low | (low << 32n);
+  return b.v128(half | (half << 64n));
+}
+
+/** Two doubles. */
+export const DOUBLES: FloatFormat = {
+  kind: 'v128',
+  parts: PLAIN.DOUBLE | PLAIN.HIGH_DOUBLE,
+  op: (b, name, ...args) => b.op(`f64x2.${name}`, ...args),
+  exponent: (b, value) =>
+    b.op(
+      'v128.and',
+      b.op('i64x2.add', b.op('i64x2.shr_u', value, b.i32(52)), repeated(b, 64, 1)),
+      repeated(b, 64, DOUBLE_ORDINARY),
+    ),
+  odd: (b, exponent) => b.op('i64x2.eq', exponent, b.v128(0n)),
+  anyZero: (b, exponents) =>
+    b.op(
+      'v128.any_true',
+      exponents.map((each) => b.op('i64x2.eq', each, b.v128(0n))).reduce((all, each) => b.op('v128.or', all, each)),
+    ),
+  zero: (b) => b.v128(0n),
+  infinity: (b) => b.op('f64x2.splat', b.f64(Infinity)),
+  ...vectorMasks,
+};
+
+/** Four singles. */
+export const SINGLES: FloatFormat = {
+  kind: 'v128',
+  parts: PLAIN.SINGLE | PLAIN.HIGH_SINGLES,
+  op: (b, name, ...args) => b.op(`f32x4.${name}`, ...args),
+  exponent: (b, value) =>
+    b.op(
+      'v128.and',
+      b.op('i32x4.add', b.op('i32x4.shr_u', value, b.i32(23)), repeated(b, 32, 1)),
+      repeated(b, 32, SINGLE_ORDINARY),
+    ),
+  odd: (b, exponent) => b.op('i32x4.eq', exponent, b.v128(0n)),
+  anyZero: (b, exponents) =>
+    b.op(
+      'v128.any_true',
+      exponents.map((each) => b.op('i32x4.eq', each, b.v128(0n))).reduce((all, each) => b.op('v128.or', all, each)),
+    ),
+  zero: (b) => b.v128(0n),
+  infinity: (b) => b.op('f32x4.splat', b.f32(Infinity)),
+  ...vectorMasks,
+};
+
+const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
+
+/**
+ * Falls back unless all operands are plain and the result of the operation on them is what the guest's would be: ordinary, or
+ * `exactZero` (a mask, of plain operands) holds. The result is plain then.
+ */
+export function requireSettled(
+  x: Lift,
+  f: FloatFormat,
+  operands: readonly Node[],
+  result: Node,
+  exactZero: () => Node,
+): void {
+  const { b, facts } = x;
+  const unknown = operands
+    .filter((value) => !facts.isPlain(value, f.parts))
+    .map((value) => ({ value, exponent: f.exponent(b, value) }));
+  const outcome = f.exponent(b, result);
+  b.if(f.anyZero(b, [...unknown.map(({ exponent }) => exponent), outcome]), () => {
+    let bad = f.unless(b, f.odd(b, outcome), exactZero());
+    for (const { value, exponent } of unknown) bad = f.or(b, bad, f.unless(b, f.odd(b, exponent), isZero(x, f, value)));
+    b.if(f.any(b, bad), () => {
+      x.fallback();
+    });
+  });
+  for (const { value } of unknown) facts.markPlain(value, f.parts);
+  facts.markPlain(result, f.parts);
+}
+
+/** Falls back unless all operands are plain. */
+export function requirePlain(x: Lift, f: FloatFormat, operands: readonly Node[]): void {
+  const { b, facts } = x;
+  const unknown = operands
+    .filter((value) => !facts.isPlain(value, f.parts))
+    .map((value) => ({ value, exponent: f.exponent(b, value) }));
+  if (unknown.length === 0) return;
+  requireEach(x, f, unknown, (value) => isZero(x, f, value));
+  for (const { value } of unknown) facts.markPlain(value, f.parts);
+}
+
+/** Falls back when an operand is a NaN or a denormal: what comparisons care for. */
+export function requireComparable(x: Lift, f: FloatFormat, operands: readonly Node[]): void {
+  const { b, facts } = x;
+  const unknown = operands
+    .filter((value) => !facts.isPlain(value, f.parts))
+    .map((value) => ({ value, exponent: f.exponent(b, value) }));
+  if (unknown.length === 0) return;
+  requireEach(x, f, unknown, (value) =>
+    f.or(b, isZero(x, f, value), f.op(b, 'eq', f.op(b, 'abs', value), f.infinity(b))),
+  );
+}
+
+interface Unknown {
+  readonly value: Node;
+  readonly exponent: Node;
+}
+
+/** Falls back unless each value is ordinary or `otherwise` holds for it. */
+function requireEach(x: Lift, f: FloatFormat, values: readonly Unknown[], otherwise: (value: Node) => Node): void {
+  const { b } = x;
+  b.if(
+    f.anyZero(
+      b,
+      values.map(({ exponent }) => exponent),
+    ),
+    () => {
+      const bad = values
+        .map(({ value, exponent }) => f.unless(b, f.odd(b, exponent), otherwise(value)))
+        .reduce((all, each) => f.or(b, all, each));
+      b.if(f.any(b, bad), () => {
+        x.fallback();
+      });
+    },
+  );
+}
