@@ -35,9 +35,10 @@ export function isPlain(s: usize, f: u32): bool {
   return ((load<u32>(s, S_FP_TRAP) & 1) | (f & ES) | ((load<u32>(s, S_FCW) & (RC | PM)) ^ PM)) == 0;
 }
 
+/** Without a branch of its own. */
 @inline
 function isNormal(se: u32, sig: u64): bool {
-  return (se & 0x7fff) - 1 < 0x7ffe && <i64>sig < 0;
+  return <bool>(i32((se & 0x7fff) - 1 < 0x7ffe) & <i32>(sig >> 63));
 }
 
 @inline
@@ -122,7 +123,9 @@ function conclude(s: usize, f: u32, at: usize, sign: u32, exp: i32, hi: u64, lo:
 /** a + b */
 @inline
 export function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if (<i64>(aSig & bSig) >= 0) return REFUSED;
   const aExp = <i32>(aSe & 0x7fff);
   const bExp = <i32>(bSe & 0x7fff);
   const difference = aExp - bExp;
@@ -149,7 +152,9 @@ export function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, 
 /** a × b */
 @inline
 export function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if (<i64>(aSig & bSig) >= 0) return REFUSED;
   const a0 = aSig & 0xffffffff;
   const a1 = aSig >> 32;
   const b0 = bSig & 0xffffffff;
@@ -168,7 +173,9 @@ export function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u
 /** a ÷ b */
 @inline
 export function quotient(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
-  if (!isNormal(aSe, aSig) || !isNormal(bSe, bSig)) return REFUSED;
+  if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
+  if (<i64>(aSig & bSig) >= 0) return REFUSED;
   const n = u64(aSig >= bSig);
   const q = W.divide128(aSig >> n, (aSig << 63) & (0 - n), bSig);
   const rest = W.low;

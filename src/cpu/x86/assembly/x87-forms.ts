@@ -28,7 +28,9 @@ export function sumDouble(rec: usize, ea: u64, aFlip: u32, bFlip: u32): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_READ, ea, 8);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const v = load<u64>(host);
   const se = exponentOfDouble(v);
   if (se == REFUSED) return false;
@@ -45,7 +47,9 @@ export function sumSingle(rec: usize, ea: u64, aFlip: u32, bFlip: u32): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_READ, ea, 4);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const v = load<u32>(host);
   const se = exponentOfSingle(v);
   if (se == REFUSED) return false;
@@ -62,7 +66,9 @@ export function productDouble(rec: usize, ea: u64): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_READ, ea, 8);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const v = load<u64>(host);
   const se = exponentOfDouble(v);
   if (se == REFUSED) return false;
@@ -79,7 +85,9 @@ export function productSingle(rec: usize, ea: u64): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_READ, ea, 4);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const v = load<u32>(host);
   const se = exponentOfSingle(v);
   if (se == REFUSED) return false;
@@ -97,7 +105,8 @@ export function sumRegisters(rec: usize, toTop: bool, aFlip: u32, bFlip: u32, po
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const i = (<u32>load<u8>(rec, R_MODRM)) & 7;
-  if (!isPlain(s, f) || !areFull(s, f, i)) return false;
+  if (!isPlain(s, f)) return false;
+  if (!areFull(s, f, i)) return false;
   const a = register(s, f, toTop ? 0 : i);
   const b = register(s, f, toTop ? i : 0);
   const status = sum(s, f, a, seOf(a) ^ aFlip, sigOf(a), seOf(b) ^ bFlip, sigOf(b));
@@ -112,7 +121,8 @@ export function productRegisters(rec: usize, toTop: bool, pops: bool): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const i = (<u32>load<u8>(rec, R_MODRM)) & 7;
-  if (!isPlain(s, f) || !areFull(s, f, i)) return false;
+  if (!isPlain(s, f)) return false;
+  if (!areFull(s, f, i)) return false;
   const a = register(s, f, toTop ? 0 : i);
   const b = register(s, f, toTop ? i : 0);
   const status = product(s, f, a, seOf(a), sigOf(a), seOf(b), sigOf(b));

@@ -74,7 +74,9 @@ function storeSingleFast(rec: usize, ea: u64, pops: bool): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_WRITE, ea, 4);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const from = register(s, f, 0);
   const se = seOf(from);
   const sig = sigOf(from);
@@ -97,7 +99,9 @@ function storeDoubleFast(rec: usize, ea: u64, pops: bool): bool {
   const s = STATE;
   const f = load<u32>(s, S_FSW);
   const host = probe(TLB_WRITE, ea, 8);
-  if (host == 0 || !isPlain(s, f) || !isFull(s, f, 0)) return false;
+  if (host == 0) return false;
+  if (!isPlain(s, f)) return false;
+  if (!isFull(s, f, 0)) return false;
   const from = register(s, f, 0);
   const se = seOf(from);
   const sig = sigOf(from);
