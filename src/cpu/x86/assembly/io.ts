@@ -26,7 +26,7 @@ import {
   stepDone,
   storeElement,
   stringAddress,
-} from './strings';
+} from './string-steps';
 import { probe } from './tlb';
 
 /** Whether the program may use `size` ports from `port` on; #GP(0) if not. SDM vol. 1 §18.5. */

@@ -4,7 +4,7 @@ import { STATE } from './env';
 import { NEXT_CONTINUE, NEXT_FAULT, R_PREFIX, R_RM, R_SEG, S_FTW, S_GPR } from './generated/layout';
 import { faulted, gp0 } from './faults';
 import { st8 } from './mmu';
-import { addressMask, stringAddress } from './strings';
+import { addressMask, stringAddress } from './string-steps';
 import {
   enterMmx,
   isRegister,

@@ -18,7 +18,7 @@ import { isCanonical, ld64, ld8 } from './mmu';
 import { cpl, is64 } from './modes';
 import { CR4_PCIDE } from './paging';
 import { FLAG_AC, RAX, RCX, gpr, readSlot } from './registers';
-import { addressMask, stringAddress } from './strings';
+import { addressMask, stringAddress } from './string-steps';
 import { flushPage, flushTlb, updateContext } from './tlb';
 
 export function x_hlt(rec: usize, ea: u64): i32 {
