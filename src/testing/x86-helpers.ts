@@ -32,7 +32,7 @@ export class HelperBench {
   readonly bytes: Uint8Array;
   /** Where guest-physical 0 stands in `bytes`. */
   readonly ram = RECORD_AT + PAGE;
-  private readonly exports: Record<string, ((record: number, ea: bigint) => number) | undefined>;
+  readonly exports: Record<string, ((record: number, ea: bigint) => number) | undefined>;
 
   /** `imports` replaces services of the host that do nothing otherwise. */
   constructor(imports: Readonly<Record<string, (...values: number[]) => number>> = {}) {

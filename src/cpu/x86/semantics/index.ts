@@ -7,7 +7,9 @@ import type { Semantics } from './semantics.js';
 import { shiftsAndRotates } from './shifts.js';
 import { sseArithmetic } from './sse-arithmetic.js';
 import { sseConvert } from './sse-convert.js';
+import { sseInteger } from './sse-integer.js';
 import { sseMoves } from './sse-moves.js';
+import { sseShuffle } from './sse-shuffle.js';
 
 const ALL: Readonly<Record<string, Semantics>> = {
   ...arithmetic,
@@ -18,6 +20,8 @@ const ALL: Readonly<Record<string, Semantics>> = {
   ...sseMoves,
   ...sseArithmetic,
   ...sseConvert,
+  ...sseInteger,
+  ...sseShuffle,
 };
 
 /** Instructions whose segmented-stack variant is left to a helper. */

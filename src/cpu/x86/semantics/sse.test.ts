@@ -1,0 +1,197 @@
+/**
+ * The semantics of SSE instructions made for constant operands, as a translator makes them, alone and in blocks that share what
+ * is known, against the helpers.
+ */
+import { describe, expect, it } from 'vitest';
+import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
+import type { Instruction } from '../../../arch/x86/instructions/row.js';
+import { Builder } from '../../../ir/builder.js';
+import { Locals, lower } from '../../../ir/lower.js';
+import type { FunctionRef } from '../../../ir/nodes.js';
+import { ByteWriter } from '../../../ir/wasm/bytes.js';
+import { WasmModule } from '../../../ir/wasm/module.js';
+import { CONTROL } from '../../../ir/wasm/opcodes.js';
+import { LAYOUT } from '../../../memory/layout.js';
+import { dataFormat } from '../../../testing/oracle/operand-data.js';
+import { random, type Random } from '../../../testing/oracle/random.js';
+import { writeVector, type Format } from '../../../testing/oracle/values.js';
+import { HelperBench } from '../../../testing/x86-helpers.js';
+import { cpuBases } from '../interpreter/handlers.js';
+import { STATE, STATE_SIZE } from '../state-layout.js';
+import { variants, type Variant } from '../variants.js';
+import { Facts } from './facts.js';
+import { semanticsOf } from './index.js';
+import { Lift, type InstructionParts } from './lift.js';
+
+/** Guest-physical and linear address of the memory operand. */
+const OPERAND = 0x4000;
+const XMM_KINDS = new Set(['V', 'U', 'W']);
+
+interface Step {
+  readonly variant: Variant;
+  /** As records hold them. */
+  readonly reg: number;
+  readonly rm: number;
+  readonly imm: number;
+}
+
+/** Every variant of the SSE rows that has semantics; 16-bit operands are those of 32. */
+const sseVariants = INSTRUCTIONS.filter((row) => row.operands.some(({ kind }) => XMM_KINDS.has(kind)))
+  .flatMap(variants)
+  .filter((variant) => variant.osz !== 16 && semanticsOf(variant) !== undefined);
+
+function slotOf(row: Instruction, field: 'reg' | 'rm', number: number): number {
+  const kinds = field === 'reg' ? 'G' : 'ER';
+  return row.operands.some(({ kind }) => kinds.includes(kind)) ? number * 8 : number * 16;
+}
+
+function randomStep(r: Random, variant: Variant, registers: number): Step {
+  return {
+    variant,
+    reg: slotOf(variant.row, 'reg', r.below(registers)),
+    rm: slotOf(variant.row, 'rm', r.below(registers)),
+    imm: r.oneIn(3) ? r.below(256) : r.below(40),
+  };
+}
+
+function partsOf(b: Builder, step: Step): InstructionParts {
+  const bytes: Partial<Record<string, number>> = {
+    REG: step.reg,
+    RM: step.rm,
+    BASE: STATE.ZERO,
+    INDEX: STATE.ZERO,
+    SEG_SLOT: STATE.ZERO,
+    MASK_SLOT: STATE.MASK64,
+  };
+  return {
+    byte: (name) => b.i32(bytes[name] ?? 0),
+    offset: () => b.i32(0),
+    displacement: () => b.i64(OPERAND),
+    immediate: () => b.i64(step.imm),
+    link: () => b.i32(0),
+  };
+}
+
+/** Compiles blocks: each is a function () → the number of its instructions that were done before one fell back. */
+function compileBlocks(bench: HelperBench, blocks: readonly (readonly Step[])[]): (() => number)[] {
+  const module = new WasmModule();
+  module.importMemory({ module: 'env', name: 'memory', minimum: 1, maximum: 65_536, shared: true });
+  const bases = cpuBases(0);
+  const imports = new Map<string, number>();
+  for (const name of ['loadSlow', 'storeSlow', 'modifySlow', 'modifyCommit'] as const) {
+    const ref: FunctionRef = bases.mmu[name];
+    imports.set(ref.name, module.importFunction('helpers', ref.name, ref.params, ref.result ? [ref.result] : []));
+  }
+  blocks.forEach((block, n) => {
+    const b = new Builder();
+    const facts = new Facts();
+    block.forEach((step, i) => {
+      const fallback = (): void => {
+        b.exit('return', b.i32(i));
+      };
+      semanticsOf(step.variant)?.(
+        new Lift(b, step.variant, partsOf(b, step), bases.mmu, bases.state, { fallback, facts }),
+      );
+    });
+    b.exit('return', b.i32(block.length));
+    const index = module.declareFunction([], ['i32']);
+    const out = new ByteWriter();
+    const locals = new Locals(0);
+    lower(b.finish(), out, locals, {
+      functionIndex: ({ name }) => imports.get(name) ?? -1,
+      // No access faults here.
+      exit: (name, writer) => {
+        writer.u8(name === 'return' ? CONTROL.RETURN : CONTROL.UNREACHABLE);
+      },
+    });
+    module.defineFunction(index, { locals: locals.types, code: out.u8(CONTROL.UNREACHABLE).finish() });
+    module.exportFunction(`f${String(n)}`, index);
+  });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(module.toBytes())), {
+    env: { memory: bench.memory },
+    helpers: bench.exports as WebAssembly.ModuleImports,
+  });
+  return blocks.map((_, n) => exports[`f${String(n)}`] as () => number);
+}
+
+/** Bytes that count: all of the state but what lookups and accesses leave behind, and the memory operand. */
+function outcome(bench: HelperBench): string {
+  const part = (field: keyof typeof STATE, length: number): string =>
+    Buffer.from(bench.bytes.slice(bench.at(field), bench.at(field) + length)).toString('hex');
+  const at = bench.ram + OPERAND;
+  const memory = Buffer.from(bench.bytes.slice(at, at + 16)).toString('hex');
+  const flags = `${part('FLAG_RES', 8)} ${part('FLAG_AUX', 4)}`;
+  return `${part('GPR', 128)}\n${part('XMM', 256)}\n${part('MXCSR', 4)} ${flags} ${memory}`;
+}
+
+function randomState(r: Random, bench: HelperBench, format: Format): void {
+  const values = Buffer.alloc(16);
+  for (let n = 0; n < 16; n++) {
+    writeVector(r, values, 0, format);
+    bench.bytes.set(values, bench.at('XMM', 16 * n));
+    bench.setU64('GPR', r.u64(), n);
+  }
+  writeVector(r, values, 0, format);
+  bench.bytes.set(values, bench.ram + OPERAND);
+  bench.setU32('MXCSR', r.oneIn(4) ? 0x1f80 | (r.below(4) << 13) | r.below(128) : 0x1fa0);
+}
+
+interface Tally {
+  steps: number;
+  done: number;
+}
+
+/** Runs blocks on random states and compares with the helpers. */
+function check(r: Random, blocks: readonly (readonly Step[])[], states: number, format?: Format): Tally {
+  const bench = new HelperBench();
+  const compiled = compileBlocks(bench, blocks);
+  const tally = { steps: 0, done: 0 };
+  blocks.forEach((block, n) => {
+    for (let i = 0; i < states; i++) {
+      randomState(r, bench, format ?? dataFormat(block[0].variant.row));
+      const state = bench.bytes.slice(LAYOUT.STATES, LAYOUT.STATES + STATE_SIZE);
+      const operand = bench.bytes.slice(bench.ram + OPERAND, bench.ram + OPERAND + 16);
+      const done = compiled[n]();
+      const found = outcome(bench);
+      bench.bytes.set(state, LAYOUT.STATES);
+      bench.bytes.set(operand, bench.ram + OPERAND);
+      for (const { variant, ...step } of block.slice(0, done)) {
+        const ea = variant.form === 'mem' ? { ea: BigInt(OPERAND) } : {};
+        expect(bench.run(variant.row.name, { ...step, ...ea, wide: variant.osz === 64 })).toBe('done');
+      }
+      const text = block
+        .map(({ variant, reg, rm, imm }) => `${variant.row.name} ${variant.form} ${String([reg, rm, imm])}`)
+        .join('; ');
+      expect(found, `${text}, ${String(done)} done`).toBe(outcome(bench));
+      tally.steps += block.length;
+      tally.done += done;
+    }
+  });
+  return tally;
+}
+
+describe('semantics of SSE instructions with constant operands', () => {
+  it('are those of the helpers', () => {
+    const r = random(1);
+    const blocks = sseVariants.flatMap((variant) =>
+      Array.from({ length: 6 }, (_, i) => [randomStep(r, variant, i === 0 ? 1 : 16)]),
+    );
+    const { steps, done } = check(r, blocks, 8);
+    expect(done / steps).toBeGreaterThan(0.6);
+  });
+
+  for (const [title, pattern, format] of [
+    ['doubles', /^((add|sub|mul|div|sqrt|min|max|round)[sp]d|u?comisd|mov.*|unpck.*|cvt.*)$/, 'f64'],
+    ['singles', /^((add|sub|mul|div|sqrt|min|max|round)[sp]s|u?comiss|mov.*|unpck.*|cvt.*)$/, 'f32'],
+  ] as const)
+    it(`stay so in blocks that share what is known: ${title}`, () => {
+      const r = random(2);
+      const choice = sseVariants.filter(({ row }) => pattern.test(row.name));
+      const arithmetic = choice.filter(({ row }) => !/^(mov|unpck|cvt)/.test(row.name));
+      const blocks = Array.from({ length: 600 }, () =>
+        Array.from({ length: 12 }, () => randomStep(r, r.pick(r.oneIn(2) ? arithmetic : choice), 3)),
+      );
+      const { steps, done } = check(r, blocks, 4, format);
+      expect(done / steps).toBeGreaterThan(0.2);
+    });
+});
