@@ -9,6 +9,8 @@ import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
 import { FIRST_HANDLER, MICRO } from '../micro.js';
+import { recordParts } from '../semantics/lift.js';
+import { segmentedAddress } from '../semantics/segmented-address.js';
 import { NEXT, RECORD, RECORD_SIZE } from '../state-layout.js';
 import { Glue, HELPER } from './glue.js';
 import type { CpuBases, Handler } from './handlers.js';
@@ -172,8 +174,11 @@ class LoopEmitter {
         return;
       case MICRO.EA_SEG:
         this.glue((g) => {
-          g.b.if(g.b.call(HELPER.segmentedAddress, g.record), () => {
-            g.b.exit('fault');
+          const { b, record } = g;
+          segmentedAddress(b, this.environment.bases.state, recordParts(b, record), () => {
+            b.if(b.call(HELPER.segmentedAddress, record), () => {
+              b.exit('fault');
+            });
           });
           g.b.exit('dispatch', g.b.add(g.record, g.b.i32(RECORD_SIZE)));
         });

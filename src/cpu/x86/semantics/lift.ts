@@ -15,7 +15,7 @@ import {
   type AccessSize,
   type SoftMmu,
 } from '../../../ir/softmmu.js';
-import { RECORD, STATE } from '../state-layout.js';
+import { RECORD, SEGMENT, STATE } from '../state-layout.js';
 import type { Variant, Width } from '../variants.js';
 import { Facts } from './facts.js';
 import { Flags } from './flags.js';
@@ -329,7 +329,13 @@ export class Lift {
       b.if(b.eqz(canonical), () => {
         this.raise(13, 0);
       });
-    } else b.if(b.call(HELPERS.checkTarget, target), faults);
+    } else {
+      // In 64-bit mode, where the limit says nothing, the helper knows.
+      const limit = b.load('i32.load', b.i32(0), this.at('SEG_LIMIT') + SEGMENT.CS * 4);
+      b.if(b.op('i64.gt_u', target, b.extendU(limit)), () => {
+        b.if(b.call(HELPERS.checkTarget, target), faults);
+      });
+    }
   }
 
   /**
