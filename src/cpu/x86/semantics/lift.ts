@@ -50,7 +50,7 @@ export const REGISTER = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6
 
 /** What the surroundings of an instruction's semantics provide. */
 export interface LiftHooks {
-  /** Leaves by the way of `Lift.fallback`. */
+  /** How `Lift.fallback` leaves: by the exit `interpret`, if absent. */
   readonly fallback?: (x: Lift) => void;
   /** What is known already; nothing, if absent. */
   readonly facts?: Facts;
@@ -344,8 +344,8 @@ export class Lift {
    */
   fallback(): void {
     const { fallback } = this.hooks;
-    assert(fallback !== undefined, `${this.variant.row.name} cannot fall back here`);
-    fallback(this);
+    if (fallback) fallback(this);
+    else this.b.exit('interpret');
   }
 
   /** Ends the instruction by going to a direct branch's target. */

@@ -6,6 +6,7 @@ import type { Semantics } from './semantics.js';
 import {
   DOUBLE,
   DOUBLES,
+  isZero,
   requireComparable,
   requirePlain,
   requireSettled,
@@ -44,8 +45,6 @@ function four(name: string, of: (f: FloatFormat) => Semantics): Readonly<Record<
 }
 
 type ExactZero = (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
-
-const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
 
 /** An operation on destination and source. `exactZero`: where a result that is not ordinary is right, operands being plain. */
 function binary(name: 'add' | 'sub' | 'mul' | 'div', exactZero: ExactZero): (f: FloatFormat) => Semantics {

@@ -8,6 +8,7 @@ import { readFloat } from './sse-arithmetic.js';
 import {
   DOUBLE,
   DOUBLES,
+  isZero,
   repeated,
   requirePlain,
   requireSettled,
@@ -24,8 +25,6 @@ import {
   storeXmm,
   xmmSlot,
 } from './sse-operands.js';
-
-const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
 
 /** Falls back when a saturating conversion may have saturated: the result is the least or the greatest integer. */
 function requireInRange(x: Lift, result: Node): void {

@@ -24,18 +24,12 @@ export interface FloatFormat {
   op(b: Builder, name: FloatOp, ...args: readonly Node[]): Node;
   /** Something of a value that is 0 (in a lane) if it is not ordinary. */
   exponent(b: Builder, value: Node): Node;
-  /** i32: whether one of these is 0 (in a lane). */
-  anyZero(b: Builder, exponents: readonly Node[]): Node;
   /** Mask: where the exponent is 0. */
   odd(b: Builder, exponent: Node): Node;
-  /** i32: whether a mask is not all zeros. */
-  any(b: Builder, mask: Node): Node;
   zero(b: Builder): Node;
   infinity(b: Builder): Node;
   and(b: Builder, left: Node, right: Node): Node;
   or(b: Builder, left: Node, right: Node): Node;
-  /** left and not right. */
-  unless(b: Builder, left: Node, right: Node): Node;
 }
 
 /** The bits of a scalar, without a detour if it was made of them. */
@@ -50,21 +44,14 @@ const DOUBLE_ORDINARY = 0x7fc;
 const SINGLE_ORDINARY = 0xfc;
 
 const scalarMasks = {
-  any: (_: Builder, mask: Node) => mask,
   and: (b: Builder, left: Node, right: Node) => b.and(left, right),
   or: (b: Builder, left: Node, right: Node) => b.or(left, right),
-  unless: (b: Builder, left: Node, right: Node) => b.and(left, b.eqz(right)),
   odd: (b: Builder, exponent: Node) => b.eqz(exponent),
-  /** Three of them multiply without overflow. */
-  anyZero: (b: Builder, exponents: readonly Node[]) =>
-    b.eqz(exponents.reduce((product, each) => b.int('mul', product, each))),
 };
 
 const vectorMasks = {
-  any: (b: Builder, mask: Node) => b.op('v128.any_true', mask),
   and: (b: Builder, left: Node, right: Node) => b.op('v128.and', left, right),
   or: (b: Builder, left: Node, right: Node) => b.op('v128.or', left, right),
-  unless: (b: Builder, left: Node, right: Node) => b.op('v128.andnot', left, right),
 };
 
 /** One double. */
@@ -72,7 +59,7 @@ export const DOUBLE: FloatFormat = {
   kind: 'f64',
   parts: PLAIN.DOUBLE,
   op: (b, name, ...args) => b.op(`f64.${name}`, ...args),
-  exponent: (b, value) => b.and(b.add(b.shru(bitsOf(b, value), b.i64(52)), b.i64(1)), b.i64(DOUBLE_ORDINARY)),
+  exponent: (b, value) => b.and(b.add(b.wrap(b.shru(bitsOf(b, value), b.i64(52))), b.i32(1)), b.i32(DOUBLE_ORDINARY)),
   zero: (b) => b.f64(0),
   infinity: (b) => b.f64(Infinity),
   ...scalarMasks,
@@ -108,11 +95,6 @@ export const DOUBLES: FloatFormat = {
       repeated(b, 64, DOUBLE_ORDINARY),
     ),
   odd: (b, exponent) => b.op('i64x2.eq', exponent, b.v128(0n)),
-  anyZero: (b, exponents) =>
-    b.op(
-      'v128.any_true',
-      exponents.map((each) => b.op('i64x2.eq', each, b.v128(0n))).reduce((all, each) => b.op('v128.or', all, each)),
-    ),
   zero: (b) => b.v128(0n),
   infinity: (b) => b.op('f64x2.splat', b.f64(Infinity)),
   ...vectorMasks,
@@ -130,17 +112,62 @@ export const SINGLES: FloatFormat = {
       repeated(b, 32, SINGLE_ORDINARY),
     ),
   odd: (b, exponent) => b.op('i32x4.eq', exponent, b.v128(0n)),
-  anyZero: (b, exponents) =>
-    b.op(
-      'v128.any_true',
-      exponents.map((each) => b.op('i32x4.eq', each, b.v128(0n))).reduce((all, each) => b.op('v128.or', all, each)),
-    ),
   zero: (b) => b.v128(0n),
   infinity: (b) => b.op('f32x4.splat', b.f32(Infinity)),
   ...vectorMasks,
 };
 
-const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
+/** A value, its exponent, and (a mask) where it may be as it is though it is not ordinary. */
+interface Test {
+  readonly exponent: Node;
+  readonly otherwise: () => Node;
+}
+
+/** Falls back unless each value is ordinary or is excused. */
+function requireEach(x: Lift, f: FloatFormat, tests: readonly Test[]): void {
+  if (tests.length === 0) return;
+  // Scalars one by one: a jump is cheaper than what puts two of them together. Of vectors, a jump is dear.
+  if (f.kind === 'v128') requireAll(x, f, tests);
+  else for (const test of tests) requireOne(x, test);
+}
+
+function requireOne(x: Lift, { exponent, otherwise }: Test): void {
+  const { b } = x;
+  b.if(b.eqz(exponent), () => {
+    b.if(b.eqz(otherwise()), () => {
+      x.fallback();
+    });
+  });
+}
+
+function requireAll(x: Lift, f: FloatFormat, tests: readonly Test[]): void {
+  const { b } = x;
+  const masks = tests.map(({ exponent }) => f.odd(b, exponent));
+  const all = masks.reduce((left, right) => f.or(b, left, right));
+  b.if(b.op('v128.any_true', all), () => {
+    const bad = tests
+      .map(({ otherwise }, i) => b.op('v128.andnot', masks[i], otherwise()))
+      .reduce((left, right) => f.or(b, left, right));
+    b.if(b.op('v128.any_true', bad), () => {
+      x.fallback();
+    });
+  });
+}
+
+/** Tests of the operands that are not known to be plain. */
+function testsOf(
+  x: Lift,
+  f: FloatFormat,
+  operands: readonly Node[],
+  otherwise: (value: Node) => Node,
+): readonly Test[] {
+  return operands
+    .filter((value) => !x.facts.isPlain(value, f.parts))
+    .map((value) => ({ exponent: f.exponent(x.b, value), otherwise: () => otherwise(value) }));
+}
+
+/** A mask: where a value is 0. */
+export const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 'eq', value, f.zero(x.b));
 
 /**
  * Falls back unless all operands are plain and the result of the operation on them is what the guest's would be: ordinary, or
@@ -153,65 +180,28 @@ export function requireSettled(
   result: Node,
   exactZero: () => Node,
 ): void {
-  const { b, facts } = x;
-  const unknown = operands
-    .filter((value) => !facts.isPlain(value, f.parts))
-    .map((value) => ({ value, exponent: f.exponent(b, value) }));
-  const outcome = f.exponent(b, result);
-  b.if(f.anyZero(b, [...unknown.map(({ exponent }) => exponent), outcome]), () => {
-    let bad = f.unless(b, f.odd(b, outcome), exactZero());
-    for (const { value, exponent } of unknown) bad = f.or(b, bad, f.unless(b, f.odd(b, exponent), isZero(x, f, value)));
-    b.if(f.any(b, bad), () => {
-      x.fallback();
-    });
-  });
-  for (const { value } of unknown) facts.markPlain(value, f.parts);
-  facts.markPlain(result, f.parts);
+  const tests = testsOf(x, f, operands, (value) => isZero(x, f, value));
+  requireEach(x, f, [...tests, { exponent: f.exponent(x.b, result), otherwise: exactZero }]);
+  for (const value of [...operands, result]) x.facts.markPlain(value, f.parts);
 }
 
 /** Falls back unless all operands are plain. */
 export function requirePlain(x: Lift, f: FloatFormat, operands: readonly Node[]): void {
-  const { b, facts } = x;
-  const unknown = operands
-    .filter((value) => !facts.isPlain(value, f.parts))
-    .map((value) => ({ value, exponent: f.exponent(b, value) }));
-  if (unknown.length === 0) return;
-  requireEach(x, f, unknown, (value) => isZero(x, f, value));
-  for (const { value } of unknown) facts.markPlain(value, f.parts);
+  requireEach(
+    x,
+    f,
+    testsOf(x, f, operands, (value) => isZero(x, f, value)),
+  );
+  for (const value of operands) x.facts.markPlain(value, f.parts);
 }
 
 /** Falls back when an operand is a NaN or a denormal: what comparisons care for. */
 export function requireComparable(x: Lift, f: FloatFormat, operands: readonly Node[]): void {
-  const { b, facts } = x;
-  const unknown = operands
-    .filter((value) => !facts.isPlain(value, f.parts))
-    .map((value) => ({ value, exponent: f.exponent(b, value) }));
-  if (unknown.length === 0) return;
-  requireEach(x, f, unknown, (value) =>
-    f.or(b, isZero(x, f, value), f.op(b, 'eq', f.op(b, 'abs', value), f.infinity(b))),
-  );
-}
-
-interface Unknown {
-  readonly value: Node;
-  readonly exponent: Node;
-}
-
-/** Falls back unless each value is ordinary or `otherwise` holds for it. */
-function requireEach(x: Lift, f: FloatFormat, values: readonly Unknown[], otherwise: (value: Node) => Node): void {
   const { b } = x;
-  b.if(
-    f.anyZero(
-      b,
-      values.map(({ exponent }) => exponent),
-    ),
-    () => {
-      const bad = values
-        .map(({ value, exponent }) => f.unless(b, f.odd(b, exponent), otherwise(value)))
-        .reduce((all, each) => f.or(b, all, each));
-      b.if(f.any(b, bad), () => {
-        x.fallback();
-      });
-    },
+  const isInfinite = (value: Node): Node => f.op(b, 'eq', f.op(b, 'abs', value), f.infinity(b));
+  requireEach(
+    x,
+    f,
+    testsOf(x, f, operands, (value) => f.or(b, isZero(x, f, value), isInfinite(value))),
   );
 }
