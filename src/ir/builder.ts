@@ -15,7 +15,7 @@ import {
 } from './wasm/opcodes.js';
 
 /** Operations that exist for both integer types under the same name. */
-type IntegerOp = PureOp extends infer Op ? (Op extends `i32.${infer Name}` ? Name : never) : never;
+export type IntegerOp = PureOp extends infer Op ? (Op extends `i32.${infer Name}` ? Name : never) : never;
 
 /** Builds a piece of code in the intermediate form, in program order. */
 export class Builder {
@@ -25,6 +25,13 @@ export class Builder {
   /** The statements built so far. */
   finish(): Block {
     return this.statements;
+  }
+
+  /** The statements built so far, for a piece of their own; what is built next is another. */
+  take(): Block {
+    const { statements } = this;
+    this.statements = [];
+    return statements;
   }
 
   i32(value: number): Node {
@@ -62,7 +69,7 @@ export class Builder {
     return { kind: 'param', type, id: this.nextId++, index };
   }
 
-  private let(node: Node): Node {
+  protected let(node: Node): Node {
     this.statements.push({ kind: 'let', node });
     return node;
   }
@@ -173,7 +180,8 @@ export class Builder {
     this.statements.push({ kind: 'set', variable, value });
   }
 
-  private nested(body: () => void): Block {
+  /** What `body` builds, as a block of its own. */
+  protected nested(body: () => void): Block {
     const outer = this.statements;
     this.statements = [];
     body();
@@ -183,7 +191,14 @@ export class Builder {
   }
 
   if(condition: Node, then: () => void, otherwise: () => void = () => undefined): void {
-    this.statements.push({ kind: 'if', condition, then: this.nested(then), otherwise: this.nested(otherwise) });
+    const arms = { then: this.nested(then), otherwise: this.nested(otherwise) };
+    this.join();
+    this.statements.push({ kind: 'if', condition, ...arms });
+  }
+
+  /** The arms of an `if` are built, and it comes next: for a builder that has to prepare where they meet. */
+  protected join(): void {
+    // Nothing to prepare here.
   }
 
   /** A value that is computed in one of two ways. */
@@ -208,6 +223,11 @@ export class Builder {
   /** Leaves the innermost loop. */
   break(): void {
     this.statements.push({ kind: 'break' });
+  }
+
+  /** The surroundings' code `name` stands here: `LowerContext.insert`. */
+  insert(name: string): void {
+    this.statements.push({ kind: 'insert', name });
   }
 
   exit(name: string, value?: Node): void {

@@ -28,6 +28,11 @@ export class Locals {
     return index;
   }
 
+  /** What was taken so far is never given back. */
+  keep(): void {
+    this.taken = [];
+  }
+
   /** Gives all locals back: what comes next shares nothing with what came before. */
   release(): void {
     for (const { type, index } of this.taken.reverse()) {
@@ -46,6 +51,10 @@ export interface LowerContext {
    * Emits how the code is left: at `depth` labels inside the piece. The value, if the exit has one, is on the stack.
    */
   exit(name: string, out: ByteWriter, depth: number): void;
+  /** Emits what `insert` names. */
+  insert?(name: string, out: ByteWriter): void;
+  /** Locals of variables that outlive the piece, by their ids. */
+  readonly variables?: ReadonlyMap<number, number>;
 }
 
 interface Piece {
@@ -100,6 +109,7 @@ function statementOperands(s: Statement): readonly Node[] {
       return s.value ? [s.value] : [];
     case 'loop':
     case 'break':
+    case 'insert':
       return [];
     default:
       return assertNever(s);
@@ -181,6 +191,10 @@ function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: nu
       if (loopDepth === undefined) throw new Error('break outside a loop');
       out.u8(CONTROL.BR).u32(depth - loopDepth);
       return;
+    case 'insert':
+      if (context.insert === undefined) throw new Error(`nothing to insert as ${s.name}`);
+      context.insert(s.name, out);
+      return;
     case 'exit':
       if (s.value) push(s.value, piece);
       context.exit(s.name, out, depth);
@@ -191,7 +205,7 @@ function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: nu
 }
 
 function variableLocal(variable: Variable, piece: Piece): number {
-  const known = piece.places.get(variable.id);
+  const known = piece.context.variables?.get(variable.id) ?? piece.places.get(variable.id);
   if (known !== undefined) return known;
   const local = piece.locals.take(variable.type);
   piece.places.set(variable.id, local);

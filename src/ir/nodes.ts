@@ -59,6 +59,8 @@ export type Statement =
   /** Repeats its body until it leaves by `break`. */
   | { readonly kind: 'loop'; readonly body: Block }
   | { readonly kind: 'break' }
+  /** Code that the surroundings put here: they may not know it yet when the piece is built. */
+  | { readonly kind: 'insert'; readonly name: string }
   /** Leaves the whole piece of code in one of the ways its surroundings provide. */
   | { readonly kind: 'exit'; readonly name: string; readonly value: Node | undefined };
 

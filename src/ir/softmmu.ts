@@ -18,6 +18,8 @@ export interface SoftMmu {
   readonly fault: string;
   /** Address of the bounce buffer. */
   readonly bounce: number;
+  /** The exit by which a miss leaves, before anything has changed; undefined: the slow paths below are called. */
+  readonly miss?: string;
   /** (va: i64, size: i32) → i32: address to read from, 0 when an exception is pending. */
   readonly loadSlow: FunctionRef;
   /** (va, size) → i32: stores what stands in the bounce buffer; 0 when an exception is pending. */
@@ -70,9 +72,19 @@ function hostAddress(b: Builder, va: Node, entry: Node, half: number): Node {
   return b.wrap(b.add(va, b.load('i64.load', entry, half + 8)));
 }
 
+function leaveUnless(b: Builder, condition: Node, exit: string): void {
+  b.if(b.eqz(condition), () => {
+    b.exit(exit);
+  });
+}
+
 /** i32 address through one half of the TLB, or through `slow`; leaves by the exit `fault` of the MMU when that says 0. */
 function translate(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, half: number, slow: FunctionRef): Node {
   const entry = entryOf(b, mmu, va);
+  if (mmu.miss !== undefined) {
+    leaveUnless(b, hits(b, mmu, va, size, entry, half), mmu.miss);
+    return hostAddress(b, va, entry, half);
+  }
   return b.choose(
     'i32',
     hits(b, mmu, va, size, entry, half),
@@ -99,6 +111,11 @@ export function guestLoad(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, 
 export function guestStore(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize, value: Node): void {
   const op = value.type === 'f64' ? 'f64.store' : value.type === 'f32' ? 'f32.store' : STORE_OF[size];
   const entry = entryOf(b, mmu, va);
+  if (mmu.miss !== undefined) {
+    leaveUnless(b, hits(b, mmu, va, size, entry, mmu.writeEntries), mmu.miss);
+    b.store(STORE_OF[size], hostAddress(b, va, entry, mmu.writeEntries), value);
+    return;
+  }
   b.if(
     hits(b, mmu, va, size, entry, mmu.writeEntries),
     () => {
@@ -133,6 +150,7 @@ function modifyPlainly(
   change: (old: Node) => Node,
 ): void {
   b.store(STORE_OF[size], address, change(b.load(LOAD_OF[size], address)));
+  if (mmu.miss !== undefined) return;
   b.if(b.op('i32.eq', address, b.i32(mmu.bounce)), () => {
     b.if(b.eqz(b.call(mmu.modifyCommit)), () => {
       b.exit(mmu.fault);
@@ -152,7 +170,7 @@ export function guestModifyAtomically(
   change: (old: Node) => Node,
 ): void {
   const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
-  const bounced = b.op('i32.eq', address, b.i32(mmu.bounce));
+  const bounced = mmu.miss === undefined ? b.op('i32.eq', address, b.i32(mmu.bounce)) : b.i32(0);
   const misaligned = size === 1 ? bounced : b.or(bounced, b.and(address, b.i32(size - 1)));
   b.if(
     misaligned,

@@ -30,10 +30,57 @@ export const LAYOUT = {
   /** … then decoded records from the bottom up and their maps from the top down. */
   CODE_POOL: 9 * MIB,
   CODE_POOL_END: 41 * MIB,
+  /** Translator: a u16 for each of HOT_COUNTERS groups of records … */
+  HOT_COUNTERS: 41 * MIB,
+  /** … and REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
+  REGION_SLOTS: 41 * MIB + 128 * KIB,
+  CODE_CACHE_END: 42 * MIB + 128 * KIB,
 } as const;
 
 /** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
-export const CODE_CACHE_SIZE = LAYOUT.CODE_POOL_END - LAYOUT.CODE_CACHE;
+export const CODE_CACHE_SIZE = LAYOUT.CODE_CACHE_END - LAYOUT.CODE_CACHE;
+
+/** Header of the pool: u32s. */
+export const POOL = {
+  /** Where the next record goes. */
+  NEXT: 0,
+  /** The lowest map. */
+  LIMIT: 4,
+  /** List of all page entries. */
+  PAGES: 8,
+  /** How often everything was thrown away. */
+  EPOCH: 12,
+} as const;
+
+/** An entry of the code cache: a page under one mode key and one window of its code segment. See assembly/code-cache.ts. */
+export const PAGE = {
+  /** u32: next entry of the same page. */
+  NEXT: 0,
+  /** u32: next in the list of all. */
+  ALL: 4,
+  /** u32: mode key. */
+  KEY: 8,
+  /** i32: first offset inside the code segment, and the last. */
+  LOW: 12,
+  HIGH: 16,
+  /** u32: address of the page. */
+  HOST: 20,
+  /** u64: chunks that instructions lie in. */
+  CODE: 24,
+  /** u64: chunks that were translated: a write to one of them makes all of them go. */
+  TRANSLATED: 32,
+  /** u32: how often that has happened. */
+  WRITES: 40,
+  /** u32[64]: maps from offset to record, one for each chunk. */
+  CHUNKS: 48,
+} as const;
+
+/** Hot counters, by record address / 32 modulo this. */
+export const HOT_COUNTERS = 65536;
+
+export const REGION_SLOTS = 131072;
+/** An entry into translated code: u16 handler of the record by itself, u16 entry number, u32 index in the table of regions. */
+export const REGION_SLOT = { HANDLER: 0, ENTRY: 2, FUNCTION: 4 } as const;
 
 /** Entries in each TLB half; 16 bytes each: i64 tag, i64 addend. */
 export const TLB_ENTRIES = 2048;

@@ -22,6 +22,15 @@ export interface InterpVcpuOptions {
   readonly cpuid: readonly CpuidEntry[];
   readonly tscHz: number;
   readonly memory: MachineMemory;
+  /** For an image whose interpreter enters translated code. */
+  readonly createTranslator?: ((memory: MachineMemory, helpers: WebAssembly.Exports) => CodeTranslator) | undefined;
+}
+
+/** Turns hot guest code into functions of a table. */
+export interface CodeTranslator {
+  readonly table: WebAssembly.Table;
+  /** The record in HOT_RECORD has become hot. */
+  translateHot(): void;
 }
 
 const APIC_WINDOW = 0x1000;
@@ -45,6 +54,8 @@ export class InterpVcpu implements Vcpu {
   /** Base of the local APIC's window as a number, or -1 while it does not answer. */
   private apicWindow = 0xfee0_0000;
 
+  private readonly translator: CodeTranslator | undefined;
+
   constructor(options: InterpVcpuOptions) {
     const { index, memory, image, environment, model } = options;
     this.options = options;
@@ -61,8 +72,9 @@ export class InterpVcpu implements Vcpu {
     const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base) });
     this.helpers = helpers.exports as unknown as HelperExports;
     assert(index === 0, 'the interpreter module is built for one CPU');
+    this.translator = options.createTranslator?.(memory, helpers.exports);
     const interpreter = new WebAssembly.Instance(image.interpreter, {
-      env: { memory: memory.memory },
+      env: { memory: memory.memory, ...(this.translator && { regions: this.translator.table }) },
       helpers: helpers.exports,
     });
     this.interpreter = interpreter.exports as unknown as InterpreterExports;
@@ -181,7 +193,7 @@ export class InterpVcpu implements Vcpu {
   }
 
   run(budget: number): VcpuExit {
-    const event = this.interpreter.run(Math.min(budget, MAX_BUDGET));
+    const event = this.runTranslating(Math.min(budget, MAX_BUDGET));
     switch (event) {
       case EVENTS.HALT:
         return { kind: 'halt' };
@@ -193,6 +205,18 @@ export class InterpVcpu implements Vcpu {
         return { kind: 'debug', reason: this.debugReason() };
       default:
         return { kind: 'budget' };
+    }
+  }
+
+  /** Runs; what has become hot meanwhile is translated, and does not end the run. */
+  private runTranslating(budget: number): number {
+    const { translator } = this;
+    if (translator === undefined) return this.interpreter.run(budget);
+    const end = this.state.u64('RETIRED') + BigInt(budget);
+    for (let left = budget; ; left = Number(end - this.state.u64('RETIRED'))) {
+      const event = this.interpreter.run(left);
+      if (event !== EVENTS.HOT) return event;
+      translator.translateHot();
     }
   }
 

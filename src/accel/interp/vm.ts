@@ -7,7 +7,7 @@ import { LAYOUT } from '../../memory/layout.js';
 import { SlotDma } from './dma.js';
 import type { InterpImage } from './image.js';
 import { MachineMemory } from './memory.js';
-import { InterpVcpu } from './vcpu.js';
+import { InterpVcpu, type InterpVcpuOptions } from './vcpu.js';
 
 export interface InterpVmOptions {
   readonly image: InterpImage;
@@ -18,6 +18,7 @@ export interface InterpVmOptions {
   readonly tscHz: number;
   /** RAM and ROM together, in bytes; a multiple of the page size. */
   readonly backingSize: number;
+  readonly createTranslator?: InterpVcpuOptions['createTranslator'];
 }
 
 export class InterpVm implements Vm {
@@ -49,8 +50,17 @@ export class InterpVm implements Vm {
   }
 
   createVcpu(index: number, environment: VcpuEnvironment): InterpVcpu {
-    const { image, model, cpuid, tscHz } = this.options;
-    const cpu = new InterpVcpu({ index, environment, image, model, cpuid: cpuid(index), tscHz, memory: this.memory });
+    const { image, model, cpuid, tscHz, createTranslator } = this.options;
+    const cpu = new InterpVcpu({
+      index,
+      environment,
+      image,
+      model,
+      cpuid: cpuid(index),
+      tscHz,
+      memory: this.memory,
+      createTranslator,
+    });
     this.cpus[index] = cpu;
     return cpu;
   }

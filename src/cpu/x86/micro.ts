@@ -21,6 +21,8 @@ export const MICRO = {
   UNDEFINED: 5,
   /** Raises again what fetching the instruction at OFFSET raised: vector in IMM2, error code (or -1) in DISP, CR2 in IMM. */
   FETCH_FAULT: 6,
+  /** The record's instruction begins translated code: LINK is the number of its entry in LAYOUT.REGION_SLOTS. */
+  REGION: 7,
 } as const;
 
 /** The first handler number of instructions. */

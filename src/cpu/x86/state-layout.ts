@@ -119,6 +119,13 @@ const FIELDS = [
   ['DEBUG_FLAGS', 4, 1],
   ['DR6_PENDING', 8, 1],
   ['CPU_INDEX', 4, 1],
+  // ---- between the loop and translated code ----
+  /** How a region was left: REGION_EXIT. */
+  ['REGION_EXIT', 4, 1],
+  /** The record to go on with. */
+  ['REGION_RECORD', 4, 1],
+  /** A record that has become hot, for the translator. */
+  ['HOT_RECORD', 4, 1],
   /** What the debugger wants of the driver: bits of GDB. */
   ['GDB_FLAGS', 4, 1],
   ['BREAK_COUNT', 4, 1],
@@ -180,6 +187,12 @@ export const STATE: Readonly<Record<FieldName, number>> = laidOut.offsets;
 
 /** Bytes that the fields take; each vCPU has STATE_STRIDE. */
 export const STATE_SIZE = laidOut.size;
+
+/**
+ * What translated code has left of the arithmetic flags: FLAG_RES and FLAG_AUX (as i64s), or two operands (zero-extended) or a
+ * result (sign-extended) and CF, by size: + 0 8 bits, + 1 16, + 2 32, + 3 64.
+ */
+export const FLAG_KIND = { SETTLED: 0, ADD: 4, SUB: 8, INC: 12, DEC: 16 } as const;
 
 /** Bits of ATTN. */
 export const ATTN = {
@@ -261,6 +274,16 @@ export const NEXT = {
   JUMP_ATTENTION: 4,
 } as const;
 
+/** How a region is left. Up to 4 they are what NEXT says, with RIP set. */
+export const REGION_EXIT = {
+  /** The interpreter executes REGION_RECORD, whatever it was translated to. */
+  INTERPRET: 8,
+  /** A taken jump to REGION_RECORD. */
+  GOTO: 9,
+  /** Nothing was done: the interpreter executes the record by which the region was entered. */
+  REFUSED: 10,
+} as const;
+
 /** What `service_events` tells the driver at an instruction boundary. */
 export const EVENTS = {
   /** Go on with the instruction at RIP. */
@@ -277,4 +300,6 @@ export const EVENTS = {
   DEBUG: 5,
   /** From `run` only: the instruction budget is used up. */
   BUDGET: 6,
+  /** From `run` only: HOT_RECORD has run often. */
+  HOT: 7,
 } as const;

@@ -34,6 +34,7 @@ export class WasmModule {
   private readonly exports: { name: string; index: number }[] = [];
   private memory: MemoryImport | undefined;
   private tableEntries: readonly number[] | undefined;
+  private importedTable: { module: string; name: string } | undefined;
 
   /** Index of a function type; equal types share one. */
   type(params: readonly ValueType[], results: readonly ValueType[]): number {
@@ -72,7 +73,12 @@ export class WasmModule {
     this.exports.push({ name, index });
   }
 
-  /** The one table: function indices from element 0 on. */
+  /** Imports a table of functions; it is table 0, and the module's own is table 1. */
+  importTable(module: string, name: string): void {
+    this.importedTable = { module, name };
+  }
+
+  /** The module's own table: function indices from element 0 on. */
   table(entries: readonly number[]): void {
     this.tableEntries = entries;
   }
@@ -97,7 +103,7 @@ export class WasmModule {
       }
     });
     section(SECTION.IMPORT, (w) => {
-      w.u32(this.imports.length + (this.memory ? 1 : 0));
+      w.u32(this.imports.length + (this.memory ? 1 : 0) + (this.importedTable ? 1 : 0));
       for (const f of this.imports) w.name(f.module).name(f.name).u8(0).u32(f.type);
       if (this.memory) {
         const { module, name, minimum, maximum, shared } = this.memory;
@@ -108,6 +114,8 @@ export class WasmModule {
           .u32(minimum)
           .u32(maximum);
       }
+      if (this.importedTable)
+        w.name(this.importedTable.module).name(this.importedTable.name).u8(1).u8(0x70).u8(0).u32(1);
     });
     section(SECTION.FUNCTION, (w) => {
       w.u32(this.functions.length);
@@ -121,7 +129,8 @@ export class WasmModule {
     });
     if (table)
       section(SECTION.ELEMENT, (w) => {
-        w.u32(1).u32(0).u8(0x41).s32(0).u8(0x0b).u32(table.length);
+        if (this.importedTable) w.u32(1).u32(2).u32(1).u8(0x41).s32(0).u8(0x0b).u8(0).u32(table.length);
+        else w.u32(1).u32(0).u8(0x41).s32(0).u8(0x0b).u32(table.length);
         for (const index of table) w.u32(index);
       });
     section(SECTION.CODE, (w) => {

@@ -15,6 +15,17 @@ import {
   MAX_VCPUS,
   MICRO_EA_SEG,
   MICRO_RESYNC,
+  PAGE_ALL,
+  PAGE_CHUNKS,
+  PAGE_CODE,
+  PAGE_HOST,
+  PAGE_NEXT,
+  PAGE_TRANSLATED,
+  PAGE_WRITES,
+  POOL_AT_EPOCH,
+  POOL_AT_LIMIT,
+  POOL_AT_NEXT,
+  POOL_AT_PAGES,
   RECORD_SIZE,
   R_HANDLER,
   R_LENGTH,
@@ -23,22 +34,12 @@ import {
   S_EFLAGS,
 } from './generated/layout';
 
-// Header of the pool.
-export const POOL_NEXT: usize = L_CODE_POOL; // u32: where the next record goes
-export const POOL_LIMIT: usize = L_CODE_POOL + 4; // u32: the lowest map
-export const POOL_PAGES: usize = L_CODE_POOL + 8; // u32: list of all page entries
-export const POOL_EPOCH: usize = L_CODE_POOL + 12; // u32: how often everything was thrown away
+export const POOL_NEXT: usize = L_CODE_POOL + POOL_AT_NEXT;
+export const POOL_LIMIT: usize = L_CODE_POOL + POOL_AT_LIMIT;
+export const POOL_PAGES: usize = L_CODE_POOL + POOL_AT_PAGES;
+export const POOL_EPOCH: usize = L_CODE_POOL + POOL_AT_EPOCH;
 export const POOL_FIRST: usize = L_CODE_POOL + 64;
 
-// Page entry.
-export const PAGE_NEXT: usize = 0; // u32: next entry of the same page
-export const PAGE_ALL: usize = 4; // u32: next in the list of all
-export const PAGE_KEY: usize = 8; // u32: mode key
-export const PAGE_LOW: usize = 12; // i32: first offset inside the code segment …
-export const PAGE_HIGH: usize = 16; // i32: … and the last
-export const PAGE_HOST: usize = 20; // u32: address of the page
-export const PAGE_CODE: usize = 24; // u64: chunks that instructions lie in
-export const PAGE_CHUNKS: usize = 32; // u32[64]: maps
 export const PAGE_ENTRY_SIZE: usize = PAGE_CHUNKS + 64 * 4;
 export const MAP_SIZE: usize = 64 * 4;
 
@@ -86,6 +87,13 @@ function forgetChunk(page: usize, chunk: usize, from: u32): void {
 
 /** Forgets the instructions of a page entry that have bytes in the chunks of `mask`. */
 function forgetChunks(page: usize, mask: u64): void {
+  // Regions lead from one chunk to another without looking: they go together.
+  const translated = load<u64>(page + PAGE_TRANSLATED);
+  if (mask & translated) {
+    mask |= translated;
+    store<u64>(page + PAGE_TRANSLATED, 0);
+    store<u32>(page + PAGE_WRITES, load<u32>(page + PAGE_WRITES) + 1);
+  }
   mask &= load<u64>(page + PAGE_CODE);
   store<u64>(page + PAGE_CODE, load<u64>(page + PAGE_CODE) & ~mask);
   for (; mask; mask &= mask - 1) {

@@ -41,3 +41,4 @@ export * from './system-calls';
 export * from './descriptor-tables';
 export * from './events';
 export * from './reset';
+export * from './settle-flags';

@@ -1,19 +1,24 @@
 /**
- * Writes dist/cpu/x86/interpreter.wasm and decoder-tables.bin from the instruction table, the semantics and the helpers that
+ * Writes dist/cpu/x86/interpreter.wasm, the same with translated code (interpreter-regions.wasm), handlers.json (the variant of each
+ * handler) and decoder-tables.bin from the instruction table, the semantics and the helpers that
  * helpers.wasm has. Run by tools/build.mjs from the root of the package, after asc.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
 import { packDecoderTables } from '../decoder-tables.js';
 import { cpuBases } from '../interpreter/handlers.js';
 import { emitInterpreter } from '../interpreter/module.js';
 
 const folder = new URL('../', import.meta.url);
 const helpers = new WebAssembly.Module(readFileSync(new URL('helpers.wasm', folder)));
-const interpreter = emitInterpreter({
+const options = {
   bases: cpuBases(0),
   shared: true,
   helpers: new Set(WebAssembly.Module.exports(helpers).map((e) => e.name)),
-});
+};
+const interpreter = emitInterpreter({ ...options, regions: false });
+const withRegions = emitInterpreter({ ...options, regions: true });
+const rows = new Map(INSTRUCTIONS.map((row, i) => [row, i]));
 
 function writeWhole(name: string, data: Uint8Array): void {
   const file = new URL(name, folder);
@@ -23,6 +28,9 @@ function writeWhole(name: string, data: Uint8Array): void {
 }
 
 writeWhole('interpreter.wasm', interpreter.bytes);
+writeWhole('interpreter-regions.wasm', withRegions.bytes);
+const handlers = interpreter.variants.map(({ row, osz, form, lock, stack }) => [rows.get(row), osz, form, lock, stack]);
+writeWhole('handlers.json', new TextEncoder().encode(JSON.stringify(handlers)));
 writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
 const { hotCount, coldCount, missing } = interpreter;
 console.error(`interpreter: ${String(hotCount)} handlers inline, ${String(coldCount)} others`);

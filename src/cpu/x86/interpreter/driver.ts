@@ -11,7 +11,7 @@ const SERVICE_EVENTS: FunctionRef = { name: 'service_events', params: [], result
 export const DRIVER_HELPERS: readonly FunctionRef[] = [SERVICE_EVENTS, HELPER.lookup, HELPER.deliver];
 
 /** Body of `run(budget: i32) → i32`; it leaves by the exit `return` with its result. */
-export function driverCode(bases: CpuBases, loop: FunctionRef): Block {
+export function driverCode(bases: CpuBases, loop: FunctionRef, regions = false): Block {
   const b = new Builder();
   const at = (field: keyof typeof STATE): number => bases.state + STATE[field];
   const left = b.variable('i32');
@@ -35,6 +35,11 @@ export function driverCode(bases: CpuBases, loop: FunctionRef): Block {
       () => {
         const n = b.select(event, b.i32(1), b.get(left));
         count(b.sub(n, b.call(loop, record, n)));
+        if (regions) {
+          b.if(b.load('i32.load', b.i32(0), at('HOT_RECORD')), () => {
+            b.exit('return', b.i32(EVENTS.HOT));
+          });
+        }
       },
       () => {
         b.call(HELPER.deliver);

@@ -9,9 +9,10 @@ import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
 import { FIRST_HANDLER, MICRO } from '../micro.js';
+import { HOT_COUNTERS, LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
 import { recordParts } from '../semantics/lift.js';
 import { segmentedAddress } from '../semantics/segmented-address.js';
-import { NEXT, RECORD, RECORD_SIZE } from '../state-layout.js';
+import { NEXT, RECORD, RECORD_SIZE, REGION_EXIT } from '../state-layout.js';
 import { Glue, HELPER } from './glue.js';
 import type { CpuBases, Handler } from './handlers.js';
 
@@ -21,6 +22,8 @@ export interface LoopEnvironment {
   readonly hot: readonly Handler[];
   /** Type index of (record: i32) → i32, the type of the other handlers. */
   readonly coldType: number;
+  /** Type index of regions, (entry, left) → left; undefined: the loop knows nothing of translated code. */
+  readonly regionType: number | undefined;
   functionIndex: LowerContext['functionIndex'];
 }
 
@@ -28,6 +31,7 @@ const RECORD_LOCAL = 0;
 const LEFT_LOCAL = 1;
 const TARGET_LOCAL = 2;
 const CODE_LOCAL = 3;
+const HANDLER_LOCAL = 4;
 
 /**
  * The function `loop(record: i32, left: i32) → left: i32`: runs from `record` until `left` instructions are done, an event
@@ -37,6 +41,22 @@ export function emitLoop(environment: LoopEnvironment): FunctionCode {
   return new LoopEmitter(environment).emit();
 }
 
+/** How often a record is jumped to before the translator is told. */
+const HOT_THRESHOLD = 1000;
+
+/** Counts a jump to the record; what has become hot makes the loop end. */
+function countJump(g: Glue): void {
+  const { b } = g;
+  const counter = b.and(b.shru(g.record, b.i32(4)), b.i32((HOT_COUNTERS - 1) * 2));
+  const count = b.add(b.load('i32.load16_u', counter, LAYOUT.HOT_COUNTERS), b.i32(1));
+  b.store('i32.store16', counter, count, LAYOUT.HOT_COUNTERS);
+  b.if(b.op('i32.eq', count, b.i32(HOT_THRESHOLD)), () => {
+    b.store('i32.store', b.i32(0), g.record, g.at('HOT_RECORD'));
+    g.setRip(g.ripOf(g.record));
+    b.exit('leave');
+  });
+}
+
 class LoopEmitter {
   private readonly out = new ByteWriter();
   private readonly code = new LabelledCode(this.out);
@@ -44,18 +64,23 @@ class LoopEmitter {
 
   constructor(private readonly environment: LoopEnvironment) {
     // Never released, so these keep their numbers.
-    this.locals.types.push('i64', 'i32');
+    this.locals.types.push('i64', 'i32', 'i32');
   }
 
   emit(): FunctionCode {
     const { code } = this;
     code.block('leave');
     code.loop('dispatch');
-    for (const label of ['jump', 'branch', 'goto', 'fault', 'stack-fault', 'operand-fault', 'next', 'slow'])
-      code.block(label);
+    for (const label of ['jump', 'branch', 'goto', 'fault', 'stack-fault', 'operand-fault', 'next']) code.block(label);
+    this.loadHandler();
+    // The handler of a record that begins translated code can be executed by itself.
+    code.loop('handler');
+    code.block('slow');
     this.dispatch();
     code.end(); // slow
     this.callColdHandler();
+    code.end(); // handler
+    this.out.u8(CONTROL.UNREACHABLE);
     code.end(); // next
     this.next();
     code.end(); // operand-fault
@@ -108,20 +133,109 @@ class LoopEmitter {
     lower(block, this.out, this.locals, {
       functionIndex: this.environment.functionIndex,
       exit: (name, out, depth) => {
-        if (name === 'goto' || name === 'dispatch' || name === 'found') out.u8(CONTROL.LOCAL_SET).u32(RECORD_LOCAL);
+        if (name === 'left-by-goto' || name === 'left-by-jump') {
+          // The region has counted its jump, and so does what comes next.
+          const isJump = name === 'left-by-jump';
+          out.u8(CONTROL.LOCAL_SET).u32(isJump ? TARGET_LOCAL : RECORD_LOCAL);
+          this.addToLeft(1);
+          this.code.br(isJump ? 'jump' : 'goto', depth);
+          return;
+        }
+        if (name === 'goto' || name === 'dispatch' || name === 'found' || name === 'interpret')
+          out.u8(CONTROL.LOCAL_SET).u32(RECORD_LOCAL);
         else if (name === 'jump' || name === 'branch') out.u8(CONTROL.LOCAL_SET).u32(TARGET_LOCAL);
-        this.code.br(name, depth);
+        else if (name === 'handler') out.u8(CONTROL.LOCAL_SET).u32(HANDLER_LOCAL);
+        if (name === 'interpret') this.interpretRecord(depth);
+        else this.code.br(name, depth);
       },
     });
     this.locals.release();
+  }
+
+  private loadHandler(): void {
+    this.get(RECORD_LOCAL);
+    this.out.u8(LOADS['i32.load16_u'].code[0]).u32(1).u32(RECORD.HANDLER);
+    this.set(HANDLER_LOCAL);
+  }
+
+  /** Calls the region that begins at this record, and goes on as it says. */
+  private region(type: number): void {
+    const { out } = this;
+    const slot = (g: Glue): Node => g.b.shl(g.b.load('i32.load', g.record, RECORD.LINK), g.b.i32(3));
+    // What the interpreter would look at after this instruction's jump, a region would not.
+    this.glue((g) => {
+      const own = g.b.load('i32.load16_u', slot(g), LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER);
+      g.b.if(g.state32('ATTN'), () => {
+        g.b.exit('handler', own);
+      });
+    });
+    const push = (at: number, op: 'i32.load' | 'i32.load16_u'): void => {
+      this.get(RECORD_LOCAL);
+      out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
+      this.const(3);
+      out
+        .u8(0x74)
+        .u8(LOADS[op].code[0])
+        .u32(LOADS[op].align)
+        .u32(LAYOUT.REGION_SLOTS + at);
+    };
+    push(REGION_SLOT.ENTRY, 'i32.load16_u');
+    this.get(LEFT_LOCAL);
+    push(REGION_SLOT.FUNCTION, 'i32.load');
+    out.u8(CONTROL.CALL_INDIRECT).u32(type).u32(0);
+    this.set(LEFT_LOCAL);
+    this.glue((g) => {
+      const { b } = g;
+      const exit = g.state32('REGION_EXIT');
+      const is = (value: number): Node => b.op('i32.eq', exit, b.i32(value));
+      b.if(is(REGION_EXIT.REFUSED), () => {
+        b.exit('handler', b.load('i32.load16_u', slot(g), LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER));
+      });
+      b.if(is(REGION_EXIT.GOTO), () => {
+        b.exit('left-by-goto', g.state32('REGION_RECORD'));
+      });
+      b.if(is(NEXT.JUMP), () => {
+        b.exit('left-by-jump', g.state64('RIP'));
+      });
+      b.if(is(REGION_EXIT.INTERPRET), () => {
+        b.exit('interpret', g.state32('REGION_RECORD'));
+      });
+      b.exit('leave');
+    });
+  }
+
+  /** Executes the record's instruction itself, whatever was made of it; RECORD_LOCAL is set. */
+  private interpretRecord(extra: number): void {
+    const { out, code } = this;
+    this.get(LEFT_LOCAL);
+    out.u8(0x45).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.glueInside(extra + 1, (g) => {
+      g.setRip(g.ripOf(g.record));
+    });
+    code.br('leave', extra + 1);
+    out.u8(CONTROL.END);
+    this.loadHandler();
+    this.get(HANDLER_LOCAL);
+    this.const(MICRO.REGION);
+    out.u8(0x46).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.get(RECORD_LOCAL);
+    out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
+    this.const(3);
+    out
+      .u8(0x74)
+      .u8(LOADS['i32.load16_u'].code[0])
+      .u32(1)
+      .u32(LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER);
+    this.set(HANDLER_LOCAL);
+    out.u8(CONTROL.END);
+    code.br('handler', extra);
   }
 
   private dispatch(): void {
     const { out, code, environment } = this;
     const count = FIRST_HANDLER + environment.hot.length;
     for (let i = count - 1; i >= 0; i--) code.block(`h${String(i)}`);
-    this.get(RECORD_LOCAL);
-    out.u8(LOADS['i32.load16_u'].code[0]).u32(1).u32(RECORD.HANDLER);
+    this.get(HANDLER_LOCAL);
     out.u8(CONTROL.BR_TABLE).u32(count);
     for (let i = 0; i < count; i++) out.u32(i);
     out.u32(count);
@@ -149,10 +263,7 @@ class LoopEmitter {
         return;
       case MICRO.NEXT_PAGE:
         // No instruction: make up for the one that a jump counts.
-        this.get(LEFT_LOCAL);
-        this.const(1);
-        this.out.u8(0x6a);
-        this.set(LEFT_LOCAL);
+        this.addToLeft(1);
         this.glue((g) => {
           g.b.exit('jump', g.ripOf(g.record));
         });
@@ -183,6 +294,13 @@ class LoopEmitter {
           g.b.exit('dispatch', g.b.add(g.record, g.b.i32(RECORD_SIZE)));
         });
         return;
+      case MICRO.REGION:
+        if (this.environment.regionType !== undefined) {
+          this.region(this.environment.regionType);
+          return;
+        }
+        this.out.u8(CONTROL.UNREACHABLE);
+        return;
       case MICRO.FETCH_FAULT:
         this.glue((g) => {
           const { b } = g;
@@ -205,10 +323,10 @@ class LoopEmitter {
   private callColdHandler(): void {
     const { out, code, environment } = this;
     this.get(RECORD_LOCAL);
-    this.get(RECORD_LOCAL);
-    out.u8(LOADS['i32.load16_u'].code[0]).u32(1).u32(RECORD.HANDLER);
+    this.get(HANDLER_LOCAL);
     this.const(FIRST_HANDLER + environment.hot.length);
-    out.u8(0x6b).u8(CONTROL.CALL_INDIRECT).u32(environment.coldType).u32(0);
+    const table = environment.regionType === undefined ? 0 : 1;
+    out.u8(0x6b).u8(CONTROL.CALL_INDIRECT).u32(environment.coldType).u32(table);
     out.u8(CONTROL.LOCAL_TEE).u32(CODE_LOCAL).u8(0x45).u8(CONTROL.BR_IF).u32(code.depth('next'));
     this.ifCode(NEXT.FAULT, () => {
       code.br('fault', 1);
@@ -250,11 +368,15 @@ class LoopEmitter {
     this.locals.release();
   }
 
-  private countOne(): void {
+  private addToLeft(count: number): void {
     this.get(LEFT_LOCAL);
-    this.const(1);
-    this.out.u8(0x6b);
+    this.const(count);
+    this.out.u8(0x6a);
     this.set(LEFT_LOCAL);
+  }
+
+  private countOne(): void {
+    this.addToLeft(-1);
   }
 
   /** Counts an instruction and goes on with the record behind this one. */
@@ -278,6 +400,7 @@ class LoopEmitter {
     this.countOne();
     this.glue((g) => {
       const { b } = g;
+      if (this.environment.regionType !== undefined) countJump(g);
       const wanted = b.or(b.eqz(b.param('i32', LEFT_LOCAL)), b.load('i32.load', b.i32(0), g.at('ATTN')));
       b.if(b.eqz(wanted), () => {
         b.exit('dispatch', g.record);

@@ -19,6 +19,8 @@ export interface InterpreterOptions {
   readonly shared: boolean;
   /** Names of the helpers that exist; an instruction whose helper does not is #UD, and reported in `missing`. */
   readonly helpers: ReadonlySet<string>;
+  /** Whether it counts jumps and enters translated code: then it imports the table `env.regions`. */
+  readonly regions: boolean;
 }
 
 export interface Interpreter {
@@ -27,6 +29,8 @@ export interface Interpreter {
   readonly handlerOf: (variant: Variant) => number;
   /** Instructions that have neither semantics nor a helper. */
   readonly missing: readonly string[];
+  /** A variant for each handler number from FIRST_HANDLER on. */
+  readonly variants: readonly Variant[];
   readonly hotCount: number;
   readonly coldCount: number;
 }
@@ -43,6 +47,7 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
 
   const module = new WasmModule();
   module.importMemory({ module: 'env', name: 'memory', ...MEMORY, shared: options.shared });
+  if (options.regions) module.importTable('env', 'regions');
   const imports = new Map<string, number>();
   const callees = new Map<string, FunctionRef>(Object.values(HELPER).map((h) => [h.name, h]));
   for (const callee of DRIVER_HELPERS) callees.set(callee.name, callee);
@@ -70,9 +75,10 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   });
   module.table(table);
   const loop = module.declareFunction(['i32', 'i32'], ['i32']);
-  module.defineFunction(loop, emitLoop({ bases, hot, coldType, functionIndex }));
+  const regionType = options.regions ? module.type(['i32', 'i32'], ['i32']) : undefined;
+  module.defineFunction(loop, emitLoop({ bases, hot, coldType, regionType, functionIndex }));
   const run = module.declareFunction(['i32'], ['i32']);
-  module.defineFunction(run, driverFunction(bases, loop, functionIndex));
+  module.defineFunction(run, driverFunction(bases, loop, options.regions, functionIndex));
   module.exportFunction('run', run);
 
   const numbers = new Numbering();
@@ -82,6 +88,7 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
     bytes: module.toBytes(),
     handlerOf: (variant) => numbers.get(variant),
     missing: [...missing].sort(),
+    variants: [...hot, ...cold].map((handler) => handler.variants[0]),
     hotCount: hot.length,
     coldCount: cold.length,
   };
@@ -119,11 +126,16 @@ function collectCallees(block: Block, into: Map<string, FunctionRef>): void {
   block.forEach(visit);
 }
 
-function driverFunction(bases: CpuBases, loop: number, functionIndex: LowerContext['functionIndex']): FunctionCode {
+function driverFunction(
+  bases: CpuBases,
+  loop: number,
+  regions: boolean,
+  functionIndex: LowerContext['functionIndex'],
+): FunctionCode {
   const out = new ByteWriter();
   const locals = new Locals(1);
   const loopRef: FunctionRef = { name: 'loop', params: ['i32', 'i32'], result: 'i32' };
-  lower(driverCode(bases, loopRef), out, locals, {
+  lower(driverCode(bases, loopRef, regions), out, locals, {
     functionIndex: (callee) => (callee === loopRef ? loop : functionIndex(callee)),
     exit: (_, writer) => {
       writer.u8(CONTROL.RETURN);

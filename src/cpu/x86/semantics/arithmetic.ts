@@ -4,19 +4,19 @@ import type { Width } from '../variants.js';
 import { REGISTER, type Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 
-type FlagSetter = 'add' | 'sub';
-
-function additive(name: 'add' | 'sub', flags: FlagSetter, withCarry: boolean): Semantics {
+function additive(name: 'add' | 'sub', withCarry: boolean): Semantics {
   return (x) => {
     const width = x.width(0);
     const right = x.read(1);
     x.modify(0, (left) => {
-      let result = x.b.int(name, left, right);
-      if (withCarry) {
-        const carry = x.flags.carry();
-        result = x.b.int(name, result, width === 64 ? x.b.extendU(carry) : carry);
+      const partial = x.b.int(name, left, right);
+      if (!withCarry) {
+        x.flags[name](width, left, right, partial);
+        return partial;
       }
-      x.flags[flags](width, left, right, result);
+      const carry = x.flags.carry();
+      const result = x.b.int(name, partial, width === 64 ? x.b.extendU(carry) : carry);
+      x.flags[name === 'add' ? 'addWithCarry' : 'subWithBorrow'](width, left, right, result);
       return result;
     });
   };
@@ -204,10 +204,10 @@ function addWithFlag(flag: 'carry' | 'overflow'): Semantics {
 }
 
 export const arithmetic: Readonly<Record<string, Semantics>> = {
-  add: additive('add', 'add', false),
-  adc: additive('add', 'add', true),
-  sub: additive('sub', 'sub', false),
-  sbb: additive('sub', 'sub', true),
+  add: additive('add', false),
+  adc: additive('add', true),
+  sub: additive('sub', false),
+  sbb: additive('sub', true),
   and: logical('and'),
   or: logical('or'),
   xor: logical('xor'),

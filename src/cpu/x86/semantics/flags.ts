@@ -18,30 +18,37 @@ const CF_SHIFT = 31;
 
 export class Flags {
   constructor(
-    private readonly b: Builder,
+    protected readonly b: Builder,
     private readonly state: number,
   ) {}
 
-  private aux(): Node {
+  protected aux(): Node {
     return this.b.load('i32.load', this.b.i32(0), this.state + STATE.FLAG_AUX);
   }
 
-  private result(): Node {
+  protected result(): Node {
     return this.b.load('i64.load', this.b.i32(0), this.state + STATE.FLAG_RES);
   }
 
-  private setAux(aux: Node): void {
+  protected setAux(aux: Node): void {
     this.b.store('i32.store', this.b.i32(0), aux, this.state + STATE.FLAG_AUX);
+  }
+
+  /** Writes FLAG_RES. */
+  protected writeResult(result: Node): void {
+    this.b.store('i64.store', this.b.i32(0), result, this.state + STATE.FLAG_RES);
+  }
+
+  /** A result of `width` bits (upper bits ignored), sign-extended to i64. */
+  protected extended(width: Width, result: Node): Node {
+    const { b } = this;
+    if (width === 64) return result;
+    return b.extendS(width === 32 ? result : b.op(width === 16 ? 'i32.extend16_s' : 'i32.extend8_s', result));
   }
 
   /** Sets ZF, SF and PF from a result of `width` bits (upper bits ignored). */
   private setResult(width: Width, result: Node): void {
-    const { b } = this;
-    const extended =
-      width === 64
-        ? result
-        : b.extendS(width === 32 ? result : b.op(width === 16 ? 'i32.extend16_s' : 'i32.extend8_s', result));
-    b.store('i64.store', b.i32(0), extended, this.state + STATE.FLAG_RES);
+    this.writeResult(this.extended(width, result));
   }
 
   /** CF, CF^OF and AF in their AUX places, from a vector of carries out of each bit. */
@@ -67,14 +74,24 @@ export class Flags {
     return b.or(b.and(inverted, right), b.and(b.or(inverted, right), result));
   }
 
-  /** After `result = left + right (+ carry)`. */
+  /** After `result = left + right`. */
   add(width: Width, left: Node, right: Node, result: Node): void {
+    this.addWithCarry(width, left, right, result);
+  }
+
+  /** After `result = left - right`. */
+  sub(width: Width, left: Node, right: Node, result: Node): void {
+    this.subWithBorrow(width, left, right, result);
+  }
+
+  /** After `result = left + right (+ carry)`. */
+  addWithCarry(width: Width, left: Node, right: Node, result: Node): void {
     this.setResult(width, result);
     this.setAux(this.auxOfCarries(width, this.addCarries(left, right, result)));
   }
 
   /** After `result = left - right (- borrow)`. */
-  sub(width: Width, left: Node, right: Node, result: Node): void {
+  subWithBorrow(width: Width, left: Node, right: Node, result: Node): void {
     this.setResult(width, result);
     this.setAux(this.auxOfCarries(width, this.subBorrows(left, right, result)));
   }
@@ -111,7 +128,7 @@ export class Flags {
     this.setAux(this.carryOverflow(carry, overflow));
   }
 
-  private carryOverflow(carry: Node, overflow: Node): Node {
+  protected carryOverflow(carry: Node, overflow: Node): Node {
     const { b } = this;
     return b.or(b.shl(carry, b.i32(CF_SHIFT)), b.shl(b.xor(carry, overflow), b.i32(30)));
   }
@@ -213,7 +230,7 @@ export class Flags {
     return code & 1 ? b.eqz(base) : base;
   }
 
-  private baseCondition(pair: number): Node {
+  protected baseCondition(pair: number): Node {
     const { b } = this;
     switch (pair) {
       case 0:

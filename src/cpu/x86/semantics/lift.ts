@@ -54,6 +54,8 @@ export interface LiftHooks {
   readonly fallback?: (x: Lift) => void;
   /** What is known already; nothing, if absent. */
   readonly facts?: Facts;
+  /** Where arithmetic flags are kept: in the state, if absent. */
+  readonly flags?: Flags;
 }
 
 export class Lift {
@@ -77,7 +79,7 @@ export class Lift {
     this.facts = hooks.facts ?? new Facts();
     this.mmu = { ...mmu, fault: 'operand-fault' };
     this.stackMmu = { ...mmu, fault: 'stack-fault' };
-    this.flags = new Flags(b, state);
+    this.flags = hooks.flags ?? new Flags(b, state);
   }
 
   // ---- state ----

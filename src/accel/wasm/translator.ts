@@ -1,0 +1,148 @@
+/** Makes WebAssembly of hot guest code and leads the interpreter's loop to it. */
+import type { FunctionRef } from '../../ir/nodes.js';
+import { WasmModule } from '../../ir/wasm/module.js';
+import { LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
+import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
+import { RECORD, STATE } from '../../cpu/x86/state-layout.js';
+import { CodeView } from '../../cpu/x86/translate/code-view.js';
+import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
+import { Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
+import type { Variant } from '../../cpu/x86/variants.js';
+
+export interface TranslatorOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly view: DataView;
+  /** Exports of helpers.wasm. */
+  readonly helpers: WebAssembly.Exports;
+  /** The variant of each handler, from FIRST_HANDLER on. */
+  readonly variants: readonly Variant[];
+}
+
+const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
+const TABLE_STEP = 1024;
+const NO_RECORD = 0;
+/** So often may a place in the middle of a region be found hot before it gets a region of its own. */
+const PATIENCE = 2;
+
+export interface TranslatorStatistics {
+  regions: number;
+  instructions: number;
+  bytes: number;
+  /** Milliseconds on the CPU's thread. */
+  time: number;
+}
+
+export class Translator {
+  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
+  readonly statistics: TranslatorStatistics = { regions: 0, instructions: 0, bytes: 0, time: 0 };
+  private readonly code: CodeView;
+  private readonly bases = cpuBases(0);
+  private readonly hotRecord: number;
+  /** Records inside of regions, by how often they have been hot since. */
+  private readonly covered = new Map<number, number>();
+  private epoch = -1;
+  private slots = 0;
+  private functions = 0;
+
+  constructor(private readonly options: TranslatorOptions) {
+    this.code = new CodeView(options.view, 0);
+    this.hotRecord = this.bases.state + STATE.HOT_RECORD;
+  }
+
+  /** The loop has found a hot record: translates what begins there. */
+  translateHot(): void {
+    const { view } = this.options;
+    const record = view.getUint32(this.hotRecord, true);
+    view.setUint32(this.hotRecord, NO_RECORD, true);
+    if (this.code.epoch !== this.epoch) this.forgetAll();
+    if (record === NO_RECORD || this.code.isTranslated(record)) return;
+    const times = this.covered.get(record);
+    if (times !== undefined && times < PATIENCE) {
+      this.covered.set(record, times + 1);
+      return;
+    }
+    const began = performance.now();
+    const graph = new Scanner({ view: this.code, variantOf: (handler) => this.variantOf(handler) }).scan(record);
+    if (graph) this.translate(graph);
+    this.statistics.time += performance.now() - began;
+  }
+
+  private variantOf(handler: number): Variant | undefined {
+    return handler < FIRST_HANDLER ? undefined : this.options.variants[handler - FIRST_HANDLER];
+  }
+
+  /** The records are gone, and with them all that led to translated code. */
+  private forgetAll(): void {
+    this.epoch = this.code.epoch;
+    this.slots = 0;
+    this.covered.clear();
+    for (let i = 0; i < this.functions; i++) this.table.set(i, null);
+    this.functions = 0;
+  }
+
+  private translate(graph: RegionGraph): void {
+    const index = this.functions++;
+    if (index >= this.table.length) this.table.grow(TABLE_STEP);
+    const { region, bytes } = this.emit(graph, index);
+    const module = new WebAssembly.Module(bytes);
+    const { memory, helpers } = this.options;
+    const instance = new WebAssembly.Instance(module, { env: { memory }, h: helpers });
+    this.table.set(index, instance.exports['region'] as () => number);
+    for (const page of graph.pages) this.code.markTranslated(page.code, chunksOf(graph, page, this.code));
+    for (const { number, record } of region.entries) this.enter(record, number, index);
+    for (const block of graph.blocks)
+      if (block.context === 0)
+        for (const { start } of block.units) if (!this.covered.has(start)) this.covered.set(start, 0);
+    this.covered.set(graph.blocks[0].start, PATIENCE);
+    const { statistics } = this;
+    statistics.regions++;
+    statistics.instructions += graph.units;
+    statistics.bytes += bytes.length;
+  }
+
+  private emit(graph: RegionGraph, index: number): { region: Region; bytes: Uint8Array<ArrayBuffer> } {
+    const callees: FunctionRef[] = [];
+    const functionIndex = (callee: FunctionRef): number => {
+      const known = callees.findIndex((c) => c.name === callee.name);
+      if (known >= 0) return known;
+      callees.push(callee);
+      return callees.length - 1;
+    };
+    const region = emitRegion({ graph, view: this.code, bases: this.bases, index, functionIndex });
+    const module = new WasmModule();
+    module.importMemory({ module: 'env', name: 'memory', ...MEMORY });
+    for (const { name, params, result } of callees) module.importFunction('h', name, params, result ? [result] : []);
+    const at = module.declareFunction(['i32', 'i32'], ['i32']);
+    module.defineFunction(at, region.code);
+    module.exportFunction('region', at);
+    return { region, bytes: new Uint8Array(module.toBytes()) };
+  }
+
+  /** Makes a record lead to an entry of a region, unless it leads to one already. */
+  private enter(record: number, entry: number, index: number): void {
+    if (this.code.isTranslated(record) || this.slots >= REGION_SLOTS) return;
+    const { view } = this.options;
+    const slot = this.slots++;
+    const at = LAYOUT.REGION_SLOTS + slot * 8;
+    view.setUint16(at + REGION_SLOT.HANDLER, this.code.handler(record), true);
+    view.setUint16(at + REGION_SLOT.ENTRY, entry, true);
+    view.setUint32(at + REGION_SLOT.FUNCTION, index, true);
+    view.setUint32(record + RECORD.LINK, slot, true);
+    view.setUint16(record + RECORD.HANDLER, MICRO.REGION, true);
+  }
+}
+
+/** The 64-byte chunks of a page that a region has instructions in. */
+function chunksOf(graph: RegionGraph, page: RegionGraph['pages'][number], code: CodeView): bigint {
+  let chunks = 0n;
+  for (const block of graph.blocks) {
+    if (graph.pages[block.page] !== page) continue;
+    for (const { record } of block.units) {
+      const first = code.offset(record);
+      const last = Math.min(first + code.byte(record, 'LENGTH') - 1, 4095);
+      chunks |= (1n << BigInt(first >> 6)) | (1n << BigInt(last >> 6));
+    }
+  }
+  return chunks;
+}

@@ -1,0 +1,122 @@
+/** Reads decoded code and the tables that lead to it out of the machine's memory, as `assembly/code-cache.ts` lays them out. */
+import { HOT_COUNTERS, LAYOUT, PAGE, POOL, REGION_SLOT, TLB_ENTRIES, TLB_FETCH } from '../../../memory/layout.js';
+import { MICRO } from '../micro.js';
+import { RECORD, STATE } from '../state-layout.js';
+
+const PAGE_BYTES = 4096;
+/** In maps: not a record but one that waits for its instruction to be decoded. */
+const AWAITED = 1;
+const CONTEXT_MASK = 0xfffn;
+
+/** A page of code under the current mode. */
+export interface CodePage {
+  /** Address of its entry in the code cache. */
+  readonly entry: number;
+  /** Address of the page in this memory. */
+  readonly host: number;
+}
+
+export class CodeView {
+  private readonly state: number;
+  private readonly fetchTlb: number;
+
+  constructor(
+    readonly memory: DataView,
+    cpu: number,
+  ) {
+    this.state = LAYOUT.STATES + cpu * LAYOUT.STATE_STRIDE;
+    this.fetchTlb = LAYOUT.TLB + cpu * LAYOUT.TLB_STRIDE + TLB_FETCH;
+  }
+
+  u32(address: number): number {
+    return this.memory.getUint32(address, true);
+  }
+
+  state32(field: keyof typeof STATE): number {
+    return this.u32(this.state + STATE[field]);
+  }
+
+  state64(field: keyof typeof STATE): bigint {
+    return this.memory.getBigUint64(this.state + STATE[field], true);
+  }
+
+  get epoch(): number {
+    return this.u32(LAYOUT.CODE_POOL + POOL.EPOCH);
+  }
+
+  byte(record: number, field: keyof typeof RECORD): number {
+    return this.memory.getUint8(record + RECORD[field]);
+  }
+
+  offset(record: number): number {
+    return this.memory.getUint16(record + RECORD.OFFSET, true);
+  }
+
+  displacement(record: number): number {
+    return this.memory.getInt32(record + RECORD.DISP, true);
+  }
+
+  immediate(record: number): bigint {
+    return this.memory.getBigInt64(record + RECORD.IMM, true);
+  }
+
+  link(record: number): number {
+    return this.u32(record + RECORD.LINK);
+  }
+
+  /** The record's handler as decoded, also when translated code begins there. */
+  handler(record: number): number {
+    const handler = this.memory.getUint16(record + RECORD.HANDLER, true);
+    if (handler !== MICRO.REGION) return handler;
+    return this.memory.getUint16(LAYOUT.REGION_SLOTS + this.link(record) * 8 + REGION_SLOT.HANDLER, true);
+  }
+
+  /** How often the record was jumped to, about: several share a counter. */
+  jumps(record: number): number {
+    const counter = ((record >>> 5) & (HOT_COUNTERS - 1)) * 2;
+    return this.memory.getUint16(LAYOUT.HOT_COUNTERS + counter, true);
+  }
+
+  isTranslated(record: number): boolean {
+    return this.memory.getUint16(record + RECORD.HANDLER, true) === MICRO.REGION;
+  }
+
+  /** The page entry for host page `host` under mode key `key`, when all of the page is inside the code segment. */
+  page(host: number, key: number): CodePage | undefined {
+    const directory = this.u32(LAYOUT.CODE_CACHE + (host >>> 12) * 4);
+    for (let entry = (directory & ~1) >>> 0; entry !== 0; entry = this.u32(entry + PAGE.NEXT))
+      if (
+        this.u32(entry + PAGE.KEY) === key &&
+        this.u32(entry + PAGE.LOW) === 0 &&
+        this.u32(entry + PAGE.HIGH) === PAGE_BYTES - 1
+      )
+        return { entry, host };
+    return undefined;
+  }
+
+  /** Host page that instructions at linear address `address` are fetched from now, if the fetch TLB knows. */
+  fetchPage(address: bigint): number | undefined {
+    const at = this.fetchTlb + (Number(BigInt.asUintN(64, address >> 12n)) & (TLB_ENTRIES - 1)) * 16;
+    const wanted = (BigInt.asUintN(64, address) & ~CONTEXT_MASK) | (this.state64('TLB_CTX') & CONTEXT_MASK);
+    if (this.memory.getBigUint64(at, true) !== wanted) return undefined;
+    const addend = this.memory.getBigUint64(at + 8, true);
+    return Number(BigInt.asUintN(32, (address & ~CONTEXT_MASK) + addend));
+  }
+
+  /** The record that the page's map has for an offset, or 0. */
+  record(page: CodePage, offset: number): number {
+    const map = this.u32(page.entry + PAGE.CHUNKS + (offset >> 6) * 4);
+    const found = map === 0 ? 0 : this.u32(map + (offset & 63) * 4);
+    return found & AWAITED ? 0 : found;
+  }
+
+  writes(page: CodePage): number {
+    return this.u32(page.entry + PAGE.WRITES);
+  }
+
+  /** Marks chunks of a page as translated. */
+  markTranslated(page: CodePage, chunks: bigint): void {
+    const at = page.entry + PAGE.TRANSLATED;
+    this.memory.setBigUint64(at, this.memory.getBigUint64(at, true) | chunks, true);
+  }
+}

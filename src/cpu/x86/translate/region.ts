@@ -1,0 +1,619 @@
+/**
+ * A region as a function of WebAssembly: (entry, left) → left. `entry` says at which of its entries to begin, `left` how many
+ * instructions may run; how it was left stands in REGION_EXIT, REGION_RECORD and RIP. See docs/translator.md.
+ */
+import {
+  frontOf,
+  structureFlow,
+  type FlowItem,
+  type FlowSequence,
+  type FlowStructure,
+} from '../../../ir/flow/structure.js';
+import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
+import type { Block, Node } from '../../../ir/nodes.js';
+import type { Slot } from '../../../ir/promote.js';
+import { ByteWriter } from '../../../ir/wasm/bytes.js';
+import { LabelledCode } from '../../../ir/wasm/code.js';
+import type { FunctionCode } from '../../../ir/wasm/module.js';
+import { CONTROL, LOADS, STORES } from '../../../ir/wasm/opcodes.js';
+import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
+import type { CpuBases } from '../interpreter/handlers.js';
+import { MICRO } from '../micro.js';
+import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
+import type { CodeView } from './code-view.js';
+import { SETTLE_FLAGS, type FlagOperation } from './lazy-flags.js';
+import { RegionBuilder, type RegionExit } from './region-builder.js';
+import type { RegionBlock, RegionGraph, Target } from './scan.js';
+import { buildUnit } from './unit.js';
+
+export interface RegionOptions {
+  readonly graph: RegionGraph;
+  readonly view: CodeView;
+  readonly bases: CpuBases;
+  /** Index that the function will have in the table of regions. */
+  readonly index: number;
+  readonly functionIndex: LowerContext['functionIndex'];
+}
+
+/** A place at which a region can be entered. */
+export interface RegionEntry {
+  /** What the function takes as `entry`. */
+  readonly number: number;
+  /** The record that is to lead there. */
+  readonly record: number;
+}
+
+export interface Region {
+  readonly code: FunctionCode;
+  readonly entries: readonly RegionEntry[];
+}
+
+const ENTRY = 0;
+const LEFT = 1;
+const PARAMETERS = 2;
+const DONE_MASK = 31;
+
+const I32 = { ADD: 0x6a, SUB: 0x6b, LT_S: 0x48, OR: 0x72, AND: 0x71, EQ: 0x46 } as const;
+
+const isDirectBranch = (block: RegionBlock): boolean =>
+  block.units.length > 0 && block.units[0].variant.row.operands[0]?.kind === 'J';
+
+export function emitRegion(options: RegionOptions): Region {
+  return new RegionEmitter(options).emit();
+}
+
+class RegionEmitter {
+  private readonly out = new ByteWriter();
+  private readonly code = new LabelledCode(this.out);
+  private readonly locals = new Locals(PARAMETERS);
+  private readonly b: RegionBuilder;
+  private readonly flow: FlowStructure;
+  private readonly pieces = new Map<number, Block>();
+  private readonly variables = new Map<number, number>();
+  private readonly entryNumbers = new Map<number, number>();
+  /** Blocks with one way in, which knows the last operation. */
+  private readonly operations = new Map<number, FlagOperation>();
+  private readonly ways: readonly number[];
+  private readonly indirect: boolean;
+  /** Of the exit in hand: REGION_EXIT, and the record with the number of instructions done in the low bits. */
+  private readonly how: number;
+  private readonly where: number;
+  private readonly codeBase: Slot;
+
+  constructor(private readonly options: RegionOptions) {
+    const { graph, bases } = options;
+    this.b = new RegionBuilder(bases);
+    const { blocks } = graph;
+    this.ways = countWays(blocks);
+    this.flow = structureFlow({ successors: blocks.map(successors), entries: this.findEntries() });
+    let number = 1;
+    for (const block of this.flow.dispatched) this.entryNumbers.set(block, number++);
+    this.indirect = blocks.some((b) => b.units.some((u) => isIndirect(u.variant.row.name)));
+    const { b } = this;
+    const found = b.slots.find((s) => s.address === bases.state + STATE.CODE_BASE);
+    if (found === undefined) throw new Error('the code base is a slot');
+    this.codeBase = found;
+    found.used = true;
+    if (graph.pages.length > 1 || this.indirect) found.dirty = true;
+    this.how = this.locals.take('i32');
+    this.where = this.locals.take('i32');
+    for (const v of [...b.slots.map((s) => s.variable), ...Object.values(b.flagVariables), b.target, b.proved])
+      this.variables.set(v.id, this.locals.take(v.type));
+    this.locals.keep();
+  }
+
+  /** The first block, and where execution comes back to: behind calls, and at loops that others lead into. */
+  private findEntries(): number[] {
+    const { blocks } = this.options.graph;
+    const entries = new Set([0]);
+    for (const block of blocks)
+      if (block.returnsTo !== undefined && blocks[block.returnsTo].context === 0) entries.add(block.returnsTo);
+    // Headers of loops in the region as it is without further entries.
+    const plain = structureFlow({ successors: blocks.map(successors), entries: [...entries] });
+    for (const header of plain.headers) if (blocks[header].context === 0) entries.add(header);
+    // Outside of loops it costs nothing to come in anywhere.
+    for (const { block } of blocksOutsideLoops(plain)) if (blocks[block].context === 0) entries.add(block);
+    return [...entries];
+  }
+
+  emit(): Region {
+    const { flow } = this;
+    this.buildAll(flow.top);
+    const { code } = this;
+    this.refuseShortBudget();
+    this.begin();
+    code.block('exit');
+    if (this.indirect) {
+      code.loop('top');
+      code.block('jump');
+    }
+    this.sequence(flow.top, true);
+    if (this.indirect) {
+      code.end();
+      this.jumpWithin();
+      code.end();
+    }
+    code.end();
+    this.end();
+    const { blocks } = this.options.graph;
+    const entries = [...this.entryNumbers]
+      .filter(([id]) => blocks[id].context === 0 && blocks[id].units.length > 0 && !isDirectBranch(blocks[id]))
+      .map(([id, number]) => ({ number, record: blocks[id].start }));
+    return { code: { locals: this.locals.types, code: this.out.finish() }, entries };
+  }
+
+  // ---- blocks to the intermediate form, in an order in which single ways come first ----
+
+  private buildAll(sequence: FlowSequence): void {
+    for (const item of sequence.items)
+      if (item.kind === 'block') this.build(this.options.graph.blocks[item.block]);
+      else this.buildAll(item.body);
+  }
+
+  private build(block: RegionBlock): void {
+    const { b, options } = this;
+    b.forget();
+    b.flags.enter(this.isJoin(block.id) ? undefined : this.operations.get(block.id));
+    if (this.flow.dispatched.has(block.id)) b.set(b.proved, b.or(b.get(b.proved), b.i32(1 << block.page)));
+    const { units } = block;
+    for (let i = 0; i < units.length; i++) {
+      buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64 }, units, i);
+    }
+    const { operation, kind } = b.flags;
+    if (block.next) b.leave({ kind: 'next', flags: kind, operation });
+    else b.interpret(block.stop ?? this.after(block), units.length);
+    this.pieces.set(block.id, b.take());
+    for (const exit of b.exits.slice()) {
+      if (exit.kind === 'taken' && block.taken?.kind === 'block') this.remember(block.taken.block, exit.operation);
+      if (exit.kind === 'next' && block.next?.kind === 'block') this.remember(block.next.block, exit.operation);
+      if (exit.kind === 'indirect' && block.expected?.kind === 'block')
+        this.remember(block.expected.block, exit.operation);
+    }
+    this.exitsOf.set(block.id, b.exits.splice(0));
+  }
+
+  private readonly exitsOf = new Map<number, readonly RegionExit[]>();
+
+  private remember(block: number, operation: FlagOperation): void {
+    if (!this.isJoin(block)) this.operations.set(block, operation);
+  }
+
+  private isJoin(block: number): boolean {
+    return this.ways[block] !== 1 || this.flow.dispatched.has(block);
+  }
+
+  /** The record behind a block that ends in an instruction which never falls through. */
+  private after(block: RegionBlock): number {
+    const last = block.units.at(-1);
+    return last ? last.record + 32 : block.start;
+  }
+
+  // ---- the function ----
+
+  private get(local: number): void {
+    this.out.u8(CONTROL.LOCAL_GET).u32(local);
+  }
+
+  private set(local: number): void {
+    this.out.u8(CONTROL.LOCAL_SET).u32(local);
+  }
+
+  private const(value: number): void {
+    this.out.u8(CONTROL.I32_CONST).s32(value);
+  }
+
+  private local(variable: { readonly id: number }): number {
+    const local = this.variables.get(variable.id);
+    if (local === undefined) throw new Error('a variable of the region has a local');
+    return local;
+  }
+
+  private state(field: keyof typeof STATE): number {
+    return this.options.bases.state + STATE[field];
+  }
+
+  private loadState(op: 'i32.load' | 'i64.load' | 'i64.load32_u', address: number): void {
+    const { code, align } = LOADS[op];
+    this.const(0);
+    for (const byte of code) this.out.u8(byte);
+    this.out.u32(align).u32(address);
+  }
+
+  /** Stores what `value` puts on the stack. */
+  private storeState(op: 'i32.store' | 'i64.store', address: number, value: () => void): void {
+    const { code, align } = STORES[op];
+    this.const(0);
+    value();
+    for (const byte of code) this.out.u8(byte);
+    this.out.u32(align).u32(address);
+  }
+
+  /** Loops look at the budget once each time round, so the longest way without a loop has to fit. */
+  private get bound(): number {
+    return this.options.graph.units + 1;
+  }
+
+  private refuseShortBudget(): void {
+    const { out } = this;
+    this.get(LEFT);
+    this.const(this.bound);
+    out.u8(I32.LT_S).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.storeState('i32.store', this.state('REGION_EXIT'), () => this.const(REGION_EXIT.REFUSED));
+    this.get(LEFT);
+    out.u8(CONTROL.RETURN).u8(CONTROL.END);
+  }
+
+  private begin(): void {
+    const { b } = this;
+    this.reload(b.slots);
+    this.loadState('i64.load', this.state('FLAG_RES'));
+    this.set(this.local(b.flagVariables.a));
+    this.loadState('i64.load32_u', this.state('FLAG_AUX'));
+    this.set(this.local(b.flagVariables.b));
+  }
+
+  private reload(slots: readonly Slot[]): void {
+    for (const slot of slots) {
+      if (!slot.used) continue;
+      this.loadState(slot.type === 'i64' ? 'i64.load' : 'i32.load', slot.address);
+      this.set(this.local(slot.variable));
+    }
+  }
+
+  private spill(): void {
+    for (const slot of this.b.slots)
+      if (slot.dirty)
+        this.storeState(slot.type === 'i64' ? 'i64.store' : 'i32.store', slot.address, () =>
+          this.get(this.local(slot.variable)),
+        );
+  }
+
+  private end(): void {
+    const { out, b } = this;
+    this.spill();
+    this.get(this.local(b.flagVariables.kind));
+    this.get(this.local(b.flagVariables.a));
+    this.get(this.local(b.flagVariables.b));
+    out.u8(CONTROL.CALL).u32(this.options.functionIndex(SETTLE_FLAGS));
+    this.storeState('i32.store', this.state('REGION_EXIT'), () => this.get(this.how));
+    this.storeState('i32.store', this.state('REGION_RECORD'), () => {
+      this.get(this.where);
+      this.const(~DONE_MASK);
+      out.u8(I32.AND);
+    });
+    this.storeState('i64.store', this.state('RIP'), () => this.get(this.local(b.target)));
+    this.get(LEFT);
+    this.get(this.where);
+    this.const(DONE_MASK);
+    out.u8(I32.AND).u8(I32.SUB);
+  }
+
+  // ---- structure ----
+
+  private label(sequence: FlowSequence, item: number): string {
+    let number = this.sequences.get(sequence);
+    if (number === undefined) {
+      number = this.sequences.size;
+      this.sequences.set(sequence, number);
+    }
+    return `s${String(number)}.${String(item)}`;
+  }
+
+  private readonly sequences = new Map<FlowSequence, number>();
+
+  private sequence(sequence: FlowSequence, isTop: boolean): void {
+    const { code, out } = this;
+    const { items, dispatch } = sequence;
+    const beyond = dispatch.filter((d) => isTop || frontOf(items[0]) !== d.block);
+    for (let i = items.length - 1; i >= 0; i--) code.block(this.label(sequence, i));
+    if (beyond.length > 0) {
+      this.get(ENTRY);
+      if (!isTop) out.u8(CONTROL.IF).u8(CONTROL.VOID);
+      const inside = isTop ? 0 : 1;
+      if (!isTop) this.get(ENTRY);
+      const count = this.entryNumbers.size + 1;
+      const items_ = Array.from({ length: count }, () => 0);
+      for (const { block, item } of dispatch) items_[this.entryNumbers.get(block) ?? 0] = item;
+      out.u8(CONTROL.BR_TABLE).u32(count - 1);
+      for (const item of items_) out.u32(code.depth(this.label(sequence, item), inside));
+      if (!isTop) out.u8(CONTROL.END);
+    }
+    for (const item of items) {
+      code.end();
+      this.item(item);
+    }
+    out.u8(CONTROL.UNREACHABLE);
+  }
+
+  private item(item: FlowItem): void {
+    const { code } = this;
+    if (item.kind === 'block') {
+      this.block(item.block);
+      return;
+    }
+    code.loop(`l${String(item.header)}`);
+    this.sequence(item.body, false);
+    code.end();
+  }
+
+  private block(id: number): void {
+    const { out } = this;
+    const block = this.options.graph.blocks[id];
+    if (this.flow.dispatched.has(id)) {
+      this.const(0);
+      this.set(ENTRY);
+    }
+    if (this.flow.headers.has(id)) this.look(block);
+    const exits = this.exitsOf.get(id) ?? [];
+    const piece = this.pieces.get(id);
+    if (piece === undefined) throw new Error('every block was built');
+    this.lower(piece, (number, depth) => this.leave(block, exits[number], depth));
+    out.u8(CONTROL.UNREACHABLE);
+  }
+
+  private lower(piece: Block, exit: (number: number, depth: number) => void): void {
+    lower(piece, this.out, this.locals, {
+      functionIndex: this.options.functionIndex,
+      variables: this.variables,
+      exit: (name, _, depth) => exit(Number(name), depth),
+      insert: (name) => {
+        if (name === 'spill') this.spill();
+        else if (name === 'reload') this.reload(this.b.slots);
+        else this.reload(this.b.slots.filter((s) => s.type === 'i32'));
+      },
+    });
+    this.locals.release();
+  }
+
+  /** At a loop's header: leaves when the budget may not last once round, or something wants attention. */
+  private look(block: RegionBlock): void {
+    const { out } = this;
+    this.get(LEFT);
+    this.const(this.bound);
+    out.u8(I32.LT_S);
+    this.loadState('i32.load', this.state('ATTN'));
+    out.u8(I32.OR).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.goOut(REGION_EXIT.INTERPRET, block.start, 1);
+    out.u8(CONTROL.END);
+  }
+
+  // ---- ways out ----
+
+  /** Goes to the common end; `depth` labels that have no name lie between. */
+  private goOut(how: number, where: number, depth: number): void {
+    this.const(how);
+    this.set(this.how);
+    this.const(where);
+    this.set(this.where);
+    this.code.br('exit', depth);
+  }
+
+  private publish(flags: number | undefined): void {
+    if (flags === undefined) return;
+    this.const(flags);
+    this.set(this.local(this.b.flagVariables.kind));
+  }
+
+  private countDown(done: number): void {
+    if (done === 0) return;
+    this.get(LEFT);
+    this.const(done);
+    this.out.u8(I32.SUB);
+    this.set(LEFT);
+  }
+
+  private leave(block: RegionBlock, exit: RegionExit, depth: number): void {
+    const { out, b } = this;
+    switch (exit.kind) {
+      case 'interpret':
+        this.publish(exit.flags);
+        if (exit.faulted) this.storeState('i32.store', this.state('EXC_VECTOR'), () => this.const(-1));
+        this.goOut(REGION_EXIT.INTERPRET, exit.record | exit.done, depth);
+        return;
+      case 'answer':
+        // The answer is on the stack.
+        this.set(this.how);
+        this.publish(exit.flags);
+        this.const(exit.done);
+        this.set(this.where);
+        this.code.br('exit', depth);
+        return;
+      case 'taken':
+        this.countDown(block.units.length);
+        this.edge(block, block.taken, exit.flags, depth);
+        return;
+      case 'next':
+        this.countDown(block.units.length);
+        this.edge(block, block.next, exit.flags, depth);
+        return;
+      case 'jump':
+        this.publish(exit.flags);
+        this.goOut(NEXT.JUMP, 0, depth);
+        return;
+      case 'indirect':
+        this.countDown(block.units.length);
+        if (block.expected?.kind === 'block') {
+          this.get(this.local(b.target));
+          this.pushAddress(block, this.options.graph.blocks[block.expected.block]);
+          out.u8(0x51).u8(CONTROL.IF).u8(CONTROL.VOID);
+          this.edge(block, block.expected, exit.flags, depth + 1);
+          out.u8(CONTROL.END);
+        }
+        this.publish(exit.flags);
+        this.code.br('jump', depth);
+        return;
+    }
+  }
+
+  /** Puts the address of another block on the stack, seen from this one. */
+  private pushAddress(from: RegionBlock, to: RegionBlock): void {
+    this.pushRip(this.options.graph.pages[to.page].delta - this.options.graph.pages[from.page].delta + to.offset);
+  }
+
+  /** Puts CODE_BASE + offset on the stack, as the mode cuts it. */
+  private pushRip(offset: number): void {
+    const { out } = this;
+    this.get(this.local(this.codeBase.variable));
+    out.u8(CONTROL.I64_CONST).s64(BigInt(offset)).u8(0x7c);
+    if (!this.is64) out.u8(CONTROL.I64_CONST).s64(0xffff_ffffn).u8(0x83);
+  }
+
+  private get is64(): boolean {
+    return (this.options.view.state32('MODE_KEY') & 3) === 2;
+  }
+
+  /** Goes on along an edge of the graph; the block has been counted. */
+  private edge(from: RegionBlock, target: Target | undefined, flags: number | undefined, depth: number): void {
+    const { b } = this;
+    if (target === undefined) throw new Error('an edge leads somewhere');
+    if (target.kind === 'record') {
+      this.publish(flags);
+      this.goOut(REGION_EXIT.GOTO, target.record, depth);
+    } else if (target.kind === 'address') {
+      this.pushRip(target.offset);
+      this.set(this.local(b.target));
+      this.publish(flags);
+      this.goOut(NEXT.JUMP, 0, depth);
+    } else {
+      const to = this.options.graph.blocks[target.block];
+      if (to.page !== from.page) this.crossPage(from, to, flags, depth);
+      if (this.isJoin(to.id)) this.publish(flags);
+      this.branch(from.id, to.id, depth);
+    }
+  }
+
+  /** Proves that the other page still is where it was, once, and makes CODE_BASE its. */
+  private crossPage(from: RegionBlock, to: RegionBlock, flags: number | undefined, depth: number): void {
+    const { b, options, out } = this;
+    const { bases, graph } = options;
+    const delta = graph.pages[to.page].delta - graph.pages[from.page].delta;
+    b.forget();
+    const bit = 1 << to.page;
+    b.if(b.eqz(b.and(b.get(b.proved), b.i32(bit))), () => {
+      const base = b.get(this.codeBase.variable);
+      const sum = b.add(base, b.i64(delta + to.offset));
+      const rip = this.is64 ? sum : b.and(sum, b.i64(0xffff_ffffn));
+      const entry = this.jumpEntry(rip);
+      const known = this.inJumpCache(entry, rip);
+      const record = b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 12), b.i32(to.start));
+      const handler = b.load('i32.load16_u', b.i32(to.start), RECORD.HANDLER);
+      b.if(b.or(b.eqz(b.and(known, record)), b.eqz(handler)), () => {
+        b.set(b.target, rip);
+        b.leave({ kind: 'jump', flags });
+      });
+      b.set(b.proved, b.or(b.get(b.proved), b.i32(bit)));
+    });
+    b.set(this.codeBase.variable, b.add(b.get(this.codeBase.variable), b.i64(delta)));
+    const exits = b.exits.splice(0);
+    const piece = b.take();
+    lower(piece, out, this.locals, {
+      functionIndex: options.functionIndex,
+      variables: this.variables,
+      exit: (name, _, inner) => this.leave(from, exits[Number(name)], depth + inner),
+    });
+  }
+
+  private jumpEntry(rip: Node): Node {
+    const { b, options } = this;
+    const hash = b.xor(b.wrap(rip), b.wrap(b.shru(rip, b.i64(12))));
+    return b.shl(b.and(hash, b.i32(options.bases.jumpEntries - 1)), b.i32(4));
+  }
+
+  /** 0 or 1: whether the jump cache's entry is for this RIP in this mode. */
+  private inJumpCache(entry: Node, rip: Node): Node {
+    const { b, options } = this;
+    const { jumpCache } = options.bases;
+    const sameRip = b.op('i64.eq', b.load('i64.load', entry, jumpCache), rip);
+    const key = b.load('i32.load', b.i32(0), this.state('JUMP_KEY'));
+    return b.and(sameRip, b.op('i32.eq', b.load('i32.load', entry, jumpCache + 8), key));
+  }
+
+  /** A branch within the region: forward in a sequence around both, or back to the header of a loop around this. */
+  private branch(from: number, to: number, depth: number): void {
+    const { code } = this;
+    const source = this.flow.paths.get(from) ?? [];
+    const destination = this.flow.paths.get(to) ?? [];
+    let level = 0;
+    while (
+      level + 1 < source.length &&
+      level + 1 < destination.length &&
+      source[level + 1].sequence === destination[level + 1].sequence &&
+      source[level].item === destination[level].item
+    )
+      level++;
+    // Back to the header of a loop that this block is in: the loop whose body this sequence is.
+    for (let l = level; l >= 1; l--) {
+      const { sequence, item } = source[l - 1];
+      const loop = sequence.items[item];
+      if (loop.kind === 'loop' && loop.header === to) {
+        code.br(`l${String(to)}`, depth);
+        return;
+      }
+    }
+    const { sequence, item } = destination[level];
+    if (frontOf(sequence.items[item]) !== to) {
+      this.const(this.entryNumbers.get(to) ?? 0);
+      this.set(ENTRY);
+    }
+    code.br(this.label(sequence, item), depth);
+  }
+
+  /** Behind the label `jump`: goes to `target` within the region when it has an entry there, or out. */
+  private jumpWithin(): void {
+    const { b, options } = this;
+    const { bases } = options;
+    b.forget();
+    const rip = b.get(b.target);
+    const entry = this.jumpEntry(rip);
+    b.if(this.inJumpCache(entry, rip), () => {
+      const record = b.load('i32.load', entry, bases.jumpCache + 12);
+      const isEntry = b.op('i32.eq', b.load('i32.load16_u', record, RECORD.HANDLER), b.i32(MICRO.REGION));
+      b.if(isEntry, () => {
+        const slot = b.shl(b.load('i32.load', record, RECORD.LINK), b.i32(3));
+        const index = b.load('i32.load', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.FUNCTION);
+        const budget = b.op('i32.ge_s', b.param('i32', LEFT), b.i32(this.bound));
+        const calm = b.eqz(b.load('i32.load', b.i32(0), this.state('ATTN')));
+        b.if(b.and(b.op('i32.eq', index, b.i32(options.index)), b.and(budget, calm)), () => {
+          const offset = b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET));
+          b.set(this.codeBase.variable, b.sub(rip, offset));
+          const number = b.load('i32.load16_u', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.ENTRY);
+          b.leave({ kind: 'jump', flags: undefined }, number);
+        });
+      });
+    });
+    b.exits.splice(0);
+    lower(b.take(), this.out, this.locals, {
+      functionIndex: options.functionIndex,
+      variables: this.variables,
+      exit: (_, __, depth) => {
+        this.set(ENTRY);
+        this.code.br('top', depth);
+      },
+    });
+    this.locals.release();
+    this.goOut(NEXT.JUMP, 0, 0);
+  }
+}
+
+function blocksOutsideLoops({ top }: FlowStructure): { block: number }[] {
+  return top.items.flatMap((item) => (item.kind === 'block' ? [{ block: item.block }] : []));
+}
+
+function isIndirect(name: string): boolean {
+  return name === 'ret' || name === 'ret_imm' || name === 'jmp_ind' || name === 'call_ind';
+}
+
+function successors(block: RegionBlock): number[] {
+  const found: number[] = [];
+  for (const target of [block.taken, block.next, block.expected])
+    if (target?.kind === 'block' && !found.includes(target.block)) found.push(target.block);
+  return found;
+}
+
+/** How many edges lead to each block. */
+function countWays(blocks: readonly RegionBlock[]): number[] {
+  const ways = blocks.map(() => 0);
+  for (const block of blocks)
+    for (const target of [block.taken, block.next, block.expected]) if (target?.kind === 'block') ways[target.block]++;
+  return ways;
+}

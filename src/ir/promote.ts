@@ -1,0 +1,262 @@
+/**
+ * A builder that keeps parts of a CPU's state in variables: loads and stores at the addresses of such slots become reads and
+ * writes of a variable, constants of the state become constants, and operations on constants are folded. Semantics that
+ * were written over state in memory become code over locals that way.
+ */
+import { assert } from '../base/assert.js';
+import { Builder } from './builder.js';
+import type { Node, Variable } from './nodes.js';
+import { LOADS, type Load, type PureOp, type Store } from './wasm/opcodes.js';
+
+/** A piece of state that lives in a variable. */
+export interface Slot {
+  readonly address: number;
+  /** i64: 8 bytes; i32: 4. */
+  readonly type: 'i64' | 'i32';
+  readonly variable: Variable;
+  /** Whether it is ever read or written through the builder. */
+  used: boolean;
+  /** Whether it is ever written. */
+  dirty: boolean;
+}
+
+export interface Promotion {
+  /** Slots by 8-byte aligned address; one slot at most in each 8 bytes. */
+  readonly slots: readonly { readonly address: number; readonly type: 'i64' | 'i32' }[];
+  /** Words that never change while the code runs. */
+  readonly constants: ReadonlyMap<number, bigint>;
+}
+
+const constantOf = (node: Node | undefined): bigint | undefined => (node?.kind === 'const' ? node.value : undefined);
+
+type Compute = (a: bigint, b: bigint, bits: number) => bigint;
+
+/** What is known of an operation on constants. */
+type Folding =
+  | { readonly kind: 'wrap' }
+  | { readonly kind: 'extend'; readonly signed: boolean }
+  | { readonly kind: 'eqz' }
+  | {
+      readonly kind: 'binary';
+      readonly bits: 32 | 64;
+      readonly result: 'i32' | 'i64';
+      readonly compute: Compute | undefined;
+      /** Right operand with which the result is the left one, or itself. */
+      readonly neutral: bigint | undefined;
+      readonly absorbing: bigint | undefined;
+      readonly commutes: boolean;
+    };
+
+const COMPUTE: Readonly<Record<string, Compute>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  mul: (a, b) => a * b,
+  shl: (a, b, bits) => a << (b & BigInt(bits - 1)),
+  shr_u: (a, b, bits) => BigInt.asUintN(bits, a) >> (b & BigInt(bits - 1)),
+  shr_s: (a, b, bits) => BigInt.asIntN(bits, a) >> (b & BigInt(bits - 1)),
+  eq: (a, b) => BigInt(a === b),
+  ne: (a, b) => BigInt(a !== b),
+};
+const NEUTRAL_ZERO: ReadonlySet<string> = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s', 'rotl', 'rotr']);
+const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'or', 'xor', 'and', 'mul']);
+
+function foldings(): Map<PureOp, Folding> {
+  const found = new Map<PureOp, Folding>([
+    ['i32.wrap_i64', { kind: 'wrap' }],
+    ['i64.extend_i32_u', { kind: 'extend', signed: false }],
+    ['i64.extend_i32_s', { kind: 'extend', signed: true }],
+    ['i32.eqz', { kind: 'eqz' }],
+    ['i64.eqz', { kind: 'eqz' }],
+  ]);
+  for (const type of ['i32', 'i64'] as const)
+    for (const name of new Set([...Object.keys(COMPUTE), ...NEUTRAL_ZERO]))
+      found.set(`${type}.${name}` as PureOp, {
+        kind: 'binary',
+        bits: type === 'i64' ? 64 : 32,
+        result: name === 'eq' || name === 'ne' ? 'i32' : type,
+        compute: COMPUTE[name],
+        neutral: NEUTRAL_ZERO.has(name) ? 0n : name === 'and' ? -1n : name === 'mul' ? 1n : undefined,
+        absorbing: name === 'and' || name === 'mul' ? 0n : undefined,
+        commutes: COMMUTATIVE.has(name),
+      });
+  return found;
+}
+
+const FOLDING = foldings();
+
+export class PromotingBuilder extends Builder {
+  readonly slots: readonly Slot[];
+  private readonly byAddress = new Map<number, Slot>();
+  /** What variables are known to hold here. */
+  private values = new Map<number, Node>();
+  /** Variables that were set since the innermost `nested` began. */
+  private written = new Set<number>();
+
+  constructor(private readonly promotion: Promotion) {
+    super();
+    this.slots = promotion.slots.map(({ address, type }) => ({
+      address,
+      type,
+      variable: this.variable(type),
+      used: false,
+      dirty: false,
+    }));
+    for (const slot of this.slots) this.byAddress.set(slot.address & ~7, slot);
+  }
+
+  /** Forgets what variables hold: code that is built next can be reached from elsewhere. */
+  forget(): void {
+    this.values.clear();
+  }
+
+  /** Forgets what one variable holds. */
+  protected unknown(variable: Variable): void {
+    this.values.delete(variable.id);
+  }
+
+  private slotAt(address: Node, offset: number): { slot: Slot; byte: number } | undefined {
+    if (address.kind !== 'const') return undefined;
+    const at = Number(address.value) + offset;
+    const slot = this.byAddress.get(at & ~7);
+    if (slot === undefined) return undefined;
+    const byte = at - slot.address;
+    return byte >= 0 && byte < (slot.type === 'i64' ? 8 : 4) ? { slot, byte } : undefined;
+  }
+
+  override get(variable: Variable): Node {
+    const known = this.values.get(variable.id);
+    if (known) return known;
+    const node = super.get(variable);
+    this.values.set(variable.id, node);
+    return node;
+  }
+
+  override set(variable: Variable, value: Node): void {
+    super.set(variable, value);
+    this.values.set(variable.id, value);
+    this.written.add(variable.id);
+  }
+
+  override load(op: Load, address: Node, offset = 0): Node {
+    const found = this.slotAt(address, offset);
+    if (found === undefined) {
+      const constant =
+        address.kind === 'const' ? this.promotion.constants.get(Number(address.value) + offset) : undefined;
+      if (constant !== undefined) return LOADS[op].type === 'i64' ? this.i64(constant) : this.i32(Number(constant));
+      return super.load(op, address, offset);
+    }
+    const { slot, byte } = found;
+    slot.used = true;
+    const whole = this.get(slot.variable);
+    if (slot.type === 'i32') {
+      assert(op === 'i32.load' && byte === 0, `${op} of a 32-bit slot`);
+      return whole;
+    }
+    const shifted = byte === 0 ? whole : this.shru(whole, this.i64(byte * 8));
+    switch (op) {
+      case 'i64.load':
+        return shifted;
+      case 'i64.load32_u':
+        return this.and(shifted, this.i64(0xffff_ffffn));
+      case 'i64.load32_s':
+        return this.extendS(this.wrap(shifted));
+      case 'i32.load':
+        return this.wrap(shifted);
+      case 'i32.load16_u':
+        return this.and(this.wrap(shifted), this.i32(0xffff));
+      case 'i32.load8_u':
+        return this.and(this.wrap(shifted), this.i32(0xff));
+      default:
+        throw new Error(`${op} of a slot in a variable`);
+    }
+  }
+
+  override store(op: Store, address: Node, value: Node, offset = 0): void {
+    const found = this.slotAt(address, offset);
+    if (found === undefined) {
+      super.store(op, address, value, offset);
+      return;
+    }
+    const { slot, byte } = found;
+    slot.used = true;
+    slot.dirty = true;
+    if (slot.type === 'i32') {
+      assert(op === 'i32.store' && byte === 0, `${op} to a 32-bit slot`);
+      this.set(slot.variable, value);
+    } else if (op === 'i64.store') this.set(slot.variable, value);
+    else this.insertBits(slot.variable, value, byte, op);
+  }
+
+  private insertBits(variable: Variable, value: Node, byte: number, op: Store): void {
+    const widths: Partial<Record<Store, number>> = { 'i32.store8': 8, 'i32.store16': 16, 'i32.store': 32 };
+    const width = widths[op];
+    assert(width !== undefined, `${op} to a slot in a variable`);
+    const mask = (1n << BigInt(width)) - 1n;
+    const shift = BigInt(byte * 8);
+    const part = this.and(this.extendU(value), this.i64(mask));
+    const placed = this.shl(part, this.i64(shift));
+    this.set(variable, this.or(this.and(this.get(variable), this.i64(~(mask << shift))), placed));
+  }
+
+  override op(op: PureOp, ...args: readonly Node[]): Node {
+    return this.fold(op, args) ?? super.op(op, ...args);
+  }
+
+  private fold(op: PureOp, args: readonly Node[]): Node | undefined {
+    const rule = FOLDING.get(op);
+    if (rule === undefined) return undefined;
+    const [left, right] = args;
+    const a = constantOf(left);
+    switch (rule.kind) {
+      case 'wrap':
+        if (a !== undefined) return this.i32(Number(BigInt.asIntN(32, a)));
+        return left.kind === 'pure' && (left.op === 'i64.extend_i32_u' || left.op === 'i64.extend_i32_s')
+          ? left.args[0]
+          : undefined;
+      case 'extend':
+        return a === undefined ? undefined : this.i64(rule.signed ? a : BigInt.asUintN(32, a));
+      case 'eqz':
+        return a === undefined ? undefined : this.i32(a === 0n ? 1 : 0);
+      case 'binary':
+        break;
+    }
+    const b = constantOf(right);
+    if (b === undefined) return a !== undefined && rule.commutes ? this.fold(op, [right, left]) : undefined;
+    if (a !== undefined && rule.compute)
+      return this.constant(rule.result, BigInt.asIntN(rule.bits, rule.compute(a, b, rule.bits)));
+    if (b === rule.neutral) return left;
+    return rule.absorbing === b ? right : undefined;
+  }
+
+  /** An arm that can never run is left out. */
+  override if(condition: Node, then: () => void, otherwise: () => void = () => undefined): void {
+    const known = constantOf(condition);
+    if (known === undefined) super.if(condition, then, otherwise);
+    else if (known === 0n) otherwise();
+    else then();
+  }
+
+  protected override nested(body: () => void): ReturnType<Builder['nested']> {
+    const values = new Map(this.values);
+    const written = this.written;
+    this.written = new Set();
+    const block = super.nested(body);
+    for (const id of this.written) {
+      values.delete(id);
+      written.add(id);
+    }
+    this.values = values;
+    this.written = written;
+    return block;
+  }
+
+  override loop(body: () => void): void {
+    // What is set later in the body is what an earlier part of it reads the next time round.
+    this.values.clear();
+    super.loop(body);
+    this.values.clear();
+  }
+}
