@@ -5,7 +5,7 @@ import { checkInitrd } from '../firmware/loaders/initrd.js';
 import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
-import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
+import { checkMemory } from '../runtime/node/accelerators.js';
 import type { MachineConfig } from '../vmm/config.js';
 import { DEMO, guestBoot } from './images.js';
 import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
@@ -13,7 +13,6 @@ import { addSessionOptions, readSessionOptions, type RawSessionOptions } from '.
 import { runSession } from './session.js';
 
 interface RunOptions extends RawSessionOptions {
-  readonly accel: string;
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -72,7 +71,6 @@ export function runCommand(): Command {
     .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
     .option('--smp <n>', 'number of CPUs', '1')
     .option('--machine <type>', 'the board: pc (Q35, ICH9)', 'pc')
-    .option('--accel <name>', 'what runs the guest: interp', 'interp')
     .option('--disk <file[,readonly]>', 'a raw disk image as a virtio disk', collect)
     .option(
       '--clock <kind>',
@@ -86,7 +84,6 @@ export function runCommand(): Command {
 
 /** What was asked for, checked as far as it can be without a machine. */
 async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
-  checkAccelerator(options.accel);
   parseOnly('machine', 'pc', options.machine);
   parseCpuCount(options.smp);
   cpuModel(options.cpu);

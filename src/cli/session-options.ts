@@ -1,4 +1,5 @@
 /** Options that `vitrine run` and `vitrine resume` share: where a machine's output goes, and who looks into it. */
+import { DEFAULT_ACCELERATOR, checkAccelerator } from '../runtime/node/accelerators.js';
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
@@ -6,6 +7,7 @@ import { parseGdb, parseTrace } from './parse.js';
 import type { SessionOptions } from './session.js';
 
 export interface RawSessionOptions {
+  readonly accel: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
   readonly saveOnExit?: string;
@@ -25,6 +27,12 @@ export function addSessionOptions(command: Command): Command {
         .default('serial' satisfies InputChannel, 'ttyS0'),
     )
     .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
+    .optionsGroup('How it runs:')
+    .option(
+      '--accel <name>',
+      'what runs the guest: wasm (a translator) or interp (an interpreter)',
+      DEFAULT_ACCELERATOR,
+    )
     .optionsGroup('Finding out what a guest does:')
     .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
     .option('-S, --stopped', 'wait for gdb before the first instruction')
@@ -47,6 +55,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
   const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
   return {
+    accel: checkAccelerator(raw.accel),
     console,
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),

@@ -12,6 +12,7 @@ import { Terminal } from './terminal.js';
 import { productVersion } from './version.js';
 
 export interface SessionOptions {
+  readonly accel: NonNullable<WorkerOptions['accel']>;
   /** Which of the guest's consoles the terminal is. */
   readonly console: InputChannel;
   /** Where the machine is saved when it is stopped from outside. */
@@ -62,7 +63,7 @@ class Session {
     private readonly options: SessionOptions,
     private readonly gdb: GdbServer | undefined,
   ) {
-    const { saveOnExit, debugcon, startStopped = false, trace } = options;
+    const { accel, saveOnExit, debugcon, startStopped = false, trace } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
@@ -79,7 +80,13 @@ class Session {
           else gdb?.hangUp();
         },
       },
-      { holdInput: !this.terminal.interactive, startStopped, ...(trace && { trace }), version: productVersion() },
+      {
+        accel,
+        holdInput: !this.terminal.interactive,
+        startStopped,
+        ...(trace && { trace }),
+        version: productVersion(),
+      },
     );
     gdb?.attach(this.handle);
   }

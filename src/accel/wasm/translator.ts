@@ -2,6 +2,7 @@
 import type { FunctionRef } from '../../ir/nodes.js';
 import { WasmModule } from '../../ir/wasm/module.js';
 import { LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import type { MachineMemory } from '../interp/memory.js';
 import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
 import { RECORD, STATE } from '../../cpu/x86/state-layout.js';
@@ -131,6 +132,12 @@ export class Translator {
     view.setUint32(record + RECORD.LINK, slot, true);
     view.setUint16(record + RECORD.HANDLER, MICRO.REGION, true);
   }
+}
+
+/** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
+export function createTranslator(variants: readonly Variant[]) {
+  return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
+    new Translator({ memory, view, helpers, variants });
 }
 
 /** The 64-byte chunks of a page that a region has instructions in. */

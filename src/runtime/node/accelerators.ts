@@ -6,10 +6,14 @@ import { HostError, UsageError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/pc/build.js';
-import { loadInterpImage } from './interp-image.js';
+import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
+import { createTranslator } from '../../accel/wasm/translator.js';
 
 export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
+
+/** What runs guests when nothing else is asked for. */
+export const DEFAULT_ACCELERATOR: AcceleratorName = 'interp';
 
 /** Bytes of memory that this process can have at all. */
 function hostMemory(): number {
@@ -24,7 +28,7 @@ const mebibytes = (size: number): string => `${Math.floor(size / MIB)} MiB`;
 export function checkAccelerator(name: string): AcceleratorName {
   const found = ACCELERATORS.find((known) => known === name);
   if (found === undefined) throw new UsageError(`unknown accelerator "${name}"; there are ${ACCELERATORS.join(', ')}`);
-  if (found !== 'interp') throw new UsageError(`the accelerator ${found} is not available yet; use interp`);
+  if (found === 'kvm') throw new UsageError('the accelerator kvm is not available yet; use wasm or interp');
   return found;
 }
 
@@ -32,14 +36,19 @@ export function checkAccelerator(name: string): AcceleratorName {
 export function checkMemory(size: number): void {
   if (size > MAX_BACKING)
     throw new UsageError(
-      `${mebibytes(size)} of memory are too much: the accelerator interp can give ${mebibytes(MAX_BACKING)} at most`,
+      `${mebibytes(size)} of memory are too much: an accelerator can give ${mebibytes(MAX_BACKING)} at most`,
     );
   const host = hostMemory();
   if (size > host) throw new HostError(`${mebibytes(size)} of memory are too much: this host has ${mebibytes(host)}`);
 }
 
 /** Memory and CPUs for a machine. */
-export function createVm(request: VmRequest): Vm {
+export function createVm(request: VmRequest, accel: AcceleratorName = DEFAULT_ACCELERATOR): Vm {
   checkMemory(request.backingSize);
-  return new InterpVm({ ...request, image: loadInterpImage() });
+  if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
+  return new InterpVm({
+    ...request,
+    image: loadTranslatingImage(),
+    createTranslator: createTranslator(loadVariants()),
+  });
 }

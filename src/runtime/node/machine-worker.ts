@@ -66,7 +66,7 @@ const host: MachineHost = {
   console: output.sink('console'),
   holdInput: options.holdInput ?? false,
   createVm: (request) => {
-    const vm = createVm(request);
+    const vm = createVm(request, options.accel);
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,

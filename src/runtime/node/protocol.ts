@@ -1,4 +1,5 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
+import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { TraceKind } from '../trace.js';
 import type { MachineExit } from '../../vmm/machine.js';
@@ -20,6 +21,7 @@ export interface WorkerData {
 }
 
 export interface WorkerOptions {
+  readonly accel?: AcceleratorName;
   /** Input for COM1 waits until the guest listens: for input from a pipe, which is there from the first moment. */
   readonly holdInput?: boolean;
   /** The machine waits for a debugger before its first instruction. */

@@ -4,8 +4,8 @@
  * helpers.wasm has. Run by tools/build.mjs from the root of the package, after asc.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
 import { packDecoderTables } from '../decoder-tables.js';
+import { writeVariants } from '../handler-variants.js';
 import { cpuBases } from '../interpreter/handlers.js';
 import { emitInterpreter } from '../interpreter/module.js';
 
@@ -18,7 +18,6 @@ const options = {
 };
 const interpreter = emitInterpreter({ ...options, regions: false });
 const withRegions = emitInterpreter({ ...options, regions: true });
-const rows = new Map(INSTRUCTIONS.map((row, i) => [row, i]));
 
 function writeWhole(name: string, data: Uint8Array): void {
   const file = new URL(name, folder);
@@ -29,8 +28,7 @@ function writeWhole(name: string, data: Uint8Array): void {
 
 writeWhole('interpreter.wasm', interpreter.bytes);
 writeWhole('interpreter-regions.wasm', withRegions.bytes);
-const handlers = interpreter.variants.map(({ row, osz, form, lock, stack }) => [rows.get(row), osz, form, lock, stack]);
-writeWhole('handlers.json', new TextEncoder().encode(JSON.stringify(handlers)));
+writeWhole('handlers.json', writeVariants(interpreter.variants));
 writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
 const { hotCount, coldCount, missing } = interpreter;
 console.error(`interpreter: ${String(hotCount)} handlers inline, ${String(coldCount)} others`);
