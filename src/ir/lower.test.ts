@@ -135,7 +135,12 @@ describe('floating point and vectors', () => {
   it('keeps lane numbers with their operations', () => {
     const { call } = compile(['i64'], 'i64', (b) => {
       const v = b.lanes('i64x2.replace_lane', [1], b.v128(0x0807_0605_0403_0201n), b.param('i64', 0));
-      const turned = b.lanes('i8x16.shuffle', [...Array(16).keys()].map((i) => 15 - i), v, v);
+      const turned = b.lanes(
+        'i8x16.shuffle',
+        [...Array(16).keys()].map((i) => 15 - i),
+        v,
+        v,
+      );
       b.exit('return', b.lanes('i64x2.extract_lane', [1], turned));
     });
     expect(call(0n)).toBe(0x0102_0304_0506_0708n);

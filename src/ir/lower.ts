@@ -5,7 +5,16 @@
 import { assertNever } from '../base/assert.js';
 import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
 import type { ByteWriter } from './wasm/bytes.js';
-import { COMPARE_EXCHANGES, CONTROL, DIVISIONS, LOADS, PURE_OPS, STORES, V128_CONST, type ValueType } from './wasm/opcodes.js';
+import {
+  COMPARE_EXCHANGES,
+  CONTROL,
+  DIVISIONS,
+  LOADS,
+  PURE_OPS,
+  STORES,
+  V128_CONST,
+  type ValueType,
+} from './wasm/opcodes.js';
 
 /** The locals of a function under construction; pieces of code that do not overlap share them. */
 export class Locals {

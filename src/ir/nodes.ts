@@ -18,30 +18,31 @@ export interface Variable {
   readonly id: number;
 }
 
-export type Node = { readonly type: ValueType; readonly id: number } & (
+export type Node = { readonly type: ValueType; readonly id: number } &
   /** Floating point and vector constants hold their bits, unsigned. */
-  | { readonly kind: 'const'; readonly value: bigint }
-  | { readonly kind: 'param'; readonly index: number }
-  | {
-      readonly kind: 'pure';
-      readonly op: PureOp;
-      readonly args: readonly Node[];
-      /** Of operations on lanes: which. */
-      readonly lanes?: readonly number[];
-    }
-  | { readonly kind: 'select'; readonly condition: Node; readonly yes: Node; readonly no: Node }
-  | { readonly kind: 'division'; readonly op: Division; readonly args: readonly Node[] }
-  | { readonly kind: 'load'; readonly op: Load; readonly address: Node; readonly offset: number }
-  | {
-      readonly kind: 'cmpxchg';
-      readonly op: CompareExchange;
-      readonly address: Node;
-      readonly expected: Node;
-      readonly replacement: Node;
-    }
-  | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
-  | { readonly kind: 'get'; readonly variable: Variable }
-);
+  (
+    | { readonly kind: 'const'; readonly value: bigint }
+    | { readonly kind: 'param'; readonly index: number }
+    | {
+        readonly kind: 'pure';
+        readonly op: PureOp;
+        readonly args: readonly Node[];
+        /** Of operations on lanes: which. */
+        readonly lanes?: readonly number[];
+      }
+    | { readonly kind: 'select'; readonly condition: Node; readonly yes: Node; readonly no: Node }
+    | { readonly kind: 'division'; readonly op: Division; readonly args: readonly Node[] }
+    | { readonly kind: 'load'; readonly op: Load; readonly address: Node; readonly offset: number }
+    | {
+        readonly kind: 'cmpxchg';
+        readonly op: CompareExchange;
+        readonly address: Node;
+        readonly expected: Node;
+        readonly replacement: Node;
+      }
+    | { readonly kind: 'call'; readonly callee: FunctionRef; readonly args: readonly Node[] }
+    | { readonly kind: 'get'; readonly variable: Variable }
+  );
 
 export type Statement =
   /** Evaluates the node here. Pure nodes stand here too, in order of creation, so that one that is used twice is computed once. */

@@ -8,11 +8,13 @@ import { Builder } from './builder.js';
 import type { Node, Variable } from './nodes.js';
 import { LOADS, type Load, type PureOp, type Store } from './wasm/opcodes.js';
 
+export type SlotType = 'i64' | 'i32' | 'v128';
+
 /** A piece of state that lives in a variable. */
 export interface Slot {
   readonly address: number;
-  /** i64: 8 bytes; i32: 4. */
-  readonly type: 'i64' | 'i32';
+  /** i64: 8 bytes; i32: 4; v128: 16, accessed whole or by the low bits of its halves. */
+  readonly type: SlotType;
   readonly variable: Variable;
   /** Whether it is ever read or written through the builder. */
   used: boolean;
@@ -21,11 +23,18 @@ export interface Slot {
 }
 
 export interface Promotion {
-  /** Slots by 8-byte aligned address; one slot at most in each 8 bytes. */
-  readonly slots: readonly { readonly address: number; readonly type: 'i64' | 'i32' }[];
+  /** Slots by 8-byte aligned address; one of 8 bytes or fewer at most in each 8 bytes. */
+  readonly slots: readonly { readonly address: number; readonly type: SlotType }[];
   /** Words that never change while the code runs. */
   readonly constants: ReadonlyMap<number, bigint>;
 }
+
+const SIZES: Readonly<Record<SlotType, number>> = { i32: 4, i64: 8, v128: 16 };
+
+/** How parts of a v128 are accessed: the type of their lanes, and lanes in half a register. */
+const LANES = { f64: ['f64x2', 1], i64: ['i64x2', 1], f32: ['f32x4', 2], i32: ['i32x4', 2] } as const;
+type LaneType = keyof typeof LANES;
+const LANE_TYPES = Object.keys(LANES) as LaneType[];
 
 const constantOf = (node: Node | undefined): bigint | undefined => (node?.kind === 'const' ? node.value : undefined);
 
@@ -93,7 +102,7 @@ export class PromotingBuilder extends Builder {
   /** What variables are known to hold here. */
   private values = new Map<number, Node>();
   /** Variables that were set since the innermost `nested` began. */
-  private written = new Set<number>();
+  private written = new Set<Variable>();
 
   constructor(private readonly promotion: Promotion) {
     super();
@@ -104,7 +113,10 @@ export class PromotingBuilder extends Builder {
       used: false,
       dirty: false,
     }));
-    for (const slot of this.slots) this.byAddress.set(slot.address & ~7, slot);
+    for (const slot of this.slots) {
+      this.byAddress.set(slot.address & ~7, slot);
+      if (slot.type === 'v128') this.byAddress.set(slot.address + 8, slot);
+    }
   }
 
   /** Forgets what variables hold: code that is built next can be reached from elsewhere. */
@@ -115,6 +127,14 @@ export class PromotingBuilder extends Builder {
   /** Forgets what one variable holds. */
   protected unknown(variable: Variable): void {
     this.values.delete(variable.id);
+    if (variable.type !== 'v128') return;
+    for (const type of LANE_TYPES)
+      for (const byte of [0, 8]) this.values.delete(PromotingBuilder.laneKey(variable, type, byte));
+  }
+
+  /** Forgets what some slots hold. */
+  protected forgetAll(which: (slot: Slot) => boolean): void {
+    for (const slot of this.slots) if (which(slot)) this.unknown(slot.variable);
   }
 
   private slotAt(address: Node, offset: number): { slot: Slot; byte: number } | undefined {
@@ -123,7 +143,7 @@ export class PromotingBuilder extends Builder {
     const slot = this.byAddress.get(at & ~7);
     if (slot === undefined) return undefined;
     const byte = at - slot.address;
-    return byte >= 0 && byte < (slot.type === 'i64' ? 8 : 4) ? { slot, byte } : undefined;
+    return byte >= 0 && byte < SIZES[slot.type] ? { slot, byte } : undefined;
   }
 
   override get(variable: Variable): Node {
@@ -136,8 +156,9 @@ export class PromotingBuilder extends Builder {
 
   override set(variable: Variable, value: Node): void {
     super.set(variable, value);
+    this.unknown(variable);
     this.values.set(variable.id, value);
-    this.written.add(variable.id);
+    this.written.add(variable);
   }
 
   override load(op: Load, address: Node, offset = 0): Node {
@@ -145,12 +166,14 @@ export class PromotingBuilder extends Builder {
     if (found === undefined) {
       const constant =
         address.kind === 'const' ? this.promotion.constants.get(Number(address.value) + offset) : undefined;
-      if (constant !== undefined) return LOADS[op].type === 'i64' ? this.i64(constant) : this.i32(Number(constant));
+      if (constant !== undefined) return this.constant(LOADS[op].type, constant);
       return super.load(op, address, offset);
     }
     const { slot, byte } = found;
     slot.used = true;
+    if (slot.type === 'v128' && op !== 'v128.load') return this.loadLane(slot.variable, op, byte);
     const whole = this.get(slot.variable);
+    if (slot.type === 'v128') return whole;
     if (slot.type === 'i32') {
       assert(op === 'i32.load' && byte === 0, `${op} of a 32-bit slot`);
       return whole;
@@ -183,11 +206,44 @@ export class PromotingBuilder extends Builder {
     const { slot, byte } = found;
     slot.used = true;
     slot.dirty = true;
-    if (slot.type === 'i32') {
+    if (slot.type === 'v128') {
+      if (op === 'v128.store') this.set(slot.variable, value);
+      else this.storeLane(slot.variable, op, byte, value);
+    } else if (slot.type === 'i32') {
       assert(op === 'i32.store' && byte === 0, `${op} to a 32-bit slot`);
       this.set(slot.variable, value);
     } else if (op === 'i64.store') this.set(slot.variable, value);
     else this.insertBits(slot.variable, value, byte, op);
+  }
+
+  private static laneKey(variable: Variable, type: LaneType, byte: number): number {
+    return -(variable.id * 8 + LANE_TYPES.indexOf(type) * 2 + (byte >> 3)) - 1;
+  }
+
+  private loadLane(variable: Variable, op: Load, byte: number): Node {
+    const { type } = LOADS[op];
+    assert(op === `${type}.load` && type !== 'v128' && (byte & 7) === 0, `${op} of a vector in a variable`);
+    const key = PromotingBuilder.laneKey(variable, type, byte);
+    const known = this.values.get(key);
+    if (known) return known;
+    const [shape, perHalf] = LANES[type];
+    const lane = this.lanes(`${shape}.extract_lane`, [(byte >> 3) * perHalf], this.get(variable));
+    this.values.set(key, lane);
+    return lane;
+  }
+
+  private storeLane(variable: Variable, op: Store, byte: number, value: Node): void {
+    const { type } = value;
+    assert(op === `${type}.store` && type !== 'v128' && (byte & 7) === 0, `${op} to a vector in a variable`);
+    const [shape, perHalf] = LANES[type];
+    const other = byte === 0 ? 8 : 0;
+    // The other half stays what it is known to be.
+    const kept = LANE_TYPES.map((t) => PromotingBuilder.laneKey(variable, t, other)).map(
+      (key) => [key, this.values.get(key)] as const,
+    );
+    this.set(variable, this.lanes(`${shape}.replace_lane`, [(byte >> 3) * perHalf], this.get(variable), value));
+    for (const [key, node] of kept) if (node) this.values.set(key, node);
+    this.values.set(PromotingBuilder.laneKey(variable, type, byte), value);
   }
 
   private insertBits(variable: Variable, value: Node, byte: number, op: Store): void {
@@ -244,11 +300,11 @@ export class PromotingBuilder extends Builder {
     const written = this.written;
     this.written = new Set();
     const block = super.nested(body);
-    for (const id of this.written) {
-      values.delete(id);
-      written.add(id);
-    }
     this.values = values;
+    for (const variable of this.written) {
+      this.unknown(variable);
+      written.add(variable);
+    }
     this.written = written;
     return block;
   }

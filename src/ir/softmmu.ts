@@ -113,7 +113,7 @@ export function guestStore(b: Builder, mmu: SoftMmu, va: Node, size: AccessSize,
   const entry = entryOf(b, mmu, va);
   if (mmu.miss !== undefined) {
     leaveUnless(b, hits(b, mmu, va, size, entry, mmu.writeEntries), mmu.miss);
-    b.store(STORE_OF[size], hostAddress(b, va, entry, mmu.writeEntries), value);
+    b.store(op, hostAddress(b, va, entry, mmu.writeEntries), value);
     return;
   }
   b.if(

@@ -21,7 +21,7 @@ export type RegionExit = {
 );
 
 /** Helpers that semantics call and that read and write general registers. */
-const STATEFUL = new Set(['divide_128', 'release_stack', 'cmpxchg16b']);
+const STATEFUL = new Set(['divide_128', 'release_stack', 'bit_string']);
 /** Exceptions are raised by the interpreter, which executes the instruction again. */
 const RAISING = new Set(['raise', 'raiseCode']);
 
@@ -47,7 +47,9 @@ export class RegionBuilder extends PromotingBuilder {
     super({
       slots: [
         ...Array.from({ length: 16 }, (_, i) => ({ address: at('GPR', i), type: 'i64' as const })),
+        ...Array.from({ length: 16 }, (_, i) => ({ address: at('XMM', 2 * i), type: 'v128' as const })),
         { address: at('CODE_BASE'), type: 'i64' },
+        { address: at('EA'), type: 'i64' },
         { address: at('TLB_CTX'), type: 'i64' },
         { address: at('SEG_BASE', 4), type: 'i64' },
         { address: at('SEG_BASE', 5), type: 'i64' },
@@ -127,6 +129,12 @@ export class RegionBuilder extends PromotingBuilder {
   reload(): void {
     this.insert('reload');
     this.forget();
+  }
+
+  /** Reads what a vector instruction's helper may have changed. */
+  reloadVectors(): void {
+    this.insert('reload-vectors');
+    this.forgetAll((slot) => slot.type !== 'i64');
   }
 
   /** Writes the flags back, for a helper. */

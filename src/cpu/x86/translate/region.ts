@@ -15,10 +15,11 @@ import type { Slot } from '../../../ir/promote.js';
 import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
-import { CONTROL, LOADS, STORES } from '../../../ir/wasm/opcodes.js';
+import { CONTROL, LOADS, STORES, type Load, type Store } from '../../../ir/wasm/opcodes.js';
 import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { MICRO } from '../micro.js';
+import { Facts } from '../semantics/facts.js';
 import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
 import type { CodeView } from './code-view.js';
 import { SETTLE_FLAGS, type FlagOperation } from './lazy-flags.js';
@@ -156,8 +157,9 @@ class RegionEmitter {
     b.flags.enter(this.isJoin(block.id) ? undefined : this.operations.get(block.id));
     if (this.flow.dispatched.has(block.id)) b.set(b.proved, b.or(b.get(b.proved), b.i32(1 << block.page)));
     const { units } = block;
+    const facts = new Facts();
     for (let i = 0; i < units.length; i++) {
-      buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64 }, units, i);
+      buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64, facts }, units, i);
     }
     const { operation, kind } = b.flags;
     if (block.next) b.leave({ kind: 'next', flags: kind, operation });
@@ -212,7 +214,7 @@ class RegionEmitter {
     return this.options.bases.state + STATE[field];
   }
 
-  private loadState(op: 'i32.load' | 'i64.load' | 'i64.load32_u', address: number): void {
+  private loadState(op: Load, address: number): void {
     const { code, align } = LOADS[op];
     this.const(0);
     for (const byte of code) this.out.u8(byte);
@@ -220,7 +222,7 @@ class RegionEmitter {
   }
 
   /** Stores what `value` puts on the stack. */
-  private storeState(op: 'i32.store' | 'i64.store', address: number, value: () => void): void {
+  private storeState(op: Store, address: number, value: () => void): void {
     const { code, align } = STORES[op];
     this.const(0);
     value();
@@ -255,22 +257,19 @@ class RegionEmitter {
   private reload(slots: readonly Slot[]): void {
     for (const slot of slots) {
       if (!slot.used) continue;
-      this.loadState(slot.type === 'i64' ? 'i64.load' : 'i32.load', slot.address);
+      this.loadState(`${slot.type}.load`, slot.address);
       this.set(this.local(slot.variable));
     }
   }
 
-  private spill(): void {
-    for (const slot of this.b.slots)
-      if (slot.dirty)
-        this.storeState(slot.type === 'i64' ? 'i64.store' : 'i32.store', slot.address, () =>
-          this.get(this.local(slot.variable)),
-        );
+  private spill(slots: readonly Slot[]): void {
+    for (const slot of slots)
+      if (slot.dirty) this.storeState(`${slot.type}.store`, slot.address, () => this.get(this.local(slot.variable)));
   }
 
   private end(): void {
     const { out, b } = this;
-    this.spill();
+    this.spill(b.slots);
     this.get(this.local(b.flagVariables.kind));
     this.get(this.local(b.flagVariables.a));
     this.get(this.local(b.flagVariables.b));
@@ -357,9 +356,12 @@ class RegionEmitter {
       variables: this.variables,
       exit: (name, _, depth) => exit(Number(name), depth),
       insert: (name) => {
-        if (name === 'spill') this.spill();
-        else if (name === 'reload') this.reload(this.b.slots);
-        else this.reload(this.b.slots.filter((s) => s.type === 'i32'));
+        const { slots } = this.b;
+        const vectors = slots.filter((s) => s.type !== 'i64');
+        if (name === 'spill') this.spill(slots);
+        else if (name === 'reload') this.reload(slots);
+        else if (name === 'spill-vectors') this.spill(vectors);
+        else this.reload(vectors);
       },
     });
     this.locals.release();

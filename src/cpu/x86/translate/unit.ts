@@ -1,7 +1,9 @@
 /** One instruction of a region in the intermediate form. */
 import { helperOf } from '../interpreter/handlers.js';
+import type { Facts } from '../semantics/facts.js';
 import { semanticsOf } from '../semantics/index.js';
 import { Lift, type InstructionParts } from '../semantics/lift.js';
+import { segmentedAddress } from '../semantics/segmented-address.js';
 import { NEXT, RECORD, RECORD_SIZE } from '../state-layout.js';
 import type { Variant } from '../variants.js';
 import type { CodeView } from './code-view.js';
@@ -21,6 +23,7 @@ function constantParts(b: RegionBuilder, view: CodeView, record: number): Instru
 
 const VECTOR = new Set(['V', 'U', 'W', 'P', 'N', 'Q', 'ST0', 'STi', 'XMM0']);
 
+const XMM = new Set(['V', 'U', 'W', 'XMM0']);
 /** Vector instructions that use general registers which no operand names. */
 const IMPLICIT = new Set(['pcmpestri', 'pcmpestrm', 'pcmpistri', 'maskmovq', 'maskmovdqu']);
 
@@ -55,6 +58,8 @@ export interface UnitOptions {
   /** Bit of the block's page in `proved`. */
   readonly pageBit: number;
   readonly is64: boolean;
+  /** What is known in the block. */
+  readonly facts: Facts;
 }
 
 /** Builds unit `index` of a block. */
@@ -63,9 +68,13 @@ export function buildUnit(options: UnitOptions, units: readonly Unit[], index: n
   const unit = units[index];
   const { variant, record } = unit;
   b.at(unit.start, index);
-  if (unit.start !== record) segmentedAddress(b, unit.start);
+  if (unit.start !== record)
+    segmentedAddress(b, b.bases.state, constantParts(b, view, unit.start), () => {
+      b.exit('fault');
+    });
   const mmu = { ...b.bases.mmu, miss: 'miss' };
-  const x = new Lift(b, variant, constantParts(b, view, record), mmu, b.bases.state, b.flags);
+  const hooks = { flags: b.flags, facts: options.facts, fallback: () => b.exit('fallback') };
+  const x = new Lift(b, variant, constantParts(b, view, record), mmu, b.bases.state, hooks);
   const semantics = semanticsOf(variant);
   if (semantics) {
     b.flags.dead = writesSomeFlags(variant) && flagsAreDead(units, index);
@@ -74,26 +83,21 @@ export function buildUnit(options: UnitOptions, units: readonly Unit[], index: n
   } else callHelper(options, x, unit, index);
 }
 
-/** What an address micro-record does. */
-function segmentedAddress(b: RegionBuilder, record: number): void {
-  b.spill();
-  b.if(b.call({ name: 'ea_seg', params: ['i32'], result: 'i32' }, b.i32(record)), () => {
-    b.exit('fault');
-  });
-}
-
-function callHelper({ b, view, pageBit, is64 }: UnitOptions, x: Lift, unit: Unit, index: number): void {
+function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, unit: Unit, index: number): void {
+  facts.forget();
   const { variant, record } = unit;
   const { flags } = variant.row;
   const isMemory = variant.form === 'mem';
   const isolated = isVector(variant);
   const address = isMemory ? x.linear() : b.i64(0);
   const touchesFlags = !isolated || flags.tested !== '' || writesSomeFlags(variant);
+  const usesXmm = variant.row.operands.some((o) => XMM.has(o.kind));
   if (!isolated) b.spill();
+  else if (usesXmm) b.insert('spill-vectors');
   if (touchesFlags) b.spillFlags();
   const answer = b.call(helperOf(variant.row), b.i32(record), address);
-  if (isolated) b.insert('reload-control');
-  else b.reload();
+  if (!isolated) b.reload();
+  else if (usesXmm) b.reloadVectors();
   if (touchesFlags) b.reloadFlags();
   if (isMemory || !isolated) b.set(b.proved, b.i32(pageBit));
   b.if(answer, () => {
