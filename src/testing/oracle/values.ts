@@ -107,8 +107,15 @@ function setU64(target: Buffer, at: number, value: bigint): void {
   target.writeBigUInt64LE(BigInt.asUintN(64, value), at);
 }
 
+/** Small whole numbers and their halves and quarters: operations on them are often exact. */
+const shortNumber = (r: Random): number => (r.below(200) - 100) / (1 << r.below(3));
+
 /** `tame`: zeros and numbers of middling size only, as programs compute with. */
 export function writeF32(r: Random, target: Buffer, at: number, tame = false): void {
+  if (tame && r.oneIn(3)) {
+    target.writeFloatLE(shortNumber(r), at);
+    return;
+  }
   const kind = tame ? (r.oneIn(8) ? 0 : 2) : r.below(3);
   let bits: number;
   if (kind === 0) bits = tame ? r.pick([0, 0x8000_0000, 0x3f80_0000]) : r.pick(F32);
@@ -122,6 +129,10 @@ export function writeF32(r: Random, target: Buffer, at: number, tame = false): v
 }
 
 export function writeF64(r: Random, target: Buffer, at: number, tame = false): void {
+  if (tame && r.oneIn(3)) {
+    target.writeDoubleLE(shortNumber(r), at);
+    return;
+  }
   if (r.oneIn(tame ? 8 : 3)) {
     setU64(target, at, r.pick(tame ? F64.slice(0, 3) : F64));
   } else {

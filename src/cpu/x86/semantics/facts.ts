@@ -1,7 +1,7 @@
 /**
  * What is known at a point of straight-line code, so that nothing is checked twice: that SSE instructions may run, that MXCSR
  * lets the host's arithmetic stand in, and which floating point values are plain (normal or zero). An instruction of the
- * interpreter starts with none of it; the instructions of a translated block can share one `Facts`.
+ * interpreter starts with none of it; instructions that are built into one straight piece of code can share one `Facts`.
  */
 import type { Node } from '../../../ir/nodes.js';
 
@@ -43,6 +43,8 @@ export class Facts {
   sseReady = false;
   /** MXCSR: to nearest, precision exceptions masked and one recorded. */
   nativeRounding = false;
+  /** i32 0 or 1: whether that is so, where it has been computed. */
+  isRoundingNative: Node | undefined;
   private readonly plainNodes = new WeakMap<Node, number>();
   /** By number of the register. */
   private readonly plainRegisters = new Map<number, number>();
@@ -53,6 +55,7 @@ export class Facts {
   forget(): void {
     this.sseReady = false;
     this.nativeRounding = false;
+    this.isRoundingNative = undefined;
     this.forgetRegisters();
   }
 

@@ -4,6 +4,7 @@ import type { Node } from '../../../ir/nodes.js';
 import type { Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 import {
+  bitsOf,
   DOUBLE,
   DOUBLES,
   isZero,
@@ -44,31 +45,96 @@ function four(name: string, of: (f: FloatFormat) => Semantics): Readonly<Record<
   };
 }
 
-type ExactZero = (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
+/** What can be said of an operation's result. Operands are plain; for `isExact` the result is plain too. */
+interface Outcome {
+  /** A mask: where a result that is not ordinary is right. */
+  readonly exactZero: (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
+  /** i32 0 or 1, of scalars: whether the result is exact. It may say no when it is. */
+  readonly isExact: (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
+}
 
-/** An operation on destination and source. `exactZero`: where a result that is not ordinary is right, operands being plain. */
-function binary(name: 'add' | 'sub' | 'mul' | 'div', exactZero: ExactZero): (f: FloatFormat) => Semantics {
+/** Whether significands have so many zeros that the product of two doubles, which is not tiny, is exact. */
+function isShortProduct(b: Builder, left: Node, right: Node): Node {
+  const zeros = (value: Node): Node => b.int('ctz', b.or(bitsOf(b, value), b.i64(1n << 52n)));
+  return b.op('i64.ge_u', b.add(zeros(left), zeros(right)), b.i64(53));
+}
+
+/** Whether left × right is exactly `product`; that is plain, and close to it. */
+function isProduct(x: Lift, f: FloatFormat, left: Node, right: Node, product: Node): Node {
+  const { b } = x;
+  if (f === DOUBLE) {
+    const isEqual = b.op('f64.eq', b.op('f64.mul', left, right), product);
+    return b.and(isShortProduct(b, left, right), isEqual);
+  }
+  // The product of two singles is exact as a double.
+  const wide = (value: Node): Node => b.op('f64.promote_f32', value);
+  return b.op('f64.eq', b.op('f64.mul', wide(left), wide(right)), wide(product));
+}
+
+/** Sums of plain numbers are 0 only if they are exactly; the rounding error is a number too (Knuth). */
+const sum = (sign: 'add' | 'sub'): Outcome => ({
+  exactZero: (x, f, _a, _b, result) => isZero(x, f, result),
+  isExact: (x, f, left, right, result) => {
+    const { b } = x;
+    const addend = sign === 'add' ? right : f.op(b, 'neg', right);
+    const t = f.op(b, 'sub', result, left);
+    const error = f.op(b, 'add', f.op(b, 'sub', left, f.op(b, 'sub', result, t)), f.op(b, 'sub', addend, t));
+    return isZero(x, f, error);
+  },
+});
+
+/** A product is 0 without having been tiny if a factor is. */
+const product: Outcome = {
+  exactZero: (x, f, left, right) => f.or(x.b, isZero(x, f, left), isZero(x, f, right)),
+  isExact: isProduct,
+};
+
+/** A quotient is 0 if the dividend is and the divisor is not. */
+const quotient: Outcome = {
+  exactZero: (x, f, left, _, result) => f.and(x.b, isZero(x, f, left), isZero(x, f, result)),
+  isExact: (x, f, left, right, result) => isProduct(x, f, result, right, left),
+};
+
+/** An operation on destination and source. */
+function binary(name: 'add' | 'sub' | 'mul' | 'div', outcome: Outcome): (f: FloatFormat) => Semantics {
   return (f) => (x) => {
-    requireNativeRounding(x);
+    requireRounding(x, f);
     const right = readFloat(x, f, 1);
     const slot = xmmSlot(x, 0);
     const left = loadXmm(x, f.kind, slot);
     const result = f.op(x.b, name, left, right);
-    requireSettled(x, f, [left, right], result, () => exactZero(x, f, left, right, result));
+    requireSettled(
+      x,
+      f,
+      [left, right],
+      result,
+      () => outcome.exactZero(x, f, left, right, result),
+      () => outcome.isExact(x, f, left, right, result),
+    );
     storeXmm(x, f.kind, slot, result);
   };
 }
 
-/** Sums of plain numbers are 0 only if they are exactly. */
-const sumIsZero: ExactZero = (x, f, _a, _b, result) => isZero(x, f, result);
+/** Scalars look at MXCSR with their result. */
+function requireRounding(x: Lift, f: FloatFormat): void {
+  if (f.kind === 'v128') requireNativeRounding(x);
+  else requireSse(x);
+}
 
 const squareRoot =
   (f: FloatFormat): Semantics =>
   (x) => {
-    requireNativeRounding(x);
+    requireRounding(x, f);
     const value = readFloat(x, f, 1);
     const result = f.op(x.b, 'sqrt', value);
-    requireSettled(x, f, [value], result, () => isZero(x, f, value));
+    requireSettled(
+      x,
+      f,
+      [value],
+      result,
+      () => isZero(x, f, value),
+      () => isProduct(x, f, result, result, value),
+    );
     storeXmm(x, f.kind, xmmSlot(x, 0), result);
   };
 
@@ -161,10 +227,12 @@ const round =
       x.fallback();
       return;
     }
-    requireNativeRounding(x);
+    const mode = Number(immediate.value & 7n);
+    // A mode of its own, no precision exception, nothing of MXCSR counts.
+    if ((immediate.value & 12n) === 8n) requireSse(x);
+    else requireNativeRounding(x);
     const value = readFloat(x, f, 1);
     requirePlain(x, f, [value]);
-    const mode = Number(immediate.value & 7n);
     // Bit 2: as MXCSR says, which is to nearest here.
     const name = mode & 4 ? 'nearest' : ROUNDINGS[mode];
     const lanes = { [DOUBLE.parts]: 'f64', [SINGLE.parts]: 'f32', [DOUBLES.parts]: 'f64x2', [SINGLES.parts]: 'f32x4' };
@@ -177,17 +245,10 @@ const round =
 const { cmpsd: cmpsdXmm, ...compares } = four('cmp', compare);
 
 export const sseArithmetic: Readonly<Record<string, Semantics>> = {
-  ...four('add', binary('add', sumIsZero)),
-  ...four('sub', binary('sub', sumIsZero)),
-  // A product is 0 without having been tiny if a factor is; a quotient, if the dividend is and the divisor is not.
-  ...four(
-    'mul',
-    binary('mul', (x, f, left, right) => f.or(x.b, isZero(x, f, left), isZero(x, f, right))),
-  ),
-  ...four(
-    'div',
-    binary('div', (x, f, left, _, result) => f.and(x.b, isZero(x, f, left), isZero(x, f, result))),
-  ),
+  ...four('add', binary('add', sum('add'))),
+  ...four('sub', binary('sub', sum('sub'))),
+  ...four('mul', binary('mul', product)),
+  ...four('div', binary('div', quotient)),
   ...four('sqrt', squareRoot),
   ...four('min', extremum('pmin')),
   ...four('max', extremum('pmax')),

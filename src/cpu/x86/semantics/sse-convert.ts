@@ -20,42 +20,45 @@ import {
   loadXmm,
   readLowLanes,
   readVector,
+  nativeRounding,
+  requireExact,
   requireNativeRounding,
   requireSse,
   storeXmm,
   xmmSlot,
 } from './sse-operands.js';
 
-/** Falls back when a saturating conversion may have saturated: the result is the least or the greatest integer. */
-function requireInRange(x: Lift, result: Node): void {
-  const { b } = x;
-  const extreme =
-    result.type === 'v128'
-      ? b.op(
-          'v128.any_true',
-          b.op('i32x4.lt_u', b.op('i32x4.add', result, repeated(b, 32, 0x8000_0001)), repeated(b, 32, 2)),
-        )
-      : result.type === 'i64'
-        ? b.op('i64.lt_u', b.add(result, b.i64(0x8000_0000_0000_0001n)), b.i64(2))
-        : b.op('i32.lt_u', b.add(result, b.i32(0x8000_0001)), b.i32(2));
-  b.if(extreme, () => {
-    x.fallback();
-  });
-}
-
 /** CVT(T)SD2SI, CVT(T)SS2SI. */
 function toInteger(f: typeof DOUBLE, truncate: boolean): Semantics {
   return (x) => {
     const { b } = x;
-    requireNativeRounding(x);
+    requireSse(x);
     const value = readFloat(x, f, 1);
     requirePlain(x, f, [value]);
     const type = f.kind === 'f64' ? 'f64' : 'f32';
     const integral = truncate ? value : b.op(`${type}.nearest`, value);
-    const result = b.op(x.width(0) === 64 ? `i64.trunc_sat_${type}_s` : `i32.trunc_sat_${type}_s`, integral);
-    requireInRange(x, result);
+    const width = x.width(0) === 64 ? 'i64' : 'i32';
+    const result = b.op(`${width}.trunc_sat_${type}_s`, integral);
+    // The least and the greatest integer become 1 and 0: there the conversion may have saturated. MXCSR raises the limit.
+    const fromLeast = b.sub(result, b.constant(width, width === 'i64' ? 2n ** 63n - 1n : 0x7fff_ffff));
+    const limit = b.or(b.sub(nativeRounding(x), b.i32(1)), b.i32(1));
+    b.if(b.op(`${width}.le_u`, fromLeast, width === 'i64' ? b.extendS(limit) : limit), () => {
+      b.if(b.op(`${width}.le_u`, fromLeast, b.constant(width, 1)), () => {
+        x.fallback();
+      });
+      requireExact(x, () => b.op(`${type}.eq`, b.op(`${type}.convert_${width}_s`, result), value));
+    });
     x.write(0, result);
   };
+}
+
+/** Falls back when a saturating conversion may have saturated: a result is the least or the greatest integer. */
+function requireInRange(x: Lift, result: Node): void {
+  const { b } = x;
+  const fromLeast = b.op('i32x4.add', result, repeated(b, 32, 0x8000_0001));
+  b.if(b.op('v128.any_true', b.op('i32x4.lt_u', fromLeast, repeated(b, 32, 2))), () => {
+    x.fallback();
+  });
 }
 
 /** Packed, to doublewords; those above two of doubles are cleared. */
@@ -94,9 +97,13 @@ export const sseConvert: Readonly<Record<string, Semantics>> = {
   },
   cvtsi2ss: (x) => {
     const { b } = x;
-    requireNativeRounding(x);
+    requireSse(x);
     const value = x.read(1);
-    const result = b.op(value.type === 'i32' ? 'f32.convert_i32_s' : 'f32.convert_i64_s', value);
+    const type = value.type === 'i32' ? 'i32' : 'i64';
+    const result = b.op(`f32.convert_${type}_s`, value);
+    // All integers of 24 bits are exact.
+    const limit = (times: number): Node => b.constant(type, times * 2 ** 24);
+    requireExact(x, () => b.op(`${type}.le_u`, b.add(value, limit(1)), limit(2)));
     x.facts.markPlain(result, PLAIN.SINGLE);
     storeXmm(x, 'f32', xmmSlot(x, 0), result);
   },
@@ -114,11 +121,19 @@ export const sseConvert: Readonly<Record<string, Semantics>> = {
     storeXmm(x, 'f64', xmmSlot(x, 0), result);
   },
   cvtsd2ss: (x) => {
-    requireNativeRounding(x);
+    const { b } = x;
+    requireSse(x);
     const value = readFloat(x, DOUBLE, 1);
-    const result = x.b.op('f32.demote_f64', value);
+    const result = b.op('f32.demote_f64', value);
     // An ordinary result has an ordinary operand.
-    requireSettled(x, SINGLE, [], result, () => isZero(x, DOUBLE, value));
+    requireSettled(
+      x,
+      SINGLE,
+      [],
+      result,
+      () => isZero(x, DOUBLE, value),
+      () => b.op('f64.eq', b.op('f64.promote_f32', result), value),
+    );
     storeXmm(x, 'f32', xmmSlot(x, 0), result);
   },
 
@@ -153,10 +168,11 @@ export const sseConvert: Readonly<Record<string, Semantics>> = {
     const result = b.op('f32x4.demote_f64x2_zero', value);
     // The upper lanes are looked at as copies of the lower ones.
     const twice = b.lanes('i8x16.shuffle', [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7], result, result);
-    requireSettled(x, SINGLES, [], twice, () => {
+    const exactZero = (): Node => {
       const zeros = isZero(x, DOUBLES, value);
       return b.lanes('i8x16.shuffle', [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11], zeros, zeros);
-    });
+    };
+    requireSettled(x, SINGLES, [], twice, exactZero, () => b.i32(0));
     x.facts.markPlain(result, SINGLES.parts);
     storeXmm(x, 'v128', xmmSlot(x, 0), result);
   },

@@ -9,9 +9,10 @@ import type { Node } from '../../../ir/nodes.js';
 import type { PureOp } from '../../../ir/wasm/opcodes.js';
 import { PLAIN } from './facts.js';
 import type { Lift } from './lift.js';
+import { nativeRounding, requireExact } from './sse-operands.js';
 
 /** Operations that exist in every format under the same name. */
-export type FloatOp = 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'abs' | 'eq' | 'lt' | 'le';
+export type FloatOp = 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'abs' | 'neg' | 'eq' | 'lt' | 'le';
 
 /**
  * A format: what tests are made of. A mask is i32 0 or 1 for scalars, a vector of lanes that are all zeros or all ones for
@@ -22,8 +23,8 @@ export interface FloatFormat {
   /** PLAIN of all its parts. */
   readonly parts: number;
   op(b: Builder, name: FloatOp, ...args: readonly Node[]): Node;
-  /** Something of a value that is 0 (in a lane) if it is not ordinary. */
-  exponent(b: Builder, value: Node): Node;
+  /** Something of a value that is 0 (in a lane) if it is not ordinary; of scalars also if `native`, 0 or 1, is 0. */
+  exponent(b: Builder, value: Node, native?: Node): Node;
   /** Mask: where the exponent is 0. */
   odd(b: Builder, exponent: Node): Node;
   zero(b: Builder): Node;
@@ -43,6 +44,10 @@ export function bitsOf(b: Builder, value: Node): Node {
 const DOUBLE_ORDINARY = 0x7fc;
 const SINGLE_ORDINARY = 0xfc;
 
+/** The mask, or 0 where `native` is 0. */
+const maskIf = (b: Builder, mask: number, native: Node | undefined): Node =>
+  native ? b.and(b.sub(b.i32(0), native), b.i32(mask)) : b.i32(mask);
+
 const scalarMasks = {
   and: (b: Builder, left: Node, right: Node) => b.and(left, right),
   or: (b: Builder, left: Node, right: Node) => b.or(left, right),
@@ -59,7 +64,8 @@ export const DOUBLE: FloatFormat = {
   kind: 'f64',
   parts: PLAIN.DOUBLE,
   op: (b, name, ...args) => b.op(`f64.${name}`, ...args),
-  exponent: (b, value) => b.and(b.add(b.wrap(b.shru(bitsOf(b, value), b.i64(52))), b.i32(1)), b.i32(DOUBLE_ORDINARY)),
+  exponent: (b, value, native) =>
+    b.and(b.add(b.wrap(b.shru(bitsOf(b, value), b.i64(52))), b.i32(1)), maskIf(b, DOUBLE_ORDINARY, native)),
   zero: (b) => b.f64(0),
   infinity: (b) => b.f64(Infinity),
   ...scalarMasks,
@@ -70,7 +76,8 @@ export const SINGLE: FloatFormat = {
   kind: 'f32',
   parts: PLAIN.SINGLE,
   op: (b, name, ...args) => b.op(`f32.${name}`, ...args),
-  exponent: (b, value) => b.and(b.add(b.shru(bitsOf(b, value), b.i32(23)), b.i32(1)), b.i32(SINGLE_ORDINARY)),
+  exponent: (b, value, native) =>
+    b.and(b.add(b.shru(bitsOf(b, value), b.i32(23)), b.i32(1)), maskIf(b, SINGLE_ORDINARY, native)),
   zero: (b) => b.f32(0),
   infinity: (b) => b.f32(Infinity),
   ...scalarMasks,
@@ -171,7 +178,8 @@ export const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 
 
 /**
  * Falls back unless all operands are plain and the result of the operation on them is what the guest's would be: ordinary, or
- * `exactZero` (a mask, of plain operands) holds. The result is plain then.
+ * `exactZero` (a mask, of plain operands) holds; and MXCSR allows it, which for scalars may depend on `isExact` (i32 0 or 1, with
+ * such operands and result). Vectors need `requireNativeRounding` before. The result is plain then.
  */
 export function requireSettled(
   x: Lift,
@@ -179,9 +187,23 @@ export function requireSettled(
   operands: readonly Node[],
   result: Node,
   exactZero: () => Node,
+  isExact: () => Node,
 ): void {
+  const { b } = x;
   const tests = testsOf(x, f, operands, (value) => isZero(x, f, value));
-  requireEach(x, f, [...tests, { exponent: f.exponent(x.b, result), otherwise: exactZero }]);
+  if (f.kind === 'v128') requireEach(x, f, [...tests, { exponent: f.exponent(b, result), otherwise: exactZero }]);
+  else {
+    requireEach(x, f, tests);
+    // One jump for the result's value and for MXCSR.
+    b.if(b.eqz(f.exponent(b, result, nativeRounding(x))), () => {
+      b.if(b.eqz(f.exponent(b, result)), () => {
+        b.if(b.eqz(exactZero()), () => {
+          x.fallback();
+        });
+      });
+      requireExact(x, isExact);
+    });
+  }
   for (const value of [...operands, result]) x.facts.markPlain(value, f.parts);
 }
 

@@ -13,6 +13,9 @@ const TRAP_SSE = 2;
 /** MXCSR: rounding control, precision mask and precision flag; and what they are where the host's arithmetic can stand in. */
 const ROUNDING_BITS = 0x7020;
 const ROUNDING_NATIVE = 0x1020;
+/** The same without the precision flag. */
+const EXACT_BITS = 0x7000;
+const EXACT_NATIVE = 0x1000;
 
 /** Bytes from the low to the high half of a register. */
 const HIGH = 8;
@@ -46,6 +49,32 @@ export function requireNativeRounding(x: Lift): void {
   });
   facts.sseReady = true;
   facts.nativeRounding = true;
+}
+
+/** i32 0 or 1: whether `requireNativeRounding` would go on. For scalars, which get along without a jump of its own for that. */
+export function nativeRounding(x: Lift): Node {
+  const { b, facts } = x;
+  if (facts.nativeRounding) return b.i32(1);
+  facts.isRoundingNative ??= b.op(
+    'i32.eq',
+    b.and(x.loadState32('MXCSR'), b.i32(ROUNDING_BITS)),
+    b.i32(ROUNDING_NATIVE),
+  );
+  return facts.isRoundingNative;
+}
+
+/**
+ * In code that is reached seldom: falls back unless native rounding is given, or only the recorded precision exception is missing
+ * from it and the result is exact.
+ */
+export function requireExact(x: Lift, isExact: () => Node): void {
+  const { b } = x;
+  b.if(b.eqz(nativeRounding(x)), () => {
+    const isNearest = b.op('i32.eq', b.and(x.loadState32('MXCSR'), b.i32(EXACT_BITS)), b.i32(EXACT_NATIVE));
+    b.if(b.eqz(b.and(isNearest, isExact())), () => {
+      x.fallback();
+    });
+  });
 }
 
 /** Slot of an XMM register operand: 16 times its number. */
