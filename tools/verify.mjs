@@ -1,13 +1,19 @@
 // Runs everything the project promises, one check after the other, and logs the figures. Each check is a module
-// tools/verify/NN-name.mjs that exports `title` and `run(log)`; `run` throws where a promise is not kept.
+// tools/verify/NN-name.mjs that exports `title` and `run(log, { accel })`; `run` throws where a promise is not kept.
 //
-//   node tools/verify.mjs [NAME…]     only the checks whose file name contains one of the names
+//   node tools/verify.mjs [--accel NAME] [NAME…]     only the checks whose file name contains one of the names
+//
+// --accel says what runs the guests, in the checks that let it be chosen; without it, the product's own choice does.
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const folder = fileURLToPath(new URL('verify/', import.meta.url));
-const wanted = process.argv.slice(2);
+const { values: options, positionals: wanted } = parseArgs({
+  options: { accel: { type: 'string' } },
+  allowPositionals: true,
+});
 const files = existsSync(folder) ? readdirSync(folder).filter((file) => /^\d.*\.mjs$/.test(file)) : [];
 const chosen = files.sort().filter((file) => wanted.length === 0 || wanted.some((name) => file.includes(name)));
 if (chosen.length === 0) {
@@ -27,7 +33,7 @@ for (const file of chosen) {
   let verdict = 'ok';
   log(`== ${title}`);
   try {
-    await run((line) => log(`   ${line}`));
+    await run((line) => log(`   ${line}`), options);
   } catch (error) {
     verdict = 'FAILED';
     failures += 1;

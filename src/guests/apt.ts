@@ -120,8 +120,18 @@ export class Apt {
 
   /** What would have to be installed on this machine for the packages to work, themselves included. */
   async missingOnHost(names: readonly string[]): Promise<string[]> {
+    return this.#wouldInstall(names, '/var/lib/dpkg/status');
+  }
+
+  /** The packages with all that they depend on, as for a system where nothing is installed yet. */
+  async withDependencies(names: readonly string[]): Promise<string[]> {
+    return this.#wouldInstall(names);
+  }
+
+  /** What installing packages would install, given a dpkg status (default: nothing is installed). */
+  async #wouldInstall(names: readonly string[], dpkgStatus?: string): Promise<string[]> {
     const args = ['--simulate', '--no-install-recommends', 'install', ...names];
-    const { status, stdout, stderr } = await this.#run('apt-get', args, {}, '/var/lib/dpkg/status');
+    const { status, stdout, stderr } = await this.#run('apt-get', args, {}, dpkgStatus);
     if (status !== 0) throw new HostError(`cannot find out what ${names.join(', ')} needs: ${lastLine(stderr)}`);
     return [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name);
   }

@@ -49,14 +49,14 @@ function peakOf(pid) {
 /**
  * Runs a program. `script` is what happens with it, in order: [pattern to wait for in its output, what to type then, or
  * a function of the process]. Gives its exit code, its output, when each pattern was there (in seconds), and its peak of
- * memory in MiB. Takes at most `limit` seconds.
+ * memory in MiB. Takes at most `limit` seconds. `seen` gets the output as it comes.
  */
-export async function runProgram(command, args, { script = [], limit = 120, cwd, env, input } = {}) {
+export async function runProgram(command, args, { script = [], limit = 120, cwd, env, input, seen } = {}) {
   const started = performance.now();
   const child = spawn(command, args, { cwd, env, stdio: 'pipe' });
   let stdout = '';
   let stderr = '';
-  let seen = 0;
+  let matched = 0;
   let step = 0;
   let peak = 0;
   let late = false;
@@ -71,12 +71,13 @@ export async function runProgram(command, args, { script = [], limit = 120, cwd,
   child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
   child.stdout.setEncoding('utf8').on('data', (text) => {
     stdout += text;
+    seen?.(text);
     for (; step < script.length; step++) {
       const [pattern, action] = script[step];
       const match = new RegExp(pattern.source, 'gm');
-      match.lastIndex = seen;
+      match.lastIndex = matched;
       if (!match.test(stdout)) break;
-      seen = match.lastIndex;
+      matched = match.lastIndex;
       times.push(seconds(started));
       peak = Math.max(peak, peakOf(child.pid));
       if (typeof action === 'string') child.stdin.write(action);

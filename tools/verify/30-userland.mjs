@@ -1,0 +1,158 @@
+import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeCpio } from '../../dist/guests/cpio.js';
+import { expect, guest, runProgram, vitrine, withFolder } from './lib.mjs';
+import { debianImage, inTree } from './userland/image.mjs';
+import { program } from './userland/program.mjs';
+
+export const title = "Debian's python3 (its own tests), gcc, openssl and java";
+
+/**
+ * What is run, in this order. In the environment, USERLAND chooses some by how their names begin, with spaces between them,
+ * and USERLAND_LOG names a file for what the guest prints.
+ */
+const CHECKS = [
+  ...['int', 'long', 'float', 'math', 'cmath', 'complex', 'fractions', 'decimal', 'statistics', 'random'],
+  ...['numeric_tower', 'strtod', 'operator'],
+  ...['string', 'unicode', 'bytes', 'format', 'fstring', 'unicodedata', 're', 'textwrap'],
+  ...['json', 'hashlib', 'hmac', 'zlib', 'gzip', 'binascii', 'struct', 'array', 'memoryview', 'buffer'],
+  ...['thread', 'threading', 'queue', 'subprocess'],
+].map((name) => `python.test_${name}`);
+CHECKS.push(
+  ...['-O0', '-O2', '-O3,-march=x86-64-v2', '-O1,-mfpmath=387'].map((options) => `gcc.${options}`),
+  ...['openssl.known', 'openssl.keys', 'openssl.speed'],
+  ...['java.version', 'java.source', 'java.source-Xint', 'java.source-XX:TieredStopAtLevel=1'],
+);
+
+/** The guest's first process. */
+const INIT = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+exec </dev/console >/dev/console 2>&1
+for bus in pci platform virtio; do
+  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
+done
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+ip link set lo up
+hostname userland
+mount -t ext4 -o ro /dev/vda /mnt || { echo "@T FAIL disk"; poweroff -f; }
+for folder in tmp root run var/tmp; do mount -t tmpfs -o size=80% tmpfs /mnt/$folder; done
+for folder in dev proc sys check; do mount --rbind /$folder /mnt/$folder; done
+mount -t tmpfs tmpfs /mnt/dev/shm
+read -r up rest </proc/uptime
+echo "@up $(uname -r) after $up s"
+chroot /mnt /bin/sh /check/run.sh $(echo "$userland" | tr + ' ')
+poweroff -f
+`;
+
+const folderOf = fileURLToPath(new URL('userland/', import.meta.url));
+
+/** What the checks read, in the guest and on the host alike. */
+const files = () => ({
+  'run.sh': readFileSync(path.join(folderOf, 'run.sh')),
+  'Check.java': readFileSync(path.join(folderOf, 'Check.java')),
+  'program.c': Buffer.from(program()),
+});
+
+/** Every check's name with its verdict, what has to be the same everywhere, and what need not. */
+function results(stdout) {
+  const checks = new Map();
+  let name;
+  for (const line of stdout.split(/\r*\n/)) {
+    const [, word, first, rest] = /^(@\w+|\|) ?(\S*) ?(.*)$/.exec(line) ?? [];
+    if (word === '@start') {
+      name = first;
+      checks.set(name, { verdict: 'not finished', same: [], info: [], lines: [], start: Number(rest.split(' ')[1]) });
+    }
+    const check = checks.get(name);
+    if (check === undefined) continue;
+    if (word === '@same') check.same.push(rest);
+    else if (word === '@info') check.info.push(rest);
+    else if (word === '@T') check.verdict = first;
+    else if (word === '@end') check.seconds = Number(rest.split(' ')[1]) - check.start;
+    else if (word === '|') check.lines.push(line);
+  }
+  return checks;
+}
+
+/** The same on the host, by whose results the guest's are judged. Kept beside the tree, for they stay the same. */
+async function onHost(tree, checks) {
+  const hash = createHash('sha256');
+  for (const data of Object.values(files())) hash.update(data);
+  const file = path.join(tree, `../host-${hash.digest('hex').slice(0, 12)}.json`);
+  const known = existsSync(file) ? new Map(JSON.parse(readFileSync(file, 'utf8'))) : new Map();
+  const missing = checks.filter((name) => !known.has(name));
+  if (missing.length === 0) return known;
+  for (const [name, data] of Object.entries(files())) writeFileSync(path.join(tree, 'check', name), data);
+  const [command, args] = inTree(tree, '/bin/sh', '/check/run.sh', ...missing);
+  const { stdout, code } = await runProgram(command, args, { limit: 900 });
+  expect(code === 0, `on the host: exit code ${code}\n${stdout.slice(-500)}`);
+  for (const [name, result] of results(stdout)) known.set(name, result);
+  writeFileSync(file, JSON.stringify([...known]));
+  return known;
+}
+
+async function inGuest(image, checks, accel, folder) {
+  const { files: boot } = await guest('amd64');
+  const entries = Object.entries(files()).map(([name, data]) => ({ kind: 'file', path: `check/${name}`, data }));
+  const archive = writeCpio([
+    { kind: 'folder', path: 'check' },
+    { kind: 'file', path: 'check/init', data: Buffer.from(INIT), mode: 0o755 },
+    ...entries,
+  ]);
+  const base = readFileSync(boot.initrd);
+  const initrd = path.join(folder, 'initrd');
+  writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+  const words = `console=ttyS0 quiet panic=-1 rdinit=/check/init userland=${checks.join('+')}`;
+  const args = ['run', '--kernel', boot.vmlinux, '--initrd', initrd, '--append', words, '--memory', '1536M'];
+  args.push('--disk', `${image},readonly`, '--no-reboot', ...(accel === undefined ? [] : ['--accel', accel]));
+  const file = process.env['USERLAND_LOG'];
+  if (file) writeFileSync(file, '');
+  const seen = file && ((text) => appendFileSync(file, text));
+  const { code, stdout, stderr, seconds } = await vitrine(args, { limit: 3 * 3600, seen });
+  const trouble = /^.*(BUG:|Oops|Call Trace|stall on CPU|soft lockup).*$/m.exec(stdout)?.[0];
+  expect(code === 0, `exit code ${code}: ${stderr.slice(-300)}\n${stdout.slice(-500)}`);
+  return { checks: results(stdout), seconds, trouble };
+}
+
+export const run = (log, options) => withFolder((folder) => check(folder, log, options));
+
+async function check(folder, log, { accel } = {}) {
+  const wanted = (process.env['USERLAND'] ?? '').split(' ').filter(Boolean);
+  const chosen = CHECKS.filter((name) => wanted.length === 0 || wanted.some((start) => name.startsWith(start)));
+  expect(chosen.length > 0, `no check begins with ${wanted.join(' or ')}`);
+  const { tree, image, version } = await debianImage(log);
+  log(`python ${version('python3.11')}, gcc ${version('gcc-12')}, openssl ${version('openssl')}`);
+  const host = await onHost(tree, chosen);
+  const { checks: found, seconds, trouble } = await inGuest(image, chosen, accel, folder);
+  const bad = trouble === undefined ? [] : [trouble];
+  for (const name of chosen) {
+    const [here, there] = [host.get(name), found.get(name)];
+    if (there === undefined) {
+      bad.push(`${name}: not run`);
+      continue;
+    }
+    // A test that fails on the host too says nothing about the machine, as long as it fails in the same way.
+    const differs = here.same.length !== there.same.length || here.same.some((line, i) => line !== there.same[i]);
+    const ok = !differs && there.verdict === here.verdict;
+    const note = here.verdict === 'ok' ? '' : ' (as on the host)';
+    log(
+      `${ok ? `ok${note}` : 'BAD'} ${name} ${there.seconds?.toFixed(1)} s (host ${here.seconds.toFixed(1)}): ${there.info.join('; ')}`,
+    );
+    if (ok) continue;
+    bad.push(name);
+    const differences = there.same.filter((line) => !here.same.includes(line)).map((line) => `guest: ${line}`);
+    differences.push(...here.same.filter((line) => !there.same.includes(line)).map((line) => `host: ${line}`));
+    for (const line of [...differences, ...there.lines]) log(`  ${line}`);
+  }
+  log(`${chosen.length - bad.length} of ${chosen.length} as on the host, ${seconds.toFixed(0)} s in the guest`);
+  expect(bad.length === 0, bad.join(', '));
+}
