@@ -5,6 +5,7 @@
  * as random.
  */
 import * as W from '../../../ir/assembly/softfloat/wide';
+import { STATE } from './env';
 import { S_FCW, S_FPR, S_FP_TRAP, S_FSW, S_FTW } from './generated/layout';
 
 const INTEGER_BIT: u64 = 0x8000000000000000;
@@ -38,7 +39,7 @@ export function isPlain(s: usize, f: u32): bool {
 /** Without a branch of its own. */
 @inline
 function isNormal(se: u32, sig: u64): bool {
-  return <bool>(i32((se & 0x7fff) - 1 < 0x7ffe) & <i32>(sig >> 63));
+  return <bool>(i32((se & 0x7fff) - 1 < 0x7ffe) & (<i32>(sig >> 63)));
 }
 
 @inline
@@ -289,4 +290,25 @@ export function compare(aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   const smaller = u32(aExp < bExp) | (same & u32(aSig < bSig));
   const less = select<u32>(smaller ^ aNegative, aNegative, u32(aNegative == bNegative));
   return (less & ~equal) | (equal << 1);
+}
+
+// ---- for the semantics over the intermediate form: the register at `at`, in the common case ----
+
+/** a + b: the new status word, or REFUSED with nothing done. */
+export function x87_sum(at: usize, f: u32, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  const status = sum(STATE, f, at, aSe, aSig, bSe, bSig);
+  return status != REFUSED ? status : sumWithZero(STATE, f, at, aSe, aSig, bSe, bSig);
+}
+
+export function x87_product(at: usize, f: u32, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  const status = product(STATE, f, at, aSe, aSig, bSe, bSig);
+  return status != REFUSED ? status : productWithZero(f, at, aSe, aSig, bSe, bSig);
+}
+
+export function x87_quotient(at: usize, f: u32, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+  return quotient(STATE, f, at, aSe, aSig, bSe, bSig);
+}
+
+export function x87_root(at: usize, f: u32): u32 {
+  return root(STATE, f, at, <u32>load<u16>(at, 8), load<u64>(at));
 }

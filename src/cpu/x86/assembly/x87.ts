@@ -6,3 +6,4 @@ export * from './x87-inner';
 export * from './x87-transfer';
 export * from './x87-store';
 export * from './x87-transcendental';
+export { x87_product, x87_quotient, x87_root, x87_sum } from './x87-fast';

@@ -4,6 +4,7 @@
  * interpreter starts with none of it; instructions that are built into one straight piece of code can share one `Facts`.
  */
 import type { Node } from '../../../ir/nodes.js';
+import { X87Facts } from './x87-facts.js';
 
 /** Parts of an XMM register that can be plain; of a scalar node, the lowest of its format. */
 export const PLAIN = {
@@ -45,6 +46,7 @@ export class Facts {
   nativeRounding = false;
   /** i32 0 or 1: whether that is so, where it has been computed. */
   isRoundingNative: Node | undefined;
+  readonly x87 = new X87Facts();
   private readonly plainNodes = new WeakMap<Node, number>();
   /** By number of the register. */
   private readonly plainRegisters = new Map<number, number>();
@@ -56,6 +58,7 @@ export class Facts {
     this.sseReady = false;
     this.nativeRounding = false;
     this.isRoundingNative = undefined;
+    this.x87.forget();
     this.forgetRegisters();
   }
 

@@ -10,6 +10,8 @@ import { sseConvert } from './sse-convert.js';
 import { sseInteger } from './sse-integer.js';
 import { sseMoves } from './sse-moves.js';
 import { sseShuffle } from './sse-shuffle.js';
+import { x87Arithmetic } from './x87-arithmetic.js';
+import { x87Moves } from './x87-moves.js';
 
 const ALL: Readonly<Record<string, Semantics>> = {
   ...arithmetic,
@@ -22,6 +24,8 @@ const ALL: Readonly<Record<string, Semantics>> = {
   ...sseConvert,
   ...sseInteger,
   ...sseShuffle,
+  ...x87Arithmetic,
+  ...x87Moves,
 };
 
 /** Instructions whose segmented-stack variant is left to a helper. */

@@ -23,7 +23,19 @@ import { Flags } from './flags.js';
 /** The parts of a decoded instruction, as nodes. Names are those of RECORD. */
 export interface InstructionParts {
   byte(
-    name: 'REG' | 'RM' | 'BASE' | 'INDEX' | 'SCALE' | 'SEG_SLOT' | 'MASK_SLOT' | 'SEG' | 'IMM2' | 'LENGTH' | 'PREFIX',
+    name:
+      | 'REG'
+      | 'RM'
+      | 'MODRM'
+      | 'BASE'
+      | 'INDEX'
+      | 'SCALE'
+      | 'SEG_SLOT'
+      | 'MASK_SLOT'
+      | 'SEG'
+      | 'IMM2'
+      | 'LENGTH'
+      | 'PREFIX',
   ): Node;
   /** i32. */
   offset(): Node;
