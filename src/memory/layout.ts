@@ -19,22 +19,22 @@ export const LAYOUT = {
   DECODER_TABLES_END: 1 * MIB - 64 * KIB,
   /** Memory map for the CPUs: u32 count, u32 0, then SLOT_SIZE bytes each. */
   SLOTS: 1 * MIB - 64 * KIB,
-  /** Software TLBs: for each vCPU a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each. */
+  /** Software TLBs: for each vCPU a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each; then remembered page walks. */
   TLB: 1 * MIB,
-  TLB_STRIDE: 128 * KIB,
-  /** Jump caches: JUMP_ENTRIES entries of 16 bytes for each vCPU. */
-  JUMP_CACHE: 3 * MIB,
-  JUMP_STRIDE: 128 * KIB,
+  TLB_STRIDE: 256 * KIB,
+  /** Jump caches: JUMP_ENTRIES entries of 16 bytes for each vCPU; then its table of straddling instructions. */
+  JUMP_CACHE: 5 * MIB,
+  JUMP_STRIDE: 260 * KIB,
   /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
-  CODE_CACHE: 5 * MIB,
+  CODE_CACHE: 10 * MIB,
   /** … then decoded records from the bottom up and their maps from the top down. */
-  CODE_POOL: 9 * MIB,
-  CODE_POOL_END: 41 * MIB,
+  CODE_POOL: 14 * MIB,
+  CODE_POOL_END: 46 * MIB,
   /** Translator: a u16 for each of HOT_COUNTERS groups of records … */
-  HOT_COUNTERS: 41 * MIB,
+  HOT_COUNTERS: 46 * MIB,
   /** … and REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
-  REGION_SLOTS: 41 * MIB + 128 * KIB,
-  CODE_CACHE_END: 42 * MIB + 128 * KIB,
+  REGION_SLOTS: 46 * MIB + 128 * KIB,
+  CODE_CACHE_END: 47 * MIB + 128 * KIB,
 } as const;
 
 /** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
@@ -71,6 +71,8 @@ export const PAGE = {
   TRANSLATED: 32,
   /** u32: how often that has happened. */
   WRITES: 40,
+  /** u32: how many `resync` records were made to lead elsewhere. */
+  DETOURS: 44,
   /** u32[64]: maps from offset to record, one for each chunk. */
   CHUNKS: 48,
 } as const;
@@ -90,7 +92,7 @@ export const TLB_WRITE = TLB_ENTRIES * 16;
 export const TLB_FETCH = TLB_ENTRIES * 32;
 
 /** Entries in a jump cache; 16 bytes each: i64 rip, u32 key, u32 record. */
-export const JUMP_ENTRIES = 4096;
+export const JUMP_ENTRIES = 16_384;
 
 /** A memory slot as the CPUs see it. */
 export const SLOT = {

@@ -263,7 +263,13 @@ describe('code cache', () => {
     decoder.exports.codeWritten(page + 0x81, 1);
     expect(decoder.record(target.address)).toMatchObject({ micro: 'RESYNC', fields: { OFFSET: 0x80 } });
     expect(decoder.record(jump.address).row?.name).toBe('nop');
-    expect(decoder.lookup(0x1080)?.address).not.toBe(target.address);
+    // Decoded again it has its record back, or leads to its successor when it is of another length now.
+    expect(decoder.lookup(0x1080)).toMatchObject({ address: target.address, row: { name: 'nop' } });
+    decoder.exports.codeWritten(page + 0x80, 3);
+    decoder.write(0x1080, [0x66, 0x90, 0xc3]);
+    const successor = decoder.lookup(0x1080);
+    expect(successor?.address).not.toBe(target.address);
+    expect(decoder.record(target.address)).toMatchObject({ micro: 'GOTO', fields: { LINK: successor?.address } });
     // With all code gone the page is a plain page again.
     decoder.exports.invalidate_range(page, 4096);
     expect(decoder.exports.isCodePage(page)).toBe(0);

@@ -142,10 +142,6 @@ const FIELDS = [
   /** Bit 0: 1 GiB pages; bit 1: 486 (no CR4-era system features such as PSE-36); bit 2: IA32_TSC_ADJUST. */
   ['CPU_CAPS', 4, 1],
   // ---- private to the system layer ----
-  /** A Bloom filter of the pages that were fetched from since the TLB generation began, by page number modulo 4096. */
-  ['FETCHED_PAGES', 8, 64],
-  /** Likewise of the 2 MiB regions in which a large page was met: its parts lie in many TLB entries. */
-  ['LARGE_REGIONS', 8, 64],
   /** Linear addresses that the debugger watches, and what: bytes in bits 7:0, bit 8 reads too; 0 is unused. */
   ['WATCH_ADDR', 8, 8],
   ['WATCH_KIND', 4, 8],

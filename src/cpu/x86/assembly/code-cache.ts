@@ -44,6 +44,7 @@ import {
   PAGE_ALL,
   PAGE_CHUNKS,
   PAGE_CODE,
+  PAGE_DETOURS,
   PAGE_HIGH,
   PAGE_HOST,
   PAGE_KEY,
@@ -52,6 +53,7 @@ import {
   RECORD_SIZE,
   R_HANDLER,
   R_IMM,
+  R_LENGTH,
   R_LINK,
   R_PREFIX,
   SEG_CS,
@@ -72,10 +74,23 @@ const RUN_LIMIT: u32 = 32;
 /** What one run may take of the pool at most, generously. */
 const POOL_RESERVE: u32 = 16 * 1024;
 
+/** For a page that is rewritten over and over, RESYNC records stay what they are: detours get longer each time. */
+const MAX_DETOURS: u32 = 1024;
+
 const KEY_CODE: u32 = 3;
 const KEY_FLAT: u32 = 4;
 
 const STRADDLE_BYTES: usize = S_STRADDLE + 4 * RECORD_SIZE;
+
+/** Decoded straddling instructions: the number of slots of this CPU's table of them, and of what such a block consists. */
+const STRADDLES: usize = 1024;
+const BLOCK_RIP: usize = 0; // u64
+const BLOCK_HOST: usize = 8; // u32: address of the first byte
+const BLOCK_KEY: usize = 12; // u16: mode key
+const BLOCK_LENGTH: usize = 14; // u16
+const BLOCK_BYTES: usize = 16; // u8[16]
+const BLOCK_RECORDS: usize = 32; // as many as STRADDLE has
+const BLOCK_SIZE: usize = BLOCK_RECORDS + 4 * RECORD_SIZE;
 
 // ------------------------------------------------------------------------------------------------------------ pages
 
@@ -141,27 +156,69 @@ function enter(page: usize, offset: u32, length: u32, record: usize): void {
 
 // ---------------------------------------------------------------------------------------------------------- decoding
 
+/** Makes a RESYNC record of a page lead to another. */
+@inline
+function lead(page: usize, from: usize, to: usize): void {
+  const detours = load<u32>(page + PAGE_DETOURS);
+  if (detours == MAX_DETOURS) return;
+  store<u32>(page + PAGE_DETOURS, detours + 1);
+  store<u32>(from + R_LINK, <u32>to);
+  store<u16>(from + R_HANDLER, <u16>MICRO_GOTO);
+}
+
+/**
+ * Decodes what was overwritten into the very records that it had, as far as lengths are the same and the records behind are
+ * those of the next instructions: what is linked to them stays right. Returns the first, or 0.
+ */
+function decodeAgain(page: usize, start: u32): usize {
+  const hostPage = <usize>load<u32>(page + PAGE_HOST);
+  const high = load<i32>(page + PAGE_HIGH);
+  const key = load<u32>(page + PAGE_KEY) & 15;
+  const fresh = <usize>load<u32>(POOL_NEXT);
+  let first: usize = 0;
+  let offset = start;
+  let found = mapped(page, start);
+  while (found & MAP_AWAITED) {
+    const record = found & ~MAP_AWAITED;
+    const length = <u32>load<u8>(record + R_LENGTH);
+    // Micro-records have no length.
+    if (length == 0 || mayBreak(offset)) break;
+    const next = decodeInstruction(fresh, hostPage + offset, high + 1 - <i32>offset, offset, key);
+    if (next != fresh + RECORD_SIZE || decodedLength != length) break;
+    const isLast = decodedEnd;
+    offset += length;
+    found = offset <= <u32>high ? mapped(page, offset) : 0;
+    if (!isLast && (found & ~MAP_AWAITED) != record + RECORD_SIZE) break;
+    memory.copy(record, fresh, RECORD_SIZE);
+    enter(page, offset - length, length, record);
+    if (first == 0) first = record;
+    if (isLast) break;
+  }
+  return first;
+}
+
 /** Decodes a run of instructions from `start` on and returns the record of the first. */
 function decodeRun(page: usize, start: u32): usize {
-  let out = <usize>load<u32>(POOL_NEXT);
-  // The run that ended here for its length either goes on right there or leads to this one from now on.
-  const awaiting = mapped(page, start) & ~MAP_AWAITED;
-  if (awaiting) {
-    if (awaiting + RECORD_SIZE == out) out = awaiting;
-    else {
-      store<u32>(awaiting + R_LINK, <u32>out);
-      store<u16>(awaiting + R_HANDLER, <u16>MICRO_GOTO);
-    }
-  }
   const hostPage = <usize>load<u32>(page + PAGE_HOST);
-  const key = load<u32>(page + PAGE_KEY);
-  const high = load<i32>(page + PAGE_HIGH);
   // Stores into it must be seen from now on.
   const directory = directorySlot(hostPage);
   if (!(load<u32>(directory) & 1)) {
     store<u32>(directory, load<u32>(directory) | 1);
     purgeWriteTlb(hostPage);
   }
+  let out = <usize>load<u32>(POOL_NEXT);
+  const awaiting = mapped(page, start) & ~MAP_AWAITED;
+  if (awaiting) {
+    const again = decodeAgain(page, start);
+    if (again) return again;
+    // The run that ended here for its length goes on right there.
+    if (awaiting + RECORD_SIZE == out && load<u8>(awaiting + R_LENGTH) == 0) {
+      out = awaiting;
+      setMapped(page, start, 0);
+    }
+  }
+  const key = load<u32>(page + PAGE_KEY);
+  const high = load<i32>(page + PAGE_HIGH);
   let offset = start;
   let at = out;
   for (let count: u32 = 0; ; count++) {
@@ -171,10 +228,13 @@ function decodeRun(page: usize, start: u32): usize {
       at += RECORD_SIZE;
       break;
     }
-    const known = recordAt(page, offset);
-    if (known) {
+    const found = mapped(page, offset);
+    if (found & MAP_AWAITED) {
+      // What was overwritten here, or the run that ended here for its length, leads to this one from now on.
+      lead(page, found & ~MAP_AWAITED, at);
+    } else if (found) {
       writeMicro(at, MICRO_GOTO, offset);
-      store<u32>(at + R_LINK, <u32>known);
+      store<u32>(at + R_LINK, <u32>found);
       at += RECORD_SIZE;
       break;
     }
@@ -295,14 +355,59 @@ export function patch_link(record: usize): usize {
     rip &= 0xffff_ffff;
     if (!(key & KEY_FLAT) && rip > <u64>load<u32>(STATE + S_SEG_LIMIT + (SEG_CS << 2))) return 0;
   }
+  // A record that its own instruction has overwritten is no jump any more.
+  const handler = load<u16>(record + R_HANDLER);
   const epoch = load<u32>(POOL_EPOCH);
   const found = lookup(rip);
   const isSame = load<u32>(POOL_EPOCH) == epoch && load<u64>(STATE + S_CODE_BASE) == base;
-  if (found && target >= 0 && target < 4096 && isSame) store<u32>(record + R_LINK, <u32>found);
+  const isJump = <u32>handler != MICRO_RESYNC && handler == load<u16>(record + R_HANDLER);
+  if (found && target >= 0 && target < 4096 && isSame && isJump) store<u32>(record + R_LINK, <u32>found);
   if (!found) clearFault();
   store<u64>(STATE + S_CODE_BASE, base);
   store<u64>(STATE + S_RIP, oldRip);
   return found;
+}
+
+/** Where this CPU's table has the block of a straddling instruction: a u32. The table lies behind the jump cache. */
+@inline
+function straddleSlot(rip: u64): usize {
+  const cpu = (STATE - L_STATES) / L_STATE_STRIDE;
+  const table = L_JUMP_CACHE + cpu * L_JUMP_STRIDE + JUMP_ENTRIES * 16;
+  return table + (((<usize>(rip ^ (rip >> 12))) & (STRADDLES - 1)) << 2);
+}
+
+/** The block at `block` when it is for the instruction at `rip` and `host`, else 0. */
+@inline
+function findStraddle(block: usize, rip: u64, host: usize, key: u32): usize {
+  if (block == 0 || load<u64>(block + BLOCK_RIP) != rip) return 0;
+  return load<u32>(block + BLOCK_HOST) == <u32>host && <u32>load<u16>(block + BLOCK_KEY) == key ? block : 0;
+}
+
+/** Whether a block's bytes are those in memory now: `first` of them at `host`, the others at `host2`. */
+function hasBytes(block: usize, host: usize, host2: usize, first: i32): bool {
+  const length = <i32>load<u16>(block + BLOCK_LENGTH);
+  const bytes = block + BLOCK_BYTES;
+  for (let n = 0; n < first; n++) if (load<u8>(bytes + n) != load<u8>(host + n)) return false;
+  for (let n = first; n < length; n++) if (load<u8>(bytes + n) != load<u8>(host2 + n - first)) return false;
+  return true;
+}
+
+/** Keeps what has just been decoded into STRADDLE, and returns the first record. */
+function keepStraddle(slot: usize, rip: u64, host: usize, key: u32): usize {
+  const records = STATE + S_STRADDLE;
+  let block = <usize>load<u32>(slot);
+  if (block == 0) {
+    if (load<u32>(POOL_LIMIT) - load<u32>(POOL_NEXT) < POOL_RESERVE + <u32>BLOCK_SIZE) return records;
+    block = allocate(BLOCK_SIZE);
+    store<u32>(slot, <u32>block);
+  }
+  store<u64>(block + BLOCK_RIP, rip);
+  store<u32>(block + BLOCK_HOST, <u32>host);
+  store<u16>(block + BLOCK_KEY, <u16>key);
+  store<u16>(block + BLOCK_LENGTH, <u16>decodedLength);
+  memory.copy(block + BLOCK_BYTES, STATE + STRADDLE_BYTES, 16);
+  memory.copy(block + BLOCK_RECORDS, records, 4 * RECORD_SIZE);
+  return block + BLOCK_RECORDS;
 }
 
 /**
@@ -331,6 +436,15 @@ export function decode_straddle(): usize {
   const bytes = STATE + STRADDLE_BYTES;
   const host = fetchTranslate(linear);
   if (host == 0) return 0;
+  const slot = straddleSlot(rip);
+  if (key & KEY_FLAT) {
+    const known = findStraddle(load<u32>(slot), rip, host, key);
+    if (known) {
+      const host2 = fetchTranslate(linear + first);
+      if (host2 == 0) return 0;
+      if (hasBytes(known, host, host2, first)) return known + BLOCK_RECORDS;
+    }
+  }
   memory.copy(bytes, host, first);
   const out = STATE + S_STRADDLE;
   // For a breakpoint it may be all in this page.
@@ -346,5 +460,6 @@ export function decode_straddle(): usize {
     return 0;
   }
   writeMicro(next, MICRO_NEXT_PAGE, offset + decodedLength);
-  return out;
+  if (!(key & KEY_FLAT) || <i32>decodedLength <= first) return out;
+  return keepStraddle(slot, rip, host, key);
 }

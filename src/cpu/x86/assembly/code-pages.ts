@@ -43,7 +43,10 @@ export const POOL_FIRST: usize = L_CODE_POOL + 64;
 export const PAGE_ENTRY_SIZE: usize = PAGE_CHUNKS + 64 * 4;
 export const MAP_SIZE: usize = 64 * 4;
 
-/** In a map: not a record but, with this bit added, a RESYNC record that waits for this instruction to be decoded. */
+/**
+ * In a map: not a record but, with this bit added, a RESYNC record that waits for this instruction to be decoded. Either the end
+ * of a run, or the record of what stood here before it was overwritten.
+ */
 export const MAP_AWAITED: usize = 1;
 
 /** The longest instruction in bytes, SDM vol. 2 §2.3.11. */
@@ -81,7 +84,7 @@ function forgetChunk(page: usize, chunk: usize, from: u32): void {
     }
     // The other fields stay: the instruction that did it may still look at its own record.
     store<u16>(record + R_HANDLER, <u16>MICRO_RESYNC);
-    store<u32>(entry, 0);
+    store<u32>(entry, <u32>(record | MAP_AWAITED));
   }
 }
 
@@ -140,7 +143,8 @@ export function emptyCodeCache(): void {
   store<u32>(POOL_PAGES, 0);
   store<u32>(POOL_EPOCH, load<u32>(POOL_EPOCH) + 1);
   for (let cpu: usize = 0; cpu < <usize>MAX_VCPUS; cpu++) {
-    if (exists(cpu)) memory.fill(L_JUMP_CACHE + cpu * L_JUMP_STRIDE, 0, JUMP_ENTRIES * 16);
+    // With it goes the table of straddling instructions, which lies behind.
+    if (exists(cpu)) memory.fill(L_JUMP_CACHE + cpu * L_JUMP_STRIDE, 0, L_JUMP_STRIDE);
   }
 }
 

@@ -39,7 +39,7 @@ import {
 } from './registers';
 import { faulted } from './faults';
 import { st16 } from './mmu';
-import { flushTlb } from './tlb';
+import { flushTlb, switchSpace } from './address-spaces';
 
 /** Bits of CR0 that exist; the others read 0 and ignore writes. */
 const CR0_BITS: u64 = 0xe005_003f;
@@ -79,17 +79,19 @@ function setCr0(value: u64): i32 {
 
 function setCr3(value: u64): i32 {
   const cr4 = load<u64>(STATE + S_CR4);
+  let keeps = false;
   if (is64()) {
-    // With PCIDs, bit 63 asks to keep translations, which we may lose at any time.
+    // With PCIDs, bit 63 asks to keep translations.
     const keep: u64 = cr4 & CR4_PCIDE ? (<u64>1) << 63 : 0;
     if (value & ~(load<u64>(STATE + S_PHYS_MASK) | 0xfff) & ~keep) return gp0();
+    keeps = (value & keep) != 0;
     value &= ~((<u64>1) << 63);
   } else {
     value &= 0xffff_ffff;
     if (load<u64>(STATE + S_CR0) & CR0_PG && cr4 & CR4_PAE && !isLong() && !loadPdptes(value)) return gp0();
   }
   store<u64>(STATE + S_CR3, value);
-  flushTlb();
+  switchSpace(keeps);
   return NEXT_ATTENTION;
 }
 

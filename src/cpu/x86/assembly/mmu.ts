@@ -2,23 +2,25 @@
  * Guest memory by linear address: the fast paths of the helpers, and the slow paths that interpreter and translator
  * call when their own look-up misses. See docs/interpreter.md, "Memory".
  */
+import { noteFetched } from './address-spaces';
 import { codeWritten, isCodePage } from './code-pages';
 import { noteAccess, watchesPage } from './debug';
 import { STATE, mmio_read, mmio_write } from './env';
 import { AC, GP, PF_I, PF_U, PF_W, faulted, gp0, isOfAddress, notCanonical, raiseCode, ss0 } from './faults';
+import { R_SEG, SEG_SS, S_BOUNCE, S_CPL, S_EXC_VECTOR, S_MODE_KEY, TLB_READ, TLB_WRITE } from './generated/layout';
+import { ACCESS_IMPLICIT, IS_DIRTY, IS_GLOBAL, NO_PAGE, permits, translate, walked } from './paging';
 import {
-  R_SEG,
-  SEG_SS,
-  S_BOUNCE,
-  S_CPL,
-  S_EXC_VECTOR,
-  S_MODE_KEY,
-  TLB_FETCH,
-  TLB_READ,
-  TLB_WRITE,
-} from './generated/layout';
-import { ACCESS_IMPLICIT, NO_PAGE, translate } from './paging';
-import { CLASS_SLOW, fillTlb, noteFetched, physToHost, probe, slotReadOnly, tlbClass } from './tlb';
+  CLASS_SLOW,
+  fillFetch,
+  fillTlb,
+  isFree,
+  physToHost,
+  probe,
+  probeAs,
+  probeFetch,
+  slotReadOnly,
+  tlbClass,
+} from './tlb';
 
 /** Guest-physical address of the page that hostOf translated last. */
 let physical: u64 = 0;
@@ -58,8 +60,15 @@ function hostOf(lin: u64, access: i32): usize {
   if (isWrite && slotReadOnly) return 0;
   if (access & ACCESS_IMPLICIT || tlbClass() == CLASS_SLOW || watchesPage(lin)) return host;
   const page = host & ~0xfff;
-  if (!isWrite) fillTlb(TLB_READ, lin, page);
-  else if (!isCodePage(page)) fillTlb(TLB_WRITE, lin, page);
+  const walk = walked;
+  if (!isWrite) fillTlb(TLB_READ, lin, page, walk);
+  else if (!isCodePage(page)) fillTlb(TLB_WRITE, lin, page, walk);
+  // The other half too, where that costs nobody anything: most pages are both read and written.
+  if (isWrite) {
+    if (isFree(TLB_READ, lin)) fillTlb(TLB_READ, lin, page, walk);
+  } else if (walk & IS_DIRTY && !slotReadOnly && isFree(TLB_WRITE, lin) && !isCodePage(page)) {
+    if (permits(walk, access | PF_W)) fillTlb(TLB_WRITE, lin, page, walk);
+  }
   return host;
 }
 
@@ -373,6 +382,14 @@ function sysHost(lin: u64, access: i32): usize {
   return access & PF_W && slotReadOnly ? 0 : host;
 }
 
+@inline
+function copySmall(to: usize, from: usize, n: i32): void {
+  if (n == 8) store<u64>(to, load<u64>(from));
+  else if (n == 4) store<u32>(to, load<u32>(from));
+  else if (n == 2) store<u16>(to, load<u16>(from));
+  else memory.copy(to, from, n);
+}
+
 /** `lin` is 64 bits wide in long mode, compatibility mode included; the caller cuts it elsewhere. */
 export function sysLdBytes(lin: u64, into: usize, n: i32): bool {
   return loadAs(lin, into, n, 0);
@@ -384,6 +401,14 @@ export function sysStBytes(lin: u64, from: usize, n: i32): bool {
 
 /** Reads with the rights that `access` names: PF_U for user mode, 0 for an implicit supervisor access. */
 export function loadAs(lin: u64, into: usize, n: i32, access: i32): bool {
+  // `frameProbe` asks for the right to write.
+  if (!(access & PF_W)) {
+    const hit = probeAs(TLB_READ, lin, n, (access & PF_U) != 0);
+    if (hit) {
+      copySmall(into, hit, n);
+      return true;
+    }
+  }
   if (!isCanonical(lin) || !isCanonical(lin + n - 1)) {
     gp0();
     return false;
@@ -404,6 +429,11 @@ export function loadAs(lin: u64, into: usize, n: i32, access: i32): bool {
 }
 
 export function storeAs(lin: u64, from: usize, n: i32, access: i32): bool {
+  const hit = probeAs(TLB_WRITE, lin, n, (access & PF_U) != 0);
+  if (hit) {
+    copySmall(hit, from, n);
+    return true;
+  }
   access |= PF_W;
   if (!isCanonical(lin) || !isCanonical(lin + n - 1)) {
     gp0();
@@ -461,7 +491,7 @@ export function sysSt64(lin: u64, value: u64): bool {
  */
 export function fetchTranslate(lin: u64): usize {
   if ((load<u32>(STATE + S_MODE_KEY) & 3) != 2) lin &= 0xffff_ffff;
-  const hit = probe(TLB_FETCH, lin, 1);
+  const hit = probeFetch(lin);
   if (hit) return hit;
   if (!isCanonical(lin)) {
     gp0();
@@ -478,8 +508,8 @@ export function fetchTranslate(lin: u64): usize {
     }
     host = ones + ((<usize>pa) & 0xfff);
   }
-  noteFetched(lin);
-  if (tlbClass() != CLASS_SLOW) fillTlb(TLB_FETCH, lin, host & ~0xfff);
+  noteFetched(lin, userBit() != 0, (walked & IS_GLOBAL) != 0);
+  fillFetch(lin, host & ~0xfff);
   return host;
 }
 

@@ -32,7 +32,7 @@ import { isCanonical } from './mmu';
 import { cpl, isReal } from './modes';
 import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE } from './paging';
 import { CR4_TSD, RAX, RCX, RDX, gpr, operandSize, setArithmeticFlags, setGpr, writeSlot } from './registers';
-import { flushTlb } from './tlb';
+import { flushTlb } from './address-spaces';
 
 const TSC: u32 = 0x10;
 const TSC_ADJUST: u32 = 0x3b;

@@ -12,7 +12,9 @@ import {
   S_PDPTE,
   S_PHYS_MASK,
 } from './generated/layout';
-import { findWalk, noteHuge, noteLarge, noteWalk, physToHost, slotReadOnly } from './tlb';
+import { noteLarge } from './address-spaces';
+import { physToHost, slotReadOnly } from './tlb';
+import { findPde, findWalk, notePde, noteWalk } from './walk-cache';
 
 export const CR0_WP: u64 = 1 << 16;
 export const CR0_PG: u64 = 1 << 31;
@@ -33,16 +35,24 @@ export const ACCESS_IMPLICIT: i32 = 1 << 8;
 export const NO_PAGE: u64 = ~0;
 
 // A finished walk: the physical page in bits 51:12 and what all levels together allow.
-const MAY_WRITE: u64 = 1 << 1;
-const MAY_USER: u64 = 1 << 2;
+export const MAY_WRITE: u64 = 1 << 1;
+export const MAY_USER: u64 = 1 << 2;
 const NO_EXEC: u64 = 1 << 3;
-const IS_DIRTY: u64 = 1 << 6;
+export const IS_DIRTY: u64 = 1 << 6;
+/** The page is larger than 4 KiB; it is 1 GiB. */
+const IS_LARGE: u64 = 1 << 7;
+const IS_HUGE: u64 = 1 << 9;
+/** Loads of CR3 leave it alone. */
+export const IS_GLOBAL: u64 = 1 << 8;
 const PRESENT: u64 = 1;
+/** Without paging: whatever is accessed, by whom, is there. What depends on CR0.PG goes with it. */
+const UNPAGED: u64 = PRESENT | MAY_WRITE | IS_DIRTY | IS_GLOBAL;
 
 const NX_BIT: u64 = 1 << 63;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const PAGE_SIZE_BIT: u64 = 1 << 7;
+const GLOBAL_BIT: u64 = 1 << 8;
 
 /** Bits 51:12. */
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
@@ -75,9 +85,8 @@ function markEntry(pa: u64, wide: bool, entry: u64, bits: u64): bool {
   return atomic.cmpxchg<u32>(host, <u32>entry, <u32>(entry | bits)) == <u32>entry;
 }
 
-/** Whether a finished walk permits an access; the error code without P otherwise irrelevant. SDM vol. 3 §4.6. */
-@inline
-function permits(walk: u64, access: i32): bool {
+/** Whether a finished walk permits an access. SDM vol. 3 §4.6. */
+export function permits(walk: u64, access: i32): bool {
   if (access & PF_U) {
     if (!(walk & MAY_USER)) return false;
     if (access & PF_W) return (walk & MAY_WRITE) != 0;
@@ -105,6 +114,21 @@ function pageFault(lin: u64, access: i32, code: i32): u64 {
   return NO_PAGE;
 }
 
+/** What a leaf entry adds to the finished walk, once `bits` (accessed, dirty) are set in it. */
+@inline
+function ofLeaf(entry: u64, bits: u64): u64 {
+  const walk = (entry | bits) & IS_DIRTY;
+  return entry & GLOBAL_BIT && load<u64>(STATE + S_CR4) & CR4_PGE ? walk | IS_GLOBAL : walk;
+}
+
+@inline
+function leafBits(access: i32): u64 {
+  return access & PF_W ? ACCESSED | DIRTY : ACCESSED;
+}
+
+/** What the walk that ended in a page table has to say of the level above: the table, and the rights so far. */
+let pageTable: u64 = 0;
+
 /** One walk and its permission check: the finished walk, NO_PAGE for a fault, 0 when it must start again. */
 function walk32(lin: u64, access: i32): u64 {
   const cr4 = load<u64>(STATE + S_CR4);
@@ -118,21 +142,18 @@ function walk32(lin: u64, access: i32): u64 {
     if ((pde >> 13) & 0x1ff & ~high) return pageFault(lin, access, PF_P | PF_RSVD);
     walk |= (pde & 0xffc0_0000) | (((pde >> 13) & high) << 32) | (lin & 0x3f_f000);
     if (!permits(walk, access)) return pageFault(lin, access, PF_P);
-    const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
-    if (!markEntry(pdeAt, false, pde, bits)) return 0;
-    noteLarge(lin);
-    noteLarge(lin ^ 0x20_0000);
-    return walk | ((pde | bits) & IS_DIRTY);
+    if (!markEntry(pdeAt, false, pde, leafBits(access))) return 0;
+    return walk | IS_LARGE | ofLeaf(pde, leafBits(access));
   }
+  pageTable = walk | (pde & 0xffff_f000);
   const pteAt = (pde & 0xffff_f000) + ((lin >> 10) & 0xffc);
   const pte = readEntry(pteAt, false);
   if (!(pte & PRESENT)) return pageFault(lin, access, 0);
   walk = PRESENT | (pde & pte & (MAY_WRITE | MAY_USER)) | (pte & 0xffff_f000);
   if (!permits(walk, access)) return pageFault(lin, access, PF_P);
   if (!markEntry(pdeAt, false, pde, ACCESSED)) return 0;
-  const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
-  if (!markEntry(pteAt, false, pte, bits)) return 0;
-  return walk | ((pte | bits) & IS_DIRTY);
+  if (!markEntry(pteAt, false, pte, leafBits(access))) return 0;
+  return walk | ofLeaf(pte, leafBits(access));
 }
 
 /** Bits that must be 0 in every 64-bit entry: above MAXPHYADDR, and XD without EFER.NXE. `pae`: 62:52 are reserved too. */
@@ -151,15 +172,14 @@ function walkTail(lin: u64, access: i32, table: u64, above: u64, reserved: u64):
   if (!(pde & PRESENT)) return pageFault(lin, access, 0);
   if (pde & reserved) return pageFault(lin, access, PF_P | PF_RSVD);
   let walk = (above & pde & (MAY_WRITE | MAY_USER)) | ((above | (pde >> 60)) & NO_EXEC) | PRESENT;
-  const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
   if (pde & PAGE_SIZE_BIT) {
     if (pde & 0x1f_e000) return pageFault(lin, access, PF_P | PF_RSVD);
     walk |= (pde & FRAME & ~0x1f_ffff) | (lin & 0x1f_f000);
     if (!permits(walk, access)) return pageFault(lin, access, PF_P);
-    if (!markEntry(pdeAt, true, pde, bits)) return 0;
-    noteLarge(lin);
-    return walk | ((pde | bits) & IS_DIRTY);
+    if (!markEntry(pdeAt, true, pde, leafBits(access))) return 0;
+    return walk | IS_LARGE | ofLeaf(pde, leafBits(access));
   }
+  pageTable = walk | (pde & FRAME);
   const pteAt = (pde & FRAME) + ((lin >> 9) & 0xff8);
   const pte = readEntry(pteAt, true);
   if (!(pte & PRESENT)) return pageFault(lin, access, 0);
@@ -167,8 +187,8 @@ function walkTail(lin: u64, access: i32, table: u64, above: u64, reserved: u64):
   walk = (walk & pte & (MAY_WRITE | MAY_USER)) | ((walk | (pte >> 60)) & NO_EXEC) | PRESENT | (pte & FRAME);
   if (!permits(walk, access)) return pageFault(lin, access, PF_P);
   if (!markEntry(pdeAt, true, pde, ACCESSED)) return 0;
-  if (!markEntry(pteAt, true, pte, bits)) return 0;
-  return walk | ((pte | bits) & IS_DIRTY);
+  if (!markEntry(pteAt, true, pte, leafBits(access))) return 0;
+  return walk | ofLeaf(pte, leafBits(access));
 }
 
 function walkPae(lin: u64, access: i32): u64 {
@@ -193,11 +213,9 @@ function walk4(lin: u64, access: i32): u64 {
     if (!(load<u32>(STATE + S_CPU_CAPS) & 1) || pdpte & 0x3fff_e000) return pageFault(lin, access, PF_P | PF_RSVD);
     const walk = above | PRESENT | (pdpte & FRAME & ~0x3fff_ffff) | (lin & 0x3fff_f000);
     if (!permits(walk, access)) return pageFault(lin, access, PF_P);
-    const bits = access & PF_W ? ACCESSED | DIRTY : ACCESSED;
     if (!markEntry(pml4eAt, true, pml4e, ACCESSED)) return 0;
-    if (!markEntry(pdpteAt, true, pdpte, bits)) return 0;
-    noteHuge();
-    return walk | ((pdpte | bits) & IS_DIRTY);
+    if (!markEntry(pdpteAt, true, pdpte, leafBits(access))) return 0;
+    return walk | IS_LARGE | IS_HUGE | ofLeaf(pdpte, leafBits(access));
   }
   const walk = walkTail(lin, access, pdpte & FRAME, above, reserved);
   if (walk == NO_PAGE || walk == 0) return walk;
@@ -206,23 +224,63 @@ function walk4(lin: u64, access: i32): u64 {
   return walk;
 }
 
+/** The last level alone, where the page table is remembered; 0: that is not enough, or would be a fault. */
+function walkLast(lin: u64, access: i32): u64 {
+  const above = findPde(lin);
+  if (above == 0) return 0;
+  const wide = (load<u64>(STATE + S_CR4) & CR4_PAE) != 0;
+  const pteAt = (above & FRAME) + (wide ? (lin >> 9) & 0xff8 : (lin >> 10) & 0xffc);
+  const pte = readEntry(pteAt, wide);
+  if (!(pte & PRESENT)) return 0;
+  let walk = PRESENT | (above & pte & (MAY_WRITE | MAY_USER));
+  if (wide) {
+    if (pte & reservedBits(!(load<u64>(STATE + S_EFER) & EFER_LMA))) return 0;
+    walk |= (pte & FRAME) | ((above | (pte >> 60)) & NO_EXEC);
+  } else walk |= pte & 0xffff_f000;
+  if (!permits(walk, access) || !markEntry(pteAt, wide, pte, leafBits(access))) return 0;
+  return walk | ofLeaf(pte, leafBits(access));
+}
+
+/** Walks all levels: the finished walk, or NO_PAGE with a page fault pending. */
+function walkAll(lin: u64, access: i32): u64 {
+  let walk: u64;
+  do {
+    pageTable = 0;
+    if (load<u64>(STATE + S_EFER) & EFER_LMA) walk = walk4(lin, access);
+    else if (load<u64>(STATE + S_CR4) & CR4_PAE) walk = walkPae(lin, access);
+    else walk = walk32(lin, access);
+  } while (walk == 0);
+  if (walk == NO_PAGE) return NO_PAGE;
+  if (walk & IS_LARGE) {
+    const isGlobal = (walk & IS_GLOBAL) != 0;
+    noteLarge(lin, isGlobal, (walk & IS_HUGE) != 0);
+    // It may be one of 4 MiB.
+    if (!(load<u64>(STATE + S_CR4) & CR4_PAE)) noteLarge(lin ^ 0x20_0000, isGlobal, false);
+  } else notePde(lin, pageTable);
+  return walk;
+}
+
+/** The finished walk of what was translated last. */
+export let walked: u64 = 0;
+
 /**
  * Translates a linear address (canonical; already cut to 32 bits outside 64-bit mode) for an access: the guest-physical
  * address, or NO_PAGE with a page fault pending.
  */
 export function translate(lin: u64, access: i32): u64 {
-  if (!(load<u64>(STATE + S_CR0) & CR0_PG)) return lin & load<u64>(STATE + S_A20_MASK);
+  if (!(load<u64>(STATE + S_CR0) & CR0_PG)) {
+    walked = UNPAGED;
+    return lin & load<u64>(STATE + S_A20_MASK);
+  }
   let walk = findWalk(lin);
   if (walk == 0 || !permits(walk, access) || (access & PF_W && !(walk & IS_DIRTY))) {
-    // A denial that was remembered may be stale: the architecture walks again before it faults.
-    do {
-      if (load<u64>(STATE + S_EFER) & EFER_LMA) walk = walk4(lin, access);
-      else if (load<u64>(STATE + S_CR4) & CR4_PAE) walk = walkPae(lin, access);
-      else walk = walk32(lin, access);
-    } while (walk == 0);
+    // What is remembered may be stale and deny too much: the architecture walks again, all levels, before it faults.
+    walk = walkLast(lin, access);
+    if (walk == 0) walk = walkAll(lin, access);
     if (walk == NO_PAGE) return NO_PAGE;
-    noteWalk(lin, walk);
+    noteWalk(lin, walk, (walk & IS_GLOBAL) != 0);
   }
+  walked = walk;
   return secondStage(((walk & FRAME) | (lin & 0xfff)) & load<u64>(STATE + S_A20_MASK), access);
 }
 

@@ -77,7 +77,7 @@ import { isReal, isV86, updateFpTrap, updateMode } from './modes';
 import { readTsc } from './msr';
 import { NO_PAGE, peekTranslate } from './paging';
 import { CR0_CD, CR0_ET, CR0_NW, RDX, setArithmeticFlags, setGpr } from './registers';
-import { flushTlb, resetTlb } from './tlb';
+import { flushTlb, resetTlb } from './address-spaces';
 
 @inline
 function set64(field: usize, value: u64): void {

@@ -7,7 +7,6 @@ import {
   NEXT_FAULT,
   R_REG,
   S_ACTIVITY,
-  S_CR3,
   S_CR4,
   S_EFLAGS,
   S_MONITOR_ADDR,
@@ -19,7 +18,8 @@ import { cpl, is64 } from './modes';
 import { CR4_PCIDE } from './paging';
 import { FLAG_AC, RAX, RCX, gpr, readSlot } from './registers';
 import { addressMask, stringAddress } from './string-steps';
-import { flushPage, flushTlb, updateContext } from './tlb';
+import { flushPage, flushPageOf, flushPcid, flushSpaces, flushTlb } from './address-spaces';
+import { updateContext } from './tlb';
 
 export function x_hlt(rec: usize, ea: u64): i32 {
   if (cpl() != 0) return gp0();
@@ -47,7 +47,7 @@ export function x_invlpg(rec: usize, ea: u64): i32 {
   return NEXT_CONTINUE;
 }
 
-/** INVPCID. The TLB holds the current PCID's translations only, since a load of CR3 empties it. */
+/** INVPCID, SDM vol. 2: an address, a PCID, everything, everything but global pages. */
 export function x_invpcid(rec: usize, ea: u64): i32 {
   if (cpl() != 0) return gp0();
   const type = readSlot(rec + R_REG, is64() ? 2 : 1);
@@ -60,8 +60,10 @@ export function x_invpcid(rec: usize, ea: u64): i32 {
   if (type < 2 && (pcid >> 12 || (!enabled && pcid))) return gp0();
   if (type == 0) {
     if (!isCanonical(lin)) return gp0();
-    if (pcid == (enabled ? load<u64>(STATE + S_CR3) & 0xfff : 0)) flushPage(lin);
-  } else flushTlb();
+    flushPageOf(<u32>pcid, lin);
+  } else if (type == 1) flushPcid(<u32>pcid);
+  else if (type == 2) flushTlb();
+  else flushSpaces();
   return NEXT_CONTINUE;
 }
 

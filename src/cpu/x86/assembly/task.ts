@@ -53,7 +53,7 @@ import {
   setParagraph,
   setSegment,
 } from './segments';
-import { flushTlb } from './tlb';
+import { switchSpace } from './address-spaces';
 
 export const TASK_JMP: i32 = 0;
 export const TASK_CALL: i32 = 1;
@@ -292,7 +292,7 @@ export function switchTask(selector: u32, source: i32, eflags: u32, code: i32): 
   updateBreakpoints();
   if (is32 && cr0 & CR0_PG && newCr3 != load<u64>(STATE + S_CR3)) {
     store<u64>(STATE + S_CR3, newCr3);
-    flushTlb();
+    switchSpace(false);
     if (load<u64>(STATE + S_CR4) & CR4_PAE && !loadPdptes(newCr3)) {
       raiseCode(TS, (<i32>(selector & 0xfffc)) | ext);
       return false;

@@ -1,13 +1,16 @@
 /**
  * The software TLBs and the memory map. Entries are valid for one context (TLB_CTX): a privilege class and a generation. The
- * fast paths read the read and write halves directly, see docs/interpreter.md.
+ * fast paths read the read and write halves directly, see docs/interpreter.md. Which generation is whose: address-spaces.ts.
  *
- * A fourth table behind the halves remembers finished page walks whatever the privilege class: tag = page | generation,
- * value = physical page | permissions. It makes a miss after a change of class cheap.
+ * An entry of the kernel class says that the supervisor may access the page as things are. Two lists name those of them that
+ * hold only for a while:
+ * - borrowed: pages of user mode. They go back, as entries of the user class, when the supervisor may not access them any more
+ *   (the end of EFLAGS.AC under SMAP) and when user mode begins, so that each side finds what the other has filled.
+ * - local: pages of the supervisor that are not global. They go when the address space is left.
  */
 import { STATE } from './env';
+import { kernelGeneration, userGeneration } from './address-spaces';
 import {
-  JUMP_ENTRIES,
   L_JUMP_CACHE,
   L_JUMP_STRIDE,
   L_SLOTS,
@@ -25,8 +28,6 @@ import {
   S_CR0,
   S_CR4,
   S_EFLAGS,
-  S_FETCHED_PAGES,
-  S_LARGE_REGIONS,
   S_JUMP_KEY,
   S_MODE_KEY,
   S_TLB_CTX,
@@ -35,37 +36,57 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from './generated/layout';
+import { CR4_SMAP, IS_GLOBAL, MAY_USER, MAY_WRITE } from './paging';
 
 /** Privilege classes, in bits 2:1 of TLB_CTX. */
 export const CLASS_USER: u32 = 0;
 export const CLASS_KERNEL: u32 = 1;
-/** Supervisor with EFLAGS.AC set while SMAP is on: may reach user pages. */
-export const CLASS_KERNEL_AC: u32 = 2;
 /** Nothing is ever entered: user mode with alignment checks. */
 export const CLASS_SLOW: u32 = 3;
 
-/** Offset of the table of finished walks. */
-export const TLB_WALKS: usize = TLB_ENTRIES * 48;
+const KERNEL_TAG: u64 = (<u64>CLASS_KERNEL) << 1;
+
+// Behind the halves in this CPU's TLB block; sizes are in address-spaces.ts and walk-cache.ts.
+export const TLB_PDES: usize = TLB_ENTRIES * 48;
+export const TLB_SPACES: usize = TLB_PDES + 0x1000;
+export const TLB_FILTERS: usize = TLB_SPACES + 0x4000;
+const TLB_BORROWED: usize = TLB_FILTERS + 0x800;
+const TLB_LOCALS: usize = TLB_BORROWED + 0x800;
+export const TLB_WALKS: usize = 0x2_0000;
 
 /** This CPU's TLB block. */
 export let tlbBase: usize = L_TLB + ((STATE - L_STATES) / L_STATE_STRIDE) * L_TLB_STRIDE;
-let jumpBase: usize = L_JUMP_CACHE + ((STATE - L_STATES) / L_STATE_STRIDE) * L_JUMP_STRIDE;
+export let jumpBase: usize = L_JUMP_CACHE + ((STATE - L_STATES) / L_STATE_STRIDE) * L_JUMP_STRIDE;
 
-const GENERATION_MASK: u64 = 0xff8;
+// --------------------------------------------------------------------------------------------------------- contexts
 
-/** Recomputes TLB_CTX's class and JUMP_KEY from CPL, CR0, CR4 and EFLAGS. */
+/** Supervisor code may reach user pages although SMAP is on: EFLAGS.AC. */
+let isOpen: bool = false;
+
+/** Recomputes TLB_CTX and JUMP_KEY from CPL, CR0, CR4, EFLAGS and the generations. */
 export function updateContext(): void {
-  const eflags = load<u32>(STATE + S_EFLAGS);
-  const ac = (eflags >> 18) & 1;
-  let cls = CLASS_KERNEL;
+  const ac = (load<u32>(STATE + S_EFLAGS) >> 18) & 1;
+  let tag: u64;
+  let key: u32;
   if (load<u32>(STATE + S_CPL) == 3) {
-    cls = ac && load<u64>(STATE + S_CR0) & (1 << 18) ? CLASS_SLOW : CLASS_USER;
-  } else if (ac && load<u64>(STATE + S_CR4) & (1 << 21)) {
-    cls = CLASS_KERNEL_AC;
+    isOpen = false;
+    if (borrowed) returnBorrowed();
+    borrowedBefore = 0;
+    key = <u32>userGeneration;
+    tag = userGeneration;
+    if (ac && load<u64>(STATE + S_CR0) & (1 << 18)) tag |= (<u64>CLASS_SLOW) << 1;
+  } else {
+    const smap = (load<u64>(STATE + S_CR4) & CR4_SMAP) != 0;
+    isOpen = smap && ac != 0;
+    if (isOpen) {
+      if (borrowedBefore) borrowAgain();
+    } else if (smap && borrowed) returnBorrowed();
+    tag = kernelGeneration | KERNEL_TAG;
+    key = <u32>tag;
   }
-  const ctx = (load<u64>(STATE + S_TLB_CTX) & GENERATION_MASK) | ((<u64>cls) << 1);
-  store<u64>(STATE + S_TLB_CTX, ctx);
-  store<u32>(STATE + S_JUMP_KEY, (<u32>ctx) | (load<u32>(STATE + S_MODE_KEY) << 12));
+  store<u64>(STATE + S_TLB_CTX, tag);
+  // What may be fetched does not depend on alignment checks.
+  store<u32>(STATE + S_JUMP_KEY, key | (load<u32>(STATE + S_MODE_KEY) << 12));
 }
 
 @inline
@@ -73,108 +94,150 @@ export function tlbClass(): u32 {
   return ((<u32>load<u64>(STATE + S_TLB_CTX)) >> 1) & 3;
 }
 
-/** Forgets all translations of this CPU, those of the jump cache with them. */
-export function flushTlb(): void {
-  let ctx = load<u64>(STATE + S_TLB_CTX);
-  let generation = (ctx & GENERATION_MASK) + 8;
-  if (generation > GENERATION_MASK) {
-    generation = 8;
-    memory.fill(tlbBase, 0, TLB_ENTRIES * 64);
-    memory.fill(jumpBase, 0, JUMP_ENTRIES * 16);
+// ------------------------------------------------------------------------------------------------------------ lists
+
+// Of an element: u64 tag that the entry has while it counts, u32 address of the entry.
+const LISTED: usize = 16;
+const LISTED_ENTRY: usize = 8;
+const LISTED_KEEPS: usize = 12; // u32: whether user mode has the same right
+const MAX_BORROWED: usize = 64;
+const MAX_LOCALS: usize = 256;
+
+let borrowed: usize = 0;
+/** So many at the head of the list have just been returned, to be borrowed again by the next STAC. */
+let borrowedBefore: usize = 0;
+/** More are not worth it. */
+const MAX_BORROWED_AGAIN: usize = 8;
+let locals: usize = 0;
+/** There were more local entries than the list takes. */
+export let localsAreLost: bool = false;
+export function setLocalsLost(value: bool): void {
+  localsAreLost = value;
+}
+
+function borrow(entry: usize, tag: u64, keeps: bool): void {
+  if (borrowed == MAX_BORROWED) returnBorrowed();
+  const at = tlbBase + TLB_BORROWED + borrowed * LISTED;
+  store<u64>(at, tag);
+  store<u32>(at + LISTED_ENTRY, <u32>entry);
+  store<u32>(at + LISTED_KEEPS, keeps ? 1 : 0);
+  borrowed++;
+}
+
+/** Gives borrowed entries back to the user class of the current space. */
+export function returnBorrowed(): void {
+  const end = tlbBase + TLB_BORROWED + borrowed * LISTED;
+  for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
+    const tag = load<u64>(at);
+    const entry = <usize>load<u32>(at + LISTED_ENTRY);
+    if (load<u64>(entry) == tag) store<u64>(entry, load<u32>(at + LISTED_KEEPS) ? (tag & ~0xfff) | userGeneration : 0);
   }
-  ctx = (ctx & ~GENERATION_MASK) | generation;
-  store<u64>(STATE + S_TLB_CTX, ctx);
-  store<u32>(STATE + S_JUMP_KEY, (<u32>ctx) | (load<u32>(STATE + S_MODE_KEY) << 12));
-  memory.fill(STATE + S_FETCHED_PAGES, 0, 512);
-  memory.fill(STATE + S_LARGE_REGIONS, 0, 512);
-}
-
-/** Forgets everything, whatever generation: for the host, after the memory map or the state was replaced. */
-export function resetTlb(): void {
-  memory.fill(tlbBase, 0, TLB_ENTRIES * 64);
-  memory.fill(jumpBase, 0, JUMP_ENTRIES * 16);
-  store<u64>(STATE + S_TLB_CTX, 0);
-  flushTlb();
-  updateContext();
-}
-
-@inline
-function entryOf(half: usize, lin: u64): usize {
-  return tlbBase + half + (((<usize>(lin >> 12)) & (TLB_ENTRIES - 1)) << 4);
-}
-
-/** The Bloom filters: a bit for each key modulo 4096. */
-@inline
-function inFilter(filter: usize, key: u32): bool {
-  return (((<u32>load<u8>(STATE + filter + ((key & 4095) >> 3))) >> (key & 7)) & 1) != 0;
-}
-@inline
-function enterFilter(filter: usize, key: u32): void {
-  const at = STATE + filter + ((key & 4095) >> 3);
-  store<u8>(at, <u8>((<u32>load<u8>(at)) | (1 << (key & 7))));
+  borrowedBefore = borrowed <= MAX_BORROWED_AGAIN ? borrowed : 0;
+  borrowed = 0;
 }
 
 /**
- * Forgets the translation of one page, and what lies in the jump cache when code was fetched from it. The parts of a large
- * page go together (SDM vol. 3 §4.10.4.1).
+ * EFLAGS.AC is set once more: what user mode may access in the entries that were borrowed before, the supervisor may too. Linux
+ * sets and clears it for each single access, many times in a system call.
  */
-export function flushPage(lin: u64): void {
-  if (inFilter(S_LARGE_REGIONS, <u32>(lin >> 21))) {
-    flushTlb();
+function borrowAgain(): void {
+  const end = tlbBase + TLB_BORROWED + borrowedBefore * LISTED;
+  for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
+    const tag = load<u64>(at);
+    const entry = <usize>load<u32>(at + LISTED_ENTRY);
+    if (load<u64>(entry) == ((tag & ~0xfff) | userGeneration))
+      store<u64>(entry, (tag & ~0xfff) | kernelGeneration | KERNEL_TAG);
+  }
+  borrowed = borrowedBefore;
+  borrowedBefore = 0;
+}
+
+function noteLocal(entry: usize, tag: u64): void {
+  if (locals == MAX_LOCALS) {
+    localsAreLost = true;
     return;
   }
-  store<u64>(entryOf(TLB_READ, lin), 0);
-  store<u64>(entryOf(TLB_WRITE, lin), 0);
-  store<u64>(entryOf(TLB_FETCH, lin), 0);
-  store<u64>(entryOf(TLB_WALKS, lin), 0);
-  if (inFilter(S_FETCHED_PAGES, <u32>(lin >> 12))) flushTlb();
+  const at = tlbBase + TLB_LOCALS + locals * LISTED;
+  store<u64>(at, tag);
+  store<u32>(at + LISTED_ENTRY, <u32>entry);
+  locals++;
 }
 
-/** Notes that code was fetched from a page. */
-export function noteFetched(lin: u64): void {
-  enterFilter(S_FETCHED_PAGES, <u32>(lin >> 12));
+/** Forgets the local entries that are listed. */
+export function dropLocals(): void {
+  const end = tlbBase + TLB_LOCALS + locals * LISTED;
+  for (let at = tlbBase + TLB_LOCALS; at < end; at += LISTED) {
+    const entry = <usize>load<u32>(at + LISTED_ENTRY);
+    if (load<u64>(entry) == load<u64>(at)) store<u64>(entry, 0);
+  }
+  locals = 0;
 }
 
-/** Notes that a page larger than 4 KiB is mapped at an address. */
-export function noteLarge(lin: u64): void {
-  enterFilter(S_LARGE_REGIONS, <u32>(lin >> 21));
+// ---------------------------------------------------------------------------------------------------------- entries
+
+@inline
+export function entryOf(half: usize, lin: u64): usize {
+  return tlbBase + half + (((<usize>(lin >> 12)) & (TLB_ENTRIES - 1)) << 4);
 }
 
-/** Notes that a page of 1 GiB is mapped somewhere: that may be anywhere. */
-export function noteHuge(): void {
-  memory.fill(STATE + S_LARGE_REGIONS, 0xff, 512);
+@inline
+function hostIn(entry: usize, lin: u64, size: u32, context: u64): usize {
+  return load<u64>(entry) == (((lin + size - 1) & ~0xfff) | context) ? <usize>(lin + load<u64>(entry, 8)) : 0;
 }
 
 /** The address in this memory of `size` bytes at `lin`, or 0 when the half has no entry for them. */
 @inline
 export function probe(half: usize, lin: u64, size: u32): usize {
-  const entry = entryOf(half, lin);
-  if (load<u64>(entry) != (((lin + size - 1) & ~0xfff) | load<u64>(STATE + S_TLB_CTX))) return 0;
-  return <usize>(lin + load<u64>(entry + 8));
+  return hostIn(entryOf(half, lin), lin, size, load<u64>(STATE + S_TLB_CTX));
 }
 
-/** Enters a translation: `host` is the address of the page of `lin` in this memory. */
+/** The same for accesses of the system, whatever the CPL: to what user mode may access, or to what the supervisor may without AC. */
 @inline
-export function fillTlb(half: usize, lin: u64, host: usize): void {
+export function probeAs(half: usize, lin: u64, size: u32, isUser: bool): usize {
+  if (isUser) return hostIn(entryOf(half, lin), lin, size, userGeneration);
+  return isOpen ? 0 : hostIn(entryOf(half, lin), lin, size, kernelGeneration | KERNEL_TAG);
+}
+
+/** The same for instruction fetches. */
+@inline
+export function probeFetch(lin: u64): usize {
+  return hostIn(entryOf(TLB_FETCH, lin), lin, 1, fetchContext());
+}
+
+@inline
+function fetchContext(): u64 {
+  return load<u32>(STATE + S_CPL) == 3 ? userGeneration : kernelGeneration | KERNEL_TAG;
+}
+
+/** Enters a translation for data. `host` is the address of the page of `lin` in this memory, `walk` its finished walk. */
+export function fillTlb(half: usize, lin: u64, host: usize, walk: u64): void {
   const page = lin & ~0xfff;
   const entry = entryOf(half, lin);
-  store<u64>(entry, page | load<u64>(STATE + S_TLB_CTX));
-  store<u64>(entry + 8, <u64>host - page);
+  const context = load<u64>(STATE + S_TLB_CTX);
+  const tag = page | context;
+  if (context & KERNEL_TAG && !(walk & IS_GLOBAL && !(walk & MAY_USER))) {
+    const smap = (load<u64>(STATE + S_CR4) & CR4_SMAP) != 0;
+    if (walk & MAY_USER && (smap || !(walk & IS_GLOBAL))) {
+      borrow(entry, tag, half != TLB_WRITE || (walk & MAY_WRITE) != 0);
+    } else if (!(walk & IS_GLOBAL)) noteLocal(entry, tag);
+  }
+  store<u64>(entry, tag);
+  store<u64>(entry, <u64>host - page, 8);
 }
 
-/** A finished walk of the page of `lin`, or 0. Never 0 for a finished one: the permissions are in the low bits. */
+/** Whether the entry for a page is of no use to anybody now. */
 @inline
-export function findWalk(lin: u64): u64 {
-  const entry = entryOf(TLB_WALKS, lin);
-  const tag = (lin & ~0xfff) | (load<u64>(STATE + S_TLB_CTX) & GENERATION_MASK);
-  return load<u64>(entry) == tag ? load<u64>(entry + 8) : 0;
+export function isFree(half: usize, lin: u64): bool {
+  const context = load<u64>(entryOf(half, lin)) & 0xfff;
+  return context != (kernelGeneration | KERNEL_TAG) && context != userGeneration;
 }
 
 @inline
-export function noteWalk(lin: u64, value: u64): void {
-  const entry = entryOf(TLB_WALKS, lin);
-  store<u64>(entry, (lin & ~0xfff) | (load<u64>(STATE + S_TLB_CTX) & GENERATION_MASK));
-  store<u64>(entry + 8, value);
+export function fillFetch(lin: u64, host: usize): void {
+  const page = lin & ~0xfff;
+  const entry = entryOf(TLB_FETCH, lin);
+  store<u64>(entry, page | fetchContext());
+  store<u64>(entry, <u64>host - page, 8);
 }
 
 /**
@@ -193,19 +256,45 @@ export function purgeWriteTlb(hostPage: usize): void {
   }
 }
 
+// ------------------------------------------------------------------------------------------------------- memory map
+
 /** Set by physToHost: whether the slot that was found is read-only. */
 export let slotReadOnly: bool = false;
 
+// The slot that was found last, if none before it reaches into it; a span of 0: none.
+let lastStart: u64 = 0;
+let lastSpan: u64 = 0;
+let lastHost: usize = 0;
+
+/** The memory map may have changed. */
+export function forgetSlot(): void {
+  lastSpan = 0;
+}
+
 /** The address in this memory of guest-physical `pa`, or 0 when it is not RAM or ROM. Sets slotReadOnly. */
+@inline
 export function physToHost(pa: u64): usize {
-  let slot = L_SLOTS + 8;
-  const end = slot + <usize>load<u32>(L_SLOTS) * SLOT_SIZE;
-  for (; slot < end; slot += SLOT_SIZE) {
-    const offset = pa - load<u64>(slot + SLOT_START);
-    if (offset < load<u64>(slot + SLOT_LENGTH)) {
-      slotReadOnly = <bool>(load<u32>(slot + SLOT_FLAGS) & 1);
-      return <usize>load<u32>(slot + SLOT_HOST) + <usize>offset;
+  const offset = pa - lastStart;
+  return offset < lastSpan ? lastHost + <usize>offset : findSlot(pa);
+}
+
+function findSlot(pa: u64): usize {
+  const first: usize = L_SLOTS + 8;
+  const end = first + <usize>load<u32>(L_SLOTS) * SLOT_SIZE;
+  for (let slot = first; slot < end; slot += SLOT_SIZE) {
+    const start = load<u64>(slot + SLOT_START);
+    const length = load<u64>(slot + SLOT_LENGTH);
+    const offset = pa - start;
+    if (offset >= length) continue;
+    slotReadOnly = <bool>(load<u32>(slot + SLOT_FLAGS) & 1);
+    lastStart = start;
+    lastSpan = length;
+    lastHost = <usize>load<u32>(slot + SLOT_HOST);
+    for (let other = first; other < slot; other += SLOT_SIZE) {
+      const from = load<u64>(other + SLOT_START);
+      if (from < start + length && start < from + load<u64>(other + SLOT_LENGTH)) lastSpan = 0;
     }
+    return lastHost + <usize>offset;
   }
   return 0;
 }

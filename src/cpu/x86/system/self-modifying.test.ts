@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Gpa } from '../../../base/units.js';
 import { GuestBench, SEL, protectedMode, segment, type Changes } from '../../../testing/x86-guest.js';
-import { R, byte, dword, far, offset, ptr, type Assembler } from '../assembler/index.js';
+import { R, byte, dword, far, offset, ptr, times, type Assembler } from '../assembler/index.js';
 
 const PROGRAM = 0x4000;
 
@@ -70,6 +70,55 @@ describe('self-modifying code', () => {
     });
     expect(g.reg('rdi')).toBe(5n + 6n + 7n);
   });
+
+  // Instructions of 1 to 7 bytes that add to EDI, as they replace one another in various order.
+  it.each([0x4800, 0x4ffa, 0x4ffd, 0x4ffe])(
+    'executes what code at %i was replaced with, of whatever length',
+    (code) => {
+      const snippets = [
+        [0x47, 0xc3], // inc edi; ret
+        [0x83, 0xc7, 3, 0xc3], // add edi, imm8
+        [0x83, 0xc7, 5, 0xc3],
+        [0x81, 0xc7, 7, 0, 0, 0, 0xc3], // add edi, imm32
+        [0x47, 0x47, 0x47, 0xc3],
+        [0x8d, 0x7f, 11, 0xc3], // lea edi, [edi + 11]
+        [0x47, 0x83, 0xc7, 13, 0xc3],
+        [0xeb, 1, 0xc3, 0x83, 0xc7, 17, 0xc3], // jmp over a ret
+      ];
+      const worth = [1, 3, 5, 7, 3, 11, 14, 17];
+      const table = 0x9000;
+      const g = new GuestBench();
+      const order: number[] = [];
+      for (let n = 0, x = 1; n < 3000; n++) {
+        x = (x * 1_103_515_245 + 12_345) & 0x7fff_ffff;
+        order.push((x >> 16) & 7);
+      }
+      for (const [n, bytes] of snippets.entries()) g.bytes(table + n * 8, bytes);
+      g.bytes(0x1_0000, order);
+      g.asm(32, PROGRAM, (a) => {
+        const again = a.label();
+        a.emit('xor', R.edi, R.edi);
+        a.emit('mov', R.ebp, 0x1_0000);
+        a.emit('mov', R.edx, code);
+        a.bind(again);
+        a.emit('movzx', R.esi, byte([R.ebp]));
+        a.emit('mov', R.eax, dword([table, times(R.esi, 8)]));
+        a.emit('mov', R.ebx, dword([table + 4, times(R.esi, 8)]));
+        a.emit('mov', dword([code]), R.eax);
+        a.emit('mov', dword([code + 4]), R.ebx);
+        // Once by a direct call, which is linked within its page, once by another.
+        a.emit('call', code);
+        a.emit('call', R.edx);
+        a.emit('inc', R.ebp);
+        a.emit('cmp', R.ebp, 0x1_0000 + order.length);
+        a.emit('jne', again);
+        a.emit('hlt');
+      });
+      g.set(start(g));
+      expect(g.run(200_000).kind).toBe('halt');
+      expect(g.reg('rdi')).toBe(BigInt(order.reduce((sum, n) => sum + 2 * worth[n], 0)));
+    },
+  );
 
   it('sees what a string instruction writes over itself', () => {
     const g = run((a) => {
@@ -161,6 +210,41 @@ describe('self-modifying code', () => {
 });
 
 describe('decoded code and the memory map', () => {
+  it('an instruction that straddles two pages, when either page is another now', () => {
+    const table = 0x10_1000;
+    const g = new GuestBench();
+    const changes = start(g);
+    g.setU32(0x10_0000, table | 3);
+    for (let n = 0; n < 1024; n++) g.setU32(table + n * 4, (n << 12) | 3);
+    // mov eax, 0x…01 / …02 in the first page, its last two bytes and RET in the second.
+    g.bytes(0xa_0ffd, [0xb8, 1, 0]);
+    g.bytes(0xb_0ffd, [0xb8, 2, 0]);
+    g.bytes(0xa_1000, [0x30, 0, 0xc3]);
+    g.bytes(0xb_1000, [0x40, 0, 0xc3]);
+    g.asm(32, PROGRAM, (a) => {
+      const go = (first: number, second: number): void => {
+        a.emit('mov', dword([table + 6 * 4]), first | 3);
+        a.emit('mov', dword([table + 7 * 4]), second | 3);
+        a.emit('invlpg', ptr([0x6000]));
+        a.emit('invlpg', ptr([0x7000]));
+        for (let n = 0; n < 2; n++) {
+          a.emit('call', R.esi);
+          a.emit('out', 0x80, R.eax);
+        }
+      };
+      a.emit('mov', R.esi, 0x6ffd);
+      go(0xa_0000, 0xa_1000);
+      go(0xb_0000, 0xa_1000);
+      go(0xb_0000, 0xb_1000);
+      go(0xa_0000, 0xb_1000);
+      a.emit('hlt');
+    });
+    g.set({ ...changes, cr0: 0x8000_0011n, cr3: 0x10_0000n });
+    expect(g.run().kind).toBe('halt');
+    const values = g.written.map(([, , value]) => value);
+    expect(values).toEqual([0x30_0001, 0x30_0001, 0x30_0002, 0x30_0002, 0x40_0002, 0x40_0002, 0x40_0001, 0x40_0001]);
+  });
+
   it('reads code by its current translation', () => {
     const g = new GuestBench();
     // Page tables at 0x10_0000: identity, but 0x6000 is mapped to 0x7000 and then to 0x8000.
