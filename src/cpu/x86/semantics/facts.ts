@@ -42,10 +42,8 @@ const SAYS: Readonly<Record<XmmKind, number>> = {
 export class Facts {
   /** FP_TRAP does not stop SSE instructions. */
   sseReady = false;
-  /** MXCSR: to nearest, precision exceptions masked and one recorded. */
-  nativeRounding = false;
-  /** i32 0 or 1: whether that is so, where it has been computed. */
-  isRoundingNative: Node | undefined;
+  /** i32 0 or 1: MXCSR rounds to nearest, precision exceptions are masked and one is recorded. Where it has been computed. */
+  nativeRounding: Node | undefined;
   readonly x87 = new X87Facts();
   private readonly plainNodes = new WeakMap<Node, number>();
   /** By number of the register. */
@@ -56,8 +54,7 @@ export class Facts {
   /** Forgets everything: something may have changed any state. */
   forget(): void {
     this.sseReady = false;
-    this.nativeRounding = false;
-    this.isRoundingNative = undefined;
+    this.nativeRounding = undefined;
     this.x87.forget();
     this.forgetRegisters();
   }

@@ -15,15 +15,7 @@ import {
   SINGLES,
   type FloatFormat,
 } from './sse-floats.js';
-import {
-  loadXmm,
-  readScalar,
-  readVector,
-  requireNativeRounding,
-  requireSse,
-  storeXmm,
-  xmmSlot,
-} from './sse-operands.js';
+import { loadXmm, readScalar, readVector, requireExact, requireSse, storeXmm, xmmSlot } from './sse-operands.js';
 
 /** A source operand in a format. From memory it comes as an integer, whose bits are looked at anyway. */
 export function readFloat(x: Lift, f: FloatFormat, index: number): Node {
@@ -49,7 +41,7 @@ function four(name: string, of: (f: FloatFormat) => Semantics): Readonly<Record<
 interface Outcome {
   /** A mask: where a result that is not ordinary is right. */
   readonly exactZero: (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
-  /** i32 0 or 1, of scalars: whether the result is exact. It may say no when it is. */
+  /** i32 0 or 1: whether the result is exact. It may say no when it is. */
   readonly isExact: (x: Lift, f: FloatFormat, a: Node, b: Node, result: Node) => Node;
 }
 
@@ -62,14 +54,32 @@ function isShortProduct(b: Builder, left: Node, right: Node): Node {
 /** Whether left × right is exactly `product`; that is plain, and close to it. */
 function isProduct(x: Lift, f: FloatFormat, left: Node, right: Node, product: Node): Node {
   const { b } = x;
-  if (f === DOUBLE) {
-    const isEqual = b.op('f64.eq', b.op('f64.mul', left, right), product);
-    return b.and(isShortProduct(b, left, right), isEqual);
+  if (f === SINGLE)
+    return f64Equal(
+      b,
+      [left, right, product].map((value) => b.op('f64.promote_f32', value)),
+    );
+  if (f === SINGLES) {
+    const wide = (value: Node): Node => b.op('f64x2.promote_low_f32x4', value);
+    const high = (value: Node): Node => wide(b.op('i64x2.splat', b.lanes('i64x2.extract_lane', [1], value)));
+    const values = [left, right, product];
+    return b.and(f64x2Equal(b, values.map(wide)), f64x2Equal(b, values.map(high)));
   }
-  // The product of two singles is exact as a double.
-  const wide = (value: Node): Node => b.op('f64.promote_f32', value);
-  return b.op('f64.eq', b.op('f64.mul', wide(left), wide(right)), wide(product));
+  if (f === DOUBLE) return b.and(isShortProduct(b, left, right), f64Equal(b, [left, right, product]));
+  const lane = (value: Node, i: number): Node => b.lanes('f64x2.extract_lane', [i], value);
+  const areShort = b.and(
+    isShortProduct(b, lane(left, 0), lane(right, 0)),
+    isShortProduct(b, lane(left, 1), lane(right, 1)),
+  );
+  return b.and(areShort, f64x2Equal(b, [left, right, product]));
 }
+
+/** Whether left × right is `product`, in doubles: exactly so if they were singles. */
+const f64Equal = (b: Builder, [left, right, product]: readonly Node[]): Node =>
+  b.op('f64.eq', b.op('f64.mul', left, right), product);
+
+const f64x2Equal = (b: Builder, [left, right, product]: readonly Node[]): Node =>
+  b.op('i32x4.all_true', b.op('f64x2.eq', b.op('f64x2.mul', left, right), product));
 
 /** Sums of plain numbers are 0 only if they are exactly; the rounding error is a number too (Knuth). */
 const sum = (sign: 'add' | 'sub'): Outcome => ({
@@ -79,7 +89,7 @@ const sum = (sign: 'add' | 'sub'): Outcome => ({
     const addend = sign === 'add' ? right : f.op(b, 'neg', right);
     const t = f.op(b, 'sub', result, left);
     const error = f.op(b, 'add', f.op(b, 'sub', left, f.op(b, 'sub', result, t)), f.op(b, 'sub', addend, t));
-    return isZero(x, f, error);
+    return f.all(b, isZero(x, f, error));
   },
 });
 
@@ -98,7 +108,7 @@ const quotient: Outcome = {
 /** An operation on destination and source. */
 function binary(name: 'add' | 'sub' | 'mul' | 'div', outcome: Outcome): (f: FloatFormat) => Semantics {
   return (f) => (x) => {
-    requireRounding(x, f);
+    requireSse(x);
     const right = readFloat(x, f, 1);
     const slot = xmmSlot(x, 0);
     const left = loadXmm(x, f.kind, slot);
@@ -115,16 +125,10 @@ function binary(name: 'add' | 'sub' | 'mul' | 'div', outcome: Outcome): (f: Floa
   };
 }
 
-/** Scalars look at MXCSR with their result. */
-function requireRounding(x: Lift, f: FloatFormat): void {
-  if (f.kind === 'v128') requireNativeRounding(x);
-  else requireSse(x);
-}
-
 const squareRoot =
   (f: FloatFormat): Semantics =>
   (x) => {
-    requireRounding(x, f);
+    requireSse(x);
     const value = readFloat(x, f, 1);
     const result = f.op(x.b, 'sqrt', value);
     requireSettled(
@@ -227,17 +231,17 @@ const round =
       x.fallback();
       return;
     }
-    const mode = Number(immediate.value & 7n);
-    // A mode of its own, no precision exception, nothing of MXCSR counts.
-    if ((immediate.value & 12n) === 8n) requireSse(x);
-    else requireNativeRounding(x);
+    requireSse(x);
     const value = readFloat(x, f, 1);
     requirePlain(x, f, [value]);
-    // Bit 2: as MXCSR says, which is to nearest here.
-    const name = mode & 4 ? 'nearest' : ROUNDINGS[mode];
+    const mode = Number(immediate.value & 15n);
+    // Bit 2: as MXCSR says, which is to nearest if we get that far.
+    const name = mode & 4 ? 'nearest' : ROUNDINGS[mode & 3];
     const lanes = { [DOUBLE.parts]: 'f64', [SINGLE.parts]: 'f32', [DOUBLES.parts]: 'f64x2', [SINGLES.parts]: 'f32x4' };
     const type = lanes[f.parts] as 'f64' | 'f32' | 'f64x2' | 'f32x4';
     const result = b.op(`${type}.${name}`, value);
+    // Bit 3: without a precision exception. With a mode of its own nothing of MXCSR counts then.
+    if ((mode & 12) !== 8) requireExact(x, () => f.all(b, f.op(b, 'eq', result, value)));
     x.facts.markPlain(result, f.parts);
     storeXmm(x, f.kind, xmmSlot(x, 0), result);
   };

@@ -22,7 +22,6 @@ import {
   readVector,
   nativeRounding,
   requireExact,
-  requireNativeRounding,
   requireSse,
   storeXmm,
   xmmSlot,
@@ -65,13 +64,15 @@ function requireInRange(x: Lift, result: Node): void {
 function toDoublewords(f: FloatFormat, truncate: boolean): Semantics {
   return (x) => {
     const { b } = x;
-    requireNativeRounding(x);
+    requireSse(x);
     const value = readVector(x, 1);
     requirePlain(x, f, [value]);
     const isDouble = f === DOUBLES;
     const integral = truncate ? value : b.op(isDouble ? 'f64x2.nearest' : 'f32x4.nearest', value);
     const result = b.op(isDouble ? 'i32x4.trunc_sat_f64x2_s_zero' : 'i32x4.trunc_sat_f32x4_s', integral);
     requireInRange(x, result);
+    const back = isDouble ? 'f64x2.convert_low_i32x4_s' : 'f32x4.convert_i32x4_s';
+    requireExact(x, () => f.all(b, f.op(b, 'eq', b.op(back, result), value)));
     storeXmm(x, 'v128', xmmSlot(x, 0), result);
   };
 }
@@ -156,14 +157,18 @@ export const sseConvert: Readonly<Record<string, Semantics>> = {
     storeXmm(x, 'v128', xmmSlot(x, 0), result);
   },
   cvtdq2ps: (x) => {
-    requireNativeRounding(x);
-    const result = x.b.op('f32x4.convert_i32x4_s', readVector(x, 1));
+    requireSse(x);
+    const { b } = x;
+    const value = readVector(x, 1);
+    const result = b.op('f32x4.convert_i32x4_s', value);
+    const fromLeast = (): Node => b.op('i32x4.add', value, repeated(b, 32, 2 ** 24));
+    requireExact(x, () => SINGLES.all(b, b.op('i32x4.le_u', fromLeast(), repeated(b, 32, 2 ** 25))));
     x.facts.markPlain(result, SINGLES.parts);
     storeXmm(x, 'v128', xmmSlot(x, 0), result);
   },
   cvtpd2ps: (x) => {
     const { b } = x;
-    requireNativeRounding(x);
+    requireSse(x);
     const value = readVector(x, 1);
     const result = b.op('f32x4.demote_f64x2_zero', value);
     // The upper lanes are looked at as copies of the lower ones.
@@ -172,7 +177,8 @@ export const sseConvert: Readonly<Record<string, Semantics>> = {
       const zeros = isZero(x, DOUBLES, value);
       return b.lanes('i8x16.shuffle', [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11], zeros, zeros);
     };
-    requireSettled(x, SINGLES, [], twice, exactZero, () => b.i32(0));
+    const isExact = (): Node => DOUBLES.all(b, b.op('f64x2.eq', b.op('f64x2.promote_low_f32x4', result), value));
+    requireSettled(x, SINGLES, [], twice, exactZero, isExact);
     x.facts.markPlain(result, SINGLES.parts);
     storeXmm(x, 'v128', xmmSlot(x, 0), result);
   },

@@ -1,6 +1,6 @@
 /**
  * When the host's floating point arithmetic gives what the guest's would. A value is plain when it is normal or zero. On plain
- * operands with a plain result nothing can be raised but the precision exception (which `requireNativeRounding` takes care of),
+ * operands with a plain result nothing can be raised but the precision exception (which `requireExact` takes care of),
  * as long as the result is not one to which a tiny one was rounded. The fast test is for ordinary values: normal, and not next to
  * the least normal number; all else is looked at in detail only after that failed.
  */
@@ -27,6 +27,8 @@ export interface FloatFormat {
   exponent(b: Builder, value: Node, native?: Node): Node;
   /** Mask: where the exponent is 0. */
   odd(b: Builder, exponent: Node): Node;
+  /** i32 0 or 1: whether a mask is all ones. */
+  all(b: Builder, mask: Node): Node;
   zero(b: Builder): Node;
   infinity(b: Builder): Node;
   and(b: Builder, left: Node, right: Node): Node;
@@ -52,9 +54,11 @@ const scalarMasks = {
   and: (b: Builder, left: Node, right: Node) => b.and(left, right),
   or: (b: Builder, left: Node, right: Node) => b.or(left, right),
   odd: (b: Builder, exponent: Node) => b.eqz(exponent),
+  all: (_: Builder, mask: Node) => mask,
 };
 
 const vectorMasks = {
+  all: (b: Builder, mask: Node) => b.op('i32x4.all_true', mask),
   and: (b: Builder, left: Node, right: Node) => b.op('v128.and', left, right),
   or: (b: Builder, left: Node, right: Node) => b.op('v128.or', left, right),
 };
@@ -178,8 +182,8 @@ export const isZero = (x: Lift, f: FloatFormat, value: Node): Node => f.op(x.b, 
 
 /**
  * Falls back unless all operands are plain and the result of the operation on them is what the guest's would be: ordinary, or
- * `exactZero` (a mask, of plain operands) holds; and MXCSR allows it, which for scalars may depend on `isExact` (i32 0 or 1, with
- * such operands and result). Vectors need `requireNativeRounding` before. The result is plain then.
+ * `exactZero` (a mask, of plain operands) holds; and MXCSR allows it, which may depend on `isExact` (i32 0 or 1, of such operands and
+ * result). The result is plain then.
  */
 export function requireSettled(
   x: Lift,
@@ -191,8 +195,10 @@ export function requireSettled(
 ): void {
   const { b } = x;
   const tests = testsOf(x, f, operands, (value) => isZero(x, f, value));
-  if (f.kind === 'v128') requireEach(x, f, [...tests, { exponent: f.exponent(b, result), otherwise: exactZero }]);
-  else {
+  if (f.kind === 'v128') {
+    requireEach(x, f, [...tests, { exponent: f.exponent(b, result), otherwise: exactZero }]);
+    requireExact(x, isExact);
+  } else {
     requireEach(x, f, tests);
     // One jump for the result's value and for MXCSR.
     b.if(b.eqz(f.exponent(b, result, nativeRounding(x))), () => {

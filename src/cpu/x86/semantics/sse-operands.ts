@@ -32,40 +32,18 @@ export function requireSse(x: Lift): void {
 }
 
 /**
- * Falls back unless SSE instructions may run, MXCSR rounds to nearest, and inexact results need no attention: the precision
- * exception is masked and recorded. Comes first.
+ * i32 0 or 1: whether the host's arithmetic can stand in without a look at whether a result is exact: MXCSR rounds to nearest, and the
+ * precision exception is masked and recorded.
  */
-export function requireNativeRounding(x: Lift): void {
-  const { b, facts } = x;
-  if (facts.nativeRounding) {
-    requireSse(x);
-    return;
-  }
-  if (x.variant.form === 'mem') x.linear();
-  const differs = b.xor(b.and(x.loadState32('MXCSR'), b.i32(ROUNDING_BITS)), b.i32(ROUNDING_NATIVE));
-  const traps = b.and(x.loadState32('FP_TRAP'), b.i32(TRAP_SSE));
-  b.if(facts.sseReady ? differs : b.or(differs, traps), () => {
-    x.fallback();
-  });
-  facts.sseReady = true;
-  facts.nativeRounding = true;
-}
-
-/** i32 0 or 1: whether `requireNativeRounding` would go on. For scalars, which get along without a jump of its own for that. */
 export function nativeRounding(x: Lift): Node {
   const { b, facts } = x;
-  if (facts.nativeRounding) return b.i32(1);
-  facts.isRoundingNative ??= b.op(
-    'i32.eq',
-    b.and(x.loadState32('MXCSR'), b.i32(ROUNDING_BITS)),
-    b.i32(ROUNDING_NATIVE),
-  );
-  return facts.isRoundingNative;
+  facts.nativeRounding ??= b.op('i32.eq', b.and(x.loadState32('MXCSR'), b.i32(ROUNDING_BITS)), b.i32(ROUNDING_NATIVE));
+  return facts.nativeRounding;
 }
 
 /**
- * In code that is reached seldom: falls back unless native rounding is given, or only the recorded precision exception is missing
- * from it and the result is exact.
+ * Falls back unless native rounding is given, or only the recorded precision exception is missing from it and the result is
+ * exact (i32 0 or 1).
  */
 export function requireExact(x: Lift, isExact: () => Node): void {
   const { b } = x;
