@@ -1,11 +1,12 @@
 /** Makes WebAssembly of hot guest code and leads the interpreter's loop to it. */
 import type { FunctionRef } from '../../ir/nodes.js';
 import { WasmModule } from '../../ir/wasm/module.js';
-import { LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import { HOT_COUNTERS, LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
 import type { MachineMemory } from '../interp/memory.js';
 import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
+import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
 import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
-import { RECORD, STATE } from '../../cpu/x86/state-layout.js';
+import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
 import { CodeView } from '../../cpu/x86/translate/code-view.js';
 import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
 import { Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
@@ -18,6 +19,8 @@ export interface TranslatorOptions {
   readonly helpers: WebAssembly.Exports;
   /** The variant of each handler, from FIRST_HANDLER on. */
   readonly variants: readonly Variant[];
+  /** For tests: all code is hot from the first jump to it on, and however often it is overwritten. */
+  readonly eager?: boolean;
 }
 
 const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
@@ -25,6 +28,8 @@ const TABLE_STEP = 1024;
 const NO_RECORD = 0;
 /** So often may a place in the middle of a region be found hot before it gets a region of its own. */
 const PATIENCE = 2;
+/** So often may translated code of a page be overwritten before it is left to the interpreter. */
+const OVERWRITES = 8;
 
 export interface TranslatorStatistics {
   regions: number;
@@ -49,22 +54,28 @@ export class Translator {
   constructor(private readonly options: TranslatorOptions) {
     this.code = new CodeView(options.view, 0);
     this.hotRecord = this.bases.state + STATE.HOT_RECORD;
+    if (options.eager) for (let i = 0; i < HOT_COUNTERS; i++) this.code.setJumps(i * RECORD_SIZE, HOT_THRESHOLD - 1);
   }
 
   /** The loop has found a hot record: translates what begins there. */
   translateHot(): void {
-    const { view } = this.options;
+    const { view, eager } = this.options;
     const record = view.getUint32(this.hotRecord, true);
     view.setUint32(this.hotRecord, NO_RECORD, true);
     if (this.code.epoch !== this.epoch) this.forgetAll();
+    if (eager) this.code.setJumps(record, HOT_THRESHOLD - 1);
     if (record === NO_RECORD || this.code.isTranslated(record)) return;
     const times = this.covered.get(record);
-    if (times !== undefined && times < PATIENCE) {
+    if (times !== undefined && times < PATIENCE && !eager) {
       this.covered.set(record, times + 1);
       return;
     }
     const began = performance.now();
-    const graph = new Scanner({ view: this.code, variantOf: (handler) => this.variantOf(handler) }).scan(record);
+    const graph = new Scanner({
+      view: this.code,
+      variantOf: (handler) => this.variantOf(handler),
+      patience: eager ? Infinity : OVERWRITES,
+    }).scan(record);
     if (graph) this.translate(graph);
     this.statistics.time += performance.now() - began;
   }
@@ -135,9 +146,9 @@ export class Translator {
 }
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
-export function createTranslator(variants: readonly Variant[]) {
+export function createTranslator(variants: readonly Variant[], options: { readonly eager?: boolean } = {}) {
   return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
-    new Translator({ memory, view, helpers, variants });
+    new Translator({ memory, view, helpers, variants, ...options });
 }
 
 /** The 64-byte chunks of a page that a region has instructions in. */

@@ -25,8 +25,10 @@ export const CASE = {
   ES: 186,
   /** In: the instruction's length. */
   LENGTH: 188,
+  /** In: what comes before the instruction, see block.ts, or INT3. */
+  LEAD: 192,
   /** In: the instruction, padded with INT3. */
-  CODE: 192,
+  CODE: 216,
   /** FXSAVE image, 512 bytes; the last 96 have no meaning. */
   FX: 256,
   /** The window of data memory. */
@@ -37,7 +39,9 @@ export const CASE_SIZE = 1536;
 /** Bytes of state at the beginning that the native side takes from and to the signal frame. */
 export const CASE_IN_GPR = 152;
 export const CASE_OUT_GPR = 184;
-export const CODE_SIZE = 32;
+/** Bytes of LEAD and of CODE. */
+export const LEAD_SIZE = 24;
+export const CODE_SIZE = 40;
 export const FX_USED = 416;
 export const WINDOW_SIZE = 768;
 
@@ -67,6 +71,7 @@ export const PLACE = {
   /** A page of INT3; the instruction is copied to CODE. */
   CODE_PAGE: 0x1000_0000,
   CODE: 0x1000_0800,
+  LEAD: 0x1000_0800 - LEAD_SIZE,
   /** Two pages of data with nothing around them; the window lies across their border. */
   DATA: 0x2001_0000,
   DATA_SIZE: 0x2000,

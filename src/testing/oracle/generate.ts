@@ -13,7 +13,8 @@ import {
   type Draft,
   type WrittenAddress,
 } from './addresses.js';
-import { CASE, CODE_SIZE, GPR_PLACE, PLACE, WINDOW_SIZE } from './case-format.js';
+import { CASE, CODE_SIZE, GPR_PLACE, LEAD_SIZE, PLACE, WINDOW_SIZE } from './case-format.js';
+import { surround } from './block.js';
 import { encode, immediateSize, type Address, type Choice } from './encode.js';
 import {
   busyRegisters,
@@ -120,12 +121,13 @@ function chooseAddressBits(r: Random, { bits, ds }: Environment): 16 | 32 | 64 {
 /** RFLAGS.AC: misaligned operands of user code raise #AC. */
 const AC = 0x4_0000;
 
-/** One case, written into `target`; returns the instruction's bytes. */
+/** One case, written into `target`; returns the instruction's bytes. `inBlock`: between others, see block.ts. */
 export function generateCase(
   r: Random,
   row: Instruction,
   target: Buffer,
   kind: EnvironmentKind = row.mode === 'not64' ? 'flat32' : '64',
+  inBlock = false,
 ): number[] {
   const environment = chooseEnvironment(r, kind);
   const { bits, cs, ss, ds, es } = environment;
@@ -189,7 +191,7 @@ export function generateCase(
   };
   const prefixes = extraPrefixes(draft, encode(row, choice, PLACE.CODE).length);
   const bytes = [...prefixes, ...encode(row, choice, PLACE.CODE + prefixes.length)];
-  target.fill(0xcc, CASE.CODE, CASE.CODE + CODE_SIZE);
+  target.fill(0xcc, CASE.LEAD, CASE.LEAD + LEAD_SIZE + CODE_SIZE);
   target.set(bytes, CASE.CODE);
   target[CASE.LENGTH] = bytes.length;
   for (let i = 0; i < 16; i++) target.writeBigUInt64LE(regs[i], CASE.GPR + 8 * GPR_PLACE[i]);
@@ -202,5 +204,6 @@ export function generateCase(
   target.writeUInt16LE(ss.selector, CASE.SS);
   target.writeUInt16LE(ds.selector, CASE.DS);
   target.writeUInt16LE(es.selector, CASE.ES);
+  if (inBlock) surround(draft);
   return bytes;
 }

@@ -2,7 +2,7 @@
  * The oracle's guest side: a kernel for one accelerator under test that runs cases from guest memory at CPL 3 and puts
  * their results back, in the format of the native side. It needs nothing but a CPU and memory.
  */
-import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, PLACE, WINDOW_SIZE } from './case-format.js';
+import { CASE, CASE_SIZE, CODE_SIZE, GPR_PLACE, LEAD_SIZE, PLACE, WINDOW_SIZE } from './case-format.js';
 
 /** Guest-physical addresses. All of memory is mapped at KERNEL_BASE, for CPL 0 only. */
 export const GUEST = {
@@ -97,9 +97,9 @@ export const GUEST_PROGRAM: readonly string[] = [
   `mov [${kernelAddress(GUEST.CURRENT)}], r15`,
   `cmp r15, [${kernelAddress(GUEST.END)}]`,
   'jae done',
-  `lea rsi, [r15 + ${CASE.CODE}]`,
-  `mov rdi, ${kernelAddress(GUEST.CODE_PAGE + (PLACE.CODE - PLACE.CODE_PAGE))}`,
-  ...copy(CODE_SIZE),
+  `lea rsi, [r15 + ${CASE.LEAD}]`,
+  `mov rdi, ${kernelAddress(GUEST.CODE_PAGE + (PLACE.LEAD - PLACE.CODE_PAGE))}`,
+  ...copy(LEAD_SIZE + CODE_SIZE),
   `lea rsi, [r15 + ${CASE.WINDOW}]`,
   `mov edi, ${PLACE.WINDOW}`,
   ...copy(WINDOW_SIZE),

@@ -1,10 +1,11 @@
 /**
  * The CPU oracle as a program: `node dist/testing/oracle/main.js [--cases n] [--seed n] [--rows regexp]
- * [--kind 64|flat32|segmented32|segmented16]`. Prints what
- * was compared and every difference; exits with 1 when there is one, with 77 where the host cannot run cases.
+ * [--kind 64|flat32|segmented32|segmented16] [--accel interp|wasm]`. On wasm every case runs as translated code, between other
+ * instructions (block.ts). Prints what was compared and every difference; exits with 1 when there is one, with 77 where the host cannot run cases.
  */
 import { GuestRunner } from './guest.js';
-import { interpreterForOracle } from './interp.js';
+import { isTestedAccelerator } from '../accelerators.js';
+import { machineForOracle } from './machine.js';
 import { hostFlags, nativeObstacle, NativeRunner } from './native.js';
 import { describeFailure, runOracle } from './oracle.js';
 import { selectRows } from './rows.js';
@@ -28,7 +29,9 @@ function main(): number {
   const started = Date.now();
   const native = new NativeRunner();
   try {
-    const { vm, vcpu, identity } = interpreterForOracle();
+    const accelerator = option('accel', 'interp');
+    if (!isTestedAccelerator(accelerator)) throw new Error(`no accelerator ${accelerator}`);
+    const { vm, vcpu, identity } = machineForOracle(accelerator);
     const guest = new GuestRunner(vm, vcpu, identity);
     const only = option('kind', '');
     const kinds = native.kinds.filter((kind) => only === '' || kind === only);
@@ -41,6 +44,7 @@ function main(): number {
       cases,
       seed: Number(option('seed', '1')),
       kinds,
+      inBlocks: accelerator === 'wasm' || process.argv.includes('--blocks'),
       keep: 60,
     });
     for (const failure of report.failures) console.log(describeFailure(failure));

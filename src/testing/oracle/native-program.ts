@@ -6,7 +6,17 @@
  * in the signal frame, from where the handler takes the results. It puts the next case's registers into the frame, and
  * returning from the handler loads them.
  */
-import { CASE, CASE_IN_GPR, CASE_OUT_GPR, CASE_SIZE, CODE_SIZE, FX_USED, PLACE, WINDOW_SIZE } from './case-format.js';
+import {
+  CASE,
+  CASE_IN_GPR,
+  CASE_OUT_GPR,
+  CASE_SIZE,
+  CODE_SIZE,
+  FX_USED,
+  LEAD_SIZE,
+  PLACE,
+  WINDOW_SIZE,
+} from './case-format.js';
 import { LDT, type CaseSegment } from './segments.js';
 
 /** Where the program puts its data. */
@@ -177,9 +187,9 @@ export const nativeProgram = (withLdt: boolean): readonly string[] => [
   'xor eax, eax',
   'mov fs, ax',
   'mov gs, ax',
-  `lea rsi, [r12 + ${CASE.CODE}]`,
-  `mov edi, ${PLACE.CODE}`,
-  ...copy(CODE_SIZE),
+  `lea rsi, [r12 + ${CASE.LEAD}]`,
+  `mov edi, ${PLACE.LEAD}`,
+  ...copy(LEAD_SIZE + CODE_SIZE),
   `lea rsi, [r12 + ${CASE.FX}]`,
   'mov rdi, rbp',
   ...copy(FX_USED),

@@ -3,7 +3,7 @@ import { INSTRUCTIONS } from '../../arch/x86/instructions/index.js';
 import { CASE, CASE_SIZE, FX } from './case-format.js';
 import { generateCase } from './generate.js';
 import { GuestRunner } from './guest.js';
-import { interpreterForOracle } from './interp.js';
+import { machineForOracle } from './machine.js';
 import { hostFlags, nativeObstacle, NativeRunner } from './native.js';
 import { describeFailure, runOracle, type Runner } from './oracle.js';
 import { random } from './random.js';
@@ -25,17 +25,25 @@ describe('CPU oracle', () => {
     expect(a.equals(b)).toBe(true);
   });
 
-  it('the interpreter agrees with the host processor', { timeout: 120_000 }, ({ skip }) => {
-    if (native === undefined) skip(`the CPU oracle ${obstacle ?? ''}`);
-    else {
-      const { vm, vcpu, identity } = interpreterForOracle();
+  it.each([
+    { accelerator: 'interp', cases: CASES, inBlocks: false, seed: 20_000 },
+    { accelerator: 'interp', cases: CASES / 8, inBlocks: true, seed: 30_000 },
+    { accelerator: 'wasm', cases: CASES / 4, inBlocks: true, seed: 30_000 },
+  ] as const)(
+    '$accelerator agrees with the host processor (between other instructions: $inBlocks)',
+    { timeout: 120_000 },
+    ({ accelerator, cases, inBlocks, seed }, { skip }) => {
+      if (native === undefined) return skip(`the CPU oracle ${obstacle ?? ''}`);
+      const { vm, vcpu, identity } = machineForOracle(accelerator);
       const guest = new GuestRunner(vm, vcpu, identity);
       const { rows } = selectRows(hostFlags());
-      const report = runOracle({ native, guest, rows, cases: CASES, seed: 20_000, kinds: native.kinds, keep: 10 });
+      // Code with segments is not translated.
+      const kinds = native.kinds.filter((kind) => accelerator === 'interp' || !kind.startsWith('segmented'));
+      const report = runOracle({ native, guest, rows, cases, seed, kinds, inBlocks, keep: 10 });
       expect(report.failures.map(describeFailure).join('\n')).toBe('');
       expect(report.failed.size).toBe(0);
-    }
-  });
+    },
+  );
 
   it('sees a flag, a register, a byte of memory and a bit of XMM15 that are wrong', ({ skip }) => {
     if (native === undefined) return skip(`the CPU oracle ${obstacle ?? ''}`);

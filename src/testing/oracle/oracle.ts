@@ -21,6 +21,8 @@ export interface OracleOptions {
   readonly seed: number;
   /** Environments to run in; absent: all. */
   readonly kinds?: readonly EnvironmentKind[];
+  /** Instructions stand between others, see block.ts. */
+  readonly inBlocks?: boolean;
   /** Failures to reduce and keep; the rest are counted. */
   readonly keep: number;
   readonly onProgress?: (done: number) => void;
@@ -69,7 +71,7 @@ export function runOracle(options: OracleOptions): OracleReport {
       order.at(((first + i) * 7919) % order.length),
     ).filter((task) => task !== undefined);
     const input = Buffer.alloc(tasks.length * CASE_SIZE);
-    tasks.forEach(({ row, kind }, i) => generateCase(r, row, slice(input, i), kind));
+    tasks.forEach(({ row, kind }, i) => generateCase(r, row, slice(input, i), kind, options.inBlocks));
     const ours = Buffer.from(guest.run(input).buffer);
     const theirs = Buffer.from(native.run(input).buffer);
     tasks.forEach(({ row }, index) => {
@@ -173,10 +175,19 @@ const GPR_NAMES = [
   'r15',
 ];
 
+/** The instruction, with what was put around it. */
+function codeOf(input: Buffer): string {
+  const trimmed = (from: number, to: number): string => input.subarray(from, to).toString('hex');
+  const lead = trimmed(CASE.LEAD, CASE.CODE).replace(/^(cc)+/, '');
+  const end = CASE.CODE + input[CASE.LENGTH];
+  const rest = trimmed(end, CASE.FX).replace(/(cc)+$/, '');
+  return [lead, trimmed(CASE.CODE, end), rest].filter((part) => part !== '').join(' ');
+}
+
 /** A failure as text that holds all it takes to see it again. */
 export function describeFailure(failure: Failure): string {
   const { row, input, differences } = failure;
-  const code = input.subarray(CASE.CODE, CASE.CODE + input[CASE.LENGTH]).toString('hex');
+  const code = codeOf(input);
   const parts = (['CS', 'SS', 'DS', 'ES'] as const).map(
     (name) => `${name.toLowerCase()}=${input.readUInt16LE(CASE[name]).toString(16)}`,
   );

@@ -77,6 +77,11 @@ export class CodeView {
     return this.memory.getUint16(LAYOUT.HOT_COUNTERS + counter, true);
   }
 
+  setJumps(record: number, jumps: number): void {
+    const counter = ((record >>> 5) & (HOT_COUNTERS - 1)) * 2;
+    this.memory.setUint16(LAYOUT.HOT_COUNTERS + counter, jumps, true);
+  }
+
   isTranslated(record: number): boolean {
     return this.memory.getUint16(record + RECORD.HANDLER, true) === MICRO.REGION;
   }

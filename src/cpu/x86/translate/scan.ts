@@ -110,6 +110,8 @@ export interface ScanOptions {
   readonly view: CodeView;
   /** What a handler number stands for; undefined: nothing that can be translated. */
   readonly variantOf: (handler: number) => Variant | undefined;
+  /** So often may translated code of a page have been overwritten. */
+  readonly patience: number;
 }
 
 const hasDirectTarget = (row: Instruction): boolean => row.operands[0]?.kind === 'J';
@@ -156,7 +158,7 @@ export class Scanner {
     if (linear & ~PAGE_MASK) return undefined;
     const host = view.fetchPage(linear);
     const code = host === undefined ? undefined : view.page(host, this.key);
-    if (code === undefined || view.writes(code) > 8) return undefined;
+    if (code === undefined || view.writes(code) > this.options.patience) return undefined;
     this.pages.push({ code, delta });
     return this.pages.length - 1;
   }

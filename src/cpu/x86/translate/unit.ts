@@ -24,8 +24,8 @@ function constantParts(b: RegionBuilder, view: CodeView, record: number): Instru
 const VECTOR = new Set(['V', 'U', 'W', 'P', 'N', 'Q', 'ST0', 'STi', 'XMM0']);
 
 const XMM = new Set(['V', 'U', 'W', 'XMM0']);
-/** Vector instructions that use general registers which no operand names. */
-const IMPLICIT = new Set(['pcmpestri', 'pcmpestrm', 'pcmpistri', 'maskmovq', 'maskmovdqu']);
+/** x87 and vector instructions that use general registers which no operand names. */
+const IMPLICIT = new Set(['fnstsw_ax', 'pcmpestri', 'pcmpestrm', 'pcmpistri', 'maskmovq', 'maskmovdqu']);
 
 /** Whether an instruction done by a helper leaves general registers alone but for its address: x87, MMX and SSE. */
 function isVector({ row }: Variant): boolean {

@@ -1,6 +1,4 @@
-/** A machine on the interpreter for the oracle: one CPU, 64 MiB of memory, nothing else. */
-import * as fs from 'node:fs';
-import type { InterpImage } from '../../accel/interp/image.js';
+/** A machine for the oracle: one CPU, 64 MiB of memory, nothing else. */
 import { InterpVm } from '../../accel/interp/vm.js';
 import type { ResetIdentity } from '../../arch/x86/boot-state.js';
 import { cpuModel, resetIdentity } from '../../arch/x86/cpu-models.js';
@@ -9,19 +7,8 @@ import type { Gpa } from '../../base/units.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { LocalApic } from '../../iface/local-apic.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
+import { accelerate, type TestedAccelerator } from '../accelerators.js';
 import { GUEST } from './guest-program.js';
-
-/** The same folder from the sources and from what is built of them. */
-const built = new URL('../../../dist/cpu/x86/', import.meta.url);
-
-function loadImage(): InterpImage {
-  const read = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(fs.readFileSync(new URL(name, built)));
-  return {
-    helpers: new WebAssembly.Module(read('helpers.wasm')),
-    interpreter: new WebAssembly.Module(read('interpreter.wasm')),
-    decoderTables: read('decoder-tables.bin'),
-  };
-}
 
 const noIo: GuestIo = {
   portRead: () => 0xffff_ffff,
@@ -51,10 +38,10 @@ const noApic: LocalApic = {
 
 const TSC_HZ = 1_000_000_000;
 
-export function interpreterForOracle(): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
+export function machineForOracle(accelerator: TestedAccelerator): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
   const model = cpuModel('x86-64-v2');
   const vm = new InterpVm({
-    image: loadImage(),
+    ...accelerate(accelerator),
     model,
     cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
     tscHz: TSC_HZ,

@@ -1,0 +1,35 @@
+/** The accelerators that tests of processor behaviour run on, as what the build made of them. */
+import * as fs from 'node:fs';
+import type { InterpImage } from '../accel/interp/image.js';
+import type { InterpVmOptions } from '../accel/interp/vm.js';
+import { createTranslator } from '../accel/wasm/translator.js';
+import { readVariants } from '../cpu/x86/handler-variants.js';
+
+export const TESTED_ACCELERATORS = ['interp', 'wasm'] as const;
+export type TestedAccelerator = (typeof TESTED_ACCELERATORS)[number];
+
+export const isTestedAccelerator = (name: string): name is TestedAccelerator =>
+  TESTED_ACCELERATORS.some((known) => known === name);
+
+const built = new URL('../../dist/cpu/x86/', import.meta.url);
+const read = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(fs.readFileSync(new URL(name, built)));
+const images = new Map<TestedAccelerator, InterpImage>();
+
+function imageOf(accelerator: TestedAccelerator): InterpImage {
+  const known = images.get(accelerator);
+  if (known) return known;
+  const image = {
+    helpers: new WebAssembly.Module(read('helpers.wasm')),
+    interpreter: new WebAssembly.Module(read(accelerator === 'wasm' ? 'interpreter-regions.wasm' : 'interpreter.wasm')),
+    decoderTables: read('decoder-tables.bin'),
+  };
+  images.set(accelerator, image);
+  return image;
+}
+
+/** What a VM on an accelerator is made with. On wasm code is translated at the first jump to it. */
+export function accelerate(accelerator: TestedAccelerator): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
+  const image = imageOf(accelerator);
+  if (accelerator === 'interp') return { image };
+  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { eager: true }) };
+}
