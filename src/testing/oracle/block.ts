@@ -158,7 +158,7 @@ export function surround(draft: Draft): void {
   const { row, target } = draft;
   const writer = new BlockWriter(draft);
   const unknown = undefinedFlags(row, target);
-  let lead: number[] = [];
+  let lead: number[];
   const registers = Buffer.from(target.subarray(0, CASE.RIP));
   for (;;) {
     lead = [...JUMP_ON, ...writer.setup()];
