@@ -124,6 +124,10 @@ const FIELDS = [
   ['REGION_EXIT', 4, 1],
   /** The record to go on with. */
   ['REGION_RECORD', 4, 1],
+  /** Arithmetic flags between regions: FLAG_KIND says what A and B are. */
+  ['LAZY_KIND', 4, 1],
+  ['LAZY_A', 8, 1],
+  ['LAZY_B', 8, 1],
   /** A record that has become hot, for the translator. */
   ['HOT_RECORD', 4, 1],
   /** What the debugger wants of the driver: bits of GDB. */

@@ -52,6 +52,13 @@ export class Glue {
     return b.shl(b.and(hash, b.i32(this.bases.jumpEntries - 1)), b.i32(4));
   }
 
+  /** 0 or 1: whether an entry of the jump cache is for this RIP in this mode. */
+  inJumpCache(entry: Node, rip: Node): Node {
+    const { b, bases } = this;
+    const sameRip = b.op('i64.eq', b.load('i64.load', entry, bases.jumpCache), rip);
+    return b.and(sameRip, b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 8), this.state32('JUMP_KEY')));
+  }
+
   /** 0 or 1: whether the record's memory operand is in SS. */
   inStackSegment(): Node {
     return this.b.op('i32.eq', this.b.load('i32.load8_u', this.record, RECORD.SEG), this.b.i32(SEGMENT.SS));

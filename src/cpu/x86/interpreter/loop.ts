@@ -22,8 +22,8 @@ export interface LoopEnvironment {
   readonly hot: readonly Handler[];
   /** Type index of (record: i32) → i32, the type of the other handlers. */
   readonly coldType: number;
-  /** Type index of regions, (entry, left) → left; undefined: the loop knows nothing of translated code. */
-  readonly regionType: number | undefined;
+  /** Index of the function that runs translated code (chain.ts); undefined: the loop knows of none. */
+  readonly chain: number | undefined;
   functionIndex: LowerContext['functionIndex'];
 }
 
@@ -158,8 +158,8 @@ class LoopEmitter {
     this.set(HANDLER_LOCAL);
   }
 
-  /** Calls the region that begins at this record, and goes on as it says. */
-  private region(type: number): void {
+  /** Runs the translated code that begins at this record, and goes on as it says. */
+  private region(chain: number): void {
     const { out } = this;
     const slot = (g: Glue): Node => g.b.shl(g.b.load('i32.load', g.record, RECORD.LINK), g.b.i32(3));
     // What the interpreter would look at after this instruction's jump, a region would not.
@@ -169,28 +169,14 @@ class LoopEmitter {
         g.b.exit('handler', own);
       });
     });
-    const push = (at: number, op: 'i32.load' | 'i32.load16_u'): void => {
-      this.get(RECORD_LOCAL);
-      out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
-      this.const(3);
-      out
-        .u8(0x74)
-        .u8(LOADS[op].code[0])
-        .u32(LOADS[op].align)
-        .u32(LAYOUT.REGION_SLOTS + at);
-    };
-    push(REGION_SLOT.ENTRY, 'i32.load16_u');
+    this.get(RECORD_LOCAL);
     this.get(LEFT_LOCAL);
-    push(REGION_SLOT.FUNCTION, 'i32.load');
-    out.u8(CONTROL.CALL_INDIRECT).u32(type).u32(0);
+    out.u8(CONTROL.CALL).u32(chain);
     this.set(LEFT_LOCAL);
     this.glue((g) => {
       const { b } = g;
       const exit = g.state32('REGION_EXIT');
       const is = (value: number): Node => b.op('i32.eq', exit, b.i32(value));
-      b.if(is(REGION_EXIT.REFUSED), () => {
-        b.exit('handler', b.load('i32.load16_u', slot(g), LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER));
-      });
       b.if(is(REGION_EXIT.GOTO), () => {
         b.exit('left-by-goto', g.state32('REGION_RECORD'));
       });
@@ -295,8 +281,8 @@ class LoopEmitter {
         });
         return;
       case MICRO.REGION:
-        if (this.environment.regionType !== undefined) {
-          this.region(this.environment.regionType);
+        if (this.environment.chain !== undefined) {
+          this.region(this.environment.chain);
           return;
         }
         this.out.u8(CONTROL.UNREACHABLE);
@@ -325,7 +311,7 @@ class LoopEmitter {
     this.get(RECORD_LOCAL);
     this.get(HANDLER_LOCAL);
     this.const(FIRST_HANDLER + environment.hot.length);
-    const table = environment.regionType === undefined ? 0 : 1;
+    const table = environment.chain === undefined ? 0 : 1;
     out.u8(0x6b).u8(CONTROL.CALL_INDIRECT).u32(environment.coldType).u32(table);
     out.u8(CONTROL.LOCAL_TEE).u32(CODE_LOCAL).u8(0x45).u8(CONTROL.BR_IF).u32(code.depth('next'));
     this.ifCode(NEXT.FAULT, () => {
@@ -400,7 +386,7 @@ class LoopEmitter {
     this.countOne();
     this.glue((g) => {
       const { b } = g;
-      if (this.environment.regionType !== undefined) countJump(g);
+      if (this.environment.chain !== undefined) countJump(g);
       const wanted = b.or(b.eqz(b.param('i32', LEFT_LOCAL)), b.load('i32.load', b.i32(0), g.at('ATTN')));
       b.if(b.eqz(wanted), () => {
         b.exit('dispatch', g.record);
@@ -437,9 +423,7 @@ class LoopEmitter {
       const { bases } = this.environment;
       const rip: Node = b.param('i64', TARGET_LOCAL);
       const entry = g.jumpEntry(rip);
-      const sameRip = b.op('i64.eq', b.load('i64.load', entry, bases.jumpCache), rip);
-      const sameKey = b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 8), g.state32('JUMP_KEY'));
-      b.if(b.and(sameRip, sameKey), () => {
+      b.if(g.inJumpCache(entry, rip), () => {
         const record = b.load('i32.load', entry, bases.jumpCache + 12);
         g.setCodeBase(b.sub(rip, b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET))));
         b.exit('found', record);

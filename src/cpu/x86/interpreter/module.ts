@@ -9,6 +9,7 @@ import { FIRST_HANDLER, MICRO } from '../micro.js';
 import { NEXT } from '../state-layout.js';
 import type { Variant } from '../variants.js';
 import { Glue, HELPER } from './glue.js';
+import { CHAIN_HELPERS, emitChain } from './chain.js';
 import { DRIVER_HELPERS, driverCode } from './driver.js';
 import { buildHandlers, type CpuBases, type Handler } from './handlers.js';
 import { emitLoop } from './loop.js';
@@ -50,6 +51,7 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   if (options.regions) module.importTable('env', 'regions');
   const imports = new Map<string, number>();
   const callees = new Map<string, FunctionRef>(Object.values(HELPER).map((h) => [h.name, h]));
+  if (options.regions) for (const callee of CHAIN_HELPERS) callees.set(callee.name, callee);
   for (const callee of DRIVER_HELPERS) callees.set(callee.name, callee);
   for (const handler of present) collectCallees(handler.code, callees);
   for (const callee of callees.values()) {
@@ -75,8 +77,13 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   });
   module.table(table);
   const loop = module.declareFunction(['i32', 'i32'], ['i32']);
-  const regionType = options.regions ? module.type(['i32', 'i32'], ['i32']) : undefined;
-  module.defineFunction(loop, emitLoop({ bases, hot, coldType, regionType, functionIndex }));
+  let chain: number | undefined;
+  if (options.regions) {
+    chain = module.declareFunction(['i32', 'i32'], ['i32']);
+    const regionType = module.type(['i32', 'i32'], ['i32']);
+    module.defineFunction(chain, emitChain({ bases, regionType, functionIndex }));
+  }
+  module.defineFunction(loop, emitLoop({ bases, hot, coldType, chain, functionIndex }));
   const run = module.declareFunction(['i32'], ['i32']);
   module.defineFunction(run, driverFunction(bases, loop, options.regions, functionIndex));
   module.exportFunction('run', run);

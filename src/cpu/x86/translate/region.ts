@@ -22,7 +22,7 @@ import { MICRO } from '../micro.js';
 import { Facts } from '../semantics/facts.js';
 import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
 import type { CodeView } from './code-view.js';
-import { SETTLE_FLAGS, type FlagOperation } from './lazy-flags.js';
+import type { FlagOperation } from './lazy-flags.js';
 import { RegionBuilder, type RegionExit } from './region-builder.js';
 import type { RegionBlock, RegionGraph, Target } from './scan.js';
 import { buildUnit } from './unit.js';
@@ -248,10 +248,13 @@ class RegionEmitter {
   private begin(): void {
     const { b } = this;
     this.reload(b.slots);
-    this.loadState('i64.load', this.state('FLAG_RES'));
-    this.set(this.local(b.flagVariables.a));
-    this.loadState('i64.load32_u', this.state('FLAG_AUX'));
-    this.set(this.local(b.flagVariables.b));
+    const { a, b: second, kind } = b.flagVariables;
+    this.loadState('i64.load', this.state('LAZY_A'));
+    this.set(this.local(a));
+    this.loadState('i64.load', this.state('LAZY_B'));
+    this.set(this.local(second));
+    this.loadState('i32.load', this.state('LAZY_KIND'));
+    this.set(this.local(kind));
   }
 
   private reload(slots: readonly Slot[]): void {
@@ -270,10 +273,10 @@ class RegionEmitter {
   private end(): void {
     const { out, b } = this;
     this.spill(b.slots);
-    this.get(this.local(b.flagVariables.kind));
-    this.get(this.local(b.flagVariables.a));
-    this.get(this.local(b.flagVariables.b));
-    out.u8(CONTROL.CALL).u32(this.options.functionIndex(SETTLE_FLAGS));
+    const { a, b: second, kind } = b.flagVariables;
+    this.storeState('i64.store', this.state('LAZY_A'), () => this.get(this.local(a)));
+    this.storeState('i64.store', this.state('LAZY_B'), () => this.get(this.local(second)));
+    this.storeState('i32.store', this.state('LAZY_KIND'), () => this.get(this.local(kind)));
     this.storeState('i32.store', this.state('REGION_EXIT'), () => this.get(this.how));
     this.storeState('i32.store', this.state('REGION_RECORD'), () => {
       this.get(this.where);

@@ -1,0 +1,109 @@
+/**
+ * The function `chain(record, left) → left`: runs translated code from a record that begins some, region after region, until
+ * the interpreter has to go on. REGION_EXIT and REGION_RECORD say how: INTERPRET, GOTO, or one of NEXT with RIP set.
+ */
+import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
+import type { FunctionRef, Node } from '../../../ir/nodes.js';
+import { ByteWriter } from '../../../ir/wasm/bytes.js';
+import { LabelledCode } from '../../../ir/wasm/code.js';
+import type { FunctionCode } from '../../../ir/wasm/module.js';
+import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
+import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
+import { MICRO } from '../micro.js';
+import { NEXT, RECORD, REGION_EXIT } from '../state-layout.js';
+import { Glue } from './glue.js';
+import type { CpuBases } from './handlers.js';
+
+export interface ChainEnvironment {
+  readonly bases: CpuBases;
+  /** Type index of regions, (entry, left) → left. */
+  readonly regionType: number;
+  functionIndex: LowerContext['functionIndex'];
+}
+
+const SETTLE_FLAGS: FunctionRef = { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined };
+/** Functions that it imports. */
+export const CHAIN_HELPERS: readonly FunctionRef[] = [SETTLE_FLAGS];
+
+const RECORD_LOCAL = 0;
+const LEFT_LOCAL = 1;
+
+export function emitChain(environment: ChainEnvironment): FunctionCode {
+  const out = new ByteWriter();
+  const code = new LabelledCode(out);
+  const locals = new Locals(2);
+  const piece = (build: (g: Glue) => void): void => {
+    const g = new Glue(environment.bases);
+    build(g);
+    lower(g.b.finish(), out, locals, {
+      functionIndex: environment.functionIndex,
+      exit: (name, writer, depth) => {
+        if (name === 'again') writer.u8(CONTROL.LOCAL_SET).u32(RECORD_LOCAL);
+        code.br(name, depth);
+      },
+    });
+    locals.release();
+  };
+
+  piece((g) => {
+    const { b } = g;
+    b.store('i64.store', b.i32(0), g.state64('FLAG_RES'), g.at('LAZY_A'));
+    b.store('i64.store', b.i32(0), b.extendU(g.state32('FLAG_AUX')), g.at('LAZY_B'));
+    b.store('i32.store', b.i32(0), b.i32(0), g.at('LAZY_KIND'));
+  });
+  code.block('done');
+  code.loop('again');
+  const push = (at: number, op: 'i32.load' | 'i32.load16_u'): void => {
+    out.u8(CONTROL.LOCAL_GET).u32(RECORD_LOCAL);
+    out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
+    out.u8(CONTROL.I32_CONST).s32(3);
+    out
+      .u8(0x74)
+      .u8(LOADS[op].code[0])
+      .u32(LOADS[op].align)
+      .u32(LAYOUT.REGION_SLOTS + at);
+  };
+  push(REGION_SLOT.ENTRY, 'i32.load16_u');
+  out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL);
+  push(REGION_SLOT.FUNCTION, 'i32.load');
+  out.u8(CONTROL.CALL_INDIRECT).u32(environment.regionType).u32(0);
+  out.u8(CONTROL.LOCAL_SET).u32(LEFT_LOCAL);
+  piece((g) => {
+    const { b } = g;
+    const exit = g.state32('REGION_EXIT');
+    const goOn = (record: Node): void => {
+      const isEntry = b.op('i32.eq', b.load('i32.load16_u', record, RECORD.HANDLER), b.i32(MICRO.REGION));
+      b.if(b.and(isEntry, b.eqz(g.state32('ATTN'))), () => {
+        b.exit('again', record);
+      });
+    };
+    b.if(b.op('i32.eq', exit, b.i32(NEXT.JUMP)), () => {
+      const rip = g.state64('RIP');
+      const entry = g.jumpEntry(rip);
+      b.if(g.inJumpCache(entry, rip), () => {
+        const record = b.load('i32.load', entry, environment.bases.jumpCache + 12);
+        g.setCodeBase(b.sub(rip, b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET))));
+        goOn(record);
+        b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.GOTO), g.at('REGION_EXIT'));
+        b.store('i32.store', b.i32(0), record, g.at('REGION_RECORD'));
+      });
+      b.exit('done');
+    });
+    b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.GOTO)), () => {
+      goOn(g.state32('REGION_RECORD'));
+      b.exit('done');
+    });
+    b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.REFUSED)), () => {
+      b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.INTERPRET), g.at('REGION_EXIT'));
+      b.store('i32.store', b.i32(0), g.record, g.at('REGION_RECORD'));
+    });
+  });
+  code.end();
+  code.end();
+  piece((g) => {
+    const { b } = g;
+    b.callVoid(SETTLE_FLAGS, g.state32('LAZY_KIND'), g.state64('LAZY_A'), g.state64('LAZY_B'));
+  });
+  out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL);
+  return { locals: locals.types, code: out.finish() };
+}
