@@ -34,7 +34,9 @@ export const LAYOUT = {
   HOT_COUNTERS: 46 * MIB,
   /** … and REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
   REGION_SLOTS: 46 * MIB + 128 * KIB,
-  CODE_CACHE_END: 47 * MIB + 128 * KIB,
+  /** A u32 for each handler number: how often translated code left its instruction to the interpreter. */
+  FALLBACK_COUNTERS: 47 * MIB + 128 * KIB,
+  CODE_CACHE_END: 47 * MIB + 192 * KIB,
 } as const;
 
 /** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */

@@ -128,6 +128,8 @@ const FIELDS = [
   ['LAZY_KIND', 4, 1],
   ['LAZY_A', 8, 1],
   ['LAZY_B', 8, 1],
+  /** Counts of what translated code did: STATISTIC. */
+  ['STATISTICS', 8, 4],
   /** A record that has become hot, for the translator. */
   ['HOT_RECORD', 4, 1],
   /** What the debugger wants of the driver: bits of GDB. */
@@ -272,6 +274,18 @@ export const NEXT = {
   ATTENTION: 3,
   /** Done, RIP was set; look at events and modes before going on (IRET, HLT, far transfers, exceptions). */
   JUMP_ATTENTION: 4,
+} as const;
+
+/** Elements of STATISTICS. */
+export const STATISTIC = {
+  /** Instructions that ran in translated code. */
+  TRANSLATED: 0,
+  /** How often a region was entered … */
+  REGIONS: 1,
+  /** … that of these, from the interpreter … */
+  CHAINS: 2,
+  /** … and left for the interpreter to execute an instruction. */
+  INTERPRETED: 3,
 } as const;
 
 /** How a region is left. Up to 4 they are what NEXT says, with RIP set. */

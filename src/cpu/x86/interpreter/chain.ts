@@ -10,7 +10,7 @@ import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
 import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
-import { NEXT, RECORD, REGION_EXIT } from '../state-layout.js';
+import { NEXT, RECORD, REGION_EXIT, STATISTIC } from '../state-layout.js';
 import { Glue } from './glue.js';
 import type { CpuBases } from './handlers.js';
 
@@ -27,11 +27,17 @@ export const CHAIN_HELPERS: readonly FunctionRef[] = [SETTLE_FLAGS];
 
 const RECORD_LOCAL = 0;
 const LEFT_LOCAL = 1;
+/** `left` at the beginning, and the regions that were entered. */
+const BEFORE_LOCAL = 2;
+const COUNT_LOCAL = 3;
 
 export function emitChain(environment: ChainEnvironment): FunctionCode {
   const out = new ByteWriter();
   const code = new LabelledCode(out);
   const locals = new Locals(2);
+  locals.take('i32');
+  locals.take('i32');
+  locals.keep();
   const piece = (build: (g: Glue) => void): void => {
     const g = new Glue(environment.bases);
     build(g);
@@ -51,8 +57,10 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
     b.store('i64.store', b.i32(0), b.extendU(g.state32('FLAG_AUX')), g.at('LAZY_B'));
     b.store('i32.store', b.i32(0), b.i32(0), g.at('LAZY_KIND'));
   });
+  out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL).u8(CONTROL.LOCAL_SET).u32(BEFORE_LOCAL);
   code.block('done');
   code.loop('again');
+  out.u8(CONTROL.LOCAL_GET).u32(COUNT_LOCAL).u8(CONTROL.I32_CONST).s32(1).u8(0x6a).u8(CONTROL.LOCAL_SET).u32(COUNT_LOCAL);
   const push = (at: number, op: 'i32.load' | 'i32.load16_u'): void => {
     out.u8(CONTROL.LOCAL_GET).u32(RECORD_LOCAL);
     out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
@@ -102,6 +110,14 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
   code.end();
   piece((g) => {
     const { b } = g;
+    const count = (statistic: number, by: Node): void => {
+      const at = g.at('STATISTICS') + statistic * 8;
+      b.store('i64.store', b.i32(0), b.add(b.load('i64.load', b.i32(0), at), b.extendU(by)), at);
+    };
+    count(STATISTIC.TRANSLATED, b.sub(b.param('i32', BEFORE_LOCAL), b.param('i32', LEFT_LOCAL)));
+    count(STATISTIC.REGIONS, b.param('i32', COUNT_LOCAL));
+    count(STATISTIC.CHAINS, b.i32(1));
+    count(STATISTIC.INTERPRETED, b.op('i32.eq', g.state32('REGION_EXIT'), b.i32(REGION_EXIT.INTERPRET)));
     b.callVoid(SETTLE_FLAGS, g.state32('LAZY_KIND'), g.state64('LAZY_A'), g.state64('LAZY_B'));
   });
   out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL);

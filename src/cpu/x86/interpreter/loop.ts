@@ -214,6 +214,12 @@ class LoopEmitter {
       .u32(LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER);
     this.set(HANDLER_LOCAL);
     out.u8(CONTROL.END);
+    this.glueInside(extra, (g) => {
+      const { b } = g;
+      const counter = b.shl(b.param('i32', HANDLER_LOCAL), b.i32(2));
+      const count = b.add(b.load('i32.load', counter, LAYOUT.FALLBACK_COUNTERS), b.i32(1));
+      b.store('i32.store', counter, count, LAYOUT.FALLBACK_COUNTERS);
+    });
     code.br('handler', extra);
   }
 

@@ -16,7 +16,7 @@ import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS, STORES, type Load, type Store } from '../../../ir/wasm/opcodes.js';
-import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
+import { LAYOUT, PAGE, REGION_SLOT } from '../../../memory/layout.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { MICRO } from '../micro.js';
 import { Facts } from '../semantics/facts.js';
@@ -501,8 +501,11 @@ class RegionEmitter {
       const entry = this.jumpEntry(rip);
       const known = this.inJumpCache(entry, rip);
       const record = b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 12), b.i32(to.start));
-      const handler = b.load('i32.load16_u', b.i32(to.start), RECORD.HANDLER);
-      b.if(b.or(b.eqz(b.and(known, record)), b.eqz(handler)), () => {
+      // And nothing was written to what was translated of it.
+      const { code } = graph.pages[to.page];
+      const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
+      const untouched = b.op('i32.eq', writes, b.i32(options.view.writes(code)));
+      b.if(b.eqz(b.and(b.and(known, record), untouched)), () => {
         b.set(b.target, rip);
         b.leave({ kind: 'jump', flags });
       });
