@@ -155,7 +155,11 @@ function firstPart(lin: u64, size: i32): i32 {
 /** See docs/interpreter.md. */
 export function load_slow(va: u64, size: i32): usize {
   const lin = linearOf(va);
-  if (!check(lin, size)) return 0;
+  return check(lin, size) ? loadChecked(lin, size) : 0;
+}
+
+/** The same for an address that has passed the checks before translation. */
+function loadChecked(lin: u64, size: i32): usize {
   const user = userBit();
   const part = firstPart(lin, size);
   const host = hostOf(lin, user);
@@ -347,14 +351,15 @@ export function ldBytes(lin: u64, into: usize, n: i32): bool {
     memory.copy(into, slow, n);
     return true;
   }
-  if (!checkAlignment(lin, n)) return false;
+  lin = linearOf(lin);
+  if (!check(lin, n)) return false;
   // Long ones (FXSAVE images): both pages are tried before any byte is read.
   const part = firstPart(lin, n);
-  if (part < n && (!load_slow(lin, 1) || !load_slow(lin + part, 1))) return false;
+  if (part < n && (!loadChecked(lin, 1) || !loadChecked(linearOf(lin + part), 1))) return false;
   for (let done = 0; done < n;) {
     const room = firstPart(lin + done, n - done);
     const step = room < 64 ? room : 64;
-    const slow = load_slow(lin + done, step);
+    const slow = loadChecked(linearOf(lin + done), step);
     if (!slow) return false;
     memory.copy(into + done, slow, step);
     done += step;
