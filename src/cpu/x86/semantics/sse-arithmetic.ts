@@ -15,6 +15,7 @@ import {
   SINGLES,
   type FloatFormat,
 } from './sse-floats.js';
+import { bytesOf, lanesOf } from './sse-lanes.js';
 import { loadXmm, readScalar, readVector, requireExact, requireSse, storeXmm, xmmSlot } from './sse-operands.js';
 
 /** A source operand in a format. From memory it comes as an integer, whose bits are looked at anyway. */
@@ -105,13 +106,20 @@ const quotient: Outcome = {
   isExact: (x, f, left, right, result) => isProduct(x, f, result, right, left),
 };
 
-/** An operation on destination and source. */
-function binary(name: 'add' | 'sub' | 'mul' | 'div', outcome: Outcome): (f: FloatFormat) => Semantics {
+/** Operands of an operation made of destination and source. */
+type Arrange = (b: Builder, left: Node, right: Node) => readonly [Node, Node];
+
+/** An operation on destination and source, or on what is made of them. */
+function binary(
+  name: 'add' | 'sub' | 'mul' | 'div',
+  outcome: Outcome,
+  arrange: Arrange = (_, left, right) => [left, right],
+): (f: FloatFormat) => Semantics {
   return (f) => (x) => {
     requireSse(x);
-    const right = readFloat(x, f, 1);
+    const source = readFloat(x, f, 1);
     const slot = xmmSlot(x, 0);
-    const left = loadXmm(x, f.kind, slot);
+    const [left, right] = arrange(x.b, loadXmm(x, f.kind, slot), source);
     const result = f.op(x.b, name, left, right);
     requireSettled(
       x,
@@ -124,6 +132,23 @@ function binary(name: 'add' | 'sub' | 'mul' | 'div', outcome: Outcome): (f: Floa
     storeXmm(x, f.kind, slot, result);
   };
 }
+
+/** Even lanes of destination and source, and odd ones. */
+const pairs =
+  (size: 4 | 8): Arrange =>
+  (b, left, right) => {
+    const lanes = lanesOf(size).map((i) => 2 * i);
+    const odd = lanes.map((i) => i + 1);
+    return [
+      b.lanes('i8x16.shuffle', bytesOf(size, lanes), left, right),
+      b.lanes('i8x16.shuffle', bytesOf(size, odd), left, right),
+    ];
+  };
+
+/** Even lanes of the source negated: what is added there is subtracted. */
+const alternating =
+  (lane: 32 | 64): Arrange =>
+  (b, left, right) => [left, b.op('v128.xor', right, b.v128(lane === 64 ? 1n << 63n : (1n << 31n) | (1n << 95n)))];
 
 const squareRoot =
   (f: FloatFormat): Semantics =>
@@ -253,6 +278,12 @@ export const sseArithmetic: Readonly<Record<string, Semantics>> = {
   ...four('sub', binary('sub', sum('sub'))),
   ...four('mul', binary('mul', product)),
   ...four('div', binary('div', quotient)),
+  haddps: binary('add', sum('add'), pairs(4))(SINGLES),
+  haddpd: binary('add', sum('add'), pairs(8))(DOUBLES),
+  hsubps: binary('sub', sum('sub'), pairs(4))(SINGLES),
+  hsubpd: binary('sub', sum('sub'), pairs(8))(DOUBLES),
+  addsubps: binary('add', sum('add'), alternating(32))(SINGLES),
+  addsubpd: binary('add', sum('add'), alternating(64))(DOUBLES),
   ...four('sqrt', squareRoot),
   ...four('min', extremum('pmin')),
   ...four('max', extremum('pmax')),

@@ -181,8 +181,8 @@ describe('semantics of SSE instructions with constant operands', () => {
   });
 
   for (const [title, pattern, format] of [
-    ['doubles', /^((add|sub|mul|div|sqrt|min|max|round)[sp]d|u?comisd|mov.*|unpck.*|cvt.*)$/, 'f64'],
-    ['singles', /^((add|sub|mul|div|sqrt|min|max|round)[sp]s|u?comiss|mov.*|unpck.*|cvt.*)$/, 'f32'],
+    ['doubles', /^((h?add|h?sub|addsub|mul|div|sqrt|min|max|round)[sp]d|u?comisd|mov.*|unpck.*|cvt.*)$/, 'f64'],
+    ['singles', /^((h?add|h?sub|addsub|mul|div|sqrt|min|max|round)[sp]s|u?comiss|mov.*|unpck.*|cvt.*)$/, 'f32'],
   ] as const)
     it(`stay so in blocks that share what is known: ${title}`, () => {
       const r = random(2);
@@ -192,6 +192,6 @@ describe('semantics of SSE instructions with constant operands', () => {
         Array.from({ length: 12 }, () => randomStep(r, r.pick(r.oneIn(2) ? arithmetic : choice), 3)),
       );
       const { steps, done } = check(r, blocks, 4, format);
-      expect(done / steps).toBeGreaterThan(0.2);
+      expect(done / steps).toBeGreaterThan(0.15);
     });
 });
