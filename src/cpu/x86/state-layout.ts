@@ -120,6 +120,9 @@ const FIELDS = [
   ['DR6_PENDING', 8, 1],
   ['CPU_INDEX', 4, 1],
   // ---- between the loop and translated code ----
+  /** TLB entries of user pages that the supervisor uses now, and those that it gave back last; see assembly/tlb.ts. */
+  ['BORROWED', 4, 1],
+  ['BORROWED_BEFORE', 4, 1],
   /** How a region was left: REGION_EXIT. */
   ['REGION_EXIT', 4, 1],
   /** The record to go on with. */

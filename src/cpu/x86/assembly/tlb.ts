@@ -24,6 +24,8 @@ import {
   SLOT_LENGTH,
   SLOT_SIZE,
   SLOT_START,
+  S_BORROWED,
+  S_BORROWED_BEFORE,
   S_CPL,
   S_CR0,
   S_CR4,
@@ -37,6 +39,7 @@ import {
   TLB_WRITE,
 } from './generated/layout';
 import { CR4_SMAP, IS_GLOBAL, MAY_USER, MAY_WRITE } from './paging';
+import { FLAG_AC } from './registers';
 
 /** Privilege classes, in bits 2:1 of TLB_CTX. */
 export const CLASS_USER: u32 = 0;
@@ -60,8 +63,12 @@ export let jumpBase: usize = L_JUMP_CACHE + ((STATE - L_STATES) / L_STATE_STRIDE
 
 // --------------------------------------------------------------------------------------------------------- contexts
 
-/** Supervisor code may reach user pages although SMAP is on: EFLAGS.AC. */
-let isOpen: bool = false;
+/** Whether supervisor code may reach user pages although SMAP is on: EFLAGS.AC. */
+@inline
+function isOpen(): bool {
+  const ac = (load<u32>(STATE + S_EFLAGS) & FLAG_AC) != 0 && load<u32>(STATE + S_CPL) != 3;
+  return ac && (load<u64>(STATE + S_CR4) & CR4_SMAP) != 0;
+}
 
 /** Recomputes TLB_CTX and JUMP_KEY from CPL, CR0, CR4, EFLAGS and the generations. */
 export function updateContext(): void {
@@ -69,18 +76,16 @@ export function updateContext(): void {
   let tag: u64;
   let key: u32;
   if (load<u32>(STATE + S_CPL) == 3) {
-    isOpen = false;
-    if (borrowed) returnBorrowed();
-    borrowedBefore = 0;
+    if (load<u32>(STATE + S_BORROWED)) returnBorrowed();
+    store<u32>(STATE + S_BORROWED_BEFORE, 0);
     key = <u32>userGeneration;
     tag = userGeneration;
     if (ac && load<u64>(STATE + S_CR0) & (1 << 18)) tag |= (<u64>CLASS_SLOW) << 1;
   } else {
-    const smap = (load<u64>(STATE + S_CR4) & CR4_SMAP) != 0;
-    isOpen = smap && ac != 0;
-    if (isOpen) {
-      if (borrowedBefore) borrowAgain();
-    } else if (smap && borrowed) returnBorrowed();
+    // As STAC and CLAC do (semantics/system.ts).
+    if (ac) {
+      if (load<u32>(STATE + S_BORROWED_BEFORE)) borrowAgain();
+    } else if (load<u32>(STATE + S_BORROWED) && load<u64>(STATE + S_CR4) & CR4_SMAP) returnBorrowed();
     tag = kernelGeneration | KERNEL_TAG;
     key = <u32>tag;
   }
@@ -100,12 +105,9 @@ export function tlbClass(): u32 {
 const LISTED: usize = 16;
 const LISTED_ENTRY: usize = 8;
 const LISTED_KEEPS: usize = 12; // u32: whether user mode has the same right
-const MAX_BORROWED: usize = 64;
+const MAX_BORROWED: u32 = 64;
 const MAX_LOCALS: usize = 256;
 
-let borrowed: usize = 0;
-/** So many at the head of the list have just been returned, to be borrowed again by the next STAC. */
-let borrowedBefore: usize = 0;
 /** More are not worth it. */
 const MAX_BORROWED_AGAIN: usize = 8;
 let locals: usize = 0;
@@ -116,40 +118,43 @@ export function setLocalsLost(value: bool): void {
 }
 
 function borrow(entry: usize, tag: u64, keeps: bool): void {
-  if (borrowed == MAX_BORROWED) returnBorrowed();
-  const at = tlbBase + TLB_BORROWED + borrowed * LISTED;
+  if (load<u32>(STATE + S_BORROWED) == MAX_BORROWED) returnBorrowed();
+  const count: usize = load<u32>(STATE + S_BORROWED);
+  const at = tlbBase + TLB_BORROWED + count * LISTED;
   store<u64>(at, tag);
   store<u32>(at + LISTED_ENTRY, <u32>entry);
   store<u32>(at + LISTED_KEEPS, keeps ? 1 : 0);
-  borrowed++;
+  store<u32>(STATE + S_BORROWED, <u32>count + 1);
 }
 
 /** Gives borrowed entries back to the user class of the current space. */
 export function returnBorrowed(): void {
-  const end = tlbBase + TLB_BORROWED + borrowed * LISTED;
+  const count: usize = load<u32>(STATE + S_BORROWED);
+  const end = tlbBase + TLB_BORROWED + count * LISTED;
   for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
     const tag = load<u64>(at);
     const entry = <usize>load<u32>(at + LISTED_ENTRY);
     if (load<u64>(entry) == tag) store<u64>(entry, load<u32>(at + LISTED_KEEPS) ? (tag & ~0xfff) | userGeneration : 0);
   }
-  borrowedBefore = borrowed <= MAX_BORROWED_AGAIN ? borrowed : 0;
-  borrowed = 0;
+  store<u32>(STATE + S_BORROWED_BEFORE, count <= MAX_BORROWED_AGAIN ? <u32>count : 0);
+  store<u32>(STATE + S_BORROWED, 0);
 }
 
 /**
  * EFLAGS.AC is set once more: what user mode may access in the entries that were borrowed before, the supervisor may too. Linux
  * sets and clears it for each single access, many times in a system call.
  */
-function borrowAgain(): void {
-  const end = tlbBase + TLB_BORROWED + borrowedBefore * LISTED;
+export function borrowAgain(): void {
+  const count: usize = load<u32>(STATE + S_BORROWED_BEFORE);
+  const end = tlbBase + TLB_BORROWED + count * LISTED;
   for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
     const tag = load<u64>(at);
     const entry = <usize>load<u32>(at + LISTED_ENTRY);
     if (load<u64>(entry) == ((tag & ~0xfff) | userGeneration))
       store<u64>(entry, (tag & ~0xfff) | kernelGeneration | KERNEL_TAG);
   }
-  borrowed = borrowedBefore;
-  borrowedBefore = 0;
+  store<u32>(STATE + S_BORROWED, <u32>count);
+  store<u32>(STATE + S_BORROWED_BEFORE, 0);
 }
 
 function noteLocal(entry: usize, tag: u64): void {
@@ -195,7 +200,7 @@ export function probe(half: usize, lin: u64, size: u32): usize {
 @inline
 export function probeAs(half: usize, lin: u64, size: u32, isUser: bool): usize {
   if (isUser) return hostIn(entryOf(half, lin), lin, size, userGeneration);
-  return isOpen ? 0 : hostIn(entryOf(half, lin), lin, size, kernelGeneration | KERNEL_TAG);
+  return isOpen() ? 0 : hostIn(entryOf(half, lin), lin, size, kernelGeneration | KERNEL_TAG);
 }
 
 /** The same for instruction fetches. */

@@ -10,6 +10,7 @@ import { sseConvert } from './sse-convert.js';
 import { sseInteger } from './sse-integer.js';
 import { sseMoves } from './sse-moves.js';
 import { sseShuffle } from './sse-shuffle.js';
+import { system } from './system.js';
 import { x87Arithmetic } from './x87-arithmetic.js';
 import { x87Moves } from './x87-moves.js';
 
@@ -24,12 +25,13 @@ const ALL: Readonly<Record<string, Semantics>> = {
   ...sseConvert,
   ...sseInteger,
   ...sseShuffle,
+  ...system,
   ...x87Arithmetic,
   ...x87Moves,
 };
 
 /** Instructions whose segmented-stack variant is left to a helper. */
-const SEGMENTED_BY_HELPER = new Set(['leave']);
+const SEGMENTED_BY_HELPER = new Set(['leave', 'pushf', 'popf']);
 
 /** The semantics of a variant over the intermediate form, or undefined when a helper `x_<name>` does it. */
 export function semanticsOf(variant: Variant): Semantics | undefined {
