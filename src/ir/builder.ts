@@ -1,4 +1,4 @@
-import { assert } from '../base/assert.js';
+import { assert, AssertionError } from '../base/assert.js';
 import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
 import {
   COMPARE_EXCHANGES,
@@ -16,6 +16,33 @@ import {
 
 /** Operations that exist for both integer types under the same name. */
 export type IntegerOp = PureOp extends infer Op ? (Op extends `i32.${infer Name}` ? Name : never) : never;
+
+/** Nodes of constants near 0: they are most, and where a constant was made does not matter. */
+const SMALL = { lowest: -256, highest: 4095 } as const;
+
+function smallConstants(type: 'i32' | 'i64'): readonly Node[] {
+  const count = SMALL.highest - SMALL.lowest + 1;
+  return Array.from({ length: count }, (_, i) => ({ kind: 'const', type, id: -1, value: BigInt(SMALL.lowest + i) }));
+}
+
+const SMALL_I32 = smallConstants('i32');
+const SMALL_I64 = smallConstants('i64');
+
+const isSmall = (value: number): boolean => value >= SMALL.lowest && value <= SMALL.highest;
+
+/** Both names of each operation that exists for i32 and i64: putting a name together each time takes longer. */
+const NAMES_I32 = new Map<string, PureOp>();
+const NAMES_I64 = new Map<string, PureOp>();
+for (const op of Object.keys(PURE_OPS) as PureOp[]) {
+  if (op.startsWith('i32.')) NAMES_I32.set(op.slice(4), op);
+  if (op.startsWith('i64.')) NAMES_I64.set(op.slice(4), op);
+}
+
+function checkOperands(op: PureOp, { params }: OpInfo, args: readonly Node[]): void {
+  let fits = params.length === args.length;
+  for (let i = 0; fits && i < args.length; i++) fits = args[i].type === params[i];
+  if (!fits) throw new AssertionError(`operands of ${op}`);
+}
 
 /** Builds a piece of code in the intermediate form, in program order. */
 export class Builder {
@@ -35,28 +62,31 @@ export class Builder {
   }
 
   i32(value: number): Node {
-    return { kind: 'const', type: 'i32', id: this.nextId++, value: BigInt.asIntN(32, BigInt(value)) };
+    if (isSmall(value)) return SMALL_I32[value - SMALL.lowest];
+    return { kind: 'const', type: 'i32', id: -1, value: BigInt(value | 0) };
   }
 
   i64(value: number | bigint): Node {
-    return { kind: 'const', type: 'i64', id: this.nextId++, value: BigInt.asIntN(64, BigInt(value)) };
+    const near = Number(value);
+    if (isSmall(near)) return SMALL_I64[near - SMALL.lowest];
+    return { kind: 'const', type: 'i64', id: -1, value: BigInt.asIntN(64, BigInt(value)) };
   }
 
   f32(value: number): Node {
     const view = new DataView(new ArrayBuffer(4));
     view.setFloat32(0, value);
-    return { kind: 'const', type: 'f32', id: this.nextId++, value: BigInt(view.getUint32(0)) };
+    return { kind: 'const', type: 'f32', id: -1, value: BigInt(view.getUint32(0)) };
   }
 
   f64(value: number): Node {
     const view = new DataView(new ArrayBuffer(8));
     view.setFloat64(0, value);
-    return { kind: 'const', type: 'f64', id: this.nextId++, value: view.getBigUint64(0) };
+    return { kind: 'const', type: 'f64', id: -1, value: view.getBigUint64(0) };
   }
 
   /** A vector by its 128 bits. */
   v128(value: bigint): Node {
-    return { kind: 'const', type: 'v128', id: this.nextId++, value: BigInt.asUintN(128, value) };
+    return { kind: 'const', type: 'v128', id: -1, value: BigInt.asUintN(128, value) };
   }
 
   /** A constant of a given integer type. */
@@ -76,15 +106,15 @@ export class Builder {
 
   op(op: PureOp, ...args: readonly Node[]): Node {
     const info: OpInfo = PURE_OPS[op];
-    assert(info.lanes === undefined, `${op} without lanes`);
-    assert(info.params.length === args.length && args.every((a, i) => a.type === info.params[i]), `operands of ${op}`);
+    if (info.lanes !== undefined) throw new AssertionError(`${op} without lanes`);
+    checkOperands(op, info, args);
     return this.let({ kind: 'pure', type: info.result, id: this.nextId++, op, args });
   }
 
   /** An operation with lane numbers: extract_lane, replace_lane, shuffle. */
   lanes(op: PureOp, lanes: readonly number[], ...args: readonly Node[]): Node {
     const info: OpInfo = PURE_OPS[op];
-    assert(info.params.length === args.length && args.every((a, i) => a.type === info.params[i]), `operands of ${op}`);
+    checkOperands(op, info, args);
     const { count, limit } = info.lanes ?? { count: 0, limit: 0 };
     assert(lanes.length === count && lanes.every((lane) => lane >= 0 && lane < limit), `lanes of ${op}`);
     return this.let({ kind: 'pure', type: info.result, id: this.nextId++, op, args, lanes });
@@ -92,38 +122,40 @@ export class Builder {
 
   /** An integer operation in the type of its first operand: `int('add', a, b)`. */
   int(name: IntegerOp, ...args: readonly Node[]): Node {
-    return this.op(`${args[0]?.type === 'i64' ? 'i64' : 'i32'}.${name}` as PureOp, ...args);
+    const op = (args[0]?.type === 'i64' ? NAMES_I64 : NAMES_I32).get(name);
+    assert(op !== undefined, 'an operation of both integer types');
+    return this.op(op, ...args);
   }
 
   add(a: Node, b: Node): Node {
-    return this.int('add', a, b);
+    return this.op(a.type === 'i64' ? 'i64.add' : 'i32.add', a, b);
   }
   sub(a: Node, b: Node): Node {
-    return this.int('sub', a, b);
+    return this.op(a.type === 'i64' ? 'i64.sub' : 'i32.sub', a, b);
   }
   and(a: Node, b: Node): Node {
-    return this.int('and', a, b);
+    return this.op(a.type === 'i64' ? 'i64.and' : 'i32.and', a, b);
   }
   or(a: Node, b: Node): Node {
-    return this.int('or', a, b);
+    return this.op(a.type === 'i64' ? 'i64.or' : 'i32.or', a, b);
   }
   xor(a: Node, b: Node): Node {
-    return this.int('xor', a, b);
+    return this.op(a.type === 'i64' ? 'i64.xor' : 'i32.xor', a, b);
   }
   shl(a: Node, b: Node): Node {
-    return this.int('shl', a, b);
+    return this.op(a.type === 'i64' ? 'i64.shl' : 'i32.shl', a, b);
   }
   shru(a: Node, b: Node): Node {
-    return this.int('shr_u', a, b);
+    return this.op(a.type === 'i64' ? 'i64.shr_u' : 'i32.shr_u', a, b);
   }
   shrs(a: Node, b: Node): Node {
-    return this.int('shr_s', a, b);
+    return this.op(a.type === 'i64' ? 'i64.shr_s' : 'i32.shr_s', a, b);
   }
   eqz(a: Node): Node {
-    return this.int('eqz', a);
+    return this.op(a.type === 'i64' ? 'i64.eqz' : 'i32.eqz', a);
   }
   not(a: Node): Node {
-    return this.int('xor', a, this.constant(a.type, -1));
+    return this.xor(a, this.constant(a.type, -1));
   }
   wrap(a: Node): Node {
     return a.type === 'i32' ? a : this.op('i32.wrap_i64', a);
@@ -159,8 +191,9 @@ export class Builder {
 
   /** Calls a function that has a result. */
   call(callee: FunctionRef, ...args: readonly Node[]): Node {
-    assert(callee.result !== undefined, `${callee.name} has no result`);
-    return this.let({ kind: 'call', type: callee.result, id: this.nextId++, callee, args });
+    const { result } = callee;
+    if (result === undefined) throw new AssertionError(`${callee.name} has no result`);
+    return this.let({ kind: 'call', type: result, id: this.nextId++, callee, args });
   }
 
   /** Calls a function that has none. */

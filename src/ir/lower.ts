@@ -70,71 +70,146 @@ interface Piece {
   readonly out: ByteWriter;
   readonly locals: Locals;
   readonly context: LowerContext;
-  readonly uses: Map<number, number>;
-  readonly places: Map<number, number>;
+  readonly numbers: Numbers;
 }
+
+/** What is known of a piece's nodes and variables, by their ids. */
+class Numbers {
+  /** How often each node is used. */
+  private uses: Int32Array = new Int32Array(1024);
+  /** The local of each node or variable that has one, and 1. */
+  private places: Int32Array = new Int32Array(1024);
+  private lowest = 0;
+  private highest = -1;
+  isFree = true;
+
+  begin(): void {
+    this.isFree = false;
+  }
+
+  use(id: number): void {
+    if (id < 0) return;
+    this.reach(id);
+    this.uses[id]++;
+  }
+
+  usesOf(id: number): number {
+    return id < 0 || id >= this.uses.length ? 0 : this.uses[id];
+  }
+
+  place(id: number, local: number): void {
+    this.reach(id);
+    this.places[id] = local + 1;
+  }
+
+  /** The local, or -1. */
+  placeOf(id: number): number {
+    return id < 0 || id >= this.places.length ? -1 : this.places[id] - 1;
+  }
+
+  private reach(id: number): void {
+    if (id >= this.uses.length) {
+      this.uses = grown(this.uses, id);
+      this.places = grown(this.places, id);
+    }
+    if (this.highest < this.lowest) this.lowest = this.highest = id;
+    else if (id < this.lowest) this.lowest = id;
+    else if (id > this.highest) this.highest = id;
+  }
+
+  /** Forgets all. */
+  end(): void {
+    this.uses.fill(0, this.lowest, this.highest + 1);
+    this.places.fill(0, this.lowest, this.highest + 1);
+    this.lowest = 0;
+    this.highest = -1;
+    this.isFree = true;
+  }
+}
+
+function grown(array: Int32Array, index: number): Int32Array {
+  const larger = new Int32Array(Math.max(array.length * 2, index + 1));
+  larger.set(array);
+  return larger;
+}
+
+/** Made once, because pieces are many and small. A piece that is lowered in the middle of another has its own. */
+const NUMBERS = new Numbers();
 
 /** Appends the code of a block to `out`. */
 export function lower(block: Block, out: ByteWriter, locals: Locals, context: LowerContext): void {
-  const uses = new Map<number, number>();
-  countUses(block, uses);
-  lowerBlock(block, { out, locals, context, uses, places: new Map() }, 0, undefined);
+  const numbers = NUMBERS.isFree ? NUMBERS : new Numbers();
+  numbers.begin();
+  countUses(block, numbers);
+  lowerBlock(block, { out, locals, context, numbers }, 0, undefined);
+  numbers.end();
 }
 
-function operands(node: Node): readonly Node[] {
+/** Counts the uses that a node makes of others. */
+function countOperands(node: Node, numbers: Numbers): void {
   switch (node.kind) {
     case 'const':
     case 'param':
     case 'get':
-      return [];
+      return;
     case 'pure':
     case 'division':
     case 'call':
-      return node.args;
+      for (const arg of node.args) numbers.use(arg.id);
+      return;
     case 'select':
-      return [node.yes, node.no, node.condition];
+      numbers.use(node.yes.id);
+      numbers.use(node.no.id);
+      numbers.use(node.condition.id);
+      return;
     case 'load':
-      return [node.address];
+      numbers.use(node.address.id);
+      return;
     case 'cmpxchg':
-      return [node.address, node.expected, node.replacement];
+      numbers.use(node.address.id);
+      numbers.use(node.expected.id);
+      numbers.use(node.replacement.id);
+      return;
     default:
-      return assertNever(node);
-  }
-}
-
-function statementOperands(s: Statement): readonly Node[] {
-  switch (s.kind) {
-    case 'let':
-      return operands(s.node);
-    case 'set':
-      return [s.value];
-    case 'store':
-      return [s.address, s.value];
-    case 'call':
-      return s.args;
-    case 'if':
-      return [s.condition];
-    case 'exit':
-      return s.value ? [s.value] : [];
-    case 'loop':
-    case 'break':
-    case 'insert':
-      return [];
-    default:
-      return assertNever(s);
+      assertNever(node);
   }
 }
 
 /** Backwards, so that what only dead pure nodes use is dead too. */
-function countUses(block: Block, uses: Map<number, number>): void {
+function countUses(block: Block, numbers: Numbers): void {
   for (let i = block.length - 1; i >= 0; i--) {
     const s = block[i];
-    if (s.kind === 'if') {
-      countUses(s.otherwise, uses);
-      countUses(s.then, uses);
-    } else if (s.kind === 'loop') countUses(s.body, uses);
-    else if (s.kind === 'let' && isRemovable(s.node) && !uses.has(s.node.id)) continue;
-    for (const node of statementOperands(s)) uses.set(node.id, (uses.get(node.id) ?? 0) + 1);
+    switch (s.kind) {
+      case 'let':
+        if (numbers.usesOf(s.node.id) > 0 || !isRemovable(s.node)) countOperands(s.node, numbers);
+        break;
+      case 'set':
+        numbers.use(s.value.id);
+        break;
+      case 'store':
+        numbers.use(s.address.id);
+        numbers.use(s.value.id);
+        break;
+      case 'call':
+        for (const arg of s.args) numbers.use(arg.id);
+        break;
+      case 'if':
+        countUses(s.otherwise, numbers);
+        countUses(s.then, numbers);
+        numbers.use(s.condition.id);
+        break;
+      case 'loop':
+        countUses(s.body, numbers);
+        break;
+      case 'exit':
+        if (s.value) numbers.use(s.value.id);
+        break;
+      case 'break':
+      case 'insert':
+        break;
+      default:
+        assertNever(s);
+    }
   }
 }
 
@@ -152,14 +227,14 @@ function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: nu
   const { out, context } = piece;
   switch (s.kind) {
     case 'let': {
-      const uses = piece.uses.get(s.node.id) ?? 0;
+      const uses = piece.numbers.usesOf(s.node.id);
       if (uses === 0 && isRemovable(s.node)) return;
       if (uses === 1 && isMovable(s.node)) return;
       compute(s.node, piece);
       if (uses === 0) out.u8(CONTROL.DROP);
       else {
         const local = piece.locals.take(s.node.type);
-        piece.places.set(s.node.id, local);
+        piece.numbers.place(s.node.id, local);
         out.u8(CONTROL.LOCAL_SET).u32(local);
       }
       return;
@@ -214,17 +289,19 @@ function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: nu
 }
 
 function variableLocal(variable: Variable, piece: Piece): number {
-  const known = piece.context.variables?.get(variable.id) ?? piece.places.get(variable.id);
-  if (known !== undefined) return known;
+  const outer = piece.context.variables?.get(variable.id);
+  if (outer !== undefined) return outer;
+  const known = piece.numbers.placeOf(variable.id);
+  if (known >= 0) return known;
   const local = piece.locals.take(variable.type);
-  piece.places.set(variable.id, local);
+  piece.numbers.place(variable.id, local);
   return local;
 }
 
 /** Puts a node's value on the stack: from its local, or by computing it here. */
 function push(node: Node, piece: Piece): void {
-  const local = piece.places.get(node.id);
-  if (local !== undefined) piece.out.u8(CONTROL.LOCAL_GET).u32(local);
+  const local = piece.numbers.placeOf(node.id);
+  if (local >= 0) piece.out.u8(CONTROL.LOCAL_GET).u32(local);
   else compute(node, piece);
 }
 

@@ -18,6 +18,7 @@ export interface Variable {
   readonly id: number;
 }
 
+/** Ids count up within a builder, variables with the nodes; constants need none. */
 export type Node = { readonly type: ValueType; readonly id: number } &
   /** Floating point and vector constants hold their bits, unsigned. */
   (

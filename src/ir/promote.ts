@@ -96,11 +96,17 @@ function foldings(): Map<PureOp, Folding> {
 
 const FOLDING = foldings();
 
+/** One value, or the whole map. */
+type Change = { readonly key: number; readonly old: Node | undefined } | { readonly old: Map<number, Node> };
+
 export class PromotingBuilder extends Builder {
   readonly slots: readonly Slot[];
   private readonly byAddress = new Map<number, Slot>();
   /** What variables are known to hold here. */
   private values = new Map<number, Node>();
+  /** What `values` had where it was changed within a `nested`, to undo it. */
+  private undo: Change[] = [];
+  private depth = 0;
   /** Variables that were set since the innermost `nested` began. */
   private written = new Set<Variable>();
 
@@ -121,15 +127,43 @@ export class PromotingBuilder extends Builder {
 
   /** Forgets what variables hold: code that is built next can be reached from elsewhere. */
   forget(): void {
-    this.values.clear();
+    if (this.depth === 0) {
+      this.values.clear();
+      return;
+    }
+    this.undo.push({ old: this.values });
+    this.values = new Map();
+  }
+
+  private setValue(key: number, node: Node): void {
+    if (this.depth > 0) this.undo.push({ key, old: this.values.get(key) });
+    this.values.set(key, node);
+  }
+
+  private deleteValue(key: number): void {
+    const old = this.values.get(key);
+    if (old === undefined) return;
+    if (this.depth > 0) this.undo.push({ key, old });
+    this.values.delete(key);
+  }
+
+  private rollBack(length: number): void {
+    const { undo } = this;
+    while (undo.length > length) {
+      const change = undo.pop();
+      if (change === undefined) return;
+      if (!('key' in change)) this.values = change.old;
+      else if (change.old === undefined) this.values.delete(change.key);
+      else this.values.set(change.key, change.old);
+    }
   }
 
   /** Forgets what one variable holds. */
   protected unknown(variable: Variable): void {
-    this.values.delete(variable.id);
+    this.deleteValue(variable.id);
     if (variable.type !== 'v128') return;
     for (const type of LANE_TYPES)
-      for (const byte of [0, 8]) this.values.delete(PromotingBuilder.laneKey(variable, type, byte));
+      for (const byte of [0, 8]) this.deleteValue(PromotingBuilder.laneKey(variable, type, byte));
   }
 
   /** Forgets what some slots hold. */
@@ -150,14 +184,14 @@ export class PromotingBuilder extends Builder {
     const known = this.values.get(variable.id);
     if (known) return known;
     const node = super.get(variable);
-    this.values.set(variable.id, node);
+    this.setValue(variable.id, node);
     return node;
   }
 
   override set(variable: Variable, value: Node): void {
     super.set(variable, value);
     this.unknown(variable);
-    this.values.set(variable.id, value);
+    this.setValue(variable.id, value);
     this.written.add(variable);
   }
 
@@ -228,7 +262,7 @@ export class PromotingBuilder extends Builder {
     if (known) return known;
     const [shape, perHalf] = LANES[type];
     const lane = this.lanes(`${shape}.extract_lane`, [(byte >> 3) * perHalf], this.get(variable));
-    this.values.set(key, lane);
+    this.setValue(key, lane);
     return lane;
   }
 
@@ -242,8 +276,8 @@ export class PromotingBuilder extends Builder {
       (key) => [key, this.values.get(key)] as const,
     );
     this.set(variable, this.lanes(`${shape}.replace_lane`, [(byte >> 3) * perHalf], this.get(variable), value));
-    for (const [key, node] of kept) if (node) this.values.set(key, node);
-    this.values.set(PromotingBuilder.laneKey(variable, type, byte), value);
+    for (const [key, node] of kept) if (node) this.setValue(key, node);
+    this.setValue(PromotingBuilder.laneKey(variable, type, byte), value);
   }
 
   private insertBits(variable: Variable, value: Node, byte: number, op: Store): void {
@@ -262,6 +296,9 @@ export class PromotingBuilder extends Builder {
   }
 
   private fold(op: PureOp, args: readonly Node[]): Node | undefined {
+    const first = args[0].kind;
+    // Most operations are on nothing constant.
+    if (first !== 'const' && (args.length === 1 ? op !== 'i32.wrap_i64' : args[1].kind !== 'const')) return undefined;
     const rule = FOLDING.get(op);
     if (rule === undefined) return undefined;
     const [left, right] = args;
@@ -296,11 +333,13 @@ export class PromotingBuilder extends Builder {
   }
 
   protected override nested(body: () => void): ReturnType<Builder['nested']> {
-    const values = new Map(this.values);
+    const mark = this.undo.length;
     const written = this.written;
     this.written = new Set();
+    this.depth++;
     const block = super.nested(body);
-    this.values = values;
+    this.rollBack(mark);
+    this.depth--;
     for (const variable of this.written) {
       this.unknown(variable);
       written.add(variable);
@@ -311,8 +350,8 @@ export class PromotingBuilder extends Builder {
 
   override loop(body: () => void): void {
     // What is set later in the body is what an earlier part of it reads the next time round.
-    this.values.clear();
+    this.forget();
     super.loop(body);
-    this.values.clear();
+    this.forget();
   }
 }

@@ -43,6 +43,7 @@ export class ByteWriter {
 
   /** Signed LEB128, 64 bits. */
   s64(value: bigint): this {
+    if (value >= -0x8000_0000n && value <= 0x7fff_ffffn) return this.s32(Number(value));
     let rest = BigInt.asIntN(64, value);
     for (;;) {
       const low = Number(rest & 0x7fn);

@@ -9,7 +9,7 @@ import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
 import type { SoftMmu } from '../../../ir/softmmu.js';
 import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
 import { semanticsOf } from '../semantics/index.js';
-import { Lift, recordParts } from '../semantics/lift.js';
+import { Lift, liftMmu, recordParts } from '../semantics/lift.js';
 import { NEXT, STATE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
 import { isHot } from './hot.js';
@@ -68,7 +68,7 @@ const BLAME_SEGMENT = fn('blame_segment', ['i32', 'i64'], undefined);
 function codeOf(variant: Variant, bases: CpuBases): { code: Block; helper: string | undefined } {
   const b = new Builder();
   const record = b.param('i32', 0);
-  const x = new Lift(b, variant, recordParts(b, record), bases.mmu, bases.state, {
+  const x = new Lift(b, variant, recordParts(b, record), liftMmu(bases.mmu), bases.state, {
     fallback: (lift) => {
       callHelper(lift, record);
     },

@@ -45,7 +45,7 @@ export class Facts {
   /** i32 0 or 1: MXCSR rounds to nearest, precision exceptions are masked and one is recorded. Where it has been computed. */
   nativeRounding: Node | undefined;
   readonly x87 = new X87Facts();
-  private readonly plainNodes = new WeakMap<Node, number>();
+  private readonly plainNodes = new Map<Node, number>();
   /** By number of the register. */
   private readonly plainRegisters = new Map<number, number>();
   /** Nodes that were loaded from a register which has not been written since. */

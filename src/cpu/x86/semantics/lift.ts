@@ -3,7 +3,7 @@
  * instruction. Where the parts of the instruction come from (a record that the interpreter reads at run time, or constants
  * when a region is translated) is the `InstructionParts`' business.
  */
-import { assert } from '../../../base/assert.js';
+import { AssertionError } from '../../../base/assert.js';
 import type { Operand } from '../../../arch/x86/instructions/row.js';
 import type { Builder } from '../../../ir/builder.js';
 import type { FunctionRef, Node } from '../../../ir/nodes.js';
@@ -70,11 +70,21 @@ export interface LiftHooks {
   readonly flags?: Flags;
 }
 
+/** How an instruction accesses memory: its operand, where a non-canonical address is #SS when the segment is SS, and the stack. */
+export interface LiftMmu {
+  readonly operand: SoftMmu;
+  /** A non-canonical address is #SS. */
+  readonly stack: SoftMmu;
+}
+
+export function liftMmu(mmu: Omit<SoftMmu, 'fault'>): LiftMmu {
+  return { operand: { ...mmu, fault: 'operand-fault' }, stack: { ...mmu, fault: 'stack-fault' } };
+}
+
 export class Lift {
   readonly flags: Flags;
-  /** Accesses of the memory operand: a non-canonical address is #SS when its segment is SS. */
+  /** Accesses of the memory operand. */
   readonly mmu: SoftMmu;
-  /** Accesses of the stack: a non-canonical address is #SS. */
   private readonly stackMmu: SoftMmu;
   readonly facts: Facts;
   private linearAddress: Node | undefined;
@@ -83,14 +93,14 @@ export class Lift {
     readonly b: Builder,
     readonly variant: Variant,
     readonly parts: InstructionParts,
-    mmu: Omit<SoftMmu, 'fault'>,
+    mmu: LiftMmu,
     /** Address of the CPU's state. */
     readonly state: number,
     private readonly hooks: LiftHooks = {},
   ) {
     this.facts = hooks.facts ?? new Facts();
-    this.mmu = { ...mmu, fault: 'operand-fault' };
-    this.stackMmu = { ...mmu, fault: 'stack-fault' };
+    this.mmu = mmu.operand;
+    this.stackMmu = mmu.stack;
     this.flags = hooks.flags ?? new Flags(b, state);
   }
 
@@ -135,7 +145,7 @@ export class Lift {
 
   operand(index: number): Operand {
     const operand = this.variant.row.operands[index];
-    assert(operand !== undefined, `${this.variant.row.name} has no operand ${String(index)}`);
+    if (operand === undefined) throw new AssertionError(`${this.variant.row.name} has no operand ${String(index)}`);
     return operand;
   }
 

@@ -21,7 +21,7 @@ import { STATE, STATE_SIZE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
 import { Facts } from './facts.js';
 import { semanticsOf } from './index.js';
-import { Lift, type InstructionParts } from './lift.js';
+import { Lift, liftMmu, type InstructionParts } from './lift.js';
 
 /** Guest-physical and linear address of the memory operand. */
 const OPERAND = 0x4000;
@@ -90,7 +90,7 @@ function compileBlocks(bench: HelperBench, blocks: readonly (readonly Step[])[])
         b.exit('return', b.i32(i));
       };
       semanticsOf(step.variant)?.(
-        new Lift(b, step.variant, partsOf(b, step), bases.mmu, bases.state, { fallback, facts }),
+        new Lift(b, step.variant, partsOf(b, step), liftMmu(bases.mmu), bases.state, { fallback, facts }),
       );
     });
     b.exit('return', b.i32(block.length));

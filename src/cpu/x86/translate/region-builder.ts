@@ -2,6 +2,7 @@
 import type { FunctionRef, Node, Variable } from '../../../ir/nodes.js';
 import { PromotingBuilder } from '../../../ir/promote.js';
 import type { CpuBases } from '../interpreter/handlers.js';
+import { liftMmu, type LiftMmu } from '../semantics/lift.js';
 import { STATE } from '../state-layout.js';
 import { LazyFlags, type FlagOperation } from './lazy-flags.js';
 
@@ -35,6 +36,8 @@ export class RegionBuilder extends PromotingBuilder {
   readonly target: Variable;
   /** Bit for each page of the region whose place is known to be right. */
   readonly proved: Variable;
+  /** Memory accesses: a miss leaves to the interpreter. */
+  readonly mmu: LiftMmu;
   /** The record that the interpreter would execute, and how many instructions of the block come before it. */
   private record = 0;
   private done = 0;
@@ -63,6 +66,7 @@ export class RegionBuilder extends PromotingBuilder {
         [at('MASK64'), -1n],
       ]),
     });
+    this.mmu = liftMmu({ ...bases.mmu, miss: 'miss' });
     this.flagVariables = { a: this.variable('i64'), b: this.variable('i64'), kind: this.variable('i32') };
     this.target = this.variable('i64');
     this.proved = this.variable('i32');

@@ -118,7 +118,7 @@ const hasDirectTarget = (row: Instruction): boolean => row.operands[0]?.kind ===
 
 export class Scanner {
   private readonly pages: RegionPage[] = [];
-  private readonly nodes = new Map<string, Node>();
+  private readonly nodes = new Map<number, Node>();
   private readonly leaders: Place[] = [];
   private contexts = 0;
   private count = 0;
@@ -163,8 +163,8 @@ export class Scanner {
     return this.pages.length - 1;
   }
 
-  private static key({ context, page, offset }: Place): string {
-    return `${String(context.number)}:${String(page)}:${String(offset)}`;
+  private static key({ context, page, offset }: Place): number {
+    return (context.number * PAGE_LIMIT + page) * PAGE_BYTES + offset;
   }
 
   private lead(place: Place): void {

@@ -72,9 +72,8 @@ export function buildUnit(options: UnitOptions, units: readonly Unit[], index: n
     segmentedAddress(b, b.bases.state, constantParts(b, view, unit.start), () => {
       b.exit('fault');
     });
-  const mmu = { ...b.bases.mmu, miss: 'miss' };
   const hooks = { flags: b.flags, facts: options.facts, fallback: () => b.exit('fallback') };
-  const x = new Lift(b, variant, constantParts(b, view, record), mmu, b.bases.state, hooks);
+  const x = new Lift(b, variant, constantParts(b, view, record), b.mmu, b.bases.state, hooks);
   const semantics = semanticsOf(variant);
   if (semantics) {
     b.flags.dead = writesSomeFlags(variant) && flagsAreDead(units, index);
