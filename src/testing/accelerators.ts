@@ -27,9 +27,12 @@ function imageOf(accelerator: TestedAccelerator): InterpImage {
   return image;
 }
 
-/** What a VM on an accelerator is made with. On wasm code is translated at the first jump to it. */
-export function accelerate(accelerator: TestedAccelerator): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
+/** What a VM on an accelerator is made with. On wasm code is translated after `hotAfter` jumps to it. */
+export function accelerate(
+  accelerator: TestedAccelerator,
+  hotAfter = 1,
+): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
   const image = imageOf(accelerator);
   if (accelerator === 'interp') return { image };
-  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { eager: true }) };
+  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { hotAfter }) };
 }

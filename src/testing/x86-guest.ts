@@ -1,9 +1,7 @@
 /**
- * A machine for tests of processor behaviour: one CPU on the interpreter with 4 MiB of memory, port accesses that are
+ * A machine for tests of processor behaviour: one CPU on an accelerator with 4 MiB of memory, port accesses that are
  * written down, and interrupts that the test raises. Programs end with HLT.
  */
-import * as fs from 'node:fs';
-import type { InterpImage } from '../accel/interp/image.js';
 import { InterpVm } from '../accel/interp/vm.js';
 import type { InterpVcpu } from '../accel/interp/vcpu.js';
 import { descriptor, resetVcpuState } from '../arch/x86/boot-state.js';
@@ -14,23 +12,17 @@ import { MIB, type Gpa } from '../base/units.js';
 import { Assembler, type Bits } from '../cpu/x86/assembler/index.js';
 import type { LocalApic } from '../iface/local-apic.js';
 import type { VcpuExit } from '../iface/vcpu.js';
+import { accelerate, isTestedAccelerator, type TestedAccelerator } from './accelerators.js';
+
+/** What benches run on that say nothing of it; vitest.config.ts runs tests of processor behaviour once for each. */
+const usual = process.env['VITRINE_TEST_ACCEL'] ?? 'interp';
+if (!isTestedAccelerator(usual)) throw new Error(`no accelerator ${usual}`);
+const usualAccelerator: TestedAccelerator = usual;
 
 export const GUEST_MEMORY = 4 * MIB;
 const TSC_HZ = 1_000_000_000;
 /** So many accesses to devices are written down. */
 const MOST = 10_000;
-
-const built = new URL('../../dist/cpu/x86/', import.meta.url);
-const read = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(fs.readFileSync(new URL(name, built)));
-let image: InterpImage | undefined;
-
-function loadImage(): InterpImage {
-  return (image ??= {
-    helpers: new WebAssembly.Module(read('helpers.wasm')),
-    interpreter: new WebAssembly.Module(read('interpreter.wasm')),
-    decoderTables: read('decoder-tables.bin'),
-  });
-}
 
 /** Attributes of descriptors as `SegmentState` has them. */
 export const ATTR = {
@@ -61,11 +53,13 @@ export class GuestBench {
   private readonly pending: number[] = [];
   private readonly model;
 
-  constructor(options: { readonly model?: string } = {}) {
+  constructor(
+    options: { readonly model?: string; readonly accelerator?: TestedAccelerator; readonly hotAfter?: number } = {},
+  ) {
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
-      image: loadImage(),
+      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter),
       model,
       cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,
@@ -124,6 +118,11 @@ export class GuestBench {
   interrupt(vector: number): void {
     this.pending.push(vector);
     this.cpu.notifyInterrupt();
+  }
+
+  /** Forgets external interrupts that were not taken. */
+  forgetInterrupts(): void {
+    this.pending.length = 0;
   }
 
   get state(): VcpuState {

@@ -19,8 +19,8 @@ export interface TranslatorOptions {
   readonly helpers: WebAssembly.Exports;
   /** The variant of each handler, from FIRST_HANDLER on. */
   readonly variants: readonly Variant[];
-  /** For tests: all code is hot from the first jump to it on, and however often it is overwritten. */
-  readonly eager?: boolean;
+  /** For tests: code is hot after so many jumps to it, and however often it was overwritten. */
+  readonly hotAfter?: number | undefined;
 }
 
 const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
@@ -54,19 +54,20 @@ export class Translator {
   constructor(private readonly options: TranslatorOptions) {
     this.code = new CodeView(options.view, 0);
     this.hotRecord = this.bases.state + STATE.HOT_RECORD;
-    if (options.eager) for (let i = 0; i < HOT_COUNTERS; i++) this.code.setJumps(i * RECORD_SIZE, HOT_THRESHOLD - 1);
+    for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
   }
 
   /** The loop has found a hot record: translates what begins there. */
   translateHot(): void {
-    const { view, eager } = this.options;
+    const { view, hotAfter } = this.options;
+    const isEager = hotAfter !== undefined;
     const record = view.getUint32(this.hotRecord, true);
     view.setUint32(this.hotRecord, NO_RECORD, true);
     if (this.code.epoch !== this.epoch) this.forgetAll();
-    if (eager) this.code.setJumps(record, HOT_THRESHOLD - 1);
+    this.expect(record);
     if (record === NO_RECORD || this.code.isTranslated(record)) return;
     const times = this.covered.get(record);
-    if (times !== undefined && times < PATIENCE && !eager) {
+    if (times !== undefined && times < PATIENCE && !isEager) {
       this.covered.set(record, times + 1);
       return;
     }
@@ -74,10 +75,16 @@ export class Translator {
     const graph = new Scanner({
       view: this.code,
       variantOf: (handler) => this.variantOf(handler),
-      patience: eager ? Infinity : OVERWRITES,
+      patience: isEager ? Infinity : OVERWRITES,
     }).scan(record);
     if (graph) this.translate(graph);
     this.statistics.time += performance.now() - began;
+  }
+
+  /** Makes a record hot after as many jumps as a test wants. */
+  private expect(record: number): void {
+    const { hotAfter } = this.options;
+    if (hotAfter !== undefined) this.code.setJumps(record, HOT_THRESHOLD - hotAfter);
   }
 
   private variantOf(handler: number): Variant | undefined {
@@ -146,7 +153,7 @@ export class Translator {
 }
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
-export function createTranslator(variants: readonly Variant[], options: { readonly eager?: boolean } = {}) {
+export function createTranslator(variants: readonly Variant[], options: Pick<TranslatorOptions, 'hotAfter'> = {}) {
   return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
     new Translator({ memory, view, helpers, variants, ...options });
 }

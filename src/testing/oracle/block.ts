@@ -3,7 +3,7 @@
  * reads them. It begins with a jump, so that a translator takes notice. For the translator's sake; on both sides it is the
  * same code.
  */
-import type { Draft } from './addresses.js';
+import { REG, type Draft } from './addresses.js';
 import { CASE, GPR_PLACE, LEAD_SIZE } from './case-format.js';
 import { undefinedFlags } from './undefined-flags.js';
 
@@ -69,7 +69,10 @@ class BlockWriter {
   private computation(): number[] {
     const { r, target } = this.draft;
     const width = r.pick<Width>(this.is64 ? [8, 16, 64, 64] : [8, 16, 32, 32]);
-    const register = this.register(width);
+    let register: number;
+    // What a comparison knows of shifts by CL is the CL of the case.
+    do register = this.register(width);
+    while (register === REG.RCX);
     const at = CASE.GPR + 8 * GPR_PLACE[register];
     const mask = (1n << BigInt(width)) - 1n;
     const undo = (f: (value: bigint) => bigint): void => {
