@@ -89,7 +89,7 @@ describe('self-modifying code', () => {
       const table = 0x9000;
       const g = new GuestBench();
       const order: number[] = [];
-      for (let n = 0, x = 1; n < 3000; n++) {
+      for (let n = 0, x = 1; n < 1000; n++) {
         x = (x * 1_103_515_245 + 12_345) & 0x7fff_ffff;
         order.push((x >> 16) & 7);
       }

@@ -364,6 +364,7 @@ class RegionEmitter {
         if (name === 'spill') this.spill(slots);
         else if (name === 'reload') this.reload(slots);
         else if (name === 'spill-vectors') this.spill(vectors);
+        else if (name === 'spill-code-base') this.spill([this.codeBase]);
         else this.reload(vectors);
       },
     });
