@@ -5,35 +5,18 @@
 import { describe, expect, it } from 'vitest';
 import { INSTRUCTIONS } from '../../../arch/x86/instructions/index.js';
 import type { Instruction } from '../../../arch/x86/instructions/row.js';
-import { Builder } from '../../../ir/builder.js';
-import { Locals, lower } from '../../../ir/lower.js';
-import type { FunctionRef } from '../../../ir/nodes.js';
-import { ByteWriter } from '../../../ir/wasm/bytes.js';
-import { WasmModule } from '../../../ir/wasm/module.js';
-import { CONTROL } from '../../../ir/wasm/opcodes.js';
 import { LAYOUT } from '../../../memory/layout.js';
 import { dataFormat } from '../../../testing/oracle/operand-data.js';
 import { random, type Random } from '../../../testing/oracle/random.js';
 import { writeVector, type Format } from '../../../testing/oracle/values.js';
+import { compileBlocks, OPERAND, type Step } from '../../../testing/x86-blocks.js';
 import { HelperBench } from '../../../testing/x86-helpers.js';
-import { cpuBases } from '../interpreter/handlers.js';
-import { STATE, STATE_SIZE } from '../state-layout.js';
+import type { STATE } from '../state-layout.js';
+import { STATE_SIZE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
-import { Facts } from './facts.js';
 import { semanticsOf } from './index.js';
-import { Lift, liftMmu, type InstructionParts } from './lift.js';
 
-/** Guest-physical and linear address of the memory operand. */
-const OPERAND = 0x4000;
 const XMM_KINDS = new Set(['V', 'U', 'W']);
-
-interface Step {
-  readonly variant: Variant;
-  /** As records hold them. */
-  readonly reg: number;
-  readonly rm: number;
-  readonly imm: number;
-}
 
 /** Every variant of the SSE rows that has semantics; 16-bit operands are those of 32. */
 const sseVariants = INSTRUCTIONS.filter((row) => row.operands.some(({ kind }) => XMM_KINDS.has(kind)))
@@ -52,66 +35,6 @@ function randomStep(r: Random, variant: Variant, registers: number): Step {
     rm: slotOf(variant.row, 'rm', r.below(registers)),
     imm: r.oneIn(3) ? r.below(256) : r.below(40),
   };
-}
-
-function partsOf(b: Builder, step: Step): InstructionParts {
-  const bytes: Partial<Record<string, number>> = {
-    REG: step.reg,
-    RM: step.rm,
-    BASE: STATE.ZERO,
-    INDEX: STATE.ZERO,
-    SEG_SLOT: STATE.ZERO,
-    MASK_SLOT: STATE.MASK64,
-  };
-  return {
-    byte: (name) => b.i32(bytes[name] ?? 0),
-    offset: () => b.i32(0),
-    displacement: () => b.i64(OPERAND),
-    immediate: () => b.i64(step.imm),
-    link: () => b.i32(0),
-  };
-}
-
-/** Compiles blocks: each is a function () → the number of its instructions that were done before one fell back. */
-function compileBlocks(bench: HelperBench, blocks: readonly (readonly Step[])[]): (() => number)[] {
-  const module = new WasmModule();
-  module.importMemory({ module: 'env', name: 'memory', minimum: 1, maximum: 65_536, shared: true });
-  const bases = cpuBases(0);
-  const imports = new Map<string, number>();
-  for (const name of ['loadSlow', 'storeSlow', 'modifySlow', 'modifyCommit'] as const) {
-    const ref: FunctionRef = bases.mmu[name];
-    imports.set(ref.name, module.importFunction('helpers', ref.name, ref.params, ref.result ? [ref.result] : []));
-  }
-  blocks.forEach((block, n) => {
-    const b = new Builder();
-    const facts = new Facts();
-    block.forEach((step, i) => {
-      const fallback = (): void => {
-        b.exit('return', b.i32(i));
-      };
-      semanticsOf(step.variant)?.(
-        new Lift(b, step.variant, partsOf(b, step), liftMmu(bases.mmu), bases.state, { fallback, facts }),
-      );
-    });
-    b.exit('return', b.i32(block.length));
-    const index = module.declareFunction([], ['i32']);
-    const out = new ByteWriter();
-    const locals = new Locals(0);
-    lower(b.finish(), out, locals, {
-      functionIndex: ({ name }) => imports.get(name) ?? -1,
-      // No access faults here.
-      exit: (name, writer) => {
-        writer.u8(name === 'return' ? CONTROL.RETURN : CONTROL.UNREACHABLE);
-      },
-    });
-    module.defineFunction(index, { locals: locals.types, code: out.u8(CONTROL.UNREACHABLE).finish() });
-    module.exportFunction(`f${String(n)}`, index);
-  });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(module.toBytes())), {
-    env: { memory: bench.memory },
-    helpers: bench.exports as WebAssembly.ModuleImports,
-  });
-  return blocks.map((_, n) => exports[`f${String(n)}`] as () => number);
 }
 
 /** Bytes that count: all of the state but what lookups and accesses leave behind, and the memory operand. */
