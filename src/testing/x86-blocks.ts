@@ -50,6 +50,7 @@ function lowerBlock(block: readonly Step[], functionIndex: (callee: FunctionRef)
   const bases = cpuBases(0);
   const b = new Builder();
   const facts = new Facts();
+  facts.x87.inlines = block.length % 2 === 0;
   block.forEach((step, i) => {
     const fallback = (): void => {
       b.exit('return', b.i32(i));

@@ -4,6 +4,7 @@ import { guestLoad } from '../../../ir/softmmu.js';
 import type { Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 import { doubleOf, integerOf, isOrdinary, singleOf } from './x87-formats.js';
+import { product, sum, type Kernel } from './x87-kernels.js';
 import { FSW, X87, type Extended, type StackRegister } from './x87-stack.js';
 
 /** (register, FSW, sign and exponent of a, significand of a, of b) → FSW, or REFUSED with nothing done. */
@@ -22,23 +23,77 @@ const NEGATIVE = 0x8000;
 type Operation = 'add' | 'mul' | 'sub' | 'subr' | 'div' | 'divr';
 const OPERATIONS: readonly Operation[] = ['add', 'mul', 'sub', 'subr', 'div', 'divr'];
 
+/** The register `a` becomes p op q by a helper, which does more than the kernels: the new status word. */
+function callOperation(x: Lift, unit: X87, callee: FunctionRef, a: StackRegister, p: Extended, q: Extended): Node {
+  const { b } = x;
+  const status = b.call(callee, a.address, unit.status, p.se, p.sig, q.se, q.sig);
+  b.if(b.op('i32.eq', status, b.i32(REFUSED)), () => {
+    x.fallback();
+  });
+  return status;
+}
+
+/** The same without a call where the kernel allows it, and the block has not too many of them. */
+function kernelOperation(
+  x: Lift,
+  unit: X87,
+  kernel: Kernel,
+  callee: FunctionRef,
+  a: StackRegister,
+  p: Extended,
+  q: Extended,
+): Node {
+  const { b } = x;
+  if (!x.facts.x87.inlines) {
+    const answer = callOperation(x, unit, callee, a, p, q);
+    a.changed();
+    return answer;
+  }
+  const [status, se, sig] = [b.variable('i32'), b.variable('i32'), b.variable('i64')];
+  const before = unit.without(FSW.C1);
+  const precise = unit.hasFullPrecision;
+  a.locate();
+  b.set(status, b.i32(REFUSED));
+  b.if(precise, () => {
+    kernel(b, p, q, (result) => {
+      b.set(se, result.se);
+      b.set(sig, result.sig);
+      b.set(status, b.or(before, b.or(b.shl(result.up, b.i32(9)), b.shl(result.inexact, b.i32(5)))));
+    });
+  });
+  b.if(
+    b.op('i32.eq', b.get(status), b.i32(REFUSED)),
+    () => {
+      b.set(status, callOperation(x, unit, callee, a, p, q));
+      const written = a.load();
+      b.set(se, written.se);
+      b.set(sig, written.sig);
+    },
+    () => {
+      a.store({ se: b.get(se), sig: b.get(sig) });
+    },
+  );
+  a.holds({ se: b.get(se), sig: b.get(sig) });
+  return b.get(status);
+}
+
 /** The register `a` becomes a op b: the new status word. */
 function operate(x: Lift, unit: X87, op: Operation, a: StackRegister, right: Extended): Node {
   const { b } = x;
   const left = a.read();
   const negated = (value: Extended): Extended => ({ ...value, se: b.xor(value.se, b.i32(NEGATIVE)) });
-  const call = (callee: FunctionRef, p: Extended, q: Extended): Node =>
-    b.call(callee, a.address, unit.status, p.se, p.sig, q.se, q.sig);
-  let status: Node;
-  if (op === 'add') status = call(SUM, left, right);
-  else if (op === 'sub') status = call(SUM, left, negated(right));
-  else if (op === 'subr') status = call(SUM, negated(left), right);
-  else if (op === 'mul') status = call(PRODUCT, left, right);
-  else if (op === 'div') status = call(QUOTIENT, left, right);
-  else status = call(QUOTIENT, right, left);
-  b.if(b.op('i32.eq', status, b.i32(REFUSED)), () => {
-    x.fallback();
-  });
+  if (op === 'add') return kernelOperation(x, unit, sum, SUM, a, left, right);
+  if (op === 'sub') return kernelOperation(x, unit, sum, SUM, a, left, negated(right));
+  if (op === 'subr') return kernelOperation(x, unit, sum, SUM, a, negated(left), right);
+  if (op === 'mul') return kernelOperation(x, unit, product, PRODUCT, a, left, right);
+  const status = callOperation(
+    x,
+    unit,
+    QUOTIENT,
+    a,
+    ...(op === 'div' ? ([left, right] as const) : ([right, left] as const)),
+  );
+  a.changed();
   return status;
 }
 
@@ -172,6 +227,7 @@ export const x87Arithmetic: Readonly<Record<string, Semantics>> = {
     b.if(b.op('i32.eq', status, b.i32(REFUSED)), () => {
       x.fallback();
     });
+    top.changed();
     unit.note(0xd9);
     unit.leave(0, status);
   },

@@ -19,7 +19,7 @@ export const FSW = {
 } as const;
 const TOP_SHIFT = 11;
 /** Control word. */
-export const FCW = { PM: 1 << 5, PM_SHIFT: 5, RC: 3 << 10 } as const;
+export const FCW = { PM: 1 << 5, PM_SHIFT: 5, FULL: 1 << 8, RC: 3 << 10 } as const;
 
 /** Bit of FP_TRAP for x87 and MMX. */
 const TRAP_X87 = 1;
@@ -125,9 +125,30 @@ export class X87 {
     this.facts.tags = value;
   }
 
+  /** Not 0: results have 64 bits. */
+  get hasFullPrecision(): Node {
+    const { b } = this.x;
+    this.facts.precision ??= b.and(this.x.loadState32('FCW'), b.i32(FCW.FULL));
+    return this.facts.precision;
+  }
+
   /** The control word has been written. */
   controlChanged(): void {
     this.facts.nearest = false;
+    this.facts.precision = undefined;
+  }
+
+  /** What a register is known to hold. */
+  valueOf(register: StackRegister): Extended | undefined {
+    return register.key === undefined ? undefined : this.facts.values.get(register.key);
+  }
+
+  /** A register holds something else now: this, if it is known. */
+  setValueOf(register: StackRegister, value: Extended | undefined): void {
+    const { values } = this.facts;
+    if (register.key === undefined) values.clear();
+    else if (value) values.set(register.key, value);
+    else values.delete(register.key);
   }
 
   // ---- the stack; ST(8) and ST(-1) are the register that the next push fills ----
@@ -260,31 +281,59 @@ export class StackRegister {
     readonly key: number | undefined,
   ) {}
 
-  /** State offset. */
-  private get slot(): Node {
+  private slot: Node | undefined;
+
+  /** State offset, first looked for outside conditional code. */
+  locate(): Node {
     const { b } = this.unit.x;
-    return b.shl(this.number, b.i32(REGISTER_SHIFT));
+    this.slot ??= b.shl(this.number, b.i32(REGISTER_SHIFT));
+    return this.slot;
   }
 
   /** Address. */
   get address(): Node {
     const { b } = this.unit.x;
-    return b.add(this.slot, b.i32(this.unit.x.at('FPR')));
+    return b.add(this.locate(), b.i32(this.unit.x.at('FPR')));
   }
 
   read(): Extended {
+    const known = this.unit.valueOf(this);
+    if (known) return known;
+    const value = this.load();
+    this.holds(value);
+    return value;
+  }
+
+  write(value: Extended): void {
+    this.store(value);
+    this.holds(value);
+  }
+
+  /** Reads the state, whatever is known. */
+  load(): Extended {
     const { b } = this.unit.x;
-    const { slot } = this;
+    const slot = this.locate();
     const at = this.unit.x.at('FPR');
     return { sig: b.load('i64.load', slot, at), se: b.load('i32.load16_u', slot, at + SE) };
   }
 
-  write({ se, sig }: Extended): void {
+  /** Writes the state; what is known has to be told. */
+  store({ se, sig }: Extended): void {
     const { b } = this.unit.x;
-    const { slot } = this;
+    const slot = this.locate();
     const at = this.unit.x.at('FPR');
     b.store('i64.store', slot, sig, at);
     b.store('i64.store', slot, b.extendU(se), at + SE);
+  }
+
+  /** The state holds this now. */
+  holds(value: Extended): void {
+    this.unit.setValueOf(this, value);
+  }
+
+  /** The state holds something else now. */
+  changed(): void {
+    this.unit.setValueOf(this, undefined);
   }
 }
 

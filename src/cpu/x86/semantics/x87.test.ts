@@ -34,7 +34,7 @@ function growth({ row }: Variant): number {
 
 function randomBlock(r: Random): Step[] {
   let depth = 2;
-  return Array.from({ length: 12 }, () => {
+  return Array.from({ length: 12 + r.below(2) }, () => {
     const step = randomStep(r, depth);
     depth += growth(step.variant);
     return step;
@@ -100,7 +100,7 @@ describe('semantics of x87 instructions in blocks', () => {
   it('are those of the helpers', () => {
     const r = random(1);
     const bench = new HelperBench();
-    const blocks = Array.from({ length: 1500 }, () => randomBlock(r));
+    const blocks = Array.from({ length: 500 }, () => randomBlock(r));
     const compiled = compileBlocks(bench, blocks);
     let done = 0;
     blocks.forEach((block, n) => {
