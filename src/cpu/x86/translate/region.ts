@@ -20,6 +20,7 @@ import { LAYOUT, PAGE, REGION_SLOT } from '../../../memory/layout.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { MICRO } from '../micro.js';
 import { Facts } from '../semantics/facts.js';
+import { hasFewSums } from '../semantics/x87-facts.js';
 import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
 import type { CodeView } from './code-view.js';
 import type { FlagOperation } from './lazy-flags.js';
@@ -75,6 +76,8 @@ class RegionEmitter {
   /** Blocks with one way in, which knows the last operation. */
   private readonly operations = new Map<number, FlagOperation>();
   private readonly ways: readonly number[];
+  /** Whether sums of the x87 are computed without calls. */
+  private readonly inlinesSums: boolean;
   private readonly indirect: boolean;
   /** Of the exit in hand: REGION_EXIT, and the record with the number of instructions done in the low bits. */
   private readonly how: number;
@@ -86,6 +89,7 @@ class RegionEmitter {
     this.b = new RegionBuilder(bases);
     const { blocks } = graph;
     this.ways = countWays(blocks);
+    this.inlinesSums = hasFewSums(blocks.flatMap(({ units }) => units.map(({ variant }) => variant.row.name)));
     this.flow = structureFlow({ successors: blocks.map(successors), entries: this.findEntries() });
     let number = 1;
     for (const block of this.flow.dispatched) this.entryNumbers.set(block, number++);
@@ -158,6 +162,7 @@ class RegionEmitter {
     if (this.flow.dispatched.has(block.id)) b.set(b.proved, b.or(b.get(b.proved), b.i32(1 << block.page)));
     const { units } = block;
     const facts = new Facts();
+    facts.x87.inlines = this.inlinesSums;
     for (let i = 0; i < units.length; i++) {
       buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64, facts }, units, i);
     }
