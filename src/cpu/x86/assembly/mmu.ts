@@ -12,6 +12,7 @@ import { ACCESS_IMPLICIT, IS_DIRTY, IS_GLOBAL, NO_PAGE, permits, translate, walk
 import {
   CLASS_SLOW,
   fillFetch,
+  fillSystem,
   fillTlb,
   isFree,
   physToHost,
@@ -384,7 +385,14 @@ function sysHost(lin: u64, access: i32): usize {
   if (pa == NO_PAGE) return 0;
   physical = pa;
   const host = physToHost(pa);
-  return access & PF_W && slotReadOnly ? 0 : host;
+  if (host == 0 || watchesPage(lin)) return access & PF_W && slotReadOnly ? 0 : host;
+  if (!(access & PF_W)) {
+    if (!(access & PF_U)) fillSystem(TLB_READ, lin, host & ~0xfff, walked);
+    return host;
+  }
+  if (slotReadOnly) return 0;
+  if (!(access & PF_U) && !isCodePage(host & ~0xfff)) fillSystem(TLB_WRITE, lin, host & ~0xfff, walked);
+  return host;
 }
 
 @inline

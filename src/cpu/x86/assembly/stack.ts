@@ -16,6 +16,7 @@ import {
   S_GPR,
   S_SEG_SELECTOR,
   SEG_CS,
+  SEG_FS,
   SEG_SS,
 } from './generated/layout';
 import { isCanonical, ld16, ld32, ld64, st16, st32, st64 } from './mmu';
@@ -127,6 +128,8 @@ export function x_push_sreg(rec: usize, ea: u64): i32 {
 /** What a load of a segment register asks for next. */
 @inline
 function afterLoad(rec: usize, seg: u32): i32 {
+  // Nothing follows from FS and GS.
+  if (seg >= SEG_FS) return NEXT_CONTINUE;
   if (seg == SEG_SS) setShadow(rec, 2);
   return updateMode() ? NEXT_ATTENTION : NEXT_CONTINUE;
 }

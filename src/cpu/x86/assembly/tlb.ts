@@ -77,15 +77,14 @@ export function updateContext(): void {
   let key: u32;
   if (load<u32>(STATE + S_CPL) == 3) {
     if (load<u32>(STATE + S_BORROWED)) returnBorrowed();
-    store<u32>(STATE + S_BORROWED_BEFORE, 0);
     key = <u32>userGeneration;
     tag = userGeneration;
     if (ac && load<u64>(STATE + S_CR0) & (1 << 18)) tag |= (<u64>CLASS_SLOW) << 1;
   } else {
-    // As STAC and CLAC do (semantics/system.ts).
-    if (ac) {
+    // With SMAP, STAC and CLAC do the same (semantics/system.ts).
+    if (ac || !(load<u64>(STATE + S_CR4) & CR4_SMAP)) {
       if (load<u32>(STATE + S_BORROWED_BEFORE)) borrowAgain();
-    } else if (load<u32>(STATE + S_BORROWED) && load<u64>(STATE + S_CR4) & CR4_SMAP) returnBorrowed();
+    } else if (load<u32>(STATE + S_BORROWED)) returnBorrowed();
     tag = kernelGeneration | KERNEL_TAG;
     key = <u32>tag;
   }
@@ -141,8 +140,8 @@ export function returnBorrowed(): void {
 }
 
 /**
- * EFLAGS.AC is set once more: what user mode may access in the entries that were borrowed before, the supervisor may too. Linux
- * sets and clears it for each single access, many times in a system call.
+ * The supervisor may access user pages once more: in the entries that were borrowed before it may do what user mode may. Linux
+ * sets and clears EFLAGS.AC for each single access, many times in a system call.
  */
 export function borrowAgain(): void {
   const count: usize = load<u32>(STATE + S_BORROWED_BEFORE);
@@ -226,6 +225,17 @@ export function fillTlb(half: usize, lin: u64, host: usize, walk: u64): void {
       borrow(entry, tag, half != TLB_WRITE || (walk & MAY_WRITE) != 0);
     } else if (!(walk & IS_GLOBAL)) noteLocal(entry, tag);
   }
+  store<u64>(entry, tag);
+  store<u64>(entry, <u64>host - page, 8);
+}
+
+/** Enters a translation of a supervisor page that the system has accessed, whatever the CPL. */
+export function fillSystem(half: usize, lin: u64, host: usize, walk: u64): void {
+  if (walk & MAY_USER) return;
+  const page = lin & ~0xfff;
+  const entry = entryOf(half, lin);
+  const tag = page | kernelGeneration | KERNEL_TAG;
+  if (!(walk & IS_GLOBAL)) noteLocal(entry, tag);
   store<u64>(entry, tag);
   store<u64>(entry, <u64>host - page, 8);
 }
