@@ -37,7 +37,8 @@ const storeLow =
 /** The low half, the other cleared. */
 const moveCleared: Semantics = (x) => {
   requireSse(x);
-  storeXmmCleared(x, 'f64', xmmSlot(x, 0), readScalar(x, 'f64', 1));
+  if (x.isMemory(1)) storeXmm(x, 'v128', xmmSlot(x, 0), guestLoad(x.b, x.mmu, x.linear(), 8, 'v128.load64_zero'));
+  else storeXmmCleared(x, 'f64', xmmSlot(x, 0), readScalar(x, 'f64', 1));
 };
 
 /** Bits from lanes' signs to a general register. */

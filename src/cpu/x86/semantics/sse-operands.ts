@@ -88,8 +88,8 @@ export function storeXmm(x: Lift, kind: XmmKind, slot: Node, value: Node, half: 
 
 /** Writes the low half (f64 or i64) and clears the other. */
 export function storeXmmCleared(x: Lift, kind: 'f64' | 'i64', slot: Node, value: Node): void {
+  storeXmm(x, 'v128', slot, zeroVector(x));
   storeXmm(x, kind, slot, value);
-  storeXmm(x, 'i64', slot, x.b.i64(0), 'high');
 }
 
 /** The vector 0, which is plain in every format. */
