@@ -50,6 +50,19 @@ export class Facts {
   private readonly plainRegisters = new Map<number, number>();
   /** Nodes that were loaded from a register which has not been written since. */
   private readonly loaded = new Map<Node, number>();
+  /** Registers that hold the same, being copies of each other, have the same number here. */
+  private readonly copies = new Map<number, number>();
+  private copyNumber = 0;
+
+  /** What is known where another piece of code begins that only this one leads to: all but what nodes hold. */
+  atNext(): Facts {
+    const next = new Facts();
+    next.sseReady = this.sseReady;
+    for (const [register, parts] of this.plainRegisters) next.plainRegisters.set(register, parts);
+    for (const [register, number] of this.copies) next.copies.set(register, number);
+    next.copyNumber = this.copyNumber;
+    return next;
+  }
 
   /** Forgets everything: something may have changed any state. */
   forget(): void {
@@ -63,6 +76,7 @@ export class Facts {
   forgetRegisters(): void {
     this.plainRegisters.clear();
     this.loaded.clear();
+    this.copies.clear();
   }
 
   /** Whether all parts of a node that `parts` (PLAIN) names are plain. */
@@ -74,7 +88,14 @@ export class Facts {
   markPlain(node: Node, parts: number): void {
     this.plainNodes.set(node, (this.plainNodes.get(node) ?? 0) | parts);
     const register = this.loaded.get(node);
-    if (register !== undefined) this.plainRegisters.set(register, (this.plainRegisters.get(register) ?? 0) | parts);
+    if (register === undefined) return;
+    const copies = this.copies.get(register);
+    this.learn(register, parts);
+    if (copies !== undefined) for (const [copy, number] of this.copies) if (number === copies) this.learn(copy, parts);
+  }
+
+  private learn(register: number, parts: number): void {
+    this.plainRegisters.set(register, (this.plainRegisters.get(register) ?? 0) | parts);
   }
 
   /** `node` was loaded from the low bits of a register that is known by its slot, if it is a constant. */
@@ -93,7 +114,15 @@ export class Facts {
       return;
     }
     const register = Number(slot.value);
+    const source = this.loaded.get(node);
+    if (source === register && !isHigh) return;
     for (const [each, from] of this.loaded) if (from === register) this.loaded.delete(each);
+    this.copies.delete(register);
+    if (kind === 'v128' && source !== undefined) {
+      const copies = this.copies.get(source) ?? this.copyNumber++;
+      this.copies.set(source, copies);
+      this.copies.set(register, copies);
+    }
     const before = this.plainRegisters.get(register) ?? 0;
     const overwritten = isHigh ? PLAIN.HIGH_DOUBLE | PLAIN.HIGH_SINGLES : OVERWRITTEN[kind];
     let after = before & ~overwritten;

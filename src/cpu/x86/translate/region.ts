@@ -75,6 +75,7 @@ class RegionEmitter {
   private readonly entryNumbers = new Map<number, number>();
   /** Blocks with one way in, which knows the last operation. */
   private readonly operations = new Map<number, FlagOperation>();
+  private readonly factsOf = new Map<number, Facts>();
   private readonly ways: readonly number[];
   /** Whether sums of the x87 are computed without calls. */
   private readonly inlinesSums: boolean;
@@ -161,7 +162,7 @@ class RegionEmitter {
     b.flags.enter(this.isJoin(block.id) ? undefined : this.operations.get(block.id));
     if (this.flow.dispatched.has(block.id)) b.set(b.proved, b.or(b.get(b.proved), b.i32(1 << block.page)));
     const { units } = block;
-    const facts = new Facts();
+    const facts = this.factsOf.get(block.id) ?? new Facts();
     facts.x87.inlines = this.inlinesSums;
     for (let i = 0; i < units.length; i++) {
       buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64, facts }, units, i);
@@ -171,18 +172,23 @@ class RegionEmitter {
     else b.interpret(block.stop ?? this.after(block), units.length);
     this.pieces.set(block.id, b.take());
     for (const exit of b.exits.slice()) {
-      if (exit.kind === 'taken' && block.taken?.kind === 'block') this.remember(block.taken.block, exit.operation);
-      if (exit.kind === 'next' && block.next?.kind === 'block') this.remember(block.next.block, exit.operation);
-      if (exit.kind === 'indirect' && block.expected?.kind === 'block')
-        this.remember(block.expected.block, exit.operation);
+      const remember = (target: RegionBlock['next'], flags: FlagOperation): void => {
+        if (target?.kind === 'block') this.remember(target.block, flags, facts);
+      };
+      if (exit.kind === 'taken') remember(block.taken, exit.operation);
+      if (exit.kind === 'next') remember(block.next, exit.operation);
+      if (exit.kind === 'indirect') remember(block.expected, exit.operation);
     }
     this.exitsOf.set(block.id, b.exits.splice(0));
   }
 
   private readonly exitsOf = new Map<number, readonly RegionExit[]>();
 
-  private remember(block: number, operation: FlagOperation): void {
-    if (!this.isJoin(block)) this.operations.set(block, operation);
+  /** What is known at the end of the only block that leads to another. */
+  private remember(block: number, operation: FlagOperation, facts: Facts): void {
+    if (this.isJoin(block)) return;
+    this.operations.set(block, operation);
+    this.factsOf.set(block, facts.atNext());
   }
 
   private isJoin(block: number): boolean {
