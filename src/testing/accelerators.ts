@@ -27,10 +27,10 @@ function imageOf(accelerator: TestedAccelerator): InterpImage {
   return image;
 }
 
-/** What a VM on an accelerator is made with. On wasm code is translated after `hotAfter` jumps to it. */
+/** What a VM on an accelerator is made with. On wasm code is translated after `hotAfter` jumps to it, or as in earnest. */
 export function accelerate(
   accelerator: TestedAccelerator,
-  hotAfter = 1,
+  hotAfter: number | undefined,
 ): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
   const image = imageOf(accelerator);
   if (accelerator === 'interp') return { image };

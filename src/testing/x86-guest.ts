@@ -59,7 +59,7 @@ export class GuestBench {
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
-      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter),
+      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter ?? 1),
       model,
       cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { expect, guest, initrdWithChecks, vitrine, withFolder } from './lib.mjs';
+import { accelerator, expect, guest, initrdWithChecks, vitrine, withFolder } from './lib.mjs';
 
 export const title = "Debian's kernels reach userland, and programs work there";
 
@@ -16,11 +16,11 @@ const RUNS = [
   { name: 'i386', kernel: 'vmlinuz', checks: COMMON, cpu: 'pentium4' },
 ];
 
-export async function run(log) {
+export async function run(log, { accel } = {}) {
   const problems = [];
   for (const one of RUNS)
     try {
-      await withFolder((folder) => boot(one, folder, log));
+      await withFolder((folder) => boot({ ...one, accel }, folder, log));
     } catch (error) {
       log(`${one.name} ${one.kernel}: ${error.message}`);
       problems.push(`${one.name} ${one.kernel}`);
@@ -28,10 +28,10 @@ export async function run(log) {
   expect(problems.length === 0, `failed: ${problems.join(', ')}`);
 }
 
-async function boot({ name, kernel, checks, cpu, disk }, folder, log) {
+async function boot({ name, kernel, checks, cpu, disk, accel }, folder, log) {
   const { files } = await guest(name);
   const initrd = initrdWithChecks(files.initrd, path.join(folder, 'initrd'));
-  const args = ['run', '--kernel', files[kernel], '--initrd', initrd];
+  const args = ['run', '--kernel', files[kernel], '--initrd', initrd, ...accelerator(accel)];
   args.push('--append', `console=ttyS0 panic=-1 rdinit=/check checks=${checks.join()}`, '--no-reboot');
   if (cpu) args.push('--cpu', cpu);
   const image = path.join(folder, 'disk');

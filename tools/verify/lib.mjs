@@ -96,6 +96,9 @@ export async function runProgram(command, args, { script = [], limit = 120, cwd,
   return { code, stdout, stderr, times, peak, seconds: seconds(started) };
 }
 
+/** Arguments that choose what runs a guest; without a name the product chooses. */
+export const accelerator = (name) => (name === undefined ? [] : ['--accel', name]);
+
 /** Runs `vitrine …`. */
 export const vitrine = (args, options) => runProgram(process.execPath, [cli, ...args], options);
 

@@ -41,7 +41,7 @@ const TSC_HZ = 1_000_000_000;
 export function machineForOracle(accelerator: TestedAccelerator): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
   const model = cpuModel('x86-64-v2');
   const vm = new InterpVm({
-    ...accelerate(accelerator),
+    ...accelerate(accelerator, 1),
     model,
     cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
     tscHz: TSC_HZ,
