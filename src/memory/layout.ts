@@ -79,6 +79,24 @@ export const PAGE = {
   CHUNKS: 48,
 } as const;
 
+/** Slots of a CPU's table of straddling instructions (u32s behind its jump cache), by (rip ^ rip >> 12) modulo this. */
+export const STRADDLES = 1024;
+/** A decoded instruction that straddles two pages. */
+export const STRADDLE = {
+  /** u64. */
+  RIP: 0,
+  /** u32: address of the first byte. */
+  HOST: 8,
+  /** u16: mode key. */
+  KEY: 12,
+  /** u16: bytes. */
+  LENGTH: 14,
+  /** u8[16]: the bytes that were decoded. */
+  BYTES: 16,
+  /** Its records, as many as the state's STRADDLE has. */
+  RECORDS: 32,
+} as const;
+
 /** Hot counters, by record address / 32 modulo this. */
 export const HOT_COUNTERS = 65536;
 

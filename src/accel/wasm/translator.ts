@@ -162,8 +162,9 @@ export function createTranslator(variants: readonly Variant[], options: Pick<Tra
 function chunksOf(graph: RegionGraph, page: RegionGraph['pages'][number], code: CodeView): bigint {
   let chunks = 0n;
   for (const block of graph.blocks) {
-    if (graph.pages[block.page] !== page) continue;
-    for (const { record } of block.units) {
+    for (const { record, straddles } of block.units) {
+      if (straddles !== undefined && graph.pages[straddles] === page) chunks |= 1n;
+      if (graph.pages[block.page] !== page) continue;
       const first = code.offset(record);
       const last = Math.min(first + code.byte(record, 'LENGTH') - 1, 4095);
       chunks |= (1n << BigInt(first >> 6)) | (1n << BigInt(last >> 6));

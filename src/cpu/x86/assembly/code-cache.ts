@@ -57,6 +57,13 @@ import {
   R_LINK,
   R_PREFIX,
   SEG_CS,
+  STRADDLES,
+  STRADDLE_AT_BYTES,
+  STRADDLE_AT_HOST,
+  STRADDLE_AT_KEY,
+  STRADDLE_AT_LENGTH,
+  STRADDLE_AT_RECORDS,
+  STRADDLE_AT_RIP,
   S_CODE_BASE,
   S_JUMP_KEY,
   S_MODE_KEY,
@@ -82,15 +89,7 @@ const KEY_FLAT: u32 = 4;
 
 const STRADDLE_BYTES: usize = S_STRADDLE + 4 * RECORD_SIZE;
 
-/** Decoded straddling instructions: the number of slots of this CPU's table of them, and of what such a block consists. */
-const STRADDLES: usize = 1024;
-const BLOCK_RIP: usize = 0; // u64
-const BLOCK_HOST: usize = 8; // u32: address of the first byte
-const BLOCK_KEY: usize = 12; // u16: mode key
-const BLOCK_LENGTH: usize = 14; // u16
-const BLOCK_BYTES: usize = 16; // u8[16]
-const BLOCK_RECORDS: usize = 32; // as many as STRADDLE has
-const BLOCK_SIZE: usize = BLOCK_RECORDS + 4 * RECORD_SIZE;
+const BLOCK_SIZE: usize = STRADDLE_AT_RECORDS + 4 * RECORD_SIZE;
 
 // ------------------------------------------------------------------------------------------------------------ pages
 
@@ -368,6 +367,13 @@ export function patch_link(record: usize): usize {
   return found;
 }
 
+/** Address in this memory that the instruction at `rip` is fetched from in a flat mode; 0 when that would fault. Raises nothing. */
+export function fetch_address(rip: u64): usize {
+  const host = fetchTranslate(rip);
+  if (!host) clearFault();
+  return host;
+}
+
 /** Where this CPU's table has the block of a straddling instruction: a u32. The table lies behind the jump cache. */
 @inline
 function straddleSlot(rip: u64): usize {
@@ -379,14 +385,14 @@ function straddleSlot(rip: u64): usize {
 /** The block at `block` when it is for the instruction at `rip` and `host`, else 0. */
 @inline
 function findStraddle(block: usize, rip: u64, host: usize, key: u32): usize {
-  if (block == 0 || load<u64>(block + BLOCK_RIP) != rip) return 0;
-  return load<u32>(block + BLOCK_HOST) == <u32>host && <u32>load<u16>(block + BLOCK_KEY) == key ? block : 0;
+  if (block == 0 || load<u64>(block + STRADDLE_AT_RIP) != rip) return 0;
+  return load<u32>(block + STRADDLE_AT_HOST) == <u32>host && <u32>load<u16>(block + STRADDLE_AT_KEY) == key ? block : 0;
 }
 
 /** Whether a block's bytes are those in memory now: `first` of them at `host`, the others at `host2`. */
 function hasBytes(block: usize, host: usize, host2: usize, first: i32): bool {
-  const length = <i32>load<u16>(block + BLOCK_LENGTH);
-  const bytes = block + BLOCK_BYTES;
+  const length = <i32>load<u16>(block + STRADDLE_AT_LENGTH);
+  const bytes = block + STRADDLE_AT_BYTES;
   for (let n = 0; n < first; n++) if (load<u8>(bytes + n) != load<u8>(host + n)) return false;
   for (let n = first; n < length; n++) if (load<u8>(bytes + n) != load<u8>(host2 + n - first)) return false;
   return true;
@@ -401,13 +407,13 @@ function keepStraddle(slot: usize, rip: u64, host: usize, key: u32): usize {
     block = allocate(BLOCK_SIZE);
     store<u32>(slot, <u32>block);
   }
-  store<u64>(block + BLOCK_RIP, rip);
-  store<u32>(block + BLOCK_HOST, <u32>host);
-  store<u16>(block + BLOCK_KEY, <u16>key);
-  store<u16>(block + BLOCK_LENGTH, <u16>decodedLength);
-  memory.copy(block + BLOCK_BYTES, STATE + STRADDLE_BYTES, 16);
-  memory.copy(block + BLOCK_RECORDS, records, 4 * RECORD_SIZE);
-  return block + BLOCK_RECORDS;
+  store<u64>(block + STRADDLE_AT_RIP, rip);
+  store<u32>(block + STRADDLE_AT_HOST, <u32>host);
+  store<u16>(block + STRADDLE_AT_KEY, <u16>key);
+  store<u16>(block + STRADDLE_AT_LENGTH, <u16>decodedLength);
+  memory.copy(block + STRADDLE_AT_BYTES, STATE + STRADDLE_BYTES, 16);
+  memory.copy(block + STRADDLE_AT_RECORDS, records, 4 * RECORD_SIZE);
+  return block + STRADDLE_AT_RECORDS;
 }
 
 /**
@@ -442,7 +448,7 @@ export function decode_straddle(): usize {
     if (known) {
       const host2 = fetchTranslate(linear + first);
       if (host2 == 0) return 0;
-      if (hasBytes(known, host, host2, first)) return known + BLOCK_RECORDS;
+      if (hasBytes(known, host, host2, first)) return known + STRADDLE_AT_RECORDS;
     }
   }
   memory.copy(bytes, host, first);

@@ -36,6 +36,7 @@ emitTable('L_', 'usize', memory.LAYOUT);
 emitTable('SLOT_', 'usize', memory.SLOT);
 emitTable('POOL_AT_', 'usize', memory.POOL);
 emitTable('PAGE_', 'usize', memory.PAGE);
+emitTable('STRADDLE_AT_', 'usize', memory.STRADDLE);
 emitTable('REGION_SLOT_', 'usize', memory.REGION_SLOT);
 emitTable('FLAG_KIND_', 'i32', state.FLAG_KIND);
 emitTable('MICRO_', 'u32', MICRO);

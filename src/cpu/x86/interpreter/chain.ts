@@ -60,7 +60,14 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
   out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL).u8(CONTROL.LOCAL_SET).u32(BEFORE_LOCAL);
   code.block('done');
   code.loop('again');
-  out.u8(CONTROL.LOCAL_GET).u32(COUNT_LOCAL).u8(CONTROL.I32_CONST).s32(1).u8(0x6a).u8(CONTROL.LOCAL_SET).u32(COUNT_LOCAL);
+  out
+    .u8(CONTROL.LOCAL_GET)
+    .u32(COUNT_LOCAL)
+    .u8(CONTROL.I32_CONST)
+    .s32(1)
+    .u8(0x6a)
+    .u8(CONTROL.LOCAL_SET)
+    .u32(COUNT_LOCAL);
   const push = (at: number, op: 'i32.load' | 'i32.load16_u'): void => {
     out.u8(CONTROL.LOCAL_GET).u32(RECORD_LOCAL);
     out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);

@@ -7,7 +7,7 @@ import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import { Builder } from '../../../ir/builder.js';
 import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
 import type { SoftMmu } from '../../../ir/softmmu.js';
-import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
+import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
 import { semanticsOf } from '../semantics/index.js';
 import { Lift, liftMmu, recordParts } from '../semantics/lift.js';
 import { NEXT, STATE } from '../state-layout.js';
@@ -19,6 +19,8 @@ export interface CpuBases {
   readonly state: number;
   readonly jumpCache: number;
   readonly jumpEntries: number;
+  /** Address of the first entry of the TLB's half for fetches; as many as the others have. */
+  readonly fetchEntries: number;
   readonly mmu: Omit<SoftMmu, 'fault'>;
 }
 
@@ -36,6 +38,7 @@ export function cpuBases(index: number): CpuBases {
     state,
     jumpCache: LAYOUT.JUMP_CACHE + index * LAYOUT.JUMP_STRIDE,
     jumpEntries: JUMP_ENTRIES,
+    fetchEntries: tlb + TLB_FETCH,
     mmu: {
       readEntries: tlb + TLB_READ,
       writeEntries: tlb + TLB_WRITE,

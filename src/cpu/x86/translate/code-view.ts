@@ -1,5 +1,16 @@
 /** Reads decoded code and the tables that lead to it out of the machine's memory, as `assembly/code-cache.ts` lays them out. */
-import { HOT_COUNTERS, LAYOUT, PAGE, POOL, REGION_SLOT, TLB_ENTRIES, TLB_FETCH } from '../../../memory/layout.js';
+import {
+  HOT_COUNTERS,
+  JUMP_ENTRIES,
+  LAYOUT,
+  PAGE,
+  POOL,
+  REGION_SLOT,
+  STRADDLE,
+  STRADDLES,
+  TLB_ENTRIES,
+  TLB_FETCH,
+} from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
 import { RECORD, STATE } from '../state-layout.js';
 
@@ -22,7 +33,7 @@ export class CodeView {
 
   constructor(
     readonly memory: DataView,
-    cpu: number,
+    private readonly cpu: number,
   ) {
     this.state = LAYOUT.STATES + cpu * LAYOUT.STATE_STRIDE;
     this.fetchTlb = LAYOUT.TLB + cpu * LAYOUT.TLB_STRIDE + TLB_FETCH;
@@ -113,6 +124,26 @@ export class CodeView {
     const map = this.u32(page.entry + PAGE.CHUNKS + (offset >> 6) * 4);
     const found = map === 0 ? 0 : this.u32(map + (offset & 63) * 4);
     return found & AWAITED ? 0 : found;
+  }
+
+  /**
+   * Records of the instruction at `rip`, which straddles two pages and begins at address `host`, when it was decoded as it is
+   * now: its second part at `second`. 0 otherwise.
+   */
+  straddle(rip: bigint, host: number, second: number, key: number): number {
+    const table = LAYOUT.JUMP_CACHE + this.cpu * LAYOUT.JUMP_STRIDE + JUMP_ENTRIES * 16;
+    const block = this.u32(table + (Number((rip ^ (rip >> 12n)) & BigInt(STRADDLES - 1)) << 2));
+    const { memory } = this;
+    if (block === 0 || memory.getBigUint64(block + STRADDLE.RIP, true) !== rip) return 0;
+    if (this.u32(block + STRADDLE.HOST) !== host) return 0;
+    if (memory.getUint16(block + STRADDLE.KEY, true) !== key) return 0;
+    const length = memory.getUint16(block + STRADDLE.LENGTH, true);
+    const first = 4096 - (host & 4095);
+    for (let i = 0; i < length; i++) {
+      const byte = memory.getUint8(i < first ? host + i : second + i - first);
+      if (memory.getUint8(block + STRADDLE.BYTES + i) !== byte) return 0;
+    }
+    return block + STRADDLE.RECORDS;
   }
 
   writes(page: CodePage): number {

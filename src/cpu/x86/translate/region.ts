@@ -10,7 +10,7 @@ import {
   type FlowStructure,
 } from '../../../ir/flow/structure.js';
 import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
-import type { Block, Node } from '../../../ir/nodes.js';
+import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
 import type { Slot } from '../../../ir/promote.js';
 import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
@@ -54,6 +54,8 @@ const ENTRY = 0;
 const LEFT = 1;
 const PARAMETERS = 2;
 const DONE_MASK = 31;
+
+const FETCH_ADDRESS: FunctionRef = { name: 'fetch_address', params: ['i64'], result: 'i32' };
 
 const I32 = { ADD: 0x6a, SUB: 0x6b, LT_S: 0x48, OR: 0x72, AND: 0x71, EQ: 0x46 } as const;
 
@@ -165,6 +167,11 @@ class RegionEmitter {
     const facts = this.factsOf.get(block.id) ?? new Facts();
     facts.x87.inlines = this.inlinesSums;
     for (let i = 0; i < units.length; i++) {
+      const { straddles, start } = units[i];
+      if (straddles !== undefined)
+        this.prove(block, straddles, () => {
+          b.interpret(start, i);
+        });
       buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64, facts }, units, i);
     }
     const { operation, kind } = b.flags;
@@ -502,26 +509,12 @@ class RegionEmitter {
   /** Proves that the other page still is where it was, once, and makes CODE_BASE its. */
   private crossPage(from: RegionBlock, to: RegionBlock, flags: number | undefined, depth: number): void {
     const { b, options, out } = this;
-    const { bases, graph } = options;
+    const { graph } = options;
     const delta = graph.pages[to.page].delta - graph.pages[from.page].delta;
     b.forget();
-    const bit = 1 << to.page;
-    b.if(b.eqz(b.and(b.get(b.proved), b.i32(bit))), () => {
-      const base = b.get(this.codeBase.variable);
-      const sum = b.add(base, b.i64(delta + to.offset));
-      const rip = this.is64 ? sum : b.and(sum, b.i64(0xffff_ffffn));
-      const entry = this.jumpEntry(rip);
-      const known = this.inJumpCache(entry, rip);
-      const record = b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 12), b.i32(to.start));
-      // And nothing was written to what was translated of it.
-      const { code } = graph.pages[to.page];
-      const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
-      const untouched = b.op('i32.eq', writes, b.i32(options.view.writes(code)));
-      b.if(b.eqz(b.and(b.and(known, record), untouched)), () => {
-        b.set(b.target, rip);
-        b.leave({ kind: 'jump', flags });
-      });
-      b.set(b.proved, b.or(b.get(b.proved), b.i32(bit)));
+    this.prove(from, to.page, () => {
+      b.set(b.target, this.ripAt(delta + to.offset));
+      b.leave({ kind: 'jump', flags });
     });
     b.set(this.codeBase.variable, b.add(b.get(this.codeBase.variable), b.i64(delta)));
     const exits = b.exits.splice(0);
@@ -530,6 +523,36 @@ class RegionEmitter {
       functionIndex: options.functionIndex,
       variables: this.variables,
       exit: (name, _, inner) => this.leave(from, exits[Number(name)], depth + inner),
+    });
+  }
+
+  /** CODE_BASE + offset, as the mode cuts it. */
+  private ripAt(offset: number): Node {
+    const { b } = this;
+    const sum = b.add(b.get(this.codeBase.variable), b.i64(offset));
+    return this.is64 ? sum : b.and(sum, b.i64(0xffff_ffffn));
+  }
+
+  /** Builds what does `otherwise` unless another page is where it was, as the CPU fetches it, and untouched. */
+  private prove(from: RegionBlock, page: number, otherwise: () => void): void {
+    const { b, options } = this;
+    const { bases, graph } = options;
+    const { code, delta } = graph.pages[page];
+    const bit = 1 << page;
+    b.if(b.eqz(b.and(b.get(b.proved), b.i32(bit))), () => {
+      const address = this.ripAt(delta - graph.pages[from.page].delta);
+      const index = b.and(b.wrap(b.shru(address, b.i64(8))), b.i32((bases.mmu.entryCount - 1) * 16));
+      const tag = b.load('i64.load', index, bases.fetchEntries);
+      const wanted = b.or(address, b.load('i64.load', b.i32(0), this.state('TLB_CTX')));
+      const host = b.wrap(b.add(address, b.load('i64.load', index, bases.fetchEntries + 8)));
+      const inTlb = b.and(b.op('i64.eq', tag, wanted), b.op('i32.eq', host, b.i32(code.host)));
+      const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
+      const isTouched = b.op('i32.ne', writes, b.i32(options.view.writes(code)));
+      b.if(isTouched, otherwise);
+      b.if(b.eqz(inTlb), () => {
+        b.if(b.op('i32.ne', b.call(FETCH_ADDRESS, address), b.i32(code.host)), otherwise);
+      });
+      b.set(b.proved, b.or(b.get(b.proved), b.i32(bit)));
     });
   }
 

@@ -43,6 +43,8 @@ export interface Unit {
   readonly start: number;
   readonly record: number;
   readonly variant: Variant;
+  /** It ends in another page, which has to be proved first. */
+  readonly straddles?: number;
 }
 
 export interface RegionBlock {
@@ -95,6 +97,8 @@ interface Node {
   taken: Place | undefined;
   isCall: boolean;
   stop: number | undefined;
+  /** Where it falls through to when `next` is not known, from the beginning of the page. */
+  away: number | undefined;
   expected: Place | undefined;
   returnsTo: Place | undefined;
   isLeader: boolean;
@@ -197,11 +201,16 @@ export class Scanner {
         taken: undefined,
         isCall: false,
         stop: undefined,
+        away: undefined,
         expected: undefined,
         returnsTo: undefined,
         isLeader,
       };
       this.nodes.set(Scanner.key(place), node);
+      if (view.handler(record) === MICRO.STRADDLE) {
+        this.straddle(node, record);
+        return;
+      }
       const own = view.handler(record) === MICRO.EA_SEG ? record + RECORD_SIZE : record;
       const handler = view.handler(own);
       if (handler === MICRO.NEXT_PAGE) {
@@ -238,6 +247,37 @@ export class Scanner {
     }
   }
 
+  /** An instruction that ends in the next page: translated when it is decoded, and what follows it too. */
+  private straddle(node: Node, micro: number): void {
+    const { view, variantOf } = this.options;
+    node.stop = micro;
+    const { code, delta } = this.pages[node.page];
+    const page = this.pageAt(delta + PAGE_BYTES);
+    if (page === undefined) return;
+    let rip = this.base + BigInt(delta + node.offset);
+    if (!this.is64) rip = BigInt.asUintN(32, rip);
+    const second = this.pages[page];
+    const record = view.straddle(rip, code.host + node.offset, second.code.host, this.key);
+    if (record === 0 || view.handler(record) === MICRO.EA_SEG) return;
+    const variant = variantOf(view.handler(record));
+    // A helper would keep looking at records which are not there to stay.
+    if (variant === undefined || !isTranslatable(variant) || semanticsOf(variant) === undefined) return;
+    const after = { context: node.context, page: node.page, offset: node.offset + view.byte(record, 'LENGTH') };
+    const following = this.across(after, after.offset);
+    node.stop = undefined;
+    node.unit = { start: micro, record, variant, straddles: page };
+    this.count++;
+    if (variant.row.attributes.has('branch') || variant.row.attributes.has('end')) this.branch(node, after);
+    else this.goOn(node, following, after.offset);
+  }
+
+  /** Falls through to a place, or out to an address when that is not known. */
+  private goOn(node: Node, to: Place | undefined, offset: number): void {
+    node.next = to;
+    if (to) this.lead(to);
+    else node.away = offset;
+  }
+
   /** The place at an offset beyond a page, when it is decoded. */
   private across(from: Place, offset: number): Place | undefined {
     const away = Math.floor(offset / PAGE_BYTES) * PAGE_BYTES;
@@ -262,10 +302,7 @@ export class Scanner {
         this.lead(target);
       }
       if (row.name === 'call' || !falls) return;
-      if (afterwards) {
-        node.next = afterwards;
-        this.lead(afterwards);
-      } else node.stop = unit.record + RECORD_SIZE;
+      this.goOn(node, afterwards, after.offset);
       return;
     }
     if (row.name === 'ret' || row.name === 'ret_imm') {
@@ -276,10 +313,7 @@ export class Scanner {
       this.comeBack(node, afterwards);
     } else if (falls) {
       // A helper that may leave the flow.
-      if (afterwards) {
-        node.next = afterwards;
-        this.lead(afterwards);
-      } else node.stop = unit.record + RECORD_SIZE;
+      this.goOn(node, afterwards, after.offset);
     }
   }
 
@@ -387,7 +421,11 @@ export class Scanner {
         context: first.context.number,
         units,
         taken: last.taken ? target(last.taken, last) : away,
-        next: last.next ? target(last.next, last) : undefined,
+        next: last.next
+          ? target(last.next, last)
+          : last.away === undefined
+            ? undefined
+            : this.outsideAt(last, last.away),
         stop: last.stop,
         expected: last.expected ? target(last.expected, last) : undefined,
         returnsTo: back && ids.get(back),
@@ -398,8 +436,11 @@ export class Scanner {
 
   /** Where a direct branch goes, as seen from outside the region. */
   private outside(node: Node, unit: Unit): Target {
+    return this.outsideAt(node, Number(this.options.view.immediate(unit.record)));
+  }
+
+  private outsideAt(node: Node, offset: number): Target {
     const { view } = this.options;
-    const offset = Number(view.immediate(unit.record));
     const record = offset >= 0 && offset < PAGE_BYTES ? view.record(this.pages[node.page].code, offset) : 0;
     return record === 0 ? { kind: 'address', offset } : { kind: 'record', record, offset };
   }
