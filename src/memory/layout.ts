@@ -36,7 +36,11 @@ export const LAYOUT = {
   REGION_SLOTS: 46 * MIB + 128 * KIB,
   /** A u32 for each handler number: how often translated code left its instruction to the interpreter. */
   FALLBACK_COUNTERS: 47 * MIB + 128 * KIB,
-  CODE_CACHE_END: 47 * MIB + 192 * KIB,
+  /** For each of the first REGION_LOGS regions a REGION_LOG. */
+  REGION_LOGS: 47 * MIB + 192 * KIB,
+  /** Records of translated instructions that straddle two pages: STRADDLE_COPIES of RECORD_SIZE. */
+  STRADDLE_COPIES: 48 * MIB + 192 * KIB,
+  CODE_CACHE_END: 48 * MIB + 256 * KIB,
 } as const;
 
 /** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
@@ -97,10 +101,16 @@ export const STRADDLE = {
   RECORDS: 32,
 } as const;
 
+export const STRADDLE_COPIES = 2048;
+
 /** Hot counters, by record address / 32 modulo this. */
 export const HOT_COUNTERS = 65536;
 
 export const REGION_SLOTS = 131072;
+export const REGION_LOGS = 16384;
+/** Where a region was left for by jumps: u32 how often, then the last RIPs as u64s, the element being the count modulo RIPS + 1 less 1. */
+export const REGION_LOG = { COUNT: 0, RIPS: 8, SIZE: 64 } as const;
+
 /** An entry into translated code: u16 handler of the record by itself, u16 entry number, u32 index in the table of regions. */
 export const REGION_SLOT = { HANDLER: 0, ENTRY: 2, FUNCTION: 4 } as const;
 

@@ -7,9 +7,9 @@ import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
 import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
 import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
-import { CodeView } from '../../cpu/x86/translate/code-view.js';
+import { CodeView, type CodePage } from '../../cpu/x86/translate/code-view.js';
 import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
-import { Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
+import { REGION_LIMIT, Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
 import type { Variant } from '../../cpu/x86/variants.js';
 
 export interface TranslatorOptions {
@@ -39,6 +39,16 @@ export interface TranslatorStatistics {
   time: number;
 }
 
+interface LiveRegion {
+  /** Records that may lead to it. */
+  readonly entries: readonly number[];
+  readonly pages: readonly { readonly code: CodePage; readonly writes: number }[];
+}
+
+/** Instructions in a region that has grown along the jumps out of another, at most, and how often one may begin at a place. */
+const GROWN_LIMIT = 400;
+const GROWTHS = 2;
+
 export class Translator {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
   readonly statistics: TranslatorStatistics = { regions: 0, instructions: 0, bytes: 0, time: 0 };
@@ -47,6 +57,10 @@ export class Translator {
   private readonly hotRecord: number;
   /** Records inside of regions, by how often they have been hot since. */
   private readonly covered = new Map<number, number>();
+  private readonly live = new Map<number, LiveRegion>();
+  /** How often a record was the beginning of a region that had grown. */
+  private readonly grown = new Map<number, number>();
+  private readonly request: number;
   private epoch = -1;
   private slots = 0;
   private functions = 0;
@@ -54,6 +68,7 @@ export class Translator {
   constructor(private readonly options: TranslatorOptions) {
     this.code = new CodeView(options.view, 0);
     this.hotRecord = this.bases.state + STATE.HOT_RECORD;
+    this.request = this.bases.state + STATE.REGION_REQUEST;
     for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
   }
 
@@ -64,6 +79,7 @@ export class Translator {
     const record = view.getUint32(this.hotRecord, true);
     view.setUint32(this.hotRecord, NO_RECORD, true);
     if (this.code.epoch !== this.epoch) this.forgetAll();
+    this.lookAgain();
     this.expect(record);
     if (record === NO_RECORD || this.code.isTranslated(record)) return;
     const times = this.covered.get(record);
@@ -72,13 +88,64 @@ export class Translator {
       return;
     }
     const began = performance.now();
-    const graph = new Scanner({
+    const graph = this.scanner().scan(record);
+    if (graph) this.translate(graph, false);
+    this.statistics.time += performance.now() - began;
+  }
+
+  /** A region has asked for it: what it was made of is no longer there, or many jumps lead out of it. */
+  private lookAgain(): void {
+    const { view } = this.options;
+    const index = view.getUint32(this.request, true) - 1;
+    view.setUint32(this.request, 0, true);
+    const region = this.live.get(index);
+    if (region === undefined) return;
+    const targets = this.code.takeLog(index);
+    if (region.pages.some(({ code, writes }) => this.code.writes(code) !== writes)) {
+      this.drop(index, region);
+      return;
+    }
+    // Where execution stands now is where the region was left for.
+    const rip = this.code.state64('RIP');
+    const page = rip - this.code.state64('CODE_BASE');
+    if (page < 0n || page > 4095n || targets.length === 0) return;
+    const began = performance.now();
+    const record = this.scanner().recordAt(Number(page));
+    const times = this.grown.get(record) ?? 0;
+    if (record !== NO_RECORD && times < GROWTHS) {
+      this.grown.set(record, times + 1);
+      const graph = this.scanner(GROWN_LIMIT).scan(
+        record,
+        targets.filter((target) => target !== rip),
+      );
+      if (graph) this.translate(graph, true);
+    }
+    this.statistics.time += performance.now() - began;
+  }
+
+  /** Gives the records that lead to a region their own handlers back. */
+  private drop(index: number, { entries }: LiveRegion): void {
+    const { view } = this.options;
+    for (const record of entries) {
+      const slot = this.code.link(record);
+      const at = LAYOUT.REGION_SLOTS + slot * 8;
+      if (!this.code.isTranslated(record) || view.getUint32(at + REGION_SLOT.FUNCTION, true) !== index) continue;
+      view.setUint16(record + RECORD.HANDLER, this.code.handler(record), true);
+      view.setUint32(record + RECORD.LINK, 0, true);
+      this.covered.delete(record);
+      this.code.setJumps(record, 0);
+    }
+    this.live.delete(index);
+    this.table.set(index, null);
+  }
+
+  private scanner(limit = REGION_LIMIT): Scanner {
+    return new Scanner({
       view: this.code,
       variantOf: (handler) => this.variantOf(handler),
-      patience: isEager ? Infinity : OVERWRITES,
-    }).scan(record);
-    if (graph) this.translate(graph);
-    this.statistics.time += performance.now() - began;
+      patience: this.options.hotAfter === undefined ? OVERWRITES : Infinity,
+      limit,
+    });
   }
 
   /** Makes a record hot after as many jumps as a test wants. */
@@ -96,11 +163,14 @@ export class Translator {
     this.epoch = this.code.epoch;
     this.slots = 0;
     this.covered.clear();
+    this.live.clear();
+    this.grown.clear();
     for (let i = 0; i < this.functions; i++) this.table.set(i, null);
     this.functions = 0;
   }
 
-  private translate(graph: RegionGraph): void {
+  /** `takesOver`: places that lead to other regions lead to this one from now on. */
+  private translate(graph: RegionGraph, takesOver: boolean): void {
     const index = this.functions++;
     if (index >= this.table.length) this.table.grow(TABLE_STEP);
     const { region, bytes } = this.emit(graph, index);
@@ -109,7 +179,11 @@ export class Translator {
     const instance = new WebAssembly.Instance(module, { env: { memory }, h: helpers });
     this.table.set(index, instance.exports['region'] as () => number);
     for (const page of graph.pages) this.code.markTranslated(page.code, chunksOf(graph, page, this.code));
-    for (const { number, record } of region.entries) this.enter(record, number, index);
+    for (const { number, record } of region.entries) this.enter(record, number, index, takesOver);
+    this.live.set(index, {
+      entries: region.entries.map((entry) => entry.record),
+      pages: graph.pages.map(({ code }) => ({ code, writes: this.code.writes(code) })),
+    });
     for (const block of graph.blocks)
       if (block.context === 0)
         for (const { start } of block.units) if (!this.covered.has(start)) this.covered.set(start, 0);
@@ -139,9 +213,16 @@ export class Translator {
   }
 
   /** Makes a record lead to an entry of a region, unless it leads to one already. */
-  private enter(record: number, entry: number, index: number): void {
-    if (this.code.isTranslated(record) || this.slots >= REGION_SLOTS) return;
+  private enter(record: number, entry: number, index: number, takesOver: boolean): void {
     const { view } = this.options;
+    if (this.code.isTranslated(record)) {
+      if (!takesOver) return;
+      const known = LAYOUT.REGION_SLOTS + this.code.link(record) * 8;
+      view.setUint16(known + REGION_SLOT.ENTRY, entry, true);
+      view.setUint32(known + REGION_SLOT.FUNCTION, index, true);
+      return;
+    }
+    if (this.slots >= REGION_SLOTS) return;
     const slot = this.slots++;
     const at = LAYOUT.REGION_SLOTS + slot * 8;
     view.setUint16(at + REGION_SLOT.HANDLER, this.code.handler(record), true);

@@ -133,6 +133,8 @@ const FIELDS = [
   ['LAZY_B', 8, 1],
   /** Counts of what translated code did: STATISTIC. */
   ['STATISTICS', 8, 4],
+  /** A region that is to be looked at, as its index + 1: jumps leave it often, or what it was made of is no longer there. */
+  ['REGION_REQUEST', 4, 1],
   /** A record that has become hot, for the translator. */
   ['HOT_RECORD', 4, 1],
   /** What the debugger wants of the driver: bits of GDB. */
@@ -317,6 +319,6 @@ export const EVENTS = {
   DEBUG: 5,
   /** From `run` only: the instruction budget is used up. */
   BUDGET: 6,
-  /** From `run` only: HOT_RECORD has run often. */
+  /** From `run` only: HOT_RECORD has run often, or there is a REGION_REQUEST. */
   HOT: 7,
 } as const;

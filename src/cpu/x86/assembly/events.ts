@@ -181,6 +181,11 @@ function stepDone(): bool {
 }
 
 /** Called at every instruction boundary that the driver sees; RIP and RETIRED are up to date. Returns one of EVENTS. */
+/** Makes the loop end at its next jump, for the driver to look around. */
+export function want_attention(): void {
+  atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
+}
+
 export function service_events(): i32 {
   const attention = atomic.load<u32>(STATE + S_ATTN);
   if (attention & ATTN_KICK) {

@@ -8,7 +8,7 @@ import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
-import { LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
+import { LAYOUT, REGION_LOGS, REGION_SLOT } from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
 import { NEXT, RECORD, REGION_EXIT, STATISTIC } from '../state-layout.js';
 import { Glue } from './glue.js';
@@ -21,9 +21,14 @@ export interface ChainEnvironment {
   functionIndex: LowerContext['functionIndex'];
 }
 
+/** So many jumps out of a region make it worth another look. */
+const BUSY = 16_384;
+
+/** Makes the loop end at its next jump. */
+const WANT_ATTENTION: FunctionRef = { name: 'want_attention', params: [], result: undefined };
 const SETTLE_FLAGS: FunctionRef = { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined };
 /** Functions that it imports. */
-export const CHAIN_HELPERS: readonly FunctionRef[] = [SETTLE_FLAGS];
+export const CHAIN_HELPERS: readonly FunctionRef[] = [SETTLE_FLAGS, WANT_ATTENTION];
 
 const RECORD_LOCAL = 0;
 const LEFT_LOCAL = 1;
@@ -86,6 +91,23 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
   piece((g) => {
     const { b } = g;
     const exit = g.state32('REGION_EXIT');
+    const log = (rip: Node): void => {
+      const slot = b.shl(b.load('i32.load', g.record, RECORD.LINK), b.i32(3));
+      const index = b.load('i32.load', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.FUNCTION);
+      const at = b.shl(b.and(index, b.i32(REGION_LOGS - 1)), b.i32(6));
+      const count = b.add(b.load('i32.load', at, LAYOUT.REGION_LOGS), b.i32(1));
+      b.store('i32.store', at, count, LAYOUT.REGION_LOGS);
+      const place = b.add(at, b.shl(b.and(count, b.i32(7)), b.i32(3)));
+      // The first of eight is the count's own place.
+      b.if(b.and(count, b.i32(7)), () => {
+        b.store('i64.store', place, rip, LAYOUT.REGION_LOGS);
+      });
+      b.if(b.op('i32.eq', count, b.i32(BUSY)), () => {
+        b.store('i32.store', b.i32(0), b.add(index, b.i32(1)), g.at('REGION_REQUEST'));
+        // The loop ends at the next jump.
+        b.callVoid(WANT_ATTENTION);
+      });
+    };
     const goOn = (record: Node): void => {
       const isEntry = b.op('i32.eq', b.load('i32.load16_u', record, RECORD.HANDLER), b.i32(MICRO.REGION));
       b.if(b.and(isEntry, b.eqz(g.state32('ATTN'))), () => {
@@ -98,6 +120,7 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
       b.if(g.inJumpCache(entry, rip), () => {
         const record = b.load('i32.load', entry, environment.bases.jumpCache + 12);
         g.setCodeBase(b.sub(rip, b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET))));
+        log(rip);
         goOn(record);
         b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.GOTO), g.at('REGION_EXIT'));
         b.store('i32.store', b.i32(0), record, g.at('REGION_RECORD'));
@@ -105,7 +128,9 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
       b.exit('done');
     });
     b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.GOTO)), () => {
-      goOn(g.state32('REGION_RECORD'));
+      const record = g.state32('REGION_RECORD');
+      log(g.ripOf(record));
+      goOn(record);
       b.exit('done');
     });
     b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.REFUSED)), () => {

@@ -36,7 +36,8 @@ export function driverCode(bases: CpuBases, loop: FunctionRef, regions = false):
         const n = b.select(event, b.i32(1), b.get(left));
         count(b.sub(n, b.call(loop, record, n)));
         if (regions) {
-          b.if(b.load('i32.load', b.i32(0), at('HOT_RECORD')), () => {
+          const hot = b.load('i32.load', b.i32(0), at('HOT_RECORD'));
+          b.if(b.or(hot, b.load('i32.load', b.i32(0), at('REGION_REQUEST'))), () => {
             b.exit('return', b.i32(EVENTS.HOT));
           });
         }

@@ -5,14 +5,17 @@ import {
   LAYOUT,
   PAGE,
   POOL,
+  REGION_LOG,
+  REGION_LOGS,
   REGION_SLOT,
   STRADDLE,
+  STRADDLE_COPIES,
   STRADDLES,
   TLB_ENTRIES,
   TLB_FETCH,
 } from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
-import { RECORD, STATE } from '../state-layout.js';
+import { RECORD, RECORD_SIZE, STATE } from '../state-layout.js';
 
 const PAGE_BYTES = 4096;
 /** In maps: not a record but one that waits for its instruction to be decoded. */
@@ -30,6 +33,7 @@ export interface CodePage {
 export class CodeView {
   private readonly state: number;
   private readonly fetchTlb: number;
+  private copiesEpoch = -1;
 
   constructor(
     readonly memory: DataView,
@@ -143,11 +147,38 @@ export class CodeView {
       const byte = memory.getUint8(i < first ? host + i : second + i - first);
       if (memory.getUint8(block + STRADDLE.BYTES + i) !== byte) return 0;
     }
-    return block + STRADDLE.RECORDS;
+    return this.keep(block + STRADDLE.RECORDS);
+  }
+
+  /** A copy of a record that stays; 0 when there is no more room. */
+  private keep(record: number): number {
+    const first = LAYOUT.STRADDLE_COPIES;
+    // The first word of the first place counts them.
+    const count = this.copiesEpoch === this.epoch ? this.u32(first) : 0;
+    this.copiesEpoch = this.epoch;
+    if (count + 1 >= STRADDLE_COPIES) return 0;
+    this.memory.setUint32(first, count + 1, true);
+    const to = first + (count + 1) * RECORD_SIZE;
+    for (let i = 0; i < RECORD_SIZE; i += 4) this.memory.setUint32(to + i, this.u32(record + i), true);
+    return to;
   }
 
   writes(page: CodePage): number {
     return this.u32(page.entry + PAGE.WRITES);
+  }
+
+  /** The last addresses that jumps out of a region went to, and starts counting them anew. */
+  takeLog(region: number): bigint[] {
+    const at = LAYOUT.REGION_LOGS + region * REGION_LOG.SIZE;
+    if (region >= REGION_LOGS) return [];
+    const found = new Set<bigint>();
+    for (let i = REGION_LOG.RIPS; i < REGION_LOG.SIZE; i += 8) {
+      const rip = this.memory.getBigUint64(at + i, true);
+      if (rip !== 0n) found.add(rip);
+      this.memory.setBigUint64(at + i, 0n, true);
+    }
+    this.memory.setUint32(at + REGION_LOG.COUNT, 0, true);
+    return [...found];
   }
 
   /** Marks chunks of a page as translated. */

@@ -113,7 +113,7 @@ class RegionEmitter {
   /** The first block, and where execution comes back to: behind calls, and at loops that others lead into. */
   private findEntries(): number[] {
     const { blocks } = this.options.graph;
-    const entries = new Set([0]);
+    const entries = new Set([0, ...this.options.graph.roots]);
     for (const block of blocks)
       if (block.returnsTo !== undefined && blocks[block.returnsTo].context === 0) entries.add(block.returnsTo);
     // Headers of loops in the region as it is without further entries.
@@ -548,7 +548,10 @@ class RegionEmitter {
       const inTlb = b.and(b.op('i64.eq', tag, wanted), b.op('i32.eq', host, b.i32(code.host)));
       const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
       const isTouched = b.op('i32.ne', writes, b.i32(options.view.writes(code)));
-      b.if(isTouched, otherwise);
+      b.if(isTouched, () => {
+        b.store('i32.store', b.i32(0), b.i32(options.index + 1), this.state('REGION_REQUEST'));
+        otherwise();
+      });
       b.if(b.eqz(inTlb), () => {
         b.if(b.op('i32.ne', b.call(FETCH_ADDRESS, address), b.i32(code.host)), otherwise);
       });

@@ -73,6 +73,8 @@ export interface RegionGraph {
   readonly blocks: readonly RegionBlock[];
   readonly pages: readonly RegionPage[];
   readonly units: number;
+  /** Blocks that were asked for besides the first. */
+  readonly roots: readonly number[];
 }
 
 interface Context {
@@ -111,6 +113,8 @@ interface Place {
 }
 
 export interface ScanOptions {
+  /** Instructions, at most. */
+  readonly limit: number;
   readonly view: CodeView;
   /** What a handler number stands for; undefined: nothing that can be translated. */
   readonly variantOf: (handler: number) => Variant | undefined;
@@ -137,8 +141,10 @@ export class Scanner {
     this.is64 = (this.key & 3) === 2;
   }
 
-  /** The region that begins at a record of the current page; undefined when there is nothing to gain. */
-  scan(record: number): RegionGraph | undefined {
+  /**
+   * The region that begins at a record of the current page, and at other addresses; undefined when there is nothing to gain.
+   */
+  scan(record: number, others: readonly bigint[] = []): RegionGraph | undefined {
     const { view } = this.options;
     // 16-bit code and segments with limits are the interpreter's.
     if ((this.key & 3) === 0 || (this.key & 4) === 0) return undefined;
@@ -146,9 +152,11 @@ export class Scanner {
     if (this.pageAt(0) === undefined || view.record(this.pages[0].code, offset) !== record) return undefined;
     const root: Context = { depth: 0, parent: undefined, number: this.contexts++, page: 0, offset, back: undefined };
     this.lead({ context: root, page: 0, offset });
-    for (let i = 0; i < this.leaders.length && this.count < REGION_LIMIT; i++) this.follow(this.leaders[i]);
+    const roots = others.flatMap((rip) => this.placeAt(rip, root) ?? []);
+    for (const place of roots) this.lead(place);
+    for (let i = 0; i < this.leaders.length && this.count < this.options.limit; i++) this.follow(this.leaders[i]);
     if (this.count === 0) return undefined;
-    return this.cut();
+    return this.cut(roots);
   }
 
   /** Index of the page that lies `delta` bytes behind the first. */
@@ -165,6 +173,18 @@ export class Scanner {
     if (code === undefined || view.writes(code) > this.options.patience) return undefined;
     this.pages.push({ code, delta });
     return this.pages.length - 1;
+  }
+
+  /** The record at an offset in the current page, or 0. */
+  recordAt(offset: number): number {
+    return this.pageAt(0) === undefined ? 0 : this.options.view.record(this.pages[0].code, offset);
+  }
+
+  /** The decoded place at an address, when it is near. */
+  private placeAt(rip: bigint, context: Context): Place | undefined {
+    const away = BigInt.asIntN(64, rip - this.base);
+    if (away < -(2n ** 31n) || away > 2n ** 31n) return undefined;
+    return this.pages.length === 0 ? undefined : this.across({ context, page: 0, offset: 0 }, Number(away));
   }
 
   private static key({ context, page, offset }: Place): number {
@@ -188,7 +208,7 @@ export class Scanner {
         known.isLeader = true;
         return;
       }
-      if (record === 0 || this.count >= REGION_LIMIT) return;
+      if (record === 0 || this.count >= this.options.limit) return;
       while (view.handler(record) === MICRO.GOTO) record = view.link(record);
       const { context, page, offset } = place;
       const node: Node = {
@@ -260,8 +280,7 @@ export class Scanner {
     const record = view.straddle(rip, code.host + node.offset, second.code.host, this.key);
     if (record === 0 || view.handler(record) === MICRO.EA_SEG) return;
     const variant = variantOf(view.handler(record));
-    // A helper would keep looking at records which are not there to stay.
-    if (variant === undefined || !isTranslatable(variant) || semanticsOf(variant) === undefined) return;
+    if (variant === undefined || !isTranslatable(variant)) return;
     const after = { context: node.context, page: node.page, offset: node.offset + view.byte(record, 'LENGTH') };
     const following = this.across(after, after.offset);
     node.stop = undefined;
@@ -376,7 +395,7 @@ export class Scanner {
   }
 
   /** Makes blocks of the nodes. */
-  private cut(): RegionGraph {
+  private cut(roots: readonly Place[]): RegionGraph {
     const heads = [...this.nodes.values()].filter((n) => n.isLeader);
     const ids = new Map<Node, number>();
     const chains: Node[][] = [];
@@ -431,7 +450,11 @@ export class Scanner {
         returnsTo: back && ids.get(back),
       };
     });
-    return { blocks, pages: this.pages, units: this.count };
+    const found = roots.flatMap((place) => {
+      const node = this.nodes.get(Scanner.key(place));
+      return (node && ids.get(node)) ?? [];
+    });
+    return { blocks, pages: this.pages, units: this.count, roots: found };
   }
 
   /** Where a direct branch goes, as seen from outside the region. */

@@ -1,4 +1,5 @@
 /** One instruction of a region in the intermediate form. */
+import type { Node } from '../../../ir/nodes.js';
 import { helperOf } from '../interpreter/handlers.js';
 import type { Facts } from '../semantics/facts.js';
 import { semanticsOf } from '../semantics/index.js';
@@ -91,6 +92,11 @@ function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, uni
   const address = isMemory ? x.linear() : b.i64(0);
   const touchesFlags = !isolated || flags.tested !== '' || writesSomeFlags(variant);
   const usesXmm = variant.row.operands.some((o) => XMM.has(o.kind));
+  // The operand size of a helper's instruction does not say how its mode cuts RIP.
+  const next = (): Node => {
+    const after = b.add(x.loadState64('CODE_BASE'), b.i64(view.offset(record) + view.byte(record, 'LENGTH')));
+    return is64 ? after : b.and(after, b.i64(0xffff_ffffn));
+  };
   if (!isolated) b.spill();
   else if (usesXmm) b.insert('spill-vectors');
   // It goes into the last instruction pointer.
@@ -106,17 +112,18 @@ function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, uni
       b.exit('fault');
     });
     const rip = b.load('i64.load', b.i32(0), x.at('RIP'));
-    // The operand size of a helper's instruction does not say how its mode cuts RIP.
-    const after = b.add(x.loadState64('CODE_BASE'), b.i64(view.offset(record) + view.byte(record, 'LENGTH')));
-    const next = is64 ? after : b.and(after, b.i64(0xffff_ffffn));
-    b.set(b.target, b.select(b.op('i32.eq', answer, b.i32(NEXT.ATTENTION)), next, rip));
+    b.set(b.target, b.select(b.op('i32.eq', answer, b.i32(NEXT.ATTENTION)), next(), rip));
     b.leave({ kind: 'answer', done: index + 1, flags: b.flags.kind }, answer);
   });
   if (!isMemory && isolated) return;
   // It may have overwritten its own page, or told the interrupt controller something.
-  const overwritten = b.eqz(b.load('i32.load16_u', b.i32(record), RECORD.HANDLER));
+  const overwritten = b.eqz(b.load('i32.load16_u', b.i32(unit.start), RECORD.HANDLER));
   const attention = b.load('i32.load', b.i32(0), x.at('ATTN'));
   b.if(b.or(overwritten, attention), () => {
-    b.interpret(record + RECORD_SIZE, index + 1);
+    if (unit.straddles === undefined) b.interpret(record + RECORD_SIZE, index + 1);
+    else {
+      b.set(b.target, next());
+      b.leave({ kind: 'answer', done: index + 1, flags: b.flags.kind }, b.i32(NEXT.JUMP));
+    }
   });
 }
