@@ -102,7 +102,11 @@ class RegionEmitter {
     if (found === undefined) throw new Error('the code base is a slot');
     this.codeBase = found;
     found.used = true;
-    if (graph.pages.length > 1 || this.indirect) found.dirty = true;
+    if (graph.pages.length > 1 || this.indirect) {
+      found.dirty = true;
+      // Edges between pages look at the TLB, and are built when it is known already what is loaded at the beginning.
+      for (const slot of b.slots) if (slot.address === this.state('TLB_CTX')) slot.used = true;
+    }
     this.how = this.locals.take('i32');
     this.where = this.locals.take('i32');
     for (const v of [...b.slots.map((s) => s.variable), ...Object.values(b.flagVariables), b.target, b.proved])
