@@ -49,9 +49,11 @@ function partsOf(b: Builder, step: Step): InstructionParts {
 function lowerBlock(block: readonly Step[], functionIndex: (callee: FunctionRef) => number): FunctionCode {
   const bases = cpuBases(0);
   const b = new Builder();
-  const facts = new Facts();
-  facts.x87.inlines = block.length % 2 === 0;
+  let facts = new Facts();
   block.forEach((step, i) => {
+    // As where a piece of code ends and another begins that only it leads to.
+    if (i % 5 === 4) facts = facts.atNext();
+    facts.x87.inlines = block.length % 2 === 0;
     const fallback = (): void => {
       b.exit('return', b.i32(i));
     };
