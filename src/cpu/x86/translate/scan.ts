@@ -471,6 +471,8 @@ export class Scanner {
 
 /** The rest is left to the interpreter. */
 function isTranslatable({ row, osz, stack }: Variant): boolean {
+  // When its helper faults it has written to the stack, perhaps where it reads: it must not be executed again.
+  if (row.name === 'enter') return false;
   if (row.attributes.has('stack') && stack === 'segmented') return false;
   // Branches that cut RIP to 16 bits.
   if (osz === 16 && row.operands[0]?.kind === 'J') return false;
