@@ -1,25 +1,16 @@
-/** x87 arithmetic of two operands and its comparisons with memory: opcodes D8, DA, DC and DE. SDM vol. 2. */
+/**
+ * x87 arithmetic of two operands and its comparisons with memory: opcodes D8, DA, DC and DE. SDM vol. 2. The semantics over the
+ * intermediate form do the common case.
+ */
 import * as B from '../../../ir/assembly/softfloat/binary';
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
-import { STATE } from './env';
-import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM } from './generated/layout';
+import { NEXT_FAULT, R_MODRM } from './generated/layout';
 import { faulted } from './faults';
 import { ld16 } from './mmu';
-import { isPlain, product, productWithZero, quotient, REFUSED, sum, sumWithZero } from './x87-fast';
-import {
-  NEGATIVE,
-  productDouble,
-  productRegisters,
-  productSingle,
-  sumDouble,
-  sumRegisters,
-  sumSingle,
-} from './x87-forms';
 import {
   BEFORE,
   done,
-  fsw,
   isEmpty,
   loadDouble,
   loadInteger32,
@@ -32,7 +23,6 @@ import {
   put,
   ready,
   seOf,
-  setFsw,
   settle,
   sigOf,
   st,
@@ -49,33 +39,8 @@ const DIV: i32 = B.OP_DIV;
 const SUBR: i32 = 4;
 const DIVR: i32 = 5;
 
-/** The common case: the new status word, or REFUSED. Register at `a` becomes itself op (bSe, bSig). */
-function operateFast(s: usize, f: u32, op: i32, a: usize, bSe: u32, bSig: u64): u32 {
-  const aSe = seOf(a);
-  const aSig = sigOf(a);
-  if (op == DIV) return quotient(s, f, a, aSe, aSig, bSe, bSig);
-  if (op == DIVR) return quotient(s, f, a, bSe, bSig, aSe, aSig);
-  if (op == MUL) {
-    const status = product(s, f, a, aSe, aSig, bSe, bSig);
-    return status != REFUSED ? status : productWithZero(f, a, aSe, aSig, bSe, bSig);
-  }
-  const x = op == SUBR ? aSe ^ NEGATIVE : aSe;
-  const y = op == SUB ? bSe ^ NEGATIVE : bSe;
-  const status = sum(s, f, a, x, aSig, y, bSig);
-  return status != REFUSED ? status : sumWithZero(s, f, a, x, aSig, y, bSig);
-}
-
 /** Register at `a` becomes itself op (bSe, bSig). False: an exception keeps it. */
 function operate(op: i32, a: usize, bSe: u32, bSig: u64): bool {
-  const s = STATE;
-  const f = fsw();
-  if (isPlain(s, f) && C.flags == 0) {
-    const status = operateFast(s, f, op, a, bSe, bSig);
-    if (status != REFUSED) {
-      setFsw(status);
-      return true;
-    }
-  }
   prepare();
   const drop = precisionDrop();
   if (op < SUBR) X.arithmetic(op, seOf(a), sigOf(a), bSe, bSig, drop);
@@ -152,10 +117,10 @@ function andPop(rec: usize, op: i32): i32 {
 // ---- FADD ----
 
 export function x_fadd_m32(rec: usize, ea: u64): i32 {
-  return sumSingle(rec, ea, 0, 0) ? NEXT_CONTINUE : single(rec, ea, ADD);
+  return single(rec, ea, ADD);
 }
 export function x_fadd_m64(rec: usize, ea: u64): i32 {
-  return sumDouble(rec, ea, 0, 0) ? NEXT_CONTINUE : double(rec, ea, ADD);
+  return double(rec, ea, ADD);
 }
 export function x_fiadd_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, ADD);
@@ -164,22 +129,22 @@ export function x_fiadd_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, ADD);
 }
 export function x_fadd_st0_sti(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, true, 0, 0, false) ? NEXT_CONTINUE : toTop(rec, ADD);
+  return toTop(rec, ADD);
 }
 export function x_fadd_sti_st0(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, 0, 0, false) ? NEXT_CONTINUE : toOther(rec, ADD);
+  return toOther(rec, ADD);
 }
 export function x_faddp(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, 0, 0, true) ? NEXT_CONTINUE : andPop(rec, ADD);
+  return andPop(rec, ADD);
 }
 
 // ---- FMUL ----
 
 export function x_fmul_m32(rec: usize, ea: u64): i32 {
-  return productSingle(rec, ea) ? NEXT_CONTINUE : single(rec, ea, MUL);
+  return single(rec, ea, MUL);
 }
 export function x_fmul_m64(rec: usize, ea: u64): i32 {
-  return productDouble(rec, ea) ? NEXT_CONTINUE : double(rec, ea, MUL);
+  return double(rec, ea, MUL);
 }
 export function x_fimul_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, MUL);
@@ -188,22 +153,22 @@ export function x_fimul_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, MUL);
 }
 export function x_fmul_st0_sti(rec: usize, ea: u64): i32 {
-  return productRegisters(rec, true, false) ? NEXT_CONTINUE : toTop(rec, MUL);
+  return toTop(rec, MUL);
 }
 export function x_fmul_sti_st0(rec: usize, ea: u64): i32 {
-  return productRegisters(rec, false, false) ? NEXT_CONTINUE : toOther(rec, MUL);
+  return toOther(rec, MUL);
 }
 export function x_fmulp(rec: usize, ea: u64): i32 {
-  return productRegisters(rec, false, true) ? NEXT_CONTINUE : andPop(rec, MUL);
+  return andPop(rec, MUL);
 }
 
 // ---- FSUB ----
 
 export function x_fsub_m32(rec: usize, ea: u64): i32 {
-  return sumSingle(rec, ea, 0, NEGATIVE) ? NEXT_CONTINUE : single(rec, ea, SUB);
+  return single(rec, ea, SUB);
 }
 export function x_fsub_m64(rec: usize, ea: u64): i32 {
-  return sumDouble(rec, ea, 0, NEGATIVE) ? NEXT_CONTINUE : double(rec, ea, SUB);
+  return double(rec, ea, SUB);
 }
 export function x_fisub_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, SUB);
@@ -212,22 +177,22 @@ export function x_fisub_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, SUB);
 }
 export function x_fsub_st0_sti(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, true, 0, NEGATIVE, false) ? NEXT_CONTINUE : toTop(rec, SUB);
+  return toTop(rec, SUB);
 }
 export function x_fsub_sti_st0(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, 0, NEGATIVE, false) ? NEXT_CONTINUE : toOther(rec, SUB);
+  return toOther(rec, SUB);
 }
 export function x_fsubp(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, 0, NEGATIVE, true) ? NEXT_CONTINUE : andPop(rec, SUB);
+  return andPop(rec, SUB);
 }
 
 // ---- FSUBR ----
 
 export function x_fsubr_m32(rec: usize, ea: u64): i32 {
-  return sumSingle(rec, ea, NEGATIVE, 0) ? NEXT_CONTINUE : single(rec, ea, SUBR);
+  return single(rec, ea, SUBR);
 }
 export function x_fsubr_m64(rec: usize, ea: u64): i32 {
-  return sumDouble(rec, ea, NEGATIVE, 0) ? NEXT_CONTINUE : double(rec, ea, SUBR);
+  return double(rec, ea, SUBR);
 }
 export function x_fisubr_m32(rec: usize, ea: u64): i32 {
   return integer32(rec, ea, SUBR);
@@ -236,13 +201,13 @@ export function x_fisubr_m16(rec: usize, ea: u64): i32 {
   return integer16(rec, ea, SUBR);
 }
 export function x_fsubr_st0_sti(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, true, NEGATIVE, 0, false) ? NEXT_CONTINUE : toTop(rec, SUBR);
+  return toTop(rec, SUBR);
 }
 export function x_fsubr_sti_st0(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, NEGATIVE, 0, false) ? NEXT_CONTINUE : toOther(rec, SUBR);
+  return toOther(rec, SUBR);
 }
 export function x_fsubrp(rec: usize, ea: u64): i32 {
-  return sumRegisters(rec, false, NEGATIVE, 0, true) ? NEXT_CONTINUE : andPop(rec, SUBR);
+  return andPop(rec, SUBR);
 }
 
 // ---- FDIV ----

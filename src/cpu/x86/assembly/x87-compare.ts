@@ -3,10 +3,8 @@ import * as B from '../../../ir/assembly/softfloat/binary';
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as N from '../../../ir/assembly/softfloat/number';
 import * as X from '../../../ir/assembly/softfloat/extended';
-import { STATE } from './env';
-import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FSW } from './generated/layout';
+import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM } from './generated/layout';
 import { setFlags } from './sse-operands';
-import { areFull, compare, isFull, isOrdinary, isReady, leave, register } from './x87-fast';
 import {
   BEFORE,
   done,
@@ -28,54 +26,12 @@ import {
   stackFault,
 } from './x87-state';
 
-@inline
-function index(rec: usize): u32 {
-  return (<u32>load<u8>(rec + R_MODRM)) & 7;
-}
-
 const CONDITION: u32 = FSW_C0 | FSW_C2 | FSW_C3;
 
 /** C3, C2, C0: 000 greater, 001 less, 100 equal, 111 unordered. */
 function setCondition(order: i32): void {
   const codes = order == B.GREATER ? 0 : order == B.LESS ? FSW_C0 : order == B.EQUAL ? FSW_C3 : CONDITION;
   setFsw((fsw() & ~CONDITION) | codes);
-}
-
-/** The same for what `compare` of ordinary numbers answers. C1 becomes 0. */
-@inline
-function conditionOf(f: u32, found: u32): u32 {
-  return (f & ~(CONDITION | FSW_C1)) | ((found & 1) * FSW_C0) | ((found >> 1) * FSW_C3);
-}
-
-/** Compares ordinary numbers in ST(0) and ST(i); false: refused, with nothing done. */
-function compareRegisterFast(rec: usize, opcode: u32, i: u32, pops: i32): bool {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  if (!isReady(s, f) || !areFull(s, f, i)) return false;
-  const a = register(s, f, 0);
-  const b = register(s, f, i);
-  if (!isOrdinary(seOf(a), sigOf(a)) || !isOrdinary(seOf(b), sigOf(b))) return false;
-  leave(s, conditionOf(f, compare(seOf(a), sigOf(a), seOf(b), sigOf(b))), pops != 0);
-  if (pops > 1) pop();
-  note(rec, opcode);
-  return true;
-}
-
-/** The same for the flags. */
-@inline
-function compareFlagsFast(rec: usize, opcode: u32, pops: bool): bool {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const i = index(rec);
-  if (!isReady(s, f) || !areFull(s, f, i)) return false;
-  const a = register(s, f, 0);
-  const b = register(s, f, i);
-  if (!isOrdinary(seOf(a), sigOf(a)) || !isOrdinary(seOf(b), sigOf(b))) return false;
-  const found = compare(seOf(a), sigOf(a), seOf(b), sigOf(b));
-  setFlags(found & 1, 0, 0, found >> 1, 0, 0);
-  if (pops) leave(s, f, true);
-  note(rec, opcode);
-  return true;
 }
 
 /** Added to an order: an exception is not masked. */
@@ -92,13 +48,6 @@ function order(bSe: u32, bSig: u64, signalling: bool): i32 {
 /** Compares ST(0), or finds it empty, with the operand that has been loaded. */
 export function compareMemory(rec: usize, ea: u64, opcode: u32, pops: i32): i32 {
   noteMemory(rec, opcode, ea);
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const a = register(s, f, 0);
-  if (C.flags == 0 && isReady(s, f) && isFull(s, f, 0) && isOrdinary(seOf(a), sigOf(a)) && isOrdinary(X.se, X.sig)) {
-    leave(s, conditionOf(f, compare(seOf(a), sigOf(a), X.se, X.sig)), pops != 0);
-    return NEXT_CONTINUE;
-  }
   let found: i32;
   if (isEmpty(0)) {
     C.setFlags(0);
@@ -129,10 +78,14 @@ function orderRegister(i: u32, signalling: bool): i32 {
 }
 
 function compareRegister(rec: usize, opcode: u32, i: u32, signalling: bool, pops: i32): i32 {
-  if (compareRegisterFast(rec, opcode, i, pops)) return NEXT_CONTINUE;
   if (!ready()) return NEXT_FAULT;
   note(rec, opcode);
   return conclude(orderRegister(i, signalling), pops);
+}
+
+@inline
+function index(rec: usize): u32 {
+  return (<u32>load<u8>(rec + R_MODRM)) & 7;
 }
 
 export function x_fcom_sti(rec: usize, ea: u64): i32 {
@@ -171,19 +124,15 @@ function compareFlags(rec: usize, opcode: u32, signalling: bool, pops: i32): i32
 }
 
 export function x_fcomi(rec: usize, ea: u64): i32 {
-  if (compareFlagsFast(rec, 0xdb, false)) return NEXT_CONTINUE;
   return compareFlags(rec, 0xdb, true, 0);
 }
 export function x_fcomip(rec: usize, ea: u64): i32 {
-  if (compareFlagsFast(rec, 0xdf, true)) return NEXT_CONTINUE;
   return compareFlags(rec, 0xdf, true, 1);
 }
 export function x_fucomi(rec: usize, ea: u64): i32 {
-  if (compareFlagsFast(rec, 0xdb, false)) return NEXT_CONTINUE;
   return compareFlags(rec, 0xdb, false, 0);
 }
 export function x_fucomip(rec: usize, ea: u64): i32 {
-  if (compareFlagsFast(rec, 0xdf, true)) return NEXT_CONTINUE;
   return compareFlags(rec, 0xdf, false, 1);
 }
 

@@ -1,40 +1,20 @@
 /**
- * The common case of x87 instructions: normal operands, a normal result, rounding to nearest and the precision exception masked, so that
- * nothing but PE and C1 can come of it. What these functions cannot do they refuse, with nothing done. They are inlined, get the state's
- * address as `s` and the status word as `f`, and have few branches: signs, the order of operands and the direction of rounding are as good
- * as random.
+ * The common case of x87 arithmetic, for the semantics over the intermediate form: normal operands, a normal result, rounding to nearest
+ * and the precision exception masked, so that nothing but PE and C1 can come of it. What these functions cannot do they refuse, with nothing
+ * done. They get the state's address as `s` and the status word as `f`, and have few branches: signs, the order of operands and the
+ * direction of rounding are as good as random.
  */
 import * as W from '../../../ir/assembly/softfloat/wide';
 import { STATE } from './env';
-import { S_FCW, S_FPR, S_FP_TRAP, S_FSW, S_FTW } from './generated/layout';
+import { S_FCW } from './generated/layout';
 
 const INTEGER_BIT: u64 = 0x8000000000000000;
 const HALF: u64 = 0x8000000000000000;
-const PE: u32 = 1 << 5;
-const ES: u32 = 1 << 7;
 const C1: u32 = 1 << 9;
-const TOP_ONE: u32 = 1 << 11;
-const TOP: u32 = 7 << 11;
-const PM: u32 = 1 << 5;
-const RC: u32 = 3 << 10;
 const BIAS: i32 = 16383;
 
-/** No status word, no significand and no sign with exponent: refused. */
-export const REFUSED: u32 = 0xffffffff;
-
-// ---- conditions ----
-
-/** Whether a waiting instruction may run: no #NM due, no exception pending. */
-@inline
-export function isReady(s: usize, f: u32): bool {
-  return ((load<u32>(s, S_FP_TRAP) & 1) | (f & ES)) == 0;
-}
-
-/** The same, rounding is to nearest and PM is set. */
-@inline
-export function isPlain(s: usize, f: u32): bool {
-  return ((load<u32>(s, S_FP_TRAP) & 1) | (f & ES) | ((load<u32>(s, S_FCW) & (RC | PM)) ^ PM)) == 0;
-}
+/** No status word: refused. */
+const REFUSED: u32 = 0xffffffff;
 
 /** Without a branch of its own. */
 @inline
@@ -43,56 +23,14 @@ function isNormal(se: u32, sig: u64): bool {
 }
 
 @inline
-export function isZero(se: u32, sig: u64): bool {
+function isZero(se: u32, sig: u64): bool {
   return ((<u64>(se & 0x7fff)) | sig) == 0;
 }
 
 /** Neither a NaN nor infinite, subnormal or unsupported. */
 @inline
-export function isOrdinary(se: u32, sig: u64): bool {
+function isOrdinary(se: u32, sig: u64): bool {
   return isNormal(se, sig) || isZero(se, sig);
-}
-
-// ---- registers ----
-
-/** Address of ST(i). */
-@inline
-export function register(s: usize, f: u32, i: u32): usize {
-  return s + (((f >> 7) + (i << 4)) & 0x70) + S_FPR;
-}
-
-/** Whether ST(i) holds something. */
-@inline
-export function isFull(s: usize, f: u32, i: u32): bool {
-  return ((load<u32>(s, S_FTW) >> (((f >> 11) + i) & 7)) & 1) != 0;
-}
-
-/** Whether ST(0) and ST(i) hold something. */
-@inline
-export function areFull(s: usize, f: u32, i: u32): bool {
-  const ftw = load<u32>(s, S_FTW);
-  return ((ftw >> ((f >> 11) & 7)) & (ftw >> (((f >> 11) + i) & 7)) & 1) != 0;
-}
-
-/** Sets the status word after `pops`, 0 or 1: it is `f` before. */
-@inline
-export function leave(s: usize, f: u32, pops: bool): void {
-  if (pops) {
-    store<u32>(s, load<u32>(s, S_FTW) & ~(1 << ((f >> 11) & 7)), S_FTW);
-    f = (f & ~TOP) | ((f + TOP_ONE) & TOP);
-  }
-  store<u32>(s, f, S_FSW);
-}
-
-/** Pushes a number; there is room. C1 becomes 0. */
-@inline
-export function enter(s: usize, f: u32, se: u32, sig: u64): void {
-  const n = (f - TOP_ONE) & TOP;
-  store<u32>(s, (f & ~(TOP | C1)) | n, S_FSW);
-  const at = s + (n >> 7);
-  store<u64>(at, sig, S_FPR);
-  store<u64>(at, se, S_FPR + 8);
-  store<u32>(s, load<u32>(s, S_FTW) | (1 << (n >> 11)), S_FTW);
 }
 
 // ---- arithmetic; all return the status word ----
@@ -123,7 +61,7 @@ function conclude(s: usize, f: u32, at: usize, sign: u32, exp: i32, hi: u64, lo:
 
 /** a + b */
 @inline
-export function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if (<i64>(aSig & bSig) >= 0) return REFUSED;
@@ -152,7 +90,7 @@ export function sum(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, 
 
 /** a × b */
 @inline
-export function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if (<i64>(aSig & bSig) >= 0) return REFUSED;
@@ -173,7 +111,7 @@ export function product(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u
 
 /** a ÷ b */
 @inline
-export function quotient(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+function quotient(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   if ((aSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if ((bSe & 0x7fff) - 1 >= 0x7ffe) return REFUSED;
   if (<i64>(aSig & bSig) >= 0) return REFUSED;
@@ -188,7 +126,7 @@ export function quotient(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: 
 
 /** √a */
 @inline
-export function root(s: usize, f: u32, at: usize, se: u32, sig: u64): u32 {
+function root(s: usize, f: u32, at: usize, se: u32, sig: u64): u32 {
   // A negative one is refused too.
   if (se - 1 >= 0x7ffe || <i64>sig >= 0) return REFUSED;
   const exp = <i32>se - BIAS;
@@ -200,7 +138,7 @@ export function root(s: usize, f: u32, at: usize, se: u32, sig: u64): u32 {
 }
 
 /** What comes of exact results with zeros, in 64 bits of precision; PE is not set. */
-export function sumWithZero(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+function sumWithZero(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   if ((load<u32>(s, S_FCW) & 0x100) == 0 || !isOrdinary(aSe, aSig) || !isOrdinary(bSe, bSig)) return REFUSED;
   if (isZero(bSe, bSig)) {
     if (isZero(aSe, aSig)) aSe &= bSe;
@@ -217,7 +155,7 @@ export function sumWithZero(s: usize, f: u32, at: usize, aSe: u32, aSig: u64, bS
 }
 
 /** 0 × b or b × 0. */
-export function productWithZero(f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
+function productWithZero(f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
   if (!isOrdinary(aSe, aSig) || !isOrdinary(bSe, bSig)) return REFUSED;
   if (!isZero(aSe, aSig) && !isZero(bSe, bSig)) return REFUSED;
   store<u64>(at, 0);
@@ -225,74 +163,7 @@ export function productWithZero(f: u32, at: usize, aSe: u32, aSig: u64, bSe: u32
   return f & ~C1;
 }
 
-// ---- conversions ----
-
-/** Sign and exponent of a binary64 number as they are in a register, or REFUSED; its significand is `(v << 11) | 2^63`. */
-@inline
-export function exponentOfDouble(v: u64): u32 {
-  const e = (<u32>(v >> 52)) & 0x7ff;
-  return e - 1 < 0x7fe ? ((<u32>(v >> 48)) & 0x8000) + (e + 16383 - 1023) : REFUSED;
-}
-
-/** Of a binary32 number; its significand is `(v << 40) | 2^63`. */
-@inline
-export function exponentOfSingle(v: u32): u32 {
-  const e = (v >> 23) & 0xff;
-  return e - 1 < 0xfe ? ((v >> 16) & 0x8000) + (e + 16383 - 127) : REFUSED;
-}
-
-/** Whether a register's number is normal as binary64, and stays so when it is rounded. */
-@inline
-export function fitsDouble(se: u32, sig: u64): bool {
-  return (se & 0x7fff) - (BIAS - 1023 + 1) < 0x7fd && <i64>sig < 0;
-}
-
-/** As binary32. */
-@inline
-export function fitsSingle(se: u32, sig: u64): bool {
-  return (se & 0x7fff) - (BIAS - 127 + 1) < 0xfd && <i64>sig < 0;
-}
-
-/** That number with its fraction cut. */
-@inline
-export function cutToDouble(se: u32, sig: u64): u64 {
-  return ((<u64>(se & 0x8000)) << 48) | (((<u64>((se & 0x7fff) - (BIAS - 1023 + 1))) << 52) + (sig >> 11));
-}
-
-@inline
-export function cutToSingle(se: u32, sig: u64): u32 {
-  return ((se & 0x8000) << 16) | ((((se & 0x7fff) - (BIAS - 127 + 1)) << 23) + <u32>(sig >> 40));
-}
-
-/** 1 if `odd` with the fraction `rest`, in parts of 2^64, is rounded up to the nearest number. */
-@inline
-export function roundsUp(odd: u64, rest: u64): u32 {
-  return u32(rest > HALF - (odd & 1));
-}
-
-/** The status word with PE and C1 as rounding set them. */
-@inline
-export function rounded(f: u32, rest: u64, up: u32): u32 {
-  return (f & ~C1) | (u32(rest != 0) * PE) | (up << 9);
-}
-
-// ---- comparison ----
-
-/** Orders two ordinary numbers: bit 0 less, bit 1 equal. */
-@inline
-export function compare(aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {
-  const aNegative = (aSe >> 15) & 1;
-  const bNegative = (bSe >> 15) & 1;
-  const aExp = aSe & 0x7fff;
-  const bExp = bSe & 0x7fff;
-  const same = u32(aExp == bExp);
-  const equal = same & u32(aSig == bSig) & (u32(aNegative == bNegative) | u32(aExp == 0));
-  const smaller = u32(aExp < bExp) | (same & u32(aSig < bSig));
-  const less = select<u32>(smaller ^ aNegative, aNegative, u32(aNegative == bNegative));
-  return (less & ~equal) | (equal << 1);
-}
-
-// ---- for the semantics over the intermediate form: the register at `at`, in the common case ----
+// ---- what the semantics call: it writes the register at `at` ----
 
 /** a + b: the new status word, or REFUSED with nothing done. */
 export function x87_sum(at: usize, f: u32, aSe: u32, aSig: u64, bSe: u32, bSig: u64): u32 {

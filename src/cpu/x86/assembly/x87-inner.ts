@@ -3,9 +3,7 @@ import * as C from '../../../ir/assembly/softfloat/context';
 import * as N from '../../../ir/assembly/softfloat/number';
 import * as W from '../../../ir/assembly/softfloat/wide';
 import * as X from '../../../ir/assembly/softfloat/extended';
-import { STATE } from './env';
 import { NEXT_CONTINUE, NEXT_FAULT } from './generated/layout';
-import { isPlain, REFUSED, root } from './x87-fast';
 import {
   BEFORE,
   done,
@@ -70,17 +68,8 @@ export function x_fsqrt(rec: usize, ea: u64): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xd9);
   if (isEmpty(0)) return underflow(0, 0);
-  const s = STATE;
-  const f = fsw();
-  const at = st(0);
-  if (isPlain(s, f)) {
-    const status = root(s, f, at, seOf(at), sigOf(at));
-    if (status != REFUSED) {
-      setFsw(status);
-      return NEXT_CONTINUE;
-    }
-  }
   prepare();
+  const at = st(0);
   X.squareRoot(seOf(at), sigOf(at), precisionDrop());
   return conclude();
 }

@@ -1,26 +1,12 @@
-/** x87 stores: FST, FIST, FISTTP, FBSTP. SDM vol. 2. Each has its common case before the general one. */
+/** x87 stores: FST, FIST, FISTTP, FBSTP. SDM vol. 2. */
 import * as B from '../../../ir/assembly/softfloat/binary';
 import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
 import { STATE } from './env';
-import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FCW, S_FSW, S_FTW, TLB_WRITE } from './generated/layout';
+import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, TLB_WRITE } from './generated/layout';
 import { rmw_slow, st16, st32, st64, stBytes } from './mmu';
 import { WORK } from './sse-operands';
 import { probe } from './tlb';
-import {
-  cutToDouble,
-  cutToSingle,
-  fitsDouble,
-  fitsSingle,
-  isFull,
-  isPlain,
-  isReady,
-  isZero,
-  leave,
-  register,
-  rounded,
-  roundsUp,
-} from './x87-fast';
 import {
   abandon,
   BEFORE_STORE,
@@ -46,9 +32,6 @@ import {
   stackFault,
 } from './x87-state';
 
-/** Of the control word: inexact results are masked. */
-const PM: u32 = 1 << 5;
-
 @inline
 function index(rec: usize): u32 {
   return (<u32>load<u8>(rec + R_MODRM)) & 7;
@@ -66,56 +49,6 @@ function storesIndefinite(): bool {
 function afterEmpty(pops: bool): i32 {
   if (stackFault(false) && pops) pop();
   return done();
-}
-
-/** The common case of FST m32; false: refused, with nothing done. */
-@inline
-function storeSingleFast(rec: usize, ea: u64, pops: bool): bool {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const host = probe(TLB_WRITE, ea, 4);
-  if (host == 0) return false;
-  if (!isPlain(s, f)) return false;
-  if (!isFull(s, f, 0)) return false;
-  const from = register(s, f, 0);
-  const se = seOf(from);
-  const sig = sigOf(from);
-  let status = f & ~FSW_C1;
-  if (fitsSingle(se, sig)) {
-    const v = cutToSingle(se, sig);
-    const up = roundsUp(v, sig << 24);
-    store<u32>(host, v + up);
-    status = rounded(f, sig << 24, up);
-  } else if (isZero(se, sig)) store<u32>(host, se << 16);
-  else return false;
-  noteMemory(rec, 0xd9, ea);
-  leave(s, status, pops);
-  return true;
-}
-
-/** The same of FST m64. */
-@inline
-function storeDoubleFast(rec: usize, ea: u64, pops: bool): bool {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const host = probe(TLB_WRITE, ea, 8);
-  if (host == 0) return false;
-  if (!isPlain(s, f)) return false;
-  if (!isFull(s, f, 0)) return false;
-  const from = register(s, f, 0);
-  const se = seOf(from);
-  const sig = sigOf(from);
-  let status = f & ~FSW_C1;
-  if (fitsDouble(se, sig)) {
-    const v = cutToDouble(se, sig);
-    const up = roundsUp(v, sig << 53);
-    store<u64>(host, v + up);
-    status = rounded(f, sig << 53, up);
-  } else if (isZero(se, sig)) store<u64>(host, (<u64>se) << 48);
-  else return false;
-  noteMemory(rec, 0xdd, ea);
-  leave(s, status, pops);
-  return true;
 }
 
 function storeSingle(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
@@ -157,32 +90,31 @@ function storeDouble(rec: usize, ea: u64, opcode: u32, pops: bool): i32 {
 }
 
 export function x_fst_m32(rec: usize, ea: u64): i32 {
-  return storeSingleFast(rec, ea, false) ? NEXT_CONTINUE : storeSingle(rec, ea, 0xd9, false);
+  return storeSingle(rec, ea, 0xd9, false);
 }
 export function x_fstp_m32(rec: usize, ea: u64): i32 {
-  return storeSingleFast(rec, ea, true) ? NEXT_CONTINUE : storeSingle(rec, ea, 0xd9, true);
+  return storeSingle(rec, ea, 0xd9, true);
 }
 export function x_fst_m64(rec: usize, ea: u64): i32 {
-  return storeDoubleFast(rec, ea, false) ? NEXT_CONTINUE : storeDouble(rec, ea, 0xdd, false);
+  return storeDouble(rec, ea, 0xdd, false);
 }
 export function x_fstp_m64(rec: usize, ea: u64): i32 {
-  return storeDoubleFast(rec, ea, true) ? NEXT_CONTINUE : storeDouble(rec, ea, 0xdd, true);
+  return storeDouble(rec, ea, 0xdd, true);
 }
 
 export function x_fstp_m80(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
+  if (!ready()) return NEXT_FAULT;
+  const empty = isEmpty(0);
   const host = probe(TLB_WRITE, ea, 10);
-  if (host != 0 && isReady(s, f) && isFull(s, f, 0)) {
-    const from = register(s, f, 0);
+  if (host && !empty) {
+    const from = st(0);
     store<u64>(host, sigOf(from));
     store<u16>(host, seOf(from), 8);
     noteMemory(rec, 0xdb, ea);
-    leave(s, f & ~FSW_C1, true);
+    setFsw(fsw() & ~FSW_C1);
+    pop();
     return NEXT_CONTINUE;
   }
-  if (!ready()) return NEXT_FAULT;
-  const empty = isEmpty(0);
   if (!empty || storesIndefinite()) {
     const from = st(0);
     const work = STATE + WORK;
@@ -197,23 +129,7 @@ export function x_fstp_m80(rec: usize, ea: u64): i32 {
   return NEXT_CONTINUE;
 }
 
-@inline
 function storeRegister(rec: usize, pops: bool): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  if (isReady(s, f) && isFull(s, f, 0)) {
-    const i = index(rec);
-    const from = register(s, f, 0);
-    v128.store(register(s, f, i), v128.load(from));
-    store<u32>(s, load<u32>(s, S_FTW) | (1 << (((f >> 11) + i) & 7)), S_FTW);
-    note(rec, 0xdd);
-    leave(s, f & ~FSW_C1, pops);
-    return NEXT_CONTINUE;
-  }
-  return storeRegisterSlow(rec, pops);
-}
-
-function storeRegisterSlow(rec: usize, pops: bool): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xdd);
   const i = index(rec);
@@ -224,7 +140,6 @@ function storeRegisterSlow(rec: usize, pops: bool): i32 {
     }
     return done();
   }
-  // An exception is pending and ignored.
   const from = st(0);
   setSt(i, seOf(from), sigOf(from));
   setFsw(fsw() & ~FSW_C1);
@@ -262,41 +177,6 @@ function storeBits(ea: u64, v: i64, bits: i32): bool {
   return bits == 32 ? st32(ea, <u32>v) : st64(ea, <u64>v);
 }
 
-/**
- * The common case of FIST and FISTTP to 32 and 64 bits: a number that fits, rounded as the control word says, with PM set.
- */
-@inline
-function storeIntegerFast(rec: usize, ea: u64, opcode: u32, bytes: i32, truncate: bool, pops: bool): bool {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const control = load<u32>(s, S_FCW);
-  const host = probe(TLB_WRITE, ea, bytes);
-  if (host == 0 || !isReady(s, f) || (control & PM) == 0 || !isFull(s, f, 0)) return false;
-  const from = register(s, f, 0);
-  const se = seOf(from);
-  const sig = sigOf(from);
-  let v: i64 = 0;
-  let status = f & ~FSW_C1;
-  const exp = <i32>(se & 0x7fff) - 16383;
-  if (exp < bytes * 8 - 1 && (se & 0x7fff) != 0 && <i64>sig < 0) {
-    const whole = exp < 0 ? 0 : sig >> (63 - exp);
-    const rest = exp < -1 ? 1 : exp < 0 ? sig : sig << (exp + 1);
-    const negative = (se >> 15) & 1;
-    const rc = truncate ? 3 : (control >> 10) & 3;
-    // 1 down: negative numbers grow; 2 up: the others do.
-    const up = rc == 0 ? roundsUp(whole, rest) : rc == 3 ? 0 : u32(rest != 0) & u32((rc == 1) == (negative != 0));
-    const magnitude = <i64>(whole + up);
-    if (magnitude >> (bytes * 8 - 1)) return false;
-    v = select<i64>(0 - magnitude, magnitude, negative);
-    status = rounded(f, rest, up);
-  } else if (!isZero(se, sig)) return false;
-  if (bytes == 4) store<i32>(host, <i32>v);
-  else store<i64>(host, v);
-  noteMemory(rec, opcode, ea);
-  leave(s, status, pops);
-  return true;
-}
-
 function storeInteger(rec: usize, ea: u64, opcode: u32, bits: i32, truncate: bool, pops: bool): i32 {
   if (!ready()) return NEXT_FAULT;
   const indefinite = (<i64>-1) << (bits - 1);
@@ -323,29 +203,24 @@ export function x_fist_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, false, false);
 }
 export function x_fist_m32(rec: usize, ea: u64): i32 {
-  if (storeIntegerFast(rec, ea, 0xdb, 4, false, false)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, false, false);
 }
 export function x_fistp_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, false, true);
 }
 export function x_fistp_m32(rec: usize, ea: u64): i32 {
-  if (storeIntegerFast(rec, ea, 0xdb, 4, false, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, false, true);
 }
 export function x_fistp_m64(rec: usize, ea: u64): i32 {
-  if (storeIntegerFast(rec, ea, 0xdf, 8, false, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdf, 64, false, true);
 }
 export function x_fisttp_m16(rec: usize, ea: u64): i32 {
   return storeInteger(rec, ea, 0xdf, 16, true, true);
 }
 export function x_fisttp_m32(rec: usize, ea: u64): i32 {
-  if (storeIntegerFast(rec, ea, 0xdb, 4, true, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdb, 32, true, true);
 }
 export function x_fisttp_m64(rec: usize, ea: u64): i32 {
-  if (storeIntegerFast(rec, ea, 0xdd, 8, true, true)) return NEXT_CONTINUE;
   return storeInteger(rec, ea, 0xdd, 64, true, true);
 }
 

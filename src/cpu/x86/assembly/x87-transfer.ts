@@ -3,21 +3,9 @@ import * as C from '../../../ir/assembly/softfloat/context';
 import * as X from '../../../ir/assembly/softfloat/extended';
 import { STATE } from './env';
 import { faulted } from './faults';
-import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FLAG_AUX, S_FLAG_RES, S_FSW, S_FTW, TLB_READ } from './generated/layout';
+import { NEXT_CONTINUE, NEXT_FAULT, R_MODRM, S_FLAG_AUX, S_FLAG_RES, S_FTW } from './generated/layout';
 import { ld16, ld64, ldBytes } from './mmu';
 import { WORK } from './sse-operands';
-import { probe } from './tlb';
-import {
-  areFull,
-  enter,
-  exponentOfDouble,
-  exponentOfSingle,
-  isFull,
-  isReady,
-  leave,
-  REFUSED,
-  register,
-} from './x87-fast';
 import {
   done,
   fcw,
@@ -51,8 +39,6 @@ function index(rec: usize): u32 {
   return (<u32>load<u8>(rec + R_MODRM)) & 7;
 }
 
-const INTEGER_BIT: u64 = 0x8000000000000000;
-
 // ---- FLD ----
 
 /** Pushes what has been loaded from a narrower format, whose conversion may have raised exceptions. */
@@ -79,57 +65,15 @@ function pushLoaded(rec: usize, opcode: u32, ea: u64): i32 {
 }
 
 export function x_fld_m32(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const host = probe(TLB_READ, ea, 4);
-  if (host != 0 && isReady(s, f) && !isFull(s, f, 7)) {
-    const v = load<u32>(host);
-    const se = exponentOfSingle(v);
-    if (se != REFUSED) {
-      noteMemory(rec, 0xd9, ea);
-      enter(s, f, se, ((<u64>v) << 40) | INTEGER_BIT);
-      return NEXT_CONTINUE;
-    }
-  }
   return ready() && loadSingle(ea) ? pushLoaded(rec, 0xd9, ea) : NEXT_FAULT;
 }
 export function x_fld_m64(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const host = probe(TLB_READ, ea, 8);
-  if (host != 0 && isReady(s, f) && !isFull(s, f, 7)) {
-    const v = load<u64>(host);
-    const se = exponentOfDouble(v);
-    if (se != REFUSED) {
-      noteMemory(rec, 0xdd, ea);
-      enter(s, f, se, (v << 11) | INTEGER_BIT);
-      return NEXT_CONTINUE;
-    }
-  }
   return ready() && loadDouble(ea) ? pushLoaded(rec, 0xdd, ea) : NEXT_FAULT;
 }
-/** Pushes an integer, if there is room. */
-@inline
-function pushInteger(rec: usize, ea: u64, s: usize, f: u32, opcode: u32, v: i64): bool {
-  if (!isReady(s, f) || isFull(s, f, 7)) return false;
-  noteMemory(rec, opcode, ea);
-  const magnitude = <u64>select<i64>(0 - v, v, i32(v < 0));
-  const shift = clz(magnitude);
-  const se = (u32(v < 0) << 15) | (16383 + 63 - <u32>shift);
-  enter(s, f, select<u32>(se, 0, i32(v != 0)), magnitude << shift);
-  return true;
-}
-
 export function x_fild_m32(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const host = probe(TLB_READ, ea, 4);
-  if (host != 0 && pushInteger(rec, ea, s, load<u32>(s, S_FSW), 0xdb, load<i32>(host))) return NEXT_CONTINUE;
   return ready() && loadInteger32(ea) ? pushLoaded(rec, 0xdb, ea) : NEXT_FAULT;
 }
 export function x_fild_m16(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const host = probe(TLB_READ, ea, 2);
-  if (host != 0 && pushInteger(rec, ea, s, load<u32>(s, S_FSW), 0xdf, load<i16>(host))) return NEXT_CONTINUE;
   if (!ready()) return NEXT_FAULT;
   const v = <i16>ld16(ea);
   if (faulted()) return NEXT_FAULT;
@@ -137,9 +81,6 @@ export function x_fild_m16(rec: usize, ea: u64): i32 {
   return pushLoaded(rec, 0xdf, ea);
 }
 export function x_fild_m64(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const host = probe(TLB_READ, ea, 8);
-  if (host != 0 && pushInteger(rec, ea, s, load<u32>(s, S_FSW), 0xdf, load<i64>(host))) return NEXT_CONTINUE;
   if (!ready()) return NEXT_FAULT;
   const v = <i64>ld64(ea);
   if (faulted()) return NEXT_FAULT;
@@ -148,14 +89,6 @@ export function x_fild_m64(rec: usize, ea: u64): i32 {
 }
 
 export function x_fld_m80(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const host = probe(TLB_READ, ea, 10);
-  if (host != 0 && isReady(s, f) && !isFull(s, f, 7)) {
-    noteMemory(rec, 0xdb, ea);
-    enter(s, f, load<u16>(host, 8), load<u64>(host));
-    return NEXT_CONTINUE;
-  }
   if (!ready()) return NEXT_FAULT;
   const work = STATE + WORK;
   if (!ldBytes(ea, work, 10)) return NEXT_FAULT;
@@ -165,23 +98,17 @@ export function x_fld_m80(rec: usize, ea: u64): i32 {
 }
 
 export function x_fld_sti(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const i = index(rec);
-  if (isReady(s, f) && isFull(s, f, i) && !isFull(s, f, 7)) {
-    note(rec, 0xd9);
-    const from = register(s, f, i);
-    enter(s, f, seOf(from), sigOf(from));
-    return NEXT_CONTINUE;
-  }
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xd9);
+  const i = index(rec);
   if (isEmpty(i)) {
     if (stackFault(false)) push(INDEFINITE_SE, INDEFINITE);
+  } else if (!isEmpty(7)) {
+    if (stackFault(true)) push(INDEFINITE_SE, INDEFINITE);
   } else {
-    // An exception is pending and ignored, or there is no room.
     const from = st(i);
-    pushOrFault(seOf(from), sigOf(from));
+    setFsw(fsw() & ~FSW_C1);
+    push(seOf(from), sigOf(from));
   }
   return done();
 }
@@ -198,15 +125,7 @@ function constant(rec: usize, exp: u32, sig: u64, up: bool): i32 {
   return done();
 }
 
-@inline
 function exactConstant(rec: usize, exp: u32, sig: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  if (isReady(s, f) && !isFull(s, f, 7)) {
-    note(rec, 0xd9);
-    enter(s, f, exp, sig);
-    return NEXT_CONTINUE;
-  }
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xd9);
   pushOrFault(exp, sig);
@@ -259,25 +178,9 @@ export function x_fbld(rec: usize, ea: u64): i32 {
 // ---- FXCH, FCMOV ----
 
 export function x_fxch(rec: usize, ea: u64): i32 {
-  const s = STATE;
-  const f = load<u32>(s, S_FSW);
-  const i = index(rec);
-  if (isReady(s, f) && areFull(s, f, i)) {
-    note(rec, 0xd9);
-    const a = register(s, f, 0);
-    const b = register(s, f, i);
-    const both = v128.load(a);
-    v128.store(a, v128.load(b));
-    v128.store(b, both);
-    leave(s, f & ~FSW_C1, false);
-    return NEXT_CONTINUE;
-  }
-  return exchangeSlow(rec, i);
-}
-
-function exchangeSlow(rec: usize, i: u32): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xd9);
+  const i = index(rec);
   const a = st(0);
   const b = st(i);
   if (isEmpty(0) || isEmpty(i)) {

@@ -160,6 +160,16 @@ export const x87Moves: Readonly<Record<string, Semantics>> = {
   fild_m64: loadInteger(0xdf, load64),
   fild_m32: loadInteger(0xdb, (x) => x.b.extendS(load32(x))),
   fild_m16: loadInteger(0xdf, (x) => x.b.extendS(x.b.op('i32.extend16_s', load16(x)))),
+  // What is loaded is not looked at.
+  fld_m80: (x) => {
+    const { b } = x;
+    const unit = X87.waiting(x);
+    unit.requireRoom();
+    const sig = load64(x);
+    const se = guestLoad(b, x.mmu, b.add(x.linear(), b.i64(8)), 2);
+    unit.note(0xdb);
+    unit.push({ se, sig });
+  },
   fld_sti: (x) => {
     const unit = X87.waiting(x);
     const from = unit.operand();
