@@ -94,6 +94,8 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     explains: (_, native, guest, row) =>
       (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') ||
         row.name.includes('_mmx') ||
+        // With a 66 among their prefixes they are CVTPD2PS, CVTPD2PI.
+        /^cvtt?ps2p[di]$/.test(row.name) ||
         row.attributes.has('cpl0')) &&
       isTrap(native, TRAP.GP) &&
       isTrap(guest, TRAP.SS),
