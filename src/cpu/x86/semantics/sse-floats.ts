@@ -42,9 +42,11 @@ export function bitsOf(b: Builder, value: Node): Node {
   return value.kind === 'pure' && value.op === from ? value.args[0] : b.op(to, value);
 }
 
-/** Exponent fields 0 … 2 and the greatest, plus one, have none of these bits. */
-const DOUBLE_ORDINARY = 0x7fc;
-const SINGLE_ORDINARY = 0xfc;
+/** Exponent fields 0 … 2 and the greatest, plus one, have none of the ordinary bits. Of a double these are in the upper half. */
+const DOUBLE_ONE = 0x0010_0000;
+const DOUBLE_ORDINARY = 0x7fc0_0000;
+const SINGLE_ONE = 0x0080_0000;
+const SINGLE_ORDINARY = 0x7e00_0000;
 
 /** The mask, or 0 where `native` is 0. */
 const maskIf = (b: Builder, mask: number, native: Node | undefined): Node =>
@@ -69,7 +71,7 @@ export const DOUBLE: FloatFormat = {
   parts: PLAIN.DOUBLE,
   op: (b, name, ...args) => b.op(`f64.${name}`, ...args),
   exponent: (b, value, native) =>
-    b.and(b.add(b.wrap(b.shru(bitsOf(b, value), b.i64(52))), b.i32(1)), maskIf(b, DOUBLE_ORDINARY, native)),
+    b.and(b.add(b.wrap(b.shru(bitsOf(b, value), b.i64(32))), b.i32(DOUBLE_ONE)), maskIf(b, DOUBLE_ORDINARY, native)),
   zero: (b) => b.f64(0),
   infinity: (b) => b.f64(Infinity),
   ...scalarMasks,
@@ -80,8 +82,7 @@ export const SINGLE: FloatFormat = {
   kind: 'f32',
   parts: PLAIN.SINGLE,
   op: (b, name, ...args) => b.op(`f32.${name}`, ...args),
-  exponent: (b, value, native) =>
-    b.and(b.add(b.shru(bitsOf(b, value), b.i32(23)), b.i32(1)), maskIf(b, SINGLE_ORDINARY, native)),
+  exponent: (b, value, native) => b.and(b.add(bitsOf(b, value), b.i32(SINGLE_ONE)), maskIf(b, SINGLE_ORDINARY, native)),
   zero: (b) => b.f32(0),
   infinity: (b) => b.f32(Infinity),
   ...scalarMasks,
@@ -102,8 +103,8 @@ export const DOUBLES: FloatFormat = {
   exponent: (b, value) =>
     b.op(
       'v128.and',
-      b.op('i64x2.add', b.op('i64x2.shr_u', value, b.i32(52)), repeated(b, 64, 1)),
-      repeated(b, 64, DOUBLE_ORDINARY),
+      b.op('i64x2.add', value, repeated(b, 64, DOUBLE_ONE * 2 ** 32)),
+      repeated(b, 64, DOUBLE_ORDINARY * 2 ** 32),
     ),
   odd: (b, exponent) => b.op('i64x2.eq', exponent, b.v128(0n)),
   zero: (b) => b.v128(0n),
@@ -117,11 +118,7 @@ export const SINGLES: FloatFormat = {
   parts: PLAIN.SINGLE | PLAIN.HIGH_SINGLES,
   op: (b, name, ...args) => b.op(`f32x4.${name}`, ...args),
   exponent: (b, value) =>
-    b.op(
-      'v128.and',
-      b.op('i32x4.add', b.op('i32x4.shr_u', value, b.i32(23)), repeated(b, 32, 1)),
-      repeated(b, 32, SINGLE_ORDINARY),
-    ),
+    b.op('v128.and', b.op('i32x4.add', value, repeated(b, 32, SINGLE_ONE)), repeated(b, 32, SINGLE_ORDINARY)),
   odd: (b, exponent) => b.op('i32x4.eq', exponent, b.v128(0n)),
   zero: (b) => b.v128(0n),
   infinity: (b) => b.op('f32x4.splat', b.f32(Infinity)),
