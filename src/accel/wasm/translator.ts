@@ -46,7 +46,7 @@ interface LiveRegion {
 }
 
 /** Instructions in a region that has grown along the jumps out of another, at most, and how often one may begin at a place. */
-const GROWN_LIMIT = 400;
+const GROWN_LIMIT = 256;
 const GROWTHS = 2;
 
 export class Translator {
