@@ -69,36 +69,52 @@ function storeNumber(opcode: number, size: 4 | 8, pops: number): Semantics {
   };
 }
 
-/** FIST and FISTTP: numbers that fit, rounded as the control word says, with the precision exception masked. */
+/** A number rounded to an integer. */
+interface Integral {
+  readonly magnitude: Node;
+  readonly negative: Node;
+  readonly inexact: Node;
+  readonly up: Node;
+}
+
+/**
+ * Rounds a register's number to an integer as the control word says. Falls back unless it is below 2^`bits` and normal or zero,
+ * and the precision exception is masked.
+ */
+function toIntegral(x: Lift, value: Extended, bits: number, truncates = false): Integral {
+  const { b } = x;
+  const { se, sig } = value;
+  const control = x.loadState32('FCW');
+  const exponent = b.sub(b.and(se, b.i32(0x7fff)), b.i32(BIAS));
+  const isSmall = b.op('i32.lt_s', exponent, b.i32(bits));
+  // Not subnormal, which an exponent of 0 would be, nor unsupported.
+  const isNormal = b.and(b.op('i64.lt_s', sig, b.i64(0)), b.op('i32.ne', exponent, b.i32(-BIAS)));
+  const isNumber = b.or(b.and(isSmall, isNormal), isZero(b, value));
+  const isMasked = b.and(b.shru(control, b.i32(FCW.PM_SHIFT)), b.i32(1));
+  b.if(b.eqz(b.and(isNumber, isMasked)), () => {
+    x.fallback();
+  });
+  const shift = b.extendS(exponent);
+  const isFraction = b.op('i32.lt_s', exponent, b.i32(0));
+  const whole = b.select(isFraction, b.i64(0), b.shru(sig, b.sub(b.i64(63), shift)));
+  const isHalf = b.op('i32.eq', exponent, b.i32(-1));
+  // Below ½ only that there is something counts.
+  const tiny = b.extendU(b.op('i64.ne', sig, b.i64(0)));
+  const rest = b.select(isFraction, b.select(isHalf, sig, tiny), b.shl(b.shl(sig, shift), b.i64(1)));
+  const inexact = b.op('i64.ne', rest, b.i64(0));
+  const negative = b.shru(se, b.i32(15));
+  const up = truncates ? b.i32(0) : roundsAway(x, b.and(control, b.i32(FCW.RC)), negative, whole, rest, inexact);
+  return { magnitude: b.add(whole, b.extendU(up)), negative, inexact, up };
+}
+
+/** FIST and FISTTP. */
 function storeInteger(opcode: number, size: 2 | 4 | 8, truncates: boolean, pops: number): Semantics {
   return (x) => {
     const { b } = x;
     const unit = X87.waiting(x);
     const top = unit.st(0);
     unit.require(top);
-    const value = top.read();
-    const { se, sig } = value;
-    const control = x.loadState32('FCW');
-    const exponent = b.sub(b.and(se, b.i32(0x7fff)), b.i32(BIAS));
-    const isSmall = b.op('i32.lt_s', exponent, b.i32(size * 8 - 1));
-    // Not subnormal, which an exponent of 0 would be, nor unsupported.
-    const isNormal = b.and(b.op('i64.lt_s', sig, b.i64(0)), b.op('i32.ne', exponent, b.i32(-BIAS)));
-    const isNumber = b.or(b.and(isSmall, isNormal), isZero(b, value));
-    const isMasked = b.and(b.shru(control, b.i32(FCW.PM_SHIFT)), b.i32(1));
-    b.if(b.eqz(b.and(isNumber, isMasked)), () => {
-      x.fallback();
-    });
-    const shift = b.extendS(exponent);
-    const isFraction = b.op('i32.lt_s', exponent, b.i32(0));
-    const whole = b.select(isFraction, b.i64(0), b.shru(sig, b.sub(b.i64(63), shift)));
-    const isHalf = b.op('i32.eq', exponent, b.i32(-1));
-    // Below ½ only that there is something counts.
-    const tiny = b.extendU(b.op('i64.ne', sig, b.i64(0)));
-    const rest = b.select(isFraction, b.select(isHalf, sig, tiny), b.shl(b.shl(sig, shift), b.i64(1)));
-    const inexact = b.op('i64.ne', rest, b.i64(0));
-    const negative = b.shru(se, b.i32(15));
-    const up = truncates ? b.i32(0) : roundsAway(x, b.and(control, b.i32(FCW.RC)), negative, whole, rest, inexact);
-    const magnitude = b.add(whole, b.extendU(up));
+    const { magnitude, negative, inexact, up } = toIntegral(x, top.read(), size * 8 - 1, truncates);
     b.if(b.op('i64.ne', b.shru(magnitude, b.i64(size * 8 - 1)), b.i64(0)), () => {
       x.fallback();
     });
@@ -119,6 +135,20 @@ function roundsAway(x: Lift, rc: Node, negative: Node, whole: Node, rest: Node, 
   const isUp = b.op('i32.eq', rc, b.i32(2 << 10));
   const outward = b.or(b.and(isDown, negative), b.and(isUp, b.eqz(negative)));
   return b.select(b.eqz(rc), roundsUp(b, whole, rest), b.and(outward, inexact));
+}
+
+/** FCMOVcc; C1 stays. */
+function moveIf(opcode: number, condition: number): Semantics {
+  return (x) => {
+    const { b } = x;
+    const unit = X87.waiting(x);
+    const [top, other] = [unit.st(0), unit.operand()];
+    unit.require(top, other);
+    const [before, from] = [top.read(), other.read()];
+    const holds = x.flags.condition(condition);
+    top.write({ se: b.select(holds, from.se, before.se), sig: b.select(holds, from.sig, before.sig) });
+    unit.note(opcode);
+  };
 }
 
 function storeRegister(pops: number): Semantics {
@@ -149,6 +179,8 @@ function changeSign(change: (x: Lift, se: Node) => Node): Semantics {
 const load64 = (x: Lift): Node => guestLoad(x.b, x.mmu, x.linear(), 8);
 const load32 = (x: Lift): Node => guestLoad(x.b, x.mmu, x.linear(), 4);
 const load16 = (x: Lift): Node => guestLoad(x.b, x.mmu, x.linear(), 2);
+
+const CR0 = { MP: 1 << 1, TS: 1 << 3 } as const;
 
 /** Bits of the control word that hold a value; bit 6 reads 1. */
 const FCW_MASK = 0x1f3f;
@@ -204,8 +236,39 @@ export const x87Moves: Readonly<Record<string, Semantics>> = {
     unit.note(0xd9);
     unit.leave(0);
   },
+  fcmovb: moveIf(0xda, 2),
+  fcmove: moveIf(0xda, 4),
+  fcmovbe: moveIf(0xda, 6),
+  fcmovu: moveIf(0xda, 10),
+  fcmovnb: moveIf(0xdb, 3),
+  fcmovne: moveIf(0xdb, 5),
+  fcmovnbe: moveIf(0xdb, 7),
+  fcmovnu: moveIf(0xdb, 11),
+  frndint: (x) => {
+    const { b } = x;
+    const unit = X87.waiting(x);
+    const top = unit.st(0);
+    unit.require(top);
+    const value = top.read();
+    const { magnitude, inexact, up } = toIntegral(x, value, 63);
+    const shift = b.int('clz', magnitude);
+    const isNone = b.eqz(magnitude);
+    const exponent = b.select(isNone, b.i32(0), b.sub(b.i32(BIAS + 63), b.wrap(shift)));
+    top.write({ se: b.or(b.and(value.se, b.i32(0x8000)), exponent), sig: b.shl(magnitude, shift) });
+    unit.note(0xd9);
+    unit.leave(0, roundedStatus(x, unit, inexact, up));
+  },
   fchs: changeSign((x, se) => x.b.xor(se, x.b.i32(0x8000))),
   fabs: changeSign((x, se) => x.b.and(se, x.b.i32(0x7fff))),
+  fwait: (x) => {
+    const { b } = x;
+    const MONITORED = CR0.MP | CR0.TS;
+    const traps = b.op('i32.eq', b.and(x.loadState32('CR0'), b.i32(MONITORED)), b.i32(MONITORED));
+    const status = x.facts.x87.status ?? x.loadState32('FSW');
+    b.if(b.or(traps, b.and(status, b.i32(FSW.ES))), () => {
+      x.fallback();
+    });
+  },
   fnstsw_ax: (x) => {
     x.storeRegister(16, REGISTER.RAX, X87.notWaiting(x).status);
   },

@@ -11,7 +11,7 @@ import { STATE_SIZE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
 import { semanticsOf } from './index.js';
 
-const choice = INSTRUCTIONS.filter((row) => row.feature === 'fpu' || /^f(u?comi|isttp)/.test(row.name))
+const choice = INSTRUCTIONS.filter((row) => row.feature === 'fpu' || /^f(u?comi|isttp|cmov|wait)/.test(row.name))
   .flatMap(variants)
   .filter((variant) => semanticsOf(variant) !== undefined);
 const pushes = choice.filter(({ row }) => /^fi?ld/.test(row.name) && row.name !== 'fldcw');
@@ -67,6 +67,8 @@ function randomState(r: Random, bench: HelperBench): void {
     bench.bytes.set(value, bench.at('FPR', 16 * n));
     bench.setU64('GPR', r.u64(), n);
   }
+  bench.setU64('FLAG_RES', r.oneIn(2) ? 0n : r.u64());
+  bench.setU32('FLAG_AUX', r.u32() & 0xc000ff09);
   value.fill(0);
   writeOperand(r, value);
   bench.bytes.set(value, bench.ram + OPERAND);
