@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import type { InterpImage } from '../accel/interp/image.js';
 import type { InterpVmOptions } from '../accel/interp/vm.js';
 import { createTranslator } from '../accel/wasm/translator.js';
+import type { Translation } from '../cpu/x86/translate/describe.js';
 import { readVariants } from '../cpu/x86/handler-variants.js';
 
 export const TESTED_ACCELERATORS = ['interp', 'wasm'] as const;
@@ -31,8 +32,9 @@ function imageOf(accelerator: TestedAccelerator): InterpImage {
 export function accelerate(
   accelerator: TestedAccelerator,
   hotAfter: number | undefined,
+  observe?: (translation: Translation) => void,
 ): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
   const image = imageOf(accelerator);
   if (accelerator === 'interp') return { image };
-  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { hotAfter }) };
+  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { hotAfter, observe }) };
 }

@@ -11,6 +11,7 @@ import { GPR_NAMES, vcpuStateSchema, type GprName, type SegmentState, type VcpuS
 import { MIB, type Gpa } from '../base/units.js';
 import { Assembler, type Bits } from '../cpu/x86/assembler/index.js';
 import type { LocalApic } from '../iface/local-apic.js';
+import type { Translation } from '../cpu/x86/translate/describe.js';
 import type { VcpuExit } from '../iface/vcpu.js';
 import { accelerate, isTestedAccelerator, type TestedAccelerator } from './accelerators.js';
 
@@ -54,12 +55,17 @@ export class GuestBench {
   private readonly model;
 
   constructor(
-    options: { readonly model?: string; readonly accelerator?: TestedAccelerator; readonly hotAfter?: number } = {},
+    options: {
+      readonly model?: string;
+      readonly accelerator?: TestedAccelerator;
+      readonly hotAfter?: number;
+      readonly observe?: (translation: Translation) => void;
+    } = {},
   ) {
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
-      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter ?? 1),
+      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter ?? 1, options.observe),
       model,
       cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,

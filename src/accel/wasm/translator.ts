@@ -4,10 +4,12 @@ import { WasmModule } from '../../ir/wasm/module.js';
 import { HOT_COUNTERS, LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
 import type { MachineMemory } from '../interp/memory.js';
 import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
+import { BUSY } from '../../cpu/x86/interpreter/chain.js';
 import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
 import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
 import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
 import { CodeView, type CodePage } from '../../cpu/x86/translate/code-view.js';
+import type { Translation } from '../../cpu/x86/translate/describe.js';
 import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
 import { REGION_LIMIT, Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
 import type { Variant } from '../../cpu/x86/variants.js';
@@ -21,6 +23,8 @@ export interface TranslatorOptions {
   readonly variants: readonly Variant[];
   /** For tests: code is hot after so many jumps to it, and however often it was overwritten. */
   readonly hotAfter?: number | undefined;
+  /** Gets each translation, in the form of `describeRegion`. */
+  readonly observe?: ((translation: Translation) => void) | undefined;
 }
 
 const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
@@ -48,6 +52,8 @@ interface LiveRegion {
 /** Instructions in a region that has grown along the jumps out of another, at most, and how often one may begin at a place. */
 const GROWN_LIMIT = 256;
 const GROWTHS = 2;
+/** In tests a region grows after so many jumps out of it, for each of the jumps that make code hot. */
+const JUMPS_OUT = 8;
 
 export class Translator {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
@@ -154,6 +160,12 @@ export class Translator {
     if (hotAfter !== undefined) this.code.setJumps(record, HOT_THRESHOLD - hotAfter);
   }
 
+  /** Makes a region busy after as few jumps out of it as a test wants. */
+  private expectGrowth(index: number): void {
+    const { hotAfter } = this.options;
+    if (hotAfter !== undefined) this.code.setLog(index, BUSY - JUMPS_OUT * hotAfter);
+  }
+
   private variantOf(handler: number): Variant | undefined {
     return handler < FIRST_HANDLER ? undefined : this.options.variants[handler - FIRST_HANDLER];
   }
@@ -184,6 +196,7 @@ export class Translator {
       entries: region.entries.map((entry) => entry.record),
       pages: graph.pages.map(({ code }) => ({ code, writes: this.code.writes(code) })),
     });
+    this.expectGrowth(index);
     for (const block of graph.blocks)
       if (block.context === 0)
         for (const { start } of block.units) if (!this.covered.has(start)) this.covered.set(start, 0);
@@ -203,6 +216,7 @@ export class Translator {
       return callees.length - 1;
     };
     const region = emitRegion({ graph, view: this.code, bases: this.bases, index, functionIndex });
+    this.options.observe?.({ graph, region, view: this.code, bases: this.bases, callees });
     const module = new WasmModule();
     module.importMemory({ module: 'env', name: 'memory', ...MEMORY });
     for (const { name, params, result } of callees) module.importFunction('h', name, params, result ? [result] : []);
@@ -234,7 +248,10 @@ export class Translator {
 }
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
-export function createTranslator(variants: readonly Variant[], options: Pick<TranslatorOptions, 'hotAfter'> = {}) {
+export function createTranslator(
+  variants: readonly Variant[],
+  options: Pick<TranslatorOptions, 'hotAfter' | 'observe'> = {},
+) {
   return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
     new Translator({ memory, view, helpers, variants, ...options });
 }

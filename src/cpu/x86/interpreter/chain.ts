@@ -22,7 +22,7 @@ export interface ChainEnvironment {
 }
 
 /** So many jumps out of a region make it worth another look. */
-const BUSY = 100_000;
+export const BUSY = 100_000;
 
 /** Makes the loop end at its next jump. */
 const WANT_ATTENTION: FunctionRef = { name: 'want_attention', params: [], result: undefined };

@@ -181,6 +181,12 @@ export class CodeView {
     return [...found];
   }
 
+  /** Sets how many jumps have led out of a region. */
+  setLog(region: number, jumps: number): void {
+    if (region < REGION_LOGS)
+      this.memory.setUint32(LAYOUT.REGION_LOGS + region * REGION_LOG.SIZE + REGION_LOG.COUNT, jumps, true);
+  }
+
   /** Marks chunks of a page as translated. */
   markTranslated(page: CodePage, chunks: bigint): void {
     const at = page.entry + PAGE.TRANSLATED;

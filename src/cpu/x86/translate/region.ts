@@ -45,9 +45,22 @@ export interface RegionEntry {
   readonly record: number;
 }
 
+/** What a region was made of, for descriptions. */
+export interface RegionInside {
+  readonly builder: RegionBuilder;
+  /** The intermediate form of blocks, and their exits, by the blocks' numbers. */
+  readonly pieces: ReadonlyMap<number, Block>;
+  readonly exits: ReadonlyMap<number, readonly RegionExit[]>;
+  /** Locals by the numbers of variables, and those without one. */
+  readonly locals: ReadonlyMap<number, number>;
+  readonly how: number;
+  readonly where: number;
+}
+
 export interface Region {
   readonly code: FunctionCode;
   readonly entries: readonly RegionEntry[];
+  readonly inside: RegionInside;
 }
 
 const ENTRY = 0;
@@ -151,7 +164,9 @@ class RegionEmitter {
     const entries = [...this.entryNumbers]
       .filter(([id]) => blocks[id].context === 0 && blocks[id].units.length > 0 && !isDirectBranch(blocks[id]))
       .map(([id, number]) => ({ number, record: blocks[id].start }));
-    return { code: { locals: this.locals.types, code: this.out.finish() }, entries };
+    const { b: builder, pieces, exitsOf: exits, variables, how, where } = this;
+    const inside = { builder, pieces, exits, locals: variables, how, where };
+    return { code: { locals: this.locals.types, code: this.out.finish() }, entries, inside };
   }
 
   // ---- blocks to the intermediate form, in an order in which single ways come first ----
