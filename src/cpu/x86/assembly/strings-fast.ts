@@ -19,6 +19,7 @@ import { probe } from './tlb';
 
 /** REP, REPE and REPNE. */
 const ANY_REP: u32 = 3 << 4;
+const REPNE: u32 = 1 << 5;
 /** Of the mode key: ES, CS, SS and DS are flat. */
 const FLAT: u32 = 1 << 2;
 
@@ -171,11 +172,16 @@ export function setCompareFlags(a: u64, b: u64, size: u32): void {
 
 // ---- whole instructions; false: refused, with nothing done ----
 
+/** Upwards, with flat segments, and no debugger that steps through the iterations. */
+@inline
+function isUpwardsAndFlat(s: usize): bool {
+  return (load<u32>(s, S_EFLAGS) & (FLAG_DF | FLAG_TF)) == 0 && (load<u32>(s, S_MODE_KEY) & FLAT) != 0;
+}
+
 /** The bytes to move or fill; ~0: not the common case. */
 @inline
 function bytesToDo(s: usize, prefix: u32, mask: u64, shift: u32): u64 {
-  if (load<u32>(s, S_EFLAGS) & (FLAG_DF | FLAG_TF)) return ~(<u64>0);
-  if ((load<u32>(s, S_MODE_KEY) & FLAT) == 0) return ~(<u64>0);
+  if (!isUpwardsAndFlat(s)) return ~(<u64>0);
   if ((prefix & ANY_REP) == 0) return (<u64>1) << shift;
   const count = load<u64>(s, S_GPR + RCX * 8) & mask;
   return count > 4096 ? ~(<u64>0) : count << shift;
@@ -222,6 +228,64 @@ export function storeFast(rec: usize, shift: u32): bool {
   fillUp(target, spread(load<u64>(s, S_GPR + RAX * 8), shift), <usize>bytes);
   store<u64>(s, (to + bytes) & mask, S_GPR + RDI * 8);
   if (prefix & ANY_REP) store<u64>(s, 0, S_GPR + RCX * 8);
+  return true;
+}
+
+/** Elements to look at: all, or those up to the end of the page, which begin at `at`. */
+@inline
+function elementsWithin(count: u64, at: u64, shift: u32): u64 {
+  const most = (4096 - (at & 0xfff)) >> shift;
+  return count < most ? count : most;
+}
+
+/** Repeated SCAS that ends within the page. */
+export function scanFast(rec: usize, shift: u32): bool {
+  const s = STATE;
+  const prefix: u32 = load<u8>(rec, R_PREFIX);
+  const mask = maskOf(prefix);
+  if (mask == 0 || (prefix & ANY_REP) == 0 || !isUpwardsAndFlat(s)) return false;
+  const count = load<u64>(s, S_GPR + RCX * 8) & mask;
+  const to = load<u64>(s, S_GPR + RDI * 8) & mask;
+  const n = elementsWithin(count, to, shift);
+  if (n == 0) return count == 0;
+  const at = probe(TLB_READ, to, <u32>(n << shift));
+  if (at == 0) return false;
+  const untilEqual = (prefix & REPNE) != 0;
+  const value = element(s + S_GPR + RAX * 8, shift);
+  const done = search(at, value, <usize>n, shift, untilEqual);
+  const last = element(at + ((done - 1) << shift), shift);
+  if (<u64>done != count && (last == value) != untilEqual) return false;
+  setCompareFlags(value, last, 1 << shift);
+  store<u64>(s, (to + ((<u64>done) << shift)) & mask, S_GPR + RDI * 8);
+  store<u64>(s, count - done, S_GPR + RCX * 8);
+  return true;
+}
+
+/** Repeated CMPS that ends within the pages. */
+export function compareFast(rec: usize, shift: u32): bool {
+  const s = STATE;
+  const prefix: u32 = load<u8>(rec, R_PREFIX);
+  const mask = maskOf(prefix);
+  if (mask == 0 || (prefix & ANY_REP) == 0 || load<u8>(rec, R_SEG) >= 4 || !isUpwardsAndFlat(s)) return false;
+  const count = load<u64>(s, S_GPR + RCX * 8) & mask;
+  const from = load<u64>(s, S_GPR + RSI * 8) & mask;
+  const to = load<u64>(s, S_GPR + RDI * 8) & mask;
+  const n = elementsWithin(elementsWithin(count, from, shift), to, shift);
+  if (n == 0) return count == 0;
+  const a = probe(TLB_READ, from, <u32>(n << shift));
+  if (a == 0) return false;
+  const b = probe(TLB_READ, to, <u32>(n << shift));
+  if (b == 0) return false;
+  const untilEqual = (prefix & REPNE) != 0;
+  const done = searchPair(a, b, <usize>n, shift, untilEqual);
+  const last = (done - 1) << shift;
+  const lastA = element(a + last, shift);
+  const lastB = element(b + last, shift);
+  if (<u64>done != count && (lastA == lastB) != untilEqual) return false;
+  setCompareFlags(lastA, lastB, 1 << shift);
+  store<u64>(s, (from + ((<u64>done) << shift)) & mask, S_GPR + RSI * 8);
+  store<u64>(s, (to + ((<u64>done) << shift)) & mask, S_GPR + RDI * 8);
+  store<u64>(s, count - done, S_GPR + RCX * 8);
   return true;
 }
 

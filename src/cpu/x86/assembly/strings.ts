@@ -27,11 +27,13 @@ import {
   stringAddress,
 } from './string-steps';
 import {
+  compareFast,
   compareOne,
   fillUp,
   loadOne,
   moveFast,
   moveUp,
+  scanFast,
   scanOne,
   search,
   searchPair,
@@ -207,7 +209,7 @@ function scanChunk(rec: usize, shift: u32, value: u64): u64 {
 }
 
 function scanString(rec: usize, shift: u32): i32 {
-  if (scanOne(rec, shift)) return NEXT_CONTINUE;
+  if (scanOne(rec, shift) || scanFast(rec, shift)) return NEXT_CONTINUE;
   const size: u32 = 1 << shift;
   if (!beginString(rec, size)) return NEXT_CONTINUE;
   const all = gpr(RAX);
@@ -287,7 +289,7 @@ function compareElement(seg: u32, size: u32): bool {
 }
 
 function compareString(rec: usize, shift: u32): i32 {
-  if (compareOne(rec, shift)) return NEXT_CONTINUE;
+  if (compareOne(rec, shift) || compareFast(rec, shift)) return NEXT_CONTINUE;
   const size: u32 = 1 << shift;
   if (!beginString(rec, size)) return NEXT_CONTINUE;
   const seg: u32 = load<u8>(rec + R_SEG);
