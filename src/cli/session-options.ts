@@ -16,6 +16,7 @@ export interface RawSessionOptions {
   readonly stopped?: boolean;
   readonly trace?: string;
   readonly traceFile: string;
+  readonly stats?: boolean;
 }
 
 export function addSessionOptions(command: Command): Command {
@@ -36,8 +37,9 @@ export function addSessionOptions(command: Command): Command {
     .optionsGroup('Finding out what a guest does:')
     .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
     .option('-S, --stopped', 'wait for gdb before the first instruction')
-    .option('--trace <kinds>', 'write down what the guest does: exec, int, mmio, pio, with commas between them')
+    .option('--trace <kinds>', 'write down what the guest does: exec, int, mmio, pio, translate')
     .option('--trace-file <file>', 'where to', 'vitrine.trace')
+    .option('--stats', 'say at the end how many instructions ran, and how')
     .optionsGroup('Afterwards:')
     .option('--save-on-exit <file>', 'when stopped by Ctrl-A x or a signal, save the machine there');
 }
@@ -61,6 +63,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
     ...(debugcon !== undefined && { debugcon }),
     ...(gdb !== undefined && { gdb }),
     ...(stopped && { startStopped: true }),
+    ...(raw.stats && { stats: true }),
     ...(trace && { trace: { kinds: trace, file: raw.traceFile } }),
   };
 }

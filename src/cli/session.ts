@@ -24,6 +24,8 @@ export interface SessionOptions {
   /** The machine waits for gdb before its first instruction. */
   readonly startStopped?: boolean;
   readonly trace?: WorkerOptions['trace'];
+  /** What was done and how is told at the end. */
+  readonly stats?: boolean;
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -63,7 +65,7 @@ class Session {
     private readonly options: SessionOptions,
     private readonly gdb: GdbServer | undefined,
   ) {
-    const { accel, saveOnExit, debugcon, startStopped = false, trace } = options;
+    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
@@ -84,6 +86,7 @@ class Session {
         accel,
         holdInput: !this.terminal.interactive,
         startStopped,
+        stats,
         ...(trace && { trace }),
         version: productVersion(),
       },

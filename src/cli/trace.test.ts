@@ -60,11 +60,35 @@ describe('--trace', () => {
     expect((await traced('exec', ...args)).ended).toEqual(plain);
   });
 
+  it('writes down what code is translated to', async () => {
+    const { ended, lines } = await traced('translate', '--accel', 'wasm', '--clock', 'virtual');
+    expect(ended.code).toBe(0);
+    const first = lines.findIndex((line) => /^translate: \d+ instructions, \d+ bytes of WebAssembly$/.test(line));
+    expect(first).toBeGreaterThanOrEqual(0);
+    for (const title of ['guest code', 'intermediate form', 'WebAssembly'])
+      expect(lines.slice(first)).toContain(`  ${title}:`);
+    expect(lines).toContainEqual(expect.stringMatching(/^ {6}[0-9a-f]{4} {2}\w+/));
+    expect(lines).toContainEqual(expect.stringMatching(/^ {4}i64\.store\[rip\] = target$/));
+  });
+
+  it('says at the end how many instructions ran, and how', async () => {
+    const args = ['demo', '--clock', 'virtual', '--stats', '--append', 'stages=real,long,ring3'];
+    const { code, errors } = await vitrine(...args, '--accel', 'wasm');
+    expect(code).toBe(0);
+    const [all, translated] = errors.split('\n').map((line) => Number(/ ([\d,]+)/.exec(line)?.[1].replaceAll(',', '')));
+    expect(all).toBeGreaterThan(100_000);
+    expect(translated).toBeGreaterThan(all / 4);
+    expect(translated).toBeLessThan(all);
+    expect(errors).toMatch(/^left to the interpreter \w+/m);
+    const plain = await vitrine(...args, '--accel', 'interp');
+    expect(plain.errors).toBe(`instructions            ${all.toLocaleString('en')}\n`);
+  });
+
   it('refuses what it does not know, and a file that cannot be written, in one line', async () => {
     expect(await vitrine('demo', '--trace', 'exec,all')).toEqual({
       code: 1,
       output: '',
-      errors: 'vitrine: --trace does not know "all"; there are exec, int, mmio, pio\n',
+      errors: 'vitrine: --trace does not know "all"; there are exec, int, mmio, pio, translate\n',
     });
     const file = path.join(folder, 'nowhere', 'trace');
     expect(await vitrine('demo', '--trace', 'int', '--trace-file', file)).toEqual({

@@ -83,6 +83,8 @@ export interface Vcpu {
   readonly location: CodeLocation;
   /** The events that were delivered last, the oldest first: a few, or none where the accelerator does not know. */
   readonly recentEvents: readonly CpuEvent[];
+  /** What was done so far and how, as lines of text; nothing where the accelerator keeps no count. */
+  describeWork?(): readonly string[];
   /** Translates a linear address with the current page tables, without side effects. Undefined: not mapped. */
   translate(linear: bigint): number | undefined;
 }

@@ -7,15 +7,18 @@
  *     1234 int  #PF error 0002 address 00007ffc10a8e000 at 0033:0000000000401000
  *     1235 pio  out 03f8.1 = 41
  *     1236 mmio read fee000b0.4 = 00000000
+ *
+ * and what becomes of code that is translated, as many lines.
  */
 import { gpa } from '../base/units.js';
 import { disassemble } from '../cpu/x86/disassembler.js';
+import { describeRegion, type Translation } from '../cpu/x86/translate/describe.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { LocalApic } from '../iface/local-apic.js';
 import type { Vcpu, VcpuEnvironment, VcpuExit, Vm } from '../iface/vcpu.js';
 import { describeEvent } from '../machine/pc/describe-cpu.js';
 
-export const TRACE_KINDS = ['exec', 'int', 'mmio', 'pio'] as const;
+export const TRACE_KINDS = ['exec', 'int', 'mmio', 'pio', 'translate'] as const;
 export type TraceKind = (typeof TRACE_KINDS)[number];
 
 /** Instructions after which a traced run comes back, so that timers and input are looked at. */
@@ -53,6 +56,21 @@ export function traceVm(vm: Vm, kinds: ReadonlySet<TraceKind>, write: (line: str
       return replacing(cpu, { run: (budget) => traceRun(cpu, vm, budget, (text) => line('exec', text)) });
     },
   });
+}
+
+/** Guest code, intermediate form and WebAssembly of a region that was translated. */
+export function traceTranslation(translation: Translation, write: (line: string) => void): void {
+  const { graph, region } = translation;
+  const { guest, form, wasm } = describeRegion(translation);
+  write(`translate: ${String(graph.units)} instructions, ${String(region.code.code.length)} bytes of WebAssembly`);
+  for (const [title, lines] of [
+    ['guest code', guest],
+    ['intermediate form', form],
+    ['WebAssembly', wasm],
+  ] as const) {
+    write(`  ${title}:`);
+    for (const line of lines) write(`    ${line}`);
+  }
 }
 
 /** Runs instructions one by one. */

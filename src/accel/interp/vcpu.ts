@@ -9,6 +9,7 @@ import type { Plain } from '../../snapshot/schema.js';
 import type { HelperExports, InterpreterExports } from './helpers.js';
 import type { InterpImage } from './image.js';
 import type { MachineMemory } from './memory.js';
+import { describeWork } from './statistics.js';
 import { EventLog } from './event-log.js';
 import { MsrFile } from './msr-file.js';
 import { describeModel } from './model.js';
@@ -31,6 +32,10 @@ export interface CodeTranslator {
   readonly table: WebAssembly.Table;
   /** The record in HOT_RECORD has become hot. */
   translateHot(): void;
+  /** What was translated so far, as lines of text. */
+  describe(): readonly string[];
+  /** Name of the instruction that a handler of the interpreter is for. */
+  nameOf(handler: number): string | undefined;
 }
 
 const APIC_WINDOW = 0x1000;
@@ -229,6 +234,10 @@ export class InterpVcpu implements Vcpu {
       linear: this.linearRip(),
       bits: ([16, 32, 64] as const)[state.u32('MODE_KEY') & 3],
     };
+  }
+
+  describeWork(): readonly string[] {
+    return describeWork(this.options.memory.view, this.state, this.translator);
   }
 
   get recentEvents(): readonly CpuEvent[] {

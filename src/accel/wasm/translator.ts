@@ -3,6 +3,7 @@ import type { FunctionRef } from '../../ir/nodes.js';
 import { WasmModule } from '../../ir/wasm/module.js';
 import { HOT_COUNTERS, LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
 import type { MachineMemory } from '../interp/memory.js';
+import { grouped } from '../interp/statistics.js';
 import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { BUSY } from '../../cpu/x86/interpreter/chain.js';
 import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
@@ -164,6 +165,16 @@ export class Translator {
   private expectGrowth(index: number): void {
     const { hotAfter } = this.options;
     if (hotAfter !== undefined) this.code.setLog(index, BUSY - JUMPS_OUT * hotAfter);
+  }
+
+  describe(): readonly string[] {
+    const { regions, instructions, bytes, time } = this.statistics;
+    const what = `${grouped(regions)} regions of ${grouped(instructions)} instructions, ${grouped(bytes)} bytes`;
+    return [`translated              ${what}, in ${(time / 1000).toFixed(2)} s`];
+  }
+
+  nameOf(handler: number): string | undefined {
+    return this.variantOf(handler)?.row.mnemonic;
   }
 
   private variantOf(handler: number): Variant | undefined {

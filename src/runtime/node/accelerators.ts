@@ -4,6 +4,7 @@ import { MAX_BACKING } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
 import { HostError, UsageError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
+import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/pc/build.js';
 import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
@@ -43,12 +44,16 @@ export function checkMemory(size: number): void {
 }
 
 /** Memory and CPUs for a machine. */
-export function createVm(request: VmRequest, accel: AcceleratorName = DEFAULT_ACCELERATOR): Vm {
+export function createVm(
+  request: VmRequest,
+  accel: AcceleratorName = DEFAULT_ACCELERATOR,
+  observe?: (translation: Translation) => void,
+): Vm {
   checkMemory(request.backingSize);
   if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
   return new InterpVm({
     ...request,
     image: loadTranslatingImage(),
-    createTranslator: createTranslator(loadVariants()),
+    createTranslator: createTranslator(loadVariants(), { observe }),
   });
 }

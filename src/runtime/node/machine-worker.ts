@@ -14,7 +14,7 @@ import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
-import { traceVm } from '../trace.js';
+import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand } from './debugging.js';
 import { OutputBuffer } from './output-buffer.js';
@@ -66,7 +66,13 @@ const host: MachineHost = {
   console: output.sink('console'),
   holdInput: options.holdInput ?? false,
   createVm: (request) => {
-    const vm = createVm(request, options.accel);
+    const vm = createVm(
+      request,
+      options.accel,
+      options.trace?.kinds.includes('translate')
+        ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
+        : undefined,
+    );
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
@@ -201,6 +207,8 @@ function main(): void {
   const exit = runToEnd(debugging, machine);
   output.flush();
   trace?.close();
+  if (options.stats)
+    for (const cpu of machine.cpus) post({ kind: 'report', text: cpu.describeWork?.().join('\n') ?? '' });
   post({ kind: 'exit', exit });
 }
 

@@ -26,6 +26,8 @@ export interface WorkerOptions {
   readonly holdInput?: boolean;
   /** The machine waits for a debugger before its first instruction. */
   readonly startStopped?: boolean;
+  /** At the end the owner is told what was done and how. */
+  readonly stats?: boolean;
   /** What is written down of what the guest does, and where. */
   readonly trace?: { readonly kinds: readonly TraceKind[]; readonly file: string };
 }
