@@ -299,6 +299,8 @@ export const REGION_EXIT = {
   INTERPRET: 8,
   /** A taken jump to REGION_RECORD. */
   GOTO: 9,
+  /** Execution goes on with REGION_RECORD, which may begin another region. */
+  CONTINUE: 11,
   /** Nothing was done: the interpreter executes the record by which the region was entered. */
   REFUSED: 10,
 } as const;

@@ -133,6 +133,9 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
       goOn(record);
       b.exit('done');
     });
+    b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.CONTINUE)), () => {
+      goOn(g.state32('REGION_RECORD'));
+    });
     b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.REFUSED)), () => {
       b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.INTERPRET), g.at('REGION_EXIT'));
       b.store('i32.store', b.i32(0), g.record, g.at('REGION_RECORD'));

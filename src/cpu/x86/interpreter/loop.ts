@@ -141,11 +141,12 @@ class LoopEmitter {
           this.code.br(isJump ? 'jump' : 'goto', depth);
           return;
         }
-        if (name === 'goto' || name === 'dispatch' || name === 'found' || name === 'interpret')
+        if (name === 'goto' || name === 'dispatch' || name === 'found' || name === 'interpret' || name === 'continue')
           out.u8(CONTROL.LOCAL_SET).u32(RECORD_LOCAL);
         else if (name === 'jump' || name === 'branch') out.u8(CONTROL.LOCAL_SET).u32(TARGET_LOCAL);
         else if (name === 'handler') out.u8(CONTROL.LOCAL_SET).u32(HANDLER_LOCAL);
         if (name === 'interpret') this.interpretRecord(depth);
+        else if (name === 'continue') this.continueWith(depth);
         else this.code.br(name, depth);
       },
     });
@@ -183,6 +184,9 @@ class LoopEmitter {
       b.if(is(NEXT.JUMP), () => {
         b.exit('left-by-jump', g.state64('RIP'));
       });
+      b.if(is(REGION_EXIT.CONTINUE), () => {
+        b.exit('continue', g.state32('REGION_RECORD'));
+      });
       b.if(is(REGION_EXIT.INTERPRET), () => {
         b.exit('interpret', g.state32('REGION_RECORD'));
       });
@@ -190,16 +194,26 @@ class LoopEmitter {
     });
   }
 
-  /** Executes the record's instruction itself, whatever was made of it; RECORD_LOCAL is set. */
-  private interpretRecord(extra: number): void {
-    const { out, code } = this;
+  /** Leaves before the record when the budget is used up. */
+  private leaveAtEnd(extra: number): void {
     this.get(LEFT_LOCAL);
-    out.u8(0x45).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.out.u8(0x45).u8(CONTROL.IF).u8(CONTROL.VOID);
     this.glueInside(extra + 1, (g) => {
       g.setRip(g.ripOf(g.record));
     });
-    code.br('leave', extra + 1);
-    out.u8(CONTROL.END);
+    this.code.br('leave', extra + 1);
+    this.out.u8(CONTROL.END);
+  }
+
+  private continueWith(extra: number): void {
+    this.leaveAtEnd(extra);
+    this.code.br('dispatch', extra);
+  }
+
+  /** Executes the record's instruction itself, whatever was made of it; RECORD_LOCAL is set. */
+  private interpretRecord(extra: number): void {
+    const { out, code } = this;
+    this.leaveAtEnd(extra);
     this.loadHandler();
     this.get(HANDLER_LOCAL);
     this.const(MICRO.REGION);

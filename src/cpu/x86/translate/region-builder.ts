@@ -12,6 +12,8 @@ export type RegionExit = {
   readonly flags: number | undefined;
 } & (
   | { readonly kind: 'interpret'; readonly record: number; readonly done: number; readonly faulted: boolean }
+  /** What comes next is not of the region. */
+  | { readonly kind: 'continue'; readonly record: number; readonly done: number }
   | { readonly kind: 'taken' | 'next'; readonly operation: FlagOperation }
   /** To the address in the exit's value. */
   | { readonly kind: 'indirect'; readonly operation: FlagOperation }

@@ -195,7 +195,7 @@ class RegionEmitter {
     }
     const { operation, kind } = b.flags;
     if (block.next) b.leave({ kind: 'next', flags: kind, operation });
-    else b.interpret(block.stop ?? this.after(block), units.length);
+    else b.leave({ kind: 'continue', record: block.stop ?? this.after(block), done: units.length, flags: kind });
     this.pieces.set(block.id, b.take());
     for (const exit of b.exits.slice()) {
       const remember = (target: RegionBlock['next'], flags: FlagOperation): void => {
@@ -452,6 +452,10 @@ class RegionEmitter {
         this.publish(exit.flags);
         if (exit.faulted) this.storeState('i32.store', this.state('EXC_VECTOR'), () => this.const(-1));
         this.goOut(REGION_EXIT.INTERPRET, exit.record | exit.done, depth);
+        return;
+      case 'continue':
+        this.publish(exit.flags);
+        this.goOut(REGION_EXIT.CONTINUE, exit.record | exit.done, depth);
         return;
       case 'answer':
         // The answer is on the stack.

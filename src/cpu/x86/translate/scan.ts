@@ -271,6 +271,8 @@ export class Scanner {
   private straddle(node: Node, micro: number): void {
     const { view, variantOf } = this.options;
     node.stop = micro;
+    // It may be a debugger's breakpoint.
+    if (view.state32('GDB_FLAGS') !== 0) return;
     const { code, delta } = this.pages[node.page];
     const page = this.pageAt(delta + PAGE_BYTES);
     if (page === undefined) return;
