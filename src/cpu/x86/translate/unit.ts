@@ -69,7 +69,7 @@ export function buildUnit(options: UnitOptions, units: readonly Unit[], index: n
   const unit = units[index];
   const { variant, record } = unit;
   b.at(unit.start, index);
-  if (unit.start !== record)
+  if (unit.start !== record && unit.straddles === undefined)
     segmentedAddress(b, b.bases.state, constantParts(b, view, unit.start), () => {
       b.exit('fault');
     });
