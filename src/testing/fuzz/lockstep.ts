@@ -83,12 +83,17 @@ export class Lockstep {
     const program = writeProgram(r, setting, image);
     const view = new DataView(image.buffer);
     const state = startState(setting, program.entry, view, r);
+    // All exceptions masked, as a rule.
+    const mxcsr =
+      0x1f80 | (r.oneIn(2) ? 0x20 : 0) | ((r.oneIn(6) ? r.u32() & 0xe040 : 0) ^ (r.oneIn(6) ? r.u32() & 0x1f80 : 0));
+    const fcw = 0x37f ^ (r.oneIn(4) ? r.u32() & 0xf00 : 0) ^ (r.oneIn(8) ? r.u32() & 0x3f : 0);
     const both = [this.reference, this.tested];
     for (const bench of both) {
       bench.vm.dma.write(0 as never, image);
       bench.cpu.setDebug({ singleStep: false, breakpoints: [], watchpoints: [] });
       bench.forgetInterrupts();
       bench.set(state);
+      bench.cpu.restoreState({ ...bench.state, fpu: { ...bench.state.fpu, mxcsr, fcw } });
       this.starts.set(bench, bench.cpu.retired);
     }
     let before = this.reference.state;
@@ -139,6 +144,13 @@ export class Lockstep {
     const patch = program.patches.length > 0 ? r.pick(program.patches) : undefined;
     const value = patch ? r.pick(patch.values) : 0;
     const breakpoint = BigInt(r.pick(program.blocks));
+    const isAccess = r.oneIn(2);
+    const isOff = !r.oneIn(4);
+    const watched = BigInt(PLACE.DATA + r.below(0x2000));
+    const dr7 = BigInt((r.u32() & 0xffff_0000) >>> 0) | BigInt(0x400 | (r.u32() & 0xff));
+    const places = Array.from({ length: 4 }, () =>
+      r.oneIn(2) ? BigInt(r.pick(program.blocks)) : BigInt(PLACE.DATA + r.below(0x2000)),
+    );
     for (const bench of both) {
       const { cpu } = bench;
       if (kind < 4) bench.interrupt(vector);
@@ -148,7 +160,14 @@ export class Lockstep {
       else if (kind === 7 && patch) bench.vm.dma.write(patch.address as never, new Uint8Array([value]));
       else if (kind === 8) cpu.setDebug({ singleStep: true, breakpoints: [], watchpoints: [] });
       else if (kind === 9) cpu.setDebug({ singleStep: false, breakpoints: [breakpoint], watchpoints: [] });
-      else if (kind < 13) cpu.setDebug({ singleStep: false, breakpoints: [], watchpoints: [] });
+      else if (kind === 10)
+        cpu.setDebug({
+          singleStep: false,
+          breakpoints: [],
+          watchpoints: [{ address: watched, length: 4, access: isAccess ? 'access' : 'write' }],
+        });
+      else if (kind === 11) cpu.restoreState({ ...bench.state, breakpoints: places, dr7: isOff ? 0x400n : dr7 });
+      else if (kind < 15) cpu.setDebug({ singleStep: false, breakpoints: [], watchpoints: [] });
     }
   }
 

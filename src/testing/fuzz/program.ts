@@ -29,6 +29,26 @@ const COMMON_ROWS = {
   32: ROWS[32].filter(({ name, feature }) => COMMON.test(name) && feature !== 'fpu'),
 } as const;
 
+/** Blocks of one kind, so that what is known of registers from one instruction to the next matters. */
+const X87 =
+  /^(fld|fild|fst|fstp|fist|fistp|fadd|fsub|fsubr|fmul|fdiv|fdivr|fxch|fchs|fabs|fcom|fucom|fcmov|fld1|fldz|ftst|frndint|fsqrt|fiadd|fimul|fnstsw_ax|ffree|fincstp|fdecstp|fninit|fnclex)/;
+const theme = (bits: 32 | 64, wanted: (row: Instruction) => boolean): Instruction[] => ROWS[bits].filter(wanted);
+const isSse = ({ feature, operands }: Instruction): boolean =>
+  (feature?.startsWith('sse') ?? false) && operands.some(({ kind }) => 'VUW'.includes(kind));
+const isFloat = ({ mnemonic }: Instruction): boolean => /[ps][sd]$/.test(mnemonic);
+const THEMES = {
+  64: [
+    theme(64, (row) => row.feature === 'fpu' && X87.test(row.name)),
+    theme(64, isSse),
+    theme(64, (row) => isSse(row) && isFloat(row)),
+  ],
+  32: [
+    theme(32, (row) => row.feature === 'fpu' && X87.test(row.name)),
+    theme(32, isSse),
+    theme(32, (row) => isSse(row) && isFloat(row)),
+  ],
+} as const;
+
 const MEMORY_KINDS = new Set<Operand['kind']>(['E', 'M', 'W', 'Q']);
 const GENERAL_KINDS = new Set<Operand['kind']>(['E', 'R']);
 const REGISTER_KINDS = new Set<Operand['kind']>(['E', 'R', 'U', 'W', 'N', 'Q', 'STi']);
@@ -108,10 +128,11 @@ class Writer {
     return r.oneIn(4) ? r.pick([...this.pointers, COUNTER]) : r.pick(this.free);
   }
 
-  private instruction(): void {
+  private instruction(rows: readonly Instruction[] | undefined): void {
     const { r, setting } = this;
     const { bits } = setting;
-    const row = r.pick(r.oneIn(4) ? ROWS[bits] : COMMON_ROWS[bits]);
+    const usual = rows ?? (r.oneIn(4) ? ROWS[bits] : COMMON_ROWS[bits]);
+    const row = r.pick(rows && r.oneIn(6) ? COMMON_ROWS[bits] : usual);
     if (row.attributes.has('rep') && r.oneIn(2)) return;
     this.put(...this.encode(row));
   }
@@ -156,7 +177,7 @@ class Writer {
         bits,
         osz: size as 16 | 32 | 64,
         addressBits: bits,
-        segment: r.oneIn(40) ? 0x3e : 0,
+        segment: r.oneIn(14) ? r.pick([0x3e, 0x64, 0x65]) : 0,
         lock: row.attributes.has('lock') && inMemory && r.oneIn(8),
         repeat: row.attributes.has('repcc')
           ? r.pick([0, 0xf2, 0xf3] as const)
@@ -257,11 +278,12 @@ class Writer {
         }
       }
       this.blocks.push(this.here);
-      for (let i = 1 + r.below(7); i > 0 && this.bytes.length < PLACE.CODE_SIZE - 0x400; i--) {
+      const rows = r.oneIn(3) ? r.pick(THEMES[setting.bits]) : undefined;
+      for (let i = 1 + r.below(rows ? 12 : 7); i > 0 && this.bytes.length < PLACE.CODE_SIZE - 0x400; i--) {
         const kind = r.below(24);
         if (kind === 0) this.store();
         else if (kind < 4) this.patchable();
-        else this.instruction();
+        else this.instruction(rows);
       }
       this.end(index);
     }
@@ -304,6 +326,10 @@ class Writer {
     for (const n of this.pointers) put(VARIABLE.POINTERS + n * 8, r.oneIn(3) ? r.pick(near) : r.pick(quiet));
     for (let at = PLACE.DATA; at < PLACE.DATA + PLACE.DATA_SIZE; at += 4)
       view.setUint32(at, r.oneIn(2) ? r.u32() : r.below(256), true);
+    // Numbers whose sums and products are exact, as a rule.
+    for (let at = PLACE.DATA; at < PLACE.DATA + PLACE.DATA_SIZE; at += 8)
+      if (r.oneIn(3)) view.setFloat64(at, (r.below(2000) - 1000) / (1 << r.below(6)), true);
+      else if (r.oneIn(2)) view.setFloat32(at, (r.below(2000) - 1000) / (1 << r.below(6)), true);
   }
 }
 

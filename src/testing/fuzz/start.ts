@@ -20,7 +20,7 @@ export function startState({ bits, ring }: Setting, entry: number, view: DataVie
   gpr[GPR_NAMES[COUNTER]] = 30n;
   gpr['rsp'] = BigInt(PLACE.STACK_TOP);
   return {
-    cr0: 0x8000_0013n | (r.oneIn(2) ? 0x1_0000n : 0n) | (r.oneIn(4) ? 0x4_0000n : 0n),
+    cr0: 0x8000_0033n | (r.oneIn(2) ? 0x1_0000n : 0n) | (r.oneIn(4) ? 0x4_0000n : 0n),
     cr3: BigInt(bits === 64 ? PLACE.PAGE_TABLES : PLACE.DIRECTORY_32),
     cr4: bits === 64 ? 0x620n : 0x600n,
     efer: bits === 64 ? 0xd00n : 0n,
@@ -34,8 +34,9 @@ export function startState({ bits, ring }: Setting, entry: number, view: DataVie
       ss: data,
       ds: data,
       es: data,
-      fs: data,
-      gs: data,
+      fs: { ...data, base: 0x40n },
+      // In 32-bit code some accesses meet the limit.
+      gs: { ...data, base: 0x100n, limit: bits === 64 ? FLAT : PLACE.DATA + 0x3000 },
       tr: segment(TSS, BigInt(PLACE.TSS), 0x67, 0x8b),
     },
   };
