@@ -42,7 +42,7 @@ export function emitLoop(environment: LoopEnvironment): FunctionCode {
 }
 
 /** How often a record is jumped to before the translator is told. */
-export const HOT_THRESHOLD = 1000;
+export const HOT_THRESHOLD = 3000;
 
 /** Counts a jump to the record; what has become hot makes the loop end. */
 function countJump(g: Glue): void {

@@ -20,7 +20,7 @@ const INLINE_DEPTH = 3;
 const PAGE_LIMIT = 30;
 
 /** Jumps to a place that make it part of regions. */
-const WARM = 30;
+const WARM = 90;
 
 const PAGE_BYTES = 4096;
 const PAGE_MASK = ~0xfffn;
