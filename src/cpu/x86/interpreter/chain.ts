@@ -21,8 +21,9 @@ export interface ChainEnvironment {
   functionIndex: LowerContext['functionIndex'];
 }
 
-/** So many jumps out of a region make it worth another look. */
-export const BUSY = 100_000;
+/** One jump out of a region in so many is written down; so many that are make it worth another look. */
+const SAMPLE = 16;
+export const BUSY = 6_000;
 
 /** Makes the loop end at its next jump. */
 const WANT_ATTENTION: FunctionRef = { name: 'want_attention', params: [], result: undefined };
@@ -91,7 +92,14 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
   piece((g) => {
     const { b } = g;
     const exit = g.state32('REGION_EXIT');
-    const log = (rip: Node): void => {
+    // A sample is enough, and cheaper.
+    const isSampled = b.eqz(b.and(b.param('i32', LEFT_LOCAL), b.i32(SAMPLE - 1)));
+    const log = (rip: () => Node): void => {
+      b.if(isSampled, () => {
+        write(rip());
+      });
+    };
+    const write = (rip: Node): void => {
       const slot = b.shl(b.load('i32.load', g.record, RECORD.LINK), b.i32(3));
       const index = b.load('i32.load', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.FUNCTION);
       const at = b.shl(b.and(index, b.i32(REGION_LOGS - 1)), b.i32(6));
@@ -120,7 +128,7 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
       b.if(g.inJumpCache(entry, rip), () => {
         const record = b.load('i32.load', entry, environment.bases.jumpCache + 12);
         g.setCodeBase(b.sub(rip, b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET))));
-        log(rip);
+        log(() => rip);
         goOn(record);
         b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.GOTO), g.at('REGION_EXIT'));
         b.store('i32.store', b.i32(0), record, g.at('REGION_RECORD'));
@@ -129,7 +137,7 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
     });
     b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.GOTO)), () => {
       const record = g.state32('REGION_RECORD');
-      log(g.ripOf(record));
+      log(() => g.ripOf(record));
       goOn(record);
       b.exit('done');
     });

@@ -636,6 +636,8 @@ class RegionEmitter {
     const entry = this.jumpEntry(rip);
     b.if(this.inJumpCache(entry, rip), () => {
       const record = b.load('i32.load', entry, bases.jumpCache + 12);
+      const offset = b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET));
+      b.set(this.codeBase.variable, b.sub(rip, offset));
       const isEntry = b.op('i32.eq', b.load('i32.load16_u', record, RECORD.HANDLER), b.i32(MICRO.REGION));
       b.if(isEntry, () => {
         const slot = b.shl(b.load('i32.load', record, RECORD.LINK), b.i32(3));
@@ -643,20 +645,27 @@ class RegionEmitter {
         const budget = b.op('i32.ge_s', b.param('i32', LEFT), b.i32(this.bound));
         const calm = b.eqz(b.load('i32.load', b.i32(0), this.state('ATTN')));
         b.if(b.and(b.op('i32.eq', index, b.i32(options.index)), b.and(budget, calm)), () => {
-          const offset = b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET));
-          b.set(this.codeBase.variable, b.sub(rip, offset));
           const number = b.load('i32.load16_u', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.ENTRY);
           b.leave({ kind: 'jump', flags: undefined }, number);
         });
       });
+      // Whoever goes on need not look for it again.
+      b.leave({ kind: 'jump', flags: undefined }, record);
     });
     b.exits.splice(0);
     lower(b.take(), this.out, this.locals, {
       functionIndex: options.functionIndex,
       variables: this.variables,
-      exit: (_, __, depth) => {
-        this.set(ENTRY);
-        this.code.br('top', depth);
+      exit: (name, _, depth) => {
+        if (name === '0') {
+          this.set(ENTRY);
+          this.code.br('top', depth);
+          return;
+        }
+        this.set(this.where);
+        this.const(REGION_EXIT.GOTO);
+        this.set(this.how);
+        this.code.br('exit', depth);
       },
     });
     this.locals.release();
