@@ -40,7 +40,9 @@ export const LAYOUT = {
   REGION_LOGS: 47 * MIB + 192 * KIB,
   /** Records of translated instructions that straddle two pages: STRADDLE_COPIES of RECORD_SIZE. */
   STRADDLE_COPIES: 48 * MIB + 192 * KIB,
-  CODE_CACHE_END: 48 * MIB + 256 * KIB,
+  /** A u8 for each of MAX_REGIONS regions, set whenever it is entered. */
+  REGION_USED: 48 * MIB + 256 * KIB,
+  CODE_CACHE_END: 48 * MIB + 320 * KIB,
 } as const;
 
 /** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
@@ -107,6 +109,9 @@ export const STRADDLE_COPIES = 2048;
 export const HOT_COUNTERS = 65536;
 
 export const REGION_SLOTS = 131072;
+
+/** Regions at a time. */
+export const MAX_REGIONS = 65536;
 export const REGION_LOGS = 16384;
 /** Where a region was left for by jumps: u32 how often, then the last RIPs as u64s, the element being the count modulo RIPS + 1 less 1. */
 export const REGION_LOG = { COUNT: 0, RIPS: 8, SIZE: 64 } as const;

@@ -36,6 +36,10 @@ export interface CodeTranslator {
   describe(): readonly string[];
   /** Name of the instruction that a handler of the interpreter is for. */
   nameOf(handler: number): string | undefined;
+  /** Makes what was translated meanwhile, elsewhere, available. */
+  install(): void;
+  /** Ends what works for it. */
+  close(): void;
 }
 
 const APIC_WINDOW = 0x1000;
@@ -219,6 +223,7 @@ export class InterpVcpu implements Vcpu {
     if (translator === undefined) return this.interpreter.run(budget);
     const end = this.state.u64('RETIRED') + BigInt(budget);
     for (let left = budget; ; left = Number(end - this.state.u64('RETIRED'))) {
+      translator.install();
       const event = this.interpreter.run(left);
       if (event !== EVENTS.HOT) return event;
       translator.translateHot();
@@ -333,6 +338,10 @@ export class InterpVcpu implements Vcpu {
 
   memoryMapChanged(): void {
     this.helpers.memory_map_changed();
+  }
+
+  dispose(): void {
+    this.translator?.close();
   }
 
   memoryWritten(host: number, length: number): void {

@@ -66,6 +66,7 @@ export class InterpVm implements Vm {
   }
 
   dispose(): void {
+    for (const cpu of this.cpus) cpu.dispose();
     this.cpus.length = 0;
   }
 }

@@ -1,54 +1,52 @@
-/** Makes WebAssembly of hot guest code and leads the interpreter's loop to it. */
-import type { FunctionRef } from '../../ir/nodes.js';
-import { WasmModule } from '../../ir/wasm/module.js';
-import { HOT_COUNTERS, LAYOUT, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
-import type { MachineMemory } from '../interp/memory.js';
+/** Finds out what of hot guest code to translate, has it compiled, and leads the interpreter's loop to the result. */
+import { HOT_COUNTERS } from '../../memory/layout.js';
+import type { CodeTranslator } from '../interp/vcpu.js';
 import { grouped } from '../interp/statistics.js';
-import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
+import type { MachineMemory } from '../interp/memory.js';
+import { cpuBases, type CpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { BUSY } from '../../cpu/x86/interpreter/chain.js';
 import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
-import { FIRST_HANDLER, MICRO } from '../../cpu/x86/micro.js';
-import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
-import { CodeView, type CodePage } from '../../cpu/x86/translate/code-view.js';
+import { FIRST_HANDLER } from '../../cpu/x86/micro.js';
+import { RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
+import { CodeView } from '../../cpu/x86/translate/code-view.js';
+import { REGION_LIMIT, Scanner, type RegionGraph, type RegionPage } from '../../cpu/x86/translate/scan.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
-import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
-import { REGION_LIMIT, Scanner, type RegionGraph } from '../../cpu/x86/translate/scan.js';
 import type { Variant } from '../../cpu/x86/variants.js';
+import type { Compiled, CompiledRegion, Compiler } from './compiler.js';
+import { InThreadCompiler } from './in-thread-compiler.js';
+import { RegionStore, STORE_LIMITS, type StoreLimits } from './region-store.js';
 
-export interface TranslatorOptions {
+/** Makes what compiles for a CPU whose memory this is. */
+export type CreateCompiler = (bases: CpuBases, memory: WebAssembly.Memory) => Compiler;
+
+export interface TranslatorSettings {
+  /** For tests: code is hot after so many jumps to it, and however often it was overwritten. */
+  readonly hotAfter?: number | undefined;
+  /** Compiles on the CPU's thread, if absent. */
+  readonly createCompiler?: CreateCompiler;
+  readonly limits?: StoreLimits;
+  /** Gets each translation, in the form of `describeRegion`, from the compiler on the CPU's thread. */
+  readonly observe?: ((translation: Translation) => void) | undefined;
+  /** Milliseconds, for the statistics; without it they say nothing of time. */
+  readonly now?: () => number;
+}
+
+export interface TranslatorOptions extends TranslatorSettings {
   readonly memory: WebAssembly.Memory;
   readonly view: DataView;
   /** Exports of helpers.wasm. */
   readonly helpers: WebAssembly.Exports;
   /** The variant of each handler, from FIRST_HANDLER on. */
   readonly variants: readonly Variant[];
-  /** For tests: code is hot after so many jumps to it, and however often it was overwritten. */
-  readonly hotAfter?: number | undefined;
-  /** Gets each translation, in the form of `describeRegion`. */
-  readonly observe?: ((translation: Translation) => void) | undefined;
 }
 
-const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
-const TABLE_STEP = 1024;
 const NO_RECORD = 0;
 /** So often may a place in the middle of a region be found hot before it gets a region of its own. */
 const PATIENCE = 2;
 /** So often may translated code of a page be overwritten before it is left to the interpreter. */
 const OVERWRITES = 8;
-
-export interface TranslatorStatistics {
-  regions: number;
-  instructions: number;
-  bytes: number;
-  /** Milliseconds on the CPU's thread. */
-  time: number;
-}
-
-interface LiveRegion {
-  /** Records that may lead to it. */
-  readonly entries: readonly number[];
-  readonly pages: readonly { readonly code: CodePage; readonly writes: number }[];
-}
+/** Jumps until a place is hot again for which the compiler had no time. */
+const LATER = 4000;
 
 /** Instructions in a region that has grown along the jumps out of another, at most, and how often one may begin at a place. */
 const GROWN_LIMIT = 256;
@@ -56,94 +54,131 @@ const GROWTHS = 2;
 /** In tests a region grows after so many jumps out of it, for each of the jumps that make code hot. */
 const JUMPS_OUT = 8;
 
-export class Translator {
-  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
-  readonly statistics: TranslatorStatistics = { regions: 0, instructions: 0, bytes: 0, time: 0 };
+export interface TranslatorStatistics {
+  /** Regions that can be entered now, and the modules and bytes of WebAssembly that they are in. */
+  readonly live: number;
+  readonly modules: number;
+  readonly liveBytes: number;
+  /** Regions made since the beginning, the guest instructions in them, and bytes of WebAssembly. */
+  readonly regions: number;
+  readonly instructions: number;
+  readonly bytes: number;
+  /** Regions given up for others, or because all decoded code was thrown away. */
+  readonly evicted: number;
+  /** Hot places for which nothing was made. */
+  readonly dropped: {
+    /** Nothing there that can be translated. */
+    readonly nothing: number;
+    /** The compiler had too much to do, or there was no room. */
+    readonly busy: number;
+    /** The code was overwritten or thrown away before it was compiled. */
+    readonly overwritten: number;
+  };
+  /** Milliseconds; the first and the last on the CPU's thread. */
+  readonly times: { readonly scan: number; readonly emit: number; readonly compile: number; readonly install: number };
+}
+
+/** A region under way. */
+interface Pending {
+  readonly index: number;
+  readonly graph: RegionGraph;
+  readonly takesOver: boolean;
+}
+
+export class Translator implements CodeTranslator {
   private readonly code: CodeView;
-  private readonly bases = cpuBases(0);
+  private readonly store: RegionStore;
+  private readonly compiler: Compiler;
+  private readonly now: () => number;
   private readonly hotRecord: number;
-  /** Records inside of regions, by how often they have been hot since. */
-  private readonly covered = new Map<number, number>();
-  private readonly live = new Map<number, LiveRegion>();
+  private readonly regionRequest: number;
   /** How often a record was the beginning of a region that had grown. */
   private readonly grown = new Map<number, number>();
-  private readonly request: number;
+  private readonly pending = new Map<number, Pending>();
+  private nextTicket = 1;
+  /** Records inside of regions, by how often they have been hot since. */
+  private readonly covered = new Map<number, number>();
   private epoch = -1;
-  private slots = 0;
-  private functions = 0;
+  private readonly made = { regions: 0, instructions: 0, bytes: 0 };
+  private readonly dropped = { nothing: 0, busy: 0, overwritten: 0 };
+  private readonly times = { scan: 0, emit: 0, compile: 0, install: 0 };
 
   constructor(private readonly options: TranslatorOptions) {
-    this.code = new CodeView(options.view, 0);
-    this.hotRecord = this.bases.state + STATE.HOT_RECORD;
-    this.request = this.bases.state + STATE.REGION_REQUEST;
+    const { view, memory, limits = STORE_LIMITS } = options;
+    const bases = cpuBases(0);
+    this.now = options.now ?? (() => 0);
+    this.code = new CodeView(view, 0);
+    this.store = new RegionStore(this.code, (records) => this.uncover(records), limits);
+    this.compiler =
+      options.createCompiler?.(bases, memory) ??
+      new InThreadCompiler(bases, this.now, (graph, region, callees) =>
+        options.observe?.({ graph, region, view: this.code, bases, callees }),
+      );
+    this.hotRecord = bases.state + STATE.HOT_RECORD;
+    this.regionRequest = bases.state + STATE.REGION_REQUEST;
     for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
   }
 
-  /** The loop has found a hot record: translates what begins there. */
+  get table(): WebAssembly.Table {
+    return this.store.table;
+  }
+
+  get statistics(): TranslatorStatistics {
+    const { store, made, dropped, times } = this;
+    return {
+      live: store.live,
+      modules: store.moduleCount,
+      liveBytes: store.bytes,
+      ...made,
+      evicted: store.evicted,
+      dropped: { ...dropped },
+      times: { ...times },
+    };
+  }
+
+  /** The loop has found a hot record, or a region wants another look: sees to it that it is translated. */
   translateHot(): void {
     const { view, hotAfter } = this.options;
-    const isEager = hotAfter !== undefined;
     const record = view.getUint32(this.hotRecord, true);
     view.setUint32(this.hotRecord, NO_RECORD, true);
-    if (this.code.epoch !== this.epoch) this.forgetAll();
+    this.forgetIfFlushed();
     this.lookAgain();
     this.expect(record);
-    if (record === NO_RECORD || this.code.isTranslated(record)) return;
-    const times = this.covered.get(record);
-    if (times !== undefined && times < PATIENCE && !isEager) {
-      this.covered.set(record, times + 1);
-      return;
+    if (record !== NO_RECORD && !this.code.isTranslated(record)) {
+      const times = this.covered.get(record);
+      if (times !== undefined && times < PATIENCE && hotAfter === undefined) this.covered.set(record, times + 1);
+      else this.request(record, () => this.scanner().scan(record));
     }
-    const began = performance.now();
-    const graph = this.scanner().scan(record);
-    if (graph) this.translate(graph, false);
-    this.statistics.time += performance.now() - began;
+    this.install();
   }
 
   /** A region has asked for it: what it was made of is no longer there, or many jumps lead out of it. */
   private lookAgain(): void {
+    const { code, store } = this;
     const { view } = this.options;
-    const index = view.getUint32(this.request, true) - 1;
-    view.setUint32(this.request, 0, true);
-    const region = this.live.get(index);
-    if (region === undefined) return;
-    const targets = this.code.takeLog(index);
-    if (region.pages.some(({ code, writes }) => this.code.writes(code) !== writes)) {
-      this.drop(index, region);
+    const index = view.getUint32(this.regionRequest, true) - 1;
+    view.setUint32(this.regionRequest, 0, true);
+    const pages = store.pagesOf(index);
+    if (pages === undefined) return;
+    const targets = code.takeLog(index);
+    if (!this.areUntouched(pages)) {
+      store.drop(index);
       return;
     }
     // Where execution stands now is where the region was left for.
-    const rip = this.code.state64('RIP');
-    const page = rip - this.code.state64('CODE_BASE');
-    if (page < 0n || page > 4095n || targets.length === 0) return;
-    const began = performance.now();
-    const record = this.scanner().recordAt(Number(page));
+    const rip = code.state64('RIP');
+    const offset = rip - code.state64('CODE_BASE');
+    if (offset < 0n || offset > 4095n || targets.length === 0) return;
+    const record = this.scanner().recordAt(Number(offset));
     const times = this.grown.get(record) ?? 0;
-    if (record !== NO_RECORD && times < GROWTHS) {
-      this.grown.set(record, times + 1);
-      const graph = this.scanner(GROWN_LIMIT).scan(
-        record,
-        targets.filter((target) => target !== rip),
-      );
-      if (graph) this.translate(graph, true);
-    }
-    this.statistics.time += performance.now() - began;
+    if (record === NO_RECORD || times >= GROWTHS || !this.compiler.isReady) return;
+    this.grown.set(record, times + 1);
+    const others = targets.filter((target) => target !== rip);
+    this.request(record, () => this.scanner(GROWN_LIMIT).scan(record, others), true);
   }
 
-  /** Gives the records that lead to a region their own handlers back. */
-  private drop(index: number, { entries }: LiveRegion): void {
-    const { view } = this.options;
-    for (const record of entries) {
-      const slot = this.code.link(record);
-      const at = LAYOUT.REGION_SLOTS + slot * 8;
-      if (!this.code.isTranslated(record) || view.getUint32(at + REGION_SLOT.FUNCTION, true) !== index) continue;
-      view.setUint16(record + RECORD.HANDLER, this.code.handler(record), true);
-      view.setUint32(record + RECORD.LINK, 0, true);
-      this.covered.delete(record);
-      this.code.setJumps(record, 0);
-    }
-    this.live.delete(index);
-    this.table.set(index, null);
+  private areUntouched(pages: readonly RegionPage[]): boolean {
+    return pages.every(({ code, writes }) => this.code.writes(code) === writes);
   }
 
   private scanner(limit = REGION_LIMIT): Scanner {
@@ -161,123 +196,174 @@ export class Translator {
     if (hotAfter !== undefined) this.code.setJumps(record, HOT_THRESHOLD - hotAfter);
   }
 
+  /** `takesOver`: places that lead to other regions are to lead to this one. */
+  private request(record: number, scan: () => RegionGraph | undefined, takesOver = false): void {
+    const index = this.compiler.isReady ? this.store.reserve() : undefined;
+    if (index === undefined) {
+      this.dropped.busy++;
+      if (!takesOver) this.code.setJumps(record, HOT_THRESHOLD - LATER);
+      return;
+    }
+    const began = this.now();
+    const graph = scan();
+    // From now on writes to it are counted.
+    if (graph) for (const page of graph.pages) this.code.markTranslated(page.code, chunksOf(graph, page, this.code));
+    this.times.scan += this.now() - began;
+    if (graph === undefined) {
+      this.dropped.nothing++;
+      this.store.release(index);
+      return;
+    }
+    this.cover(graph);
+    const ticket = this.nextTicket++;
+    this.pending.set(ticket, { index, graph, takesOver });
+    this.compiler.request({ ticket, index, graph, records: this.code });
+  }
+
+  private cover({ blocks }: RegionGraph): void {
+    for (const record of recordsOf(blocks)) if (!this.covered.has(record)) this.covered.set(record, 0);
+    this.covered.set(blocks[0].start, PATIENCE);
+  }
+
+  /** The records are in no region any more, or the region was not made: they can become hot again. */
+  private uncover(records: readonly number[]): void {
+    for (const record of records) {
+      this.covered.delete(record);
+      this.code.setJumps(record, 0);
+      this.expect(record);
+    }
+  }
+
   /** Makes a region busy after as few jumps out of it as a test wants. */
   private expectGrowth(index: number): void {
     const { hotAfter } = this.options;
     if (hotAfter !== undefined) this.code.setLog(index, BUSY - JUMPS_OUT * hotAfter);
   }
 
+  private variantOf(handler: number): Variant | undefined {
+    return handler < FIRST_HANDLER ? undefined : this.options.variants[handler - FIRST_HANDLER];
+  }
+
+  /** When the records are gone, everything that led to translated code is. */
+  private forgetIfFlushed(): void {
+    const { epoch } = this.code;
+    if (epoch === this.epoch) return;
+    this.epoch = epoch;
+    this.store.clear();
+    this.dropped.overwritten += this.pending.size;
+    this.pending.clear();
+    this.covered.clear();
+    this.grown.clear();
+  }
+
+  /** Makes what has been compiled since the last time available, as far as its code still is what it was. */
+  install(): void {
+    for (let compiled = this.compiler.take(); compiled; compiled = this.compiler.take()) {
+      const began = this.now();
+      this.forgetIfFlushed();
+      this.installOne(compiled);
+      this.store.keepWithinLimits();
+      this.times.install += this.now() - began;
+    }
+  }
+
+  private installOne(compiled: Compiled): void {
+    if (compiled.kind === 'failed') {
+      // What was made of code that was changed meanwhile says nothing.
+      const current = compiled.tickets.filter((ticket) => this.takeCurrent(ticket));
+      if (current.length > 0) throw new Error('a region could not be translated', { cause: compiled.error });
+      return;
+    }
+    this.times.emit += compiled.emitTime;
+    this.times.compile += compiled.compileTime;
+    const regions: { readonly region: CompiledRegion; readonly pending: Pending }[] = [];
+    for (const region of compiled.regions) {
+      const pending = this.takeCurrent(region.ticket);
+      if (pending) regions.push({ region, pending });
+    }
+    if (regions.length === 0) return;
+    const { memory, helpers } = this.options;
+    const { exports } = new WebAssembly.Instance(compiled.module, { env: { memory }, h: helpers });
+    const module = this.store.addModule(compiled.bytes);
+    this.made.bytes += compiled.bytes;
+    for (const { region, pending } of regions) {
+      const { index, graph, takesOver } = pending;
+      this.store.add(module, {
+        index,
+        code: exports[String(index)] as () => number,
+        entries: region.entries,
+        pages: graph.pages,
+        records: recordsOf(graph.blocks),
+        takesOver,
+      });
+      this.expectGrowth(index);
+      this.made.regions++;
+      this.made.instructions += graph.units;
+    }
+  }
+
+  /** Takes a region off the list; undefined when its code has been overwritten since it was asked for. */
+  private takeCurrent(ticket: number): Pending | undefined {
+    const pending = this.pending.get(ticket);
+    if (pending === undefined) return undefined;
+    this.pending.delete(ticket);
+    const { graph, index } = pending;
+    if (this.areUntouched(graph.pages)) return pending;
+    this.dropped.overwritten++;
+    this.store.release(index);
+    this.uncover(recordsOf(graph.blocks));
+    return undefined;
+  }
+
   describe(): readonly string[] {
-    const { regions, instructions, bytes, time } = this.statistics;
-    const what = `${grouped(regions)} regions of ${grouped(instructions)} instructions, ${grouped(bytes)} bytes`;
-    return [`translated              ${what}, in ${(time / 1000).toFixed(2)} s`];
+    const { live, modules, liveBytes, regions, instructions, bytes, evicted, dropped, times } = this.statistics;
+    const [scan, emit, compile, install] = [times.scan, times.emit, times.compile, times.install].map(
+      (time) => `${(time / 1000).toFixed(2)} s`,
+    );
+    return [
+      `translated              ${grouped(regions)} regions of ${grouped(instructions)} instructions, ${grouped(bytes)} bytes`,
+      `  of these kept         ${grouped(live)} in ${grouped(modules)} modules, ${grouped(liveBytes)} bytes; ${grouped(evicted)} gone`,
+      `  not translated        ${grouped(dropped.nothing)} not translatable, ${grouped(dropped.busy)} too many at a time, ${grouped(dropped.overwritten)} overwritten meanwhile`,
+      `  time                  ${scan} to choose, ${emit} to write, ${compile} to compile, ${install} to install`,
+    ];
   }
 
   nameOf(handler: number): string | undefined {
     return this.variantOf(handler)?.row.mnemonic;
   }
 
-  private variantOf(handler: number): Variant | undefined {
-    return handler < FIRST_HANDLER ? undefined : this.options.variants[handler - FIRST_HANDLER];
-  }
-
-  /** The records are gone, and with them all that led to translated code. */
-  private forgetAll(): void {
-    this.epoch = this.code.epoch;
-    this.slots = 0;
-    this.covered.clear();
-    this.live.clear();
-    this.grown.clear();
-    for (let i = 0; i < this.functions; i++) this.table.set(i, null);
-    this.functions = 0;
-  }
-
-  /** `takesOver`: places that lead to other regions lead to this one from now on. */
-  private translate(graph: RegionGraph, takesOver: boolean): void {
-    const index = this.functions++;
-    if (index >= this.table.length) this.table.grow(TABLE_STEP);
-    const { region, bytes } = this.emit(graph, index);
-    const module = new WebAssembly.Module(bytes);
-    const { memory, helpers } = this.options;
-    const instance = new WebAssembly.Instance(module, { env: { memory }, h: helpers });
-    this.table.set(index, instance.exports['region'] as () => number);
-    for (const page of graph.pages) this.code.markTranslated(page.code, chunksOf(graph, page, this.code));
-    for (const { number, record } of region.entries) this.enter(record, number, index, takesOver);
-    this.live.set(index, {
-      entries: region.entries.map((entry) => entry.record),
-      pages: graph.pages.map(({ code }) => ({ code, writes: this.code.writes(code) })),
-    });
-    this.expectGrowth(index);
-    for (const block of graph.blocks)
-      if (block.context === 0)
-        for (const { start } of block.units) if (!this.covered.has(start)) this.covered.set(start, 0);
-    this.covered.set(graph.blocks[0].start, PATIENCE);
-    const { statistics } = this;
-    statistics.regions++;
-    statistics.instructions += graph.units;
-    statistics.bytes += bytes.length;
-  }
-
-  private emit(graph: RegionGraph, index: number): { region: Region; bytes: Uint8Array<ArrayBuffer> } {
-    const callees: FunctionRef[] = [];
-    const functionIndex = (callee: FunctionRef): number => {
-      const known = callees.findIndex((c) => c.name === callee.name);
-      if (known >= 0) return known;
-      callees.push(callee);
-      return callees.length - 1;
-    };
-    const region = emitRegion({ graph, view: this.code, bases: this.bases, index, functionIndex });
-    this.options.observe?.({ graph, region, view: this.code, bases: this.bases, callees });
-    const module = new WasmModule();
-    module.importMemory({ module: 'env', name: 'memory', ...MEMORY });
-    for (const { name, params, result } of callees) module.importFunction('h', name, params, result ? [result] : []);
-    const at = module.declareFunction(['i32', 'i32'], ['i32']);
-    module.defineFunction(at, region.code);
-    module.exportFunction('region', at);
-    return { region, bytes: new Uint8Array(module.toBytes()) };
-  }
-
-  /** Makes a record lead to an entry of a region, unless it leads to one already. */
-  private enter(record: number, entry: number, index: number, takesOver: boolean): void {
-    const { view } = this.options;
-    if (this.code.isTranslated(record)) {
-      if (!takesOver) return;
-      const known = LAYOUT.REGION_SLOTS + this.code.link(record) * 8;
-      view.setUint16(known + REGION_SLOT.ENTRY, entry, true);
-      view.setUint32(known + REGION_SLOT.FUNCTION, index, true);
-      return;
-    }
-    if (this.slots >= REGION_SLOTS) return;
-    const slot = this.slots++;
-    const at = LAYOUT.REGION_SLOTS + slot * 8;
-    view.setUint16(at + REGION_SLOT.HANDLER, this.code.handler(record), true);
-    view.setUint16(at + REGION_SLOT.ENTRY, entry, true);
-    view.setUint32(at + REGION_SLOT.FUNCTION, index, true);
-    view.setUint32(record + RECORD.LINK, slot, true);
-    view.setUint16(record + RECORD.HANDLER, MICRO.REGION, true);
+  close(): void {
+    this.compiler.close();
   }
 }
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
-export function createTranslator(
-  variants: readonly Variant[],
-  options: Pick<TranslatorOptions, 'hotAfter' | 'observe'> = {},
-) {
+export function createTranslator(variants: readonly Variant[], settings: TranslatorSettings = {}) {
   return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
-    new Translator({ memory, view, helpers, variants, ...options });
+    new Translator({ memory, view, helpers, variants, ...settings });
+}
+
+/** Records that a region begins instructions at, those of functions within their callers apart. */
+function recordsOf(blocks: RegionGraph['blocks']): number[] {
+  return blocks.flatMap(({ context, units }) => (context === 0 ? units.map(({ start }) => start) : []));
 }
 
 /** The 64-byte chunks of a page that a region has instructions in. */
 function chunksOf(graph: RegionGraph, page: RegionGraph['pages'][number], code: CodeView): bigint {
-  let chunks = 0n;
+  let low = 0;
+  let high = 0;
+  const mark = (chunk: number): void => {
+    if (chunk < 32) low |= 1 << chunk;
+    else high |= 1 << (chunk - 32);
+  };
   for (const block of graph.blocks) {
     for (const { record, straddles } of block.units) {
-      if (straddles !== undefined && graph.pages[straddles] === page) chunks |= 1n;
+      if (straddles !== undefined && graph.pages[straddles] === page) mark(0);
       if (graph.pages[block.page] !== page) continue;
       const first = code.offset(record);
-      const last = Math.min(first + code.byte(record, 'LENGTH') - 1, 4095);
-      chunks |= (1n << BigInt(first >> 6)) | (1n << BigInt(last >> 6));
+      mark(first >> 6);
+      mark(Math.min(first + code.byte(record, 'LENGTH') - 1, 4095) >> 6);
     }
   }
-  return chunks;
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 }

@@ -2,13 +2,14 @@
 import { totalmem } from 'node:os';
 import { MAX_BACKING } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
+import { createTranslator } from '../../accel/wasm/translator.js';
 import { HostError, UsageError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/pc/build.js';
 import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
-import { createTranslator } from '../../accel/wasm/translator.js';
+import { WorkerCompiler } from './worker-compiler.js';
 
 export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
@@ -51,9 +52,19 @@ export function createVm(
 ): Vm {
   checkMemory(request.backingSize);
   if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
+  const variants = loadVariants();
   return new InterpVm({
     ...request,
     image: loadTranslatingImage(),
-    createTranslator: createTranslator(loadVariants(), { observe }),
+    createTranslator: createTranslator(variants, {
+      now: () => performance.now(),
+      // Whoever wants to see every translation needs it on this thread.
+      ...(observe
+        ? { observe }
+        : {
+            createCompiler: (bases, memory) =>
+              new WorkerCompiler({ bases, memory: new Uint8Array(memory.buffer), variants }),
+          }),
+    }),
   });
 }

@@ -30,15 +30,45 @@ export interface CodePage {
   readonly host: number;
 }
 
-export class CodeView {
+/** What translated code is made of: the parts of records, by their addresses. They stay as decoded, whatever becomes of the handler. */
+export interface RecordReader {
+  byte(record: number, field: keyof typeof RECORD): number;
+  offset(record: number): number;
+  displacement(record: number): number;
+  immediate(record: number): bigint;
+}
+
+/** Records in memory. */
+export class RecordBytes implements RecordReader {
+  constructor(readonly memory: DataView) {}
+
+  byte(record: number, field: keyof typeof RECORD): number {
+    return this.memory.getUint8(record + RECORD[field]);
+  }
+
+  offset(record: number): number {
+    return this.memory.getUint16(record + RECORD.OFFSET, true);
+  }
+
+  displacement(record: number): number {
+    return this.memory.getInt32(record + RECORD.DISP, true);
+  }
+
+  immediate(record: number): bigint {
+    return this.memory.getBigInt64(record + RECORD.IMM, true);
+  }
+}
+
+export class CodeView extends RecordBytes {
   private readonly state: number;
   private readonly fetchTlb: number;
   private copiesEpoch = -1;
 
   constructor(
-    readonly memory: DataView,
+    memory: DataView,
     private readonly cpu: number,
   ) {
+    super(memory);
     this.state = LAYOUT.STATES + cpu * LAYOUT.STATE_STRIDE;
     this.fetchTlb = LAYOUT.TLB + cpu * LAYOUT.TLB_STRIDE + TLB_FETCH;
   }
@@ -57,22 +87,6 @@ export class CodeView {
 
   get epoch(): number {
     return this.u32(LAYOUT.CODE_POOL + POOL.EPOCH);
-  }
-
-  byte(record: number, field: keyof typeof RECORD): number {
-    return this.memory.getUint8(record + RECORD[field]);
-  }
-
-  offset(record: number): number {
-    return this.memory.getUint16(record + RECORD.OFFSET, true);
-  }
-
-  displacement(record: number): number {
-    return this.memory.getInt32(record + RECORD.DISP, true);
-  }
-
-  immediate(record: number): bigint {
-    return this.memory.getBigInt64(record + RECORD.IMM, true);
   }
 
   link(record: number): number {

@@ -22,7 +22,7 @@ import { MICRO } from '../micro.js';
 import { Facts } from '../semantics/facts.js';
 import { hasFewSums } from '../semantics/x87-facts.js';
 import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
-import type { CodeView } from './code-view.js';
+import type { RecordReader } from './code-view.js';
 import type { FlagOperation } from './lazy-flags.js';
 import { RegionBuilder, type RegionExit } from './region-builder.js';
 import type { RegionBlock, RegionGraph, Target } from './scan.js';
@@ -30,7 +30,7 @@ import { buildUnit } from './unit.js';
 
 export interface RegionOptions {
   readonly graph: RegionGraph;
-  readonly view: CodeView;
+  readonly view: RecordReader;
   readonly bases: CpuBases;
   /** Index that the function will have in the table of regions. */
   readonly index: number;
@@ -284,6 +284,7 @@ class RegionEmitter {
 
   private begin(): void {
     const { b } = this;
+    this.storeState('i32.store8', LAYOUT.REGION_USED + this.options.index, () => this.const(1));
     this.reload(b.slots);
     const { a, b: second, kind } = b.flagVariables;
     this.loadState('i64.load', this.state('LAZY_A'));
@@ -506,7 +507,7 @@ class RegionEmitter {
   }
 
   private get is64(): boolean {
-    return (this.options.view.state32('MODE_KEY') & 3) === 2;
+    return this.options.graph.is64;
   }
 
   /** Goes on along an edge of the graph; the block has been counted. */
@@ -570,7 +571,7 @@ class RegionEmitter {
       const host = b.wrap(b.add(address, b.load('i64.load', index, bases.fetchEntries + 8)));
       const inTlb = b.and(b.op('i64.eq', tag, wanted), b.op('i32.eq', host, b.i32(code.host)));
       const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
-      const isTouched = b.op('i32.ne', writes, b.i32(options.view.writes(code)));
+      const isTouched = b.op('i32.ne', writes, b.i32(graph.pages[page].writes));
       b.if(isTouched, () => {
         b.store('i32.store', b.i32(0), b.i32(options.index + 1), this.state('REGION_REQUEST'));
         otherwise();

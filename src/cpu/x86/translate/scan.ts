@@ -35,6 +35,8 @@ export interface RegionPage {
   readonly code: CodePage;
   /** Of its first byte, less that of the first page's. */
   readonly delta: number;
+  /** How often translated code of the page has been overwritten: once more, and the region is none any more. */
+  readonly writes: number;
 }
 
 /** A decoded instruction of a region. */
@@ -75,6 +77,8 @@ export interface RegionGraph {
   readonly units: number;
   /** Blocks that were asked for besides the first. */
   readonly roots: readonly number[];
+  /** Whether it is 64-bit code. */
+  readonly is64: boolean;
 }
 
 interface Context {
@@ -171,7 +175,7 @@ export class Scanner {
     const host = view.fetchPage(linear);
     const code = host === undefined ? undefined : view.page(host, this.key);
     if (code === undefined || view.writes(code) > this.options.patience) return undefined;
-    this.pages.push({ code, delta });
+    this.pages.push({ code, delta, writes: view.writes(code) });
     return this.pages.length - 1;
   }
 
@@ -456,7 +460,7 @@ export class Scanner {
       const node = this.nodes.get(Scanner.key(place));
       return (node && ids.get(node)) ?? [];
     });
-    return { blocks, pages: this.pages, units: this.count, roots: found };
+    return { blocks, pages: this.pages, units: this.count, roots: found, is64: this.is64 };
   }
 
   /** Where a direct branch goes, as seen from outside the region. */

@@ -7,12 +7,12 @@ import { Lift, type InstructionParts } from '../semantics/lift.js';
 import { segmentedAddress } from '../semantics/segmented-address.js';
 import { NEXT, RECORD, RECORD_SIZE } from '../state-layout.js';
 import type { Variant } from '../variants.js';
-import type { CodeView } from './code-view.js';
+import type { RecordReader } from './code-view.js';
 import type { RegionBuilder } from './region-builder.js';
 import type { Unit } from './scan.js';
 
 /** Parts of an instruction that are known. */
-function constantParts(b: RegionBuilder, view: CodeView, record: number): InstructionParts {
+function constantParts(b: RegionBuilder, view: RecordReader, record: number): InstructionParts {
   return {
     byte: (name) => b.i32(view.byte(record, name)),
     offset: () => b.i32(view.offset(record)),
@@ -55,7 +55,7 @@ const writesSomeFlags = (variant: Variant): boolean => variant.row.flags.modifie
 
 export interface UnitOptions {
   readonly b: RegionBuilder;
-  readonly view: CodeView;
+  readonly view: RecordReader;
   /** Bit of the block's page in `proved`. */
   readonly pageBit: number;
   readonly is64: boolean;

@@ -1,0 +1,44 @@
+/** Makes WebAssembly of regions on a thread of its own. What has gathered while it was at work becomes one module. */
+import { setFlagsFromString } from 'node:v8';
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { fromPortable } from '../../accel/wasm/portable-region.js';
+import { compileRegions } from '../../accel/wasm/region-module.js';
+import type { Compiled, RegionRequest } from '../../accel/wasm/compiler.js';
+import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
+import { loadVariants } from './interp-image.js';
+import type { PortableRequest, TranslationWorkerData } from './translation-protocol.js';
+
+/** Guest instructions in a module, about: what comes last also waits for what came first. */
+const BATCH = 512;
+
+const { port, answers } = workerData as TranslationWorkerData;
+const words = new Int32Array(answers);
+const variants = loadVariants();
+const bases = cpuBases(0);
+
+// V8 would compile each function at its first call, which is on the CPU's thread.
+setFlagsFromString('--no-wasm-lazy-compilation');
+
+function compile(first: PortableRequest): Compiled {
+  const batch: RegionRequest[] = [];
+  try {
+    let units = 0;
+    for (let request: PortableRequest | undefined = first; request;) {
+      batch.push(fromPortable(request, variants));
+      units += request.graph.units;
+      request = units < BATCH ? (receiveMessageOnPort(port)?.message as PortableRequest | undefined) : undefined;
+    }
+    return compileRegions(batch, bases, () => performance.now());
+  } catch (error) {
+    return {
+      kind: 'failed',
+      tickets: batch.map(({ ticket }) => ticket),
+      error: error instanceof Error ? error : new Error(String(error)),
+    };
+  }
+}
+
+port.on('message', (request: PortableRequest) => {
+  port.postMessage(compile(request));
+  Atomics.add(words, 0, 1);
+});
