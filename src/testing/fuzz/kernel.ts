@@ -223,6 +223,9 @@ class Kernel {
 const PTE = { P: 1, RW: 2, US: 4 } as const;
 const ALL = PTE.P | PTE.RW | PTE.US;
 
+/** Behind all memory. */
+const DEVICE = 0x80_0000;
+
 /** Rights of a page, and where it leads. */
 function pageEntry(page: number, setting: Setting): number {
   if (page >= PLACE.ALIAS && page < PLACE.ALIAS + PLACE.CODE_SIZE) return (page - PLACE.ALIAS + PLACE.CODE) | ALL;
@@ -230,6 +233,7 @@ function pageEntry(page: number, setting: Setting): number {
   const isData = page >= PLACE.DATA && page < PLACE.DATA + PLACE.DATA_SIZE;
   if (isData && page === PLACE.DATA + 0x4000) return page | PTE.P | PTE.US;
   if (isData && page === PLACE.DATA + 0x6000) return 0;
+  if (isData && page === PLACE.DATA + 0x7000) return DEVICE | ALL;
   if (isProgram || isData) return page | ALL;
   if (page === PLACE.VARIABLES) return page | ALL;
   return page < PLACE.CODE && page > 0 ? page | PTE.P | PTE.RW | (setting.ring === 0 ? PTE.US : 0) : 0;

@@ -1,6 +1,7 @@
 /** Runs random programs on two accelerators side by side, and compares all state after each slice of time. */
 import { GPR_NAMES, type VcpuState } from '../../arch/x86/state.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
+import { gpa } from '../../base/units.js';
 import type { VcpuExit } from '../../iface/vcpu.js';
 import { random, type Random } from '../oracle/random.js';
 import type { GuestBench } from '../x86-guest.js';
@@ -69,6 +70,15 @@ function listing(memory: Uint8Array, at: number, bits: 32 | 64, count: number): 
   return lines;
 }
 
+/** In the middle of an instruction: DMA into code, or an interrupt. */
+function onPort({ vm, cpu }: GuestBench, { patches }: Program, port: number, value: number): void {
+  if (patches.length === 0) return;
+  const { address, values } = patches[(port * 7 + value) % patches.length];
+  if (port < 128) vm.dma.write(gpa(address), Uint8Array.of(values[value % values.length]));
+  else if (port < 192) cpu.kick();
+  else cpu.nmi();
+}
+
 export class Lockstep {
   constructor(
     private readonly reference: GuestBench,
@@ -95,6 +105,9 @@ export class Lockstep {
       bench.set(state);
       bench.cpu.restoreState({ ...bench.state, fpu: { ...bench.state.fpu, mxcsr, fcw } });
       this.starts.set(bench, bench.cpu.retired);
+      bench.onPort = (port, value) => {
+        onPort(bench, program, port, value);
+      };
     }
     let before = this.reference.state;
     let end: VcpuExit['kind'] = 'budget';

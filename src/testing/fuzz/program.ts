@@ -84,6 +84,7 @@ class Writer {
   private readonly stores: number[] = [];
   private readonly pointers: readonly number[];
   private readonly free: readonly number[];
+  private readonly hasPorts: boolean;
   private readonly mains: number;
   private readonly functions: number;
 
@@ -93,6 +94,7 @@ class Writer {
   ) {
     this.pointers = POINTERS[setting.bits];
     this.free = setting.bits === 64 ? [0, 1, 2, 8, 9, 10, 11] : [0, 1, 2];
+    this.hasPorts = r.oneIn(3);
     this.mains = 6 + r.below(12);
     this.functions = 3 + r.below(4);
   }
@@ -283,6 +285,8 @@ class Writer {
         const kind = r.below(24);
         if (kind === 0) this.store();
         else if (kind < 4) this.patchable();
+        // OUT imm8, AL: something happens in the middle of an instruction.
+        else if (kind === 4 && this.hasPorts) this.put(0xe6, r.below(256));
         else this.instruction(rows);
       }
       this.end(index);
@@ -322,7 +326,7 @@ class Writer {
       put(VARIABLE.JUMPS + i * 8, alias(this.blocks[isFunction ? this.mains + r.below(this.functions) : this.main()]));
     }
     const quiet = [PLACE.DATA + 0x100, PLACE.DATA + 0x1f80, PLACE.DATA + 0x800, PLACE.DATA + 0x1ff8];
-    const near = [0x2f80, 0x3ff8, 0x3f00, 0x4ffc, 0x5ff0, 0x6080, 0x7ff0].map((at) => PLACE.DATA + at);
+    const near = [0x2f80, 0x3ff8, 0x3f00, 0x4ffc, 0x5ff0, 0x6080, 0x7040, 0x7ff0].map((at) => PLACE.DATA + at);
     for (const n of this.pointers) put(VARIABLE.POINTERS + n * 8, r.oneIn(3) ? r.pick(near) : r.pick(quiet));
     for (let at = PLACE.DATA; at < PLACE.DATA + PLACE.DATA_SIZE; at += 4)
       view.setUint32(at, r.oneIn(2) ? r.u32() : r.below(256), true);

@@ -24,7 +24,8 @@ export function startState({ bits, ring }: Setting, entry: number, view: DataVie
     cr3: BigInt(bits === 64 ? PLACE.PAGE_TABLES : PLACE.DIRECTORY_32),
     cr4: bits === 64 ? 0x620n : 0x600n,
     efer: bits === 64 ? 0xd00n : 0n,
-    rflags: 0x202n | (BigInt(r.u32()) & 0x8d5n) | (r.oneIn(8) ? 0x4_0000n : 0n),
+    // I/O is allowed.
+    rflags: 0x3202n | (BigInt(r.u32()) & 0x8d5n) | (r.oneIn(8) ? 0x4_0000n : 0n),
     rip: BigInt(entry),
     gdtr: { base: BigInt(PLACE.GDT), limit: 0x47 },
     idtr: { base: BigInt(PLACE.IDT), limit: 0xfff },
