@@ -81,10 +81,12 @@ class Writer {
   private readonly jumps: Jump[] = [];
   private readonly patches: Patch[] = [];
   readonly blocks: number[] = [];
-  private readonly stores: number[] = [];
+  /** Addresses to be filled in, and how far behind each its value stands. */
+  private readonly stores: { readonly at: number; readonly value: number }[] = [];
   private readonly pointers: readonly number[];
   private readonly free: readonly number[];
   private readonly hasPorts: boolean;
+  private readonly hasFlips: boolean;
   private readonly mains: number;
   private readonly functions: number;
 
@@ -95,6 +97,7 @@ class Writer {
     this.pointers = POINTERS[setting.bits];
     this.free = setting.bits === 64 ? [0, 1, 2, 8, 9, 10, 11] : [0, 1, 2];
     this.hasPorts = r.oneIn(3);
+    this.hasFlips = setting.ring === 0 && r.oneIn(4);
     this.mains = 6 + r.below(12);
     this.functions = 3 + r.below(4);
   }
@@ -212,9 +215,35 @@ class Writer {
   /** MOV [patch], imm8, through the code's address or its alias; what is patched is chosen when all is known. */
   private store(): void {
     this.put(0xc6, 0x04, 0x25);
-    this.stores.push(this.bytes.length);
+    this.stores.push({ at: this.bytes.length, value: 4 });
     this.quad(0);
     this.put(0);
+  }
+
+  /** The same by REP STOSB or STOSB, which changes code in the middle of what a helper does. */
+  private stringStore(): void {
+    const { r } = this;
+    // MOV EDI, imm32; MOV AL, imm8
+    this.put(0xbf);
+    this.stores.push({ at: this.bytes.length, value: 5 });
+    this.quad(0);
+    this.put(0xb0, 0, 0xb9);
+    this.quad(1);
+    this.put(...(r.oneIn(3) ? [0xaa] : [0xf3, 0xaa]));
+    this.put(0xbf);
+    this.quad(PLACE.DATA + 0x100);
+  }
+
+  /** In ring 0: changes a right of a page of code, BTC [entry], bit; INVLPG. */
+  private flip(): void {
+    const { r, setting } = this;
+    const page = PLACE.CODE + 0x1000 * r.below(4);
+    const entry = setting.bits === 64 ? PLACE.TABLE + (page >> 12) * 8 : PLACE.TABLE_32 + (page >> 12) * 4;
+    this.put(...(setting.bits === 64 ? [0x48] : []), 0x0f, 0xba, 0x3c, 0x25);
+    this.quad(entry);
+    this.put(r.pick([0, 0, 1]));
+    this.put(0x0f, 0x01, 0x3c, 0x25);
+    this.quad(page);
   }
 
   // ---- ends of blocks ----
@@ -286,6 +315,8 @@ class Writer {
         if (kind === 0) this.store();
         else if (kind < 4) this.patchable();
         // OUT imm8, AL: something happens in the middle of an instruction.
+        else if (kind === 5 && this.hasFlips) this.flip();
+        else if (kind === 6 && r.oneIn(2)) this.stringStore();
         else if (kind === 4 && this.hasPorts) this.put(0xe6, r.below(256));
         else this.instruction(rows);
       }
@@ -304,13 +335,13 @@ class Writer {
       const distance = this.blocks[block] - (PLACE.CODE + at + 4);
       for (let i = 0; i < 4; i++) this.bytes[at + i] = (distance >> (8 * i)) & 0xff;
     }
-    for (const at of this.stores) {
+    for (const { at, value } of this.stores) {
       const patch = this.patches.length > 0 && !r.oneIn(6) ? r.pick(this.patches) : undefined;
       const target =
         patch?.address ?? (r.oneIn(2) ? PLACE.CODE + this.bytes.length + r.below(64) : PLACE.STACK_TOP - 0x1700);
       const address = target + (r.oneIn(3) && target < PLACE.CODE + PLACE.CODE_SIZE ? PLACE.ALIAS - PLACE.CODE : 0);
       for (let i = 0; i < 4; i++) this.bytes[at + i] = (address >> (8 * i)) & 0xff;
-      this.bytes[at + 4] = patch ? r.pick(patch.values) : r.below(256);
+      this.bytes[at + value] = patch ? r.pick(patch.values) : r.below(256);
     }
   }
 

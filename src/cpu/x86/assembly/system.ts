@@ -44,7 +44,8 @@ export function x_invlpg(rec: usize, ea: u64): i32 {
   if (!is64()) ea &= 0xffff_ffff;
   // No page has a translation at an address that is not canonical.
   if (isCanonical(ea)) flushPage(ea);
-  return NEXT_CONTINUE;
+  // The page may be this one: the next instruction is fetched anew.
+  return NEXT_ATTENTION;
 }
 
 /** INVPCID, SDM vol. 2: an address, a PCID, everything, everything but global pages. */
@@ -64,7 +65,7 @@ export function x_invpcid(rec: usize, ea: u64): i32 {
   } else if (type == 1) flushPcid(<u32>pcid);
   else if (type == 2) flushTlb();
   else flushSpaces();
-  return NEXT_CONTINUE;
+  return NEXT_ATTENTION;
 }
 
 function setAc(value: bool): i32 {
