@@ -199,6 +199,7 @@ function translate({ bits, body, behind }: Golden): string {
   const setting: Setting = { bits, ring: 0 };
   writeKernel(bench.vm.backing, setting);
   bench.asm(bits, PLACE.CODE, (asm) => {
+    asm.emit('fninit');
     asm.emit('mov', R.edx, 20);
     const again = asm.bind();
     body(asm);
