@@ -2,8 +2,9 @@
 import * as fs from 'node:fs';
 import type { InterpImage } from '../accel/interp/image.js';
 import type { InterpVmOptions } from '../accel/interp/vm.js';
-import { createTranslator } from '../accel/wasm/translator.js';
+import { createTranslator, type TranslatorSettings } from '../accel/wasm/translator.js';
 import type { Translation } from '../cpu/x86/translate/describe.js';
+import type { Variant } from '../cpu/x86/variants.js';
 import { readVariants } from '../cpu/x86/handler-variants.js';
 
 export const TESTED_ACCELERATORS = ['interp', 'wasm'] as const;
@@ -28,13 +29,21 @@ function imageOf(accelerator: TestedAccelerator): InterpImage {
   return image;
 }
 
+/** The variants of the interpreter's handlers, as the translator knows them. */
+export function builtVariants(): readonly Variant[] {
+  variants ??= readVariants(read('handlers.json'));
+  return variants;
+}
+let variants: readonly Variant[] | undefined;
+
 /** What a VM on an accelerator is made with. On wasm code is translated after `hotAfter` jumps to it, or as in earnest. */
 export function accelerate(
   accelerator: TestedAccelerator,
   hotAfter: number | undefined,
   observe?: (translation: Translation) => void,
+  settings: TranslatorSettings = {},
 ): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
   const image = imageOf(accelerator);
   if (accelerator === 'interp') return { image };
-  return { image, createTranslator: createTranslator(readVariants(read('handlers.json')), { hotAfter, observe }) };
+  return { image, createTranslator: createTranslator(builtVariants(), { ...settings, hotAfter, observe }) };
 }

@@ -2,6 +2,7 @@
  * A machine for tests of processor behaviour: one CPU on an accelerator with 4 MiB of memory, port accesses that are
  * written down, and interrupts that the test raises. Programs end with HLT.
  */
+import type { TranslatorSettings } from '../accel/wasm/translator.js';
 import { InterpVm } from '../accel/interp/vm.js';
 import type { InterpVcpu } from '../accel/interp/vcpu.js';
 import { descriptor, resetVcpuState } from '../arch/x86/boot-state.js';
@@ -60,12 +61,18 @@ export class GuestBench {
       readonly accelerator?: TestedAccelerator;
       readonly hotAfter?: number;
       readonly observe?: (translation: Translation) => void;
+      readonly translator?: TranslatorSettings;
     } = {},
   ) {
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
-      ...accelerate(options.accelerator ?? usualAccelerator, options.hotAfter ?? 1, options.observe),
+      ...accelerate(
+        options.accelerator ?? usualAccelerator,
+        options.hotAfter ?? 1,
+        options.observe,
+        options.translator,
+      ),
       model,
       cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,

@@ -185,9 +185,10 @@ export class RegionStore {
   keepWithinLimits(): void {
     const { limits } = this;
     // A sixteenth is kept free of what cannot be exceeded for a moment.
+    const spare = (limit: number): number => Math.ceil(limit / 16);
     while (
       this.modules.length > 1 &&
-      (this.bytes > limits.bytes || this.slots.left < limits.slots >> 4 || this.indices.left < limits.regions >> 4)
+      (this.bytes > limits.bytes || this.slots.left < spare(limits.slots) || this.indices.left < spare(limits.regions))
     )
       this.evictOne();
   }

@@ -144,7 +144,7 @@ export class Translator implements CodeTranslator {
     this.forgetIfFlushed();
     this.lookAgain();
     this.expect(record);
-    if (record !== NO_RECORD && !this.code.isTranslated(record)) {
+    if (record !== NO_RECORD && !this.code.isTranslated(record) && !this.isPending(record)) {
       const times = this.covered.get(record);
       if (times !== undefined && times < PATIENCE && hotAfter === undefined) this.covered.set(record, times + 1);
       else this.request(record, () => this.scanner().scan(record));
@@ -175,6 +175,12 @@ export class Translator implements CodeTranslator {
     this.grown.set(record, times + 1);
     const others = targets.filter((target) => target !== rip);
     this.request(record, () => this.scanner(GROWN_LIMIT).scan(record, others), true);
+  }
+
+  /** Whether a region that begins at the record is under way. */
+  private isPending(record: number): boolean {
+    for (const { graph } of this.pending.values()) if (graph.blocks[0].start === record) return true;
+    return false;
   }
 
   private areUntouched(pages: readonly RegionPage[]): boolean {

@@ -3,6 +3,7 @@
  * answers whenever it comes by. When the other thread does not answer, or cannot be had, work goes on without it.
  */
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import { assert } from '../../base/assert.js';
 import type { Compiled, Compiler, RegionRequest } from '../../accel/wasm/compiler.js';
 import { InThreadCompiler } from '../../accel/wasm/in-thread-compiler.js';
 import { toPortable } from '../../accel/wasm/portable-region.js';
@@ -65,7 +66,11 @@ export class WorkerCompiler implements Compiler {
     if (this.waiting.size === 0) this.heard = this.now();
     this.waiting.set(region.ticket, region);
     const { memory } = this.options;
-    const portable = toPortable(region, memory, (variant) => this.numbers.get(variant) ?? -1);
+    const portable = toPortable(region, memory, (variant) => {
+      const number = this.numbers.get(variant);
+      assert(number !== undefined, 'the thread knows every variant');
+      return number;
+    });
     this.thread.port.postMessage(portable, [portable.contents.buffer as ArrayBuffer]);
   }
 

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import { R } from '../../cpu/x86/assembler/index.js';
+import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
+import type { Compiled, Compiler, RegionRequest } from './compiler.js';
+import { InThreadCompiler } from './in-thread-compiler.js';
+import { STORE_LIMITS } from './region-store.js';
+import type { CreateCompiler } from './translator.js';
+
+const CODE = 0x10000;
+const LOOPS = 400;
+const ROUNDS = 4;
+
+/** Many small loops, one after the other, several times over: each adds its number ten times. */
+function runLoops(options: ConstructorParameters<typeof GuestBench>[0]): GuestBench {
+  const bench = new GuestBench({ hotAfter: 2, ...options });
+  bench.asm(32, CODE, (asm) => {
+    asm.emit('mov', R.ebx, ROUNDS);
+    const again = asm.bind();
+    for (let i = 0; i < LOOPS; i++) {
+      asm.emit('mov', R.ecx, 10);
+      const top = asm.bind();
+      asm.emit('add', R.eax, i);
+      asm.emit('dec', R.ecx);
+      asm.emit('jnz', top);
+    }
+    asm.emit('dec', R.ebx);
+    asm.emit('jnz', again);
+    asm.emit('hlt');
+  });
+  bench.set({ ...protectedMode(bench), rip: BigInt(CODE), gpr: { rax: 0n, rsp: 0x8000n } });
+  expect(bench.run(1_000_000).kind).toBe('halt');
+  expect(bench.reg('rax')).toBe(BigInt((ROUNDS * 10 * (LOOPS * (LOOPS - 1))) / 2));
+  return bench;
+}
+
+const work = (bench: GuestBench): string => bench.cpu.describeWork().join('\n');
+const numberIn = (text: string, pattern: RegExp): number =>
+  Number((pattern.exec(text)?.[1] ?? 'none').replace(/,/g, ''));
+
+/** Answers when the test says so. */
+class HeldCompiler implements Compiler {
+  readonly isReady = true;
+  readonly held: RegionRequest[] = [];
+  isClosed = false;
+
+  constructor(private readonly inner: Compiler) {}
+
+  request(region: RegionRequest): void {
+    this.held.push(region);
+  }
+
+  answer(): void {
+    for (const region of this.held.splice(0)) this.inner.request(region);
+  }
+
+  take(): Compiled | undefined {
+    return this.inner.take();
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+describe('regions beyond what may be kept', () => {
+  const roomy = work(runLoops({ accelerator: 'wasm' }));
+
+  it('are none with room for all', () => {
+    expect(numberIn(roomy, /; ([\d,]+) gone/)).toBe(0);
+    expect(numberIn(roomy, /translated +([\d,]+) regions/)).toBeGreaterThan(3);
+  });
+
+  it.each([
+    ['bytes', { ...STORE_LIMITS, bytes: 40_000 }],
+    ['entries', { ...STORE_LIMITS, slots: 160 }],
+    ['functions', { ...STORE_LIMITS, regions: 4 }],
+  ])('make room for others: %s', (_, limits) => {
+    const text = work(runLoops({ accelerator: 'wasm', translator: { limits } }));
+    expect(numberIn(text, /; ([\d,]+) gone/)).toBeGreaterThan(0);
+    expect(numberIn(text, /kept +([\d,]+) in/)).toBeLessThan(numberIn(roomy, /kept +([\d,]+) in/));
+    expect(numberIn(text, /modules, ([\d,]+) bytes/)).toBeLessThan(limits.bytes + 40_000);
+  });
+});
+
+describe('a region that is compiled while the guest runs on', () => {
+  const AMOUNT = CODE + 5 + 2;
+
+  /** Adds an immediate operand in a loop; `between` happens while the loop waits for its translation. */
+  function runHeld(between: (bench: GuestBench, compiler: HeldCompiler) => void) {
+    let compiler: HeldCompiler | undefined;
+    const createCompiler: CreateCompiler = (bases) =>
+      (compiler = new HeldCompiler(new InThreadCompiler(bases, () => 0)));
+    const bench = new GuestBench({ accelerator: 'wasm', hotAfter: 5, translator: { createCompiler } });
+    bench.asm(32, CODE, (asm) => {
+      asm.emit('mov', R.ecx, 1000);
+      const top = asm.bind();
+      asm.emit('add', R.edx, 1);
+      asm.emit('dec', R.ecx);
+      asm.emit('jnz', top);
+      asm.emit('hlt');
+    });
+    bench.set({ ...protectedMode(bench), rip: BigInt(CODE), gpr: { rdx: 0n, rsp: 0x8000n } });
+    expect(bench.run(1 + 3 * 500).kind).toBe('budget');
+    if (compiler === undefined) throw new Error('the CPU has a compiler');
+    expect(compiler.held).toHaveLength(1);
+    between(bench, compiler);
+    expect(bench.run(10_000).kind).toBe('halt');
+    return { bench, compiler, text: work(bench) };
+  }
+
+  it('is entered as soon as it is there', () => {
+    const { bench, text } = runHeld((_, compiler) => compiler.answer());
+    expect(bench.reg('rdx')).toBe(1000n);
+    expect(numberIn(text, /in translated code +([\d,]+)/)).toBeGreaterThan(1000);
+  });
+
+  it('is thrown away when its code was overwritten meanwhile', () => {
+    const { bench, text } = runHeld((b, compiler) => {
+      expect(b.vm.backing[AMOUNT]).toBe(1);
+      b.vm.backing[AMOUNT] = 3;
+      b.vm.backingWritten(AMOUNT, 1);
+      compiler.answer();
+    });
+    expect(bench.reg('rdx')).toBe(500n + 3n * 500n);
+    expect(text).toMatch(/\b1 overwritten meanwhile/);
+  });
+
+  it('is thrown away when all decoded code was', () => {
+    const { bench, text } = runHeld((b, compiler) => {
+      b.cpu.restoreState(b.cpu.saveState());
+      compiler.answer();
+    });
+    expect(bench.reg('rdx')).toBe(1000n);
+    expect(text).toMatch(/\b1 overwritten meanwhile/);
+  });
+
+  it('is reported when it could not be made, unless its code was changed', () => {
+    const fail = (compiler: HeldCompiler): void => {
+      const tickets = compiler.held.splice(0).map(({ ticket }) => ticket);
+      compiler.take = () => {
+        compiler.take = () => undefined;
+        return { kind: 'failed', tickets, error: new Error('broken') };
+      };
+    };
+    expect(() => runHeld((_, compiler) => fail(compiler))).toThrow('could not be translated');
+    const { bench } = runHeld((b, compiler) => {
+      b.vm.backingWritten(AMOUNT, 1);
+      fail(compiler);
+    });
+    expect(bench.reg('rdx')).toBe(1000n);
+  });
+
+  it('is waited for no longer when the VM ends', () => {
+    const { bench, compiler } = runHeld(() => undefined);
+    bench.vm.dispose();
+    expect(compiler.isClosed).toBe(true);
+  });
+});
