@@ -2,25 +2,21 @@
  * Random programs on `interp` and `wasm` side by side: `node dist/testing/fuzz/main.js [--programs n] [--seed n]
  * [--instructions n] [--keep n]`. Prints every divergence, narrowed down to an instruction; exits with 1 when there is one.
  */
-import { GuestBench } from '../x86-guest.js';
-import { Divergence, Lockstep } from './lockstep.js';
+import { Divergence, type Lockstep } from './lockstep.js';
+import { PAIRS } from './pairs.js';
 
 function option(name: string, fallback: number): number {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? fallback : Number(process.argv[at + 1]);
 }
 
-const HOT_AFTER = [1, 3, 20];
 const instructions = option('instructions', 4000);
 
-const lockstep = (hotAfter: number): Lockstep =>
-  new Lockstep(new GuestBench({ accelerator: 'interp' }), new GuestBench({ accelerator: 'wasm', hotAfter }));
-
 /** Shortens the slice that differs until it does not, from the same beginning each time. */
-function narrow(seed: number, hotAfter: number, found: Divergence): string {
+function narrow(seed: number, make: () => Lockstep, found: Divergence): string {
   const attempt = (budget: number): Divergence | string => {
     try {
-      return lockstep(hotAfter).run(seed, instructions, { slice: found.at.slice, budget }).place;
+      return make().run(seed, instructions, { slice: found.at.slice, budget }).place;
     } catch (error) {
       if (error instanceof Divergence) return error;
       throw error;
@@ -45,7 +41,7 @@ function narrow(seed: number, hotAfter: number, found: Divergence): string {
 function main(): number {
   const programs = option('programs', 200);
   const first = option('seed', 1);
-  const pairs = HOT_AFTER.map(lockstep);
+  const pairs = PAIRS.map(({ make }) => make());
   let failed = 0;
   let retired = 0;
   let faults = 0;
@@ -60,8 +56,8 @@ function main(): number {
     } catch (error) {
       if (!(error instanceof Divergence)) throw error;
       failed++;
-      console.log(narrow(seed, HOT_AFTER[n], error));
-      pairs[n] = lockstep(HOT_AFTER[n]);
+      console.log(narrow(seed, PAIRS[n].make, error));
+      pairs[n] = PAIRS[n].make();
     }
   }
   const how = [...ends].map(([kind, times]) => `${kind} ${String(times)}`).join(', ');
