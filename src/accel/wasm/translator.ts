@@ -46,7 +46,7 @@ const PATIENCE = 2;
 /** So often may translated code of a page be overwritten before it is left to the interpreter. */
 const OVERWRITES = 8;
 /** Jumps until a place is hot again for which the compiler had no time. */
-const LATER = 4000;
+const LATER = 2000;
 
 /** Instructions in a region that has grown along the jumps out of another, at most, and how often one may begin at a place. */
 const GROWN_LIMIT = 256;

@@ -45,7 +45,7 @@ export function emitLoop(environment: LoopEnvironment): FunctionCode {
  * How often a record is jumped to before the translator is told, below 65536. To interpret what follows so many jumps takes less
  * than a millisecond; to translate it takes several, for all threads together.
  */
-export const HOT_THRESHOLD = 16_000;
+export const HOT_THRESHOLD = 8000;
 
 /** Counts a jump to the record; what has become hot makes the loop end. */
 function countJump(g: Glue): void {
