@@ -13,7 +13,8 @@ export function infoCommand(): Command {
 function info(): void {
   const lines = [
     `Vitrine ${productVersion()}, Node.js ${process.versions.node}`,
-    `accelerator  interp: interpreter in WebAssembly, up to ${Math.floor(MAX_BACKING / MIB)} MiB of memory`,
+    'accelerators wasm: translator to WebAssembly (the default); interp: interpreter',
+    `             both in WebAssembly, with up to ${Math.floor(MAX_BACKING / MIB)} MiB of memory`,
     'machine      pc: Q35 and ICH9',
     ...CPU_MODELS.map(({ name, summary }, i) => `${i === 0 ? 'CPU models' : '          '}   ${name}: ${summary}`),
     `guests       kept in ${cacheRoot()}`,

@@ -15,7 +15,7 @@ export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
 
 /** What runs guests when nothing else is asked for. */
-export const DEFAULT_ACCELERATOR: AcceleratorName = 'interp';
+export const DEFAULT_ACCELERATOR: AcceleratorName = 'wasm';
 
 /** Bytes of memory that this process can have at all. */
 function hostMemory(): number {
