@@ -38,6 +38,7 @@ import {
   SEG_GS,
   SEG_SS,
   SEG_TR,
+  TLB_WRITE,
 } from './generated/layout';
 import { isCanonical, sysLd16, sysLd32, sysLd64, sysLd8 } from './mmu';
 import { attend, cpl, isLong, isReal, isV86, segLimit, setCpl, updateMode } from './modes';
@@ -54,6 +55,7 @@ import {
   RSP,
   gpr,
   readFlags,
+  setGpr,
 } from './registers';
 import {
   descDpl,
@@ -76,6 +78,7 @@ import {
   takeHeld,
 } from './segments';
 import { TASK_INTERRUPT, clearTaskCommitted, switchTask, taskCommitted } from './task';
+import { probeAs } from './tlb';
 
 /** What an event comes from: it decides EXT, the check of the gate's DPL and RF. */
 export const EVENT_FAULT: i32 = 0;
@@ -217,17 +220,32 @@ function deliverLong(vector: i32, kind: i32, code: i32, rip: u64, flags: u32): b
     return false;
   }
   if (!markAccessed()) return false;
-  openWide(sp & ~0xf, level);
-  if (
-    !framePush(selectorOf(SEG_SS), 8) ||
-    !framePush(gpr(RSP), 8) ||
-    !framePush(flags, 8) ||
-    !framePush(selectorOf(SEG_CS), 8) ||
-    !framePush(rip, 8) ||
-    (code >= 0 && !framePush(code, 8))
-  )
-    return false;
-  frameCommit();
+  sp &= ~0xf;
+  const size: u32 = code >= 0 ? 48 : 40;
+  // All words at once where the stack is at hand.
+  const frame: usize = level == 3 ? 0 : probeAs(TLB_WRITE, sp - size, size, false);
+  if (frame) {
+    if (code >= 0) store<u64>(frame, code);
+    const rest = frame + size - 40;
+    store<u64>(rest, rip);
+    store<u64>(rest, selectorOf(SEG_CS), 8);
+    store<u64>(rest, flags, 16);
+    store<u64>(rest, gpr(RSP), 24);
+    store<u64>(rest, selectorOf(SEG_SS), 32);
+    setGpr(RSP, sp - size);
+  } else {
+    openWide(sp, level);
+    if (
+      !framePush(selectorOf(SEG_SS), 8) ||
+      !framePush(gpr(RSP), 8) ||
+      !framePush(flags, 8) ||
+      !framePush(selectorOf(SEG_CS), 8) ||
+      !framePush(rip, 8) ||
+      (code >= 0 && !framePush(code, 8))
+    )
+      return false;
+    frameCommit();
+  }
   const outer = cpl();
   setCs(selector, level);
   if (level < outer) {

@@ -68,13 +68,13 @@ export function cutRip(rip: u64): u64 {
   return size == 2 ? rip : size == 1 ? rip & 0xffff_ffff : rip & 0xffff;
 }
 
-/** Replaces the flags that `mask` names and sees to what follows. */
+/** Replaces the flags that `mask` names and sees to what follows; the caller calls updateContext or updateMode if AC is one of them. */
 export function changeFlags(image: u32, mask: u32): void {
-  const flags = (readFlags() & ~mask) | (image & mask);
+  const before = (mask & FLAGS_ARITHMETIC) == FLAGS_ARITHMETIC ? load<u32>(STATE + S_EFLAGS) : readFlags();
+  const flags = (before & ~mask) | (image & mask);
   writeFlags(flags);
   if (flags & FLAG_IF) releaseEvents(ATTN_INTR);
   if (flags & FLAG_TF) attend();
-  if (mask & FLAG_AC) updateContext();
 }
 
 /**
@@ -185,6 +185,7 @@ export function x_popf(rec: usize, ea: u64): i32 {
   if (mask & FLAG_IF && !(image & FLAG_IF) && closesInterrupts(rec)) return NEXT_JUMP_ATTENTION;
   frameCommit();
   changeFlags(image, mask);
+  if (mask & FLAG_AC) updateContext();
   // A single step counts from the very next instruction on, and an interrupt that waits is taken before it.
   const waiting = atomic.load<u32>(STATE + S_ATTN) & ATTN_INTR && load<u32>(STATE + S_EFLAGS) & FLAG_IF;
   return image & FLAG_TF || waiting ? NEXT_ATTENTION : NEXT_CONTINUE;

@@ -27,6 +27,7 @@ import {
   SEG_FS,
   SEG_GS,
   SEG_SS,
+  TLB_READ,
 } from './generated/layout';
 import { sysLd16 } from './mmu';
 import { cpl, is64, isLong, isReal, isV86, releaseEvents, segLimit, setCpl, updateMode } from './modes';
@@ -43,7 +44,9 @@ import {
   FLAG_VIF,
   FLAG_VIP,
   FLAG_VM,
+  RSP,
   arithmeticFlags,
+  gpr,
   operandSize,
   readFlags,
 } from './registers';
@@ -57,6 +60,7 @@ import {
   takeHeld,
 } from './segments';
 import { TASK_IRET, switchTask, taskCommitted } from './task';
+import { probeAs } from './tlb';
 
 /** What a task switch that an instruction asked for leads to: an exception of the new task is delivered there. */
 export function afterTaskSwitch(done: bool): i32 {
@@ -177,13 +181,24 @@ export function x_iret(rec: usize, ea: u64): i32 {
     return afterTaskSwitch(switchTask(link, TASK_IRET, readFlags(), -1));
   }
   const from64 = is64();
-  openCurrent();
-  const rip = framePop(size);
-  if (faulted()) return NEXT_FAULT;
-  const selector = (<u32>framePop(size)) & 0xffff;
-  if (faulted()) return NEXT_FAULT;
-  const image = <u32>framePop(size);
-  if (faulted()) return NEXT_FAULT;
+  // All five words at once where they are at hand.
+  const frame: usize = from64 && size == 8 && cpl() != 3 ? probeAs(TLB_READ, gpr(RSP), 40, false) : 0;
+  let rip: u64;
+  let selector: u32;
+  let image: u32;
+  if (frame) {
+    rip = load<u64>(frame);
+    selector = <u32>load<u16>(frame, 8);
+    image = load<u32>(frame, 16);
+  } else {
+    openCurrent();
+    rip = framePop(size);
+    if (faulted()) return NEXT_FAULT;
+    selector = (<u32>framePop(size)) & 0xffff;
+    if (faulted()) return NEXT_FAULT;
+    image = <u32>framePop(size);
+    if (faulted()) return NEXT_FAULT;
+  }
   if (image & FLAG_VM && size == 4 && cpl() == 0 && !isLong()) return returnToV86(rip, selector, image);
   if (!checkReturn(selector)) return NEXT_FAULT;
   const level = selector & 3;
@@ -200,10 +215,17 @@ export function x_iret(rec: usize, ea: u64): i32 {
     frameCommit();
     setCs(selector, level);
   } else {
-    const sp = framePop(size);
-    if (faulted()) return NEXT_FAULT;
-    const ss = (<u32>framePop(size)) & 0xffff;
-    if (faulted()) return NEXT_FAULT;
+    let sp: u64;
+    let ss: u32;
+    if (frame) {
+      sp = load<u64>(frame, 24);
+      ss = <u32>load<u16>(frame, 32);
+    } else {
+      sp = framePop(size);
+      if (faulted()) return NEXT_FAULT;
+      ss = (<u32>framePop(size)) & 0xffff;
+      if (faulted()) return NEXT_FAULT;
+    }
     if (!checkEntry(rip) || !markAccessed()) return NEXT_FAULT;
     holdDescriptor();
     if (!checkReturnStack(ss, level, to64)) return NEXT_FAULT;

@@ -222,6 +222,9 @@ let rmwPart: i32 = 0;
 /** See docs/interpreter.md. */
 export function rmw_slow(va: u64, size: i32): usize {
   const lin = linearOf(va);
+  // Helpers come here without having looked.
+  const hit = probe(TLB_WRITE, lin, size);
+  if (hit) return hit;
   if (!check(lin, size)) return 0;
   const access = userBit() | PF_W;
   const part = firstPart(lin, size);
