@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../base/units.js';
 import { buildDemo } from '../../cpu/x86/demo/image.js';
-import { compareMemory, compareStates } from '../../testing/lockstep/compare.js';
-import { runLockstep } from '../../testing/lockstep/lockstep.js';
-import { SteppedMachine, type SteppedOptions } from '../../testing/lockstep/machine.js';
-import { noise } from '../../testing/noise.js';
+import { compareMemory, compareStates } from './compare.js';
+import { runLockstep } from './lockstep.js';
+import { SteppedMachine, type SteppedOptions } from './machine.js';
+import { noise } from '../noise.js';
 import type { MachineConfig } from '../../vmm/config.js';
 
 const CONFIG: MachineConfig = {
