@@ -16,7 +16,7 @@ export interface StoreLimits {
   readonly regions: number;
 }
 
-export const STORE_LIMITS: StoreLimits = { bytes: 12 << 20, slots: REGION_SLOTS, regions: MAX_REGIONS };
+export const STORE_LIMITS: StoreLimits = { bytes: 20 << 20, slots: REGION_SLOTS, regions: MAX_REGIONS };
 
 /** A region as it is handed over. */
 export interface NewRegion {
