@@ -1,7 +1,7 @@
 // Boots a guest in this very process and prints figures as JSON: one process for each measurement, so that nothing of the
 // one before is warm or in memory.
 //
-//   node tools/bench/boot-child.mjs '{"cpu", "memory", "kernel", "initrd", "commandLine", "until"}'
+//   node tools/bench/boot-child.mjs '{"accel", "cpu", "memory", "kernel", "initrd", "commandLine", "until"}'
 import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { hostTime } from '../../dist/host/node/clock.js';
@@ -10,7 +10,7 @@ import { hostEntropy } from '../../dist/host/node/entropy.js';
 import { createVm } from '../../dist/runtime/node/accelerators.js';
 import { VirtualMachine } from '../../dist/vmm/machine.js';
 
-const { cpu, memory, kernel, initrd, commandLine, until } = JSON.parse(process.argv[2]);
+const { accel = 'interp', cpu, memory, kernel, initrd, commandLine, until } = JSON.parse(process.argv[2]);
 const pattern = new RegExp(until);
 const wake = new Int32Array(new SharedArrayBuffer(4));
 const silent = { write: () => {} };
@@ -30,7 +30,7 @@ const host = {
   serial: [serial, silent],
   debugConsole: silent,
   console: silent,
-  createVm,
+  createVm: (request) => createVm(request, accel),
   openDisk: () => undefined,
   gunzip,
   poll: () => {},
