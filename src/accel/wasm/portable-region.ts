@@ -5,15 +5,22 @@ import type { Variant } from '../../cpu/x86/variants.js';
 import { RECORD_SIZE } from '../../cpu/x86/state-layout.js';
 import type { RegionRequest } from './compiler.js';
 
-type PortableUnit = Omit<Unit, 'variant'> & { readonly variant: number };
-type PortableBlock = Omit<RegionBlock, 'units'> & { readonly units: readonly PortableUnit[] };
+/** With the number of its units instead of them. */
+type PortableBlock = Omit<RegionBlock, 'units'> & { readonly units: number };
+
+type PortableGraph = Omit<RegionGraph, 'blocks'> & { readonly blocks: readonly PortableBlock[] };
+
+const UNIT_WORDS = 4;
 
 export interface PortableRequest {
   readonly ticket: number;
   readonly index: number;
-  readonly graph: Omit<RegionGraph, 'blocks'> & { readonly blocks: readonly PortableBlock[] };
+  /** A PortableGraph as JSON: a string is cloned at once, an object field by field, on the CPU's thread. */
+  readonly graph: string;
+  /** Of each unit of each block in order: start, record, variant, the page it ends in or -1. */
+  readonly units: Int32Array;
   /** Addresses of records, and their contents in the same order. */
-  readonly addresses: readonly number[];
+  readonly addresses: Int32Array;
   readonly contents: Uint8Array;
 }
 
@@ -32,16 +39,25 @@ export function toPortable(
   const contents = new Uint8Array(addresses.length * RECORD_SIZE);
   for (const [i, address] of addresses.entries())
     contents.set(memory.subarray(address, address + RECORD_SIZE), i * RECORD_SIZE);
-  const blocks = graph.blocks.map((block) => ({
-    ...block,
-    units: block.units.map((unit) => ({ ...unit, variant: numberOf(unit.variant) })),
-  }));
-  return { ticket, index, graph: { ...graph, blocks }, addresses, contents };
+  const units = graph.blocks.flatMap((block) =>
+    block.units.flatMap(({ start, record, variant, straddles }) => [start, record, numberOf(variant), straddles ?? -1]),
+  );
+  const blocks = graph.blocks.map((block) => ({ ...block, units: block.units.length }));
+  const portable: PortableGraph = { ...graph, blocks };
+  return {
+    ticket,
+    index,
+    graph: JSON.stringify(portable),
+    units: Int32Array.from(units),
+    addresses: Int32Array.from(addresses),
+    contents,
+  };
 }
 
 export function fromPortable(portable: PortableRequest, variants: readonly Variant[]): RegionRequest {
-  const { ticket, index, graph, addresses, contents } = portable;
-  const places = new Map(addresses.map((address, i) => [address, i * RECORD_SIZE]));
+  const { ticket, index, units, addresses, contents } = portable;
+  const graph = JSON.parse(portable.graph) as PortableGraph;
+  const places = new Map(Array.from(addresses, (address, i) => [address, i * RECORD_SIZE]));
   const copies = new RecordBytes(new DataView(contents.buffer, contents.byteOffset, contents.byteLength));
   const placeOf = (record: number): number => {
     const place = places.get(record);
@@ -54,9 +70,11 @@ export function fromPortable(portable: PortableRequest, variants: readonly Varia
     displacement: (record) => copies.displacement(placeOf(record)),
     immediate: (record) => copies.immediate(placeOf(record)),
   };
-  const blocks = graph.blocks.map((block) => ({
-    ...block,
-    units: block.units.map((unit) => ({ ...unit, variant: variants[unit.variant] })),
-  }));
+  let at = 0;
+  const unit = (): Unit => {
+    const [start, record, variant, straddles] = units.subarray(at, (at += UNIT_WORDS));
+    return { start, record, variant: variants[variant], ...(straddles >= 0 && { straddles }) };
+  };
+  const blocks = graph.blocks.map((block) => ({ ...block, units: Array.from({ length: block.units }, unit) }));
   return { ticket, index, graph: { ...graph, blocks }, records };
 }

@@ -24,8 +24,9 @@ function compile(first: PortableRequest): Compiled {
   try {
     let units = 0;
     for (let request: PortableRequest | undefined = first; request;) {
-      batch.push(fromPortable(request, variants));
-      units += request.graph.units;
+      const region = fromPortable(request, variants);
+      batch.push(region);
+      units += region.graph.units;
       request = units < BATCH ? (receiveMessageOnPort(port)?.message as PortableRequest | undefined) : undefined;
     }
     return compileRegions(batch, bases, () => performance.now());
