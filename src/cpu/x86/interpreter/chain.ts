@@ -1,6 +1,6 @@
 /**
  * The function `chain(record, left) → left`: runs translated code from a record that begins some, region after region, until
- * the interpreter has to go on. REGION_EXIT and REGION_RECORD say how: INTERPRET, GOTO, or one of NEXT with RIP set.
+ * the interpreter has to go on. REGION_EXIT and REGION_RECORD say how: INTERPRET, GOTO, CONTINUE, or one of NEXT with RIP set.
  */
 import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
 import type { FunctionRef, Node } from '../../../ir/nodes.js';
@@ -11,7 +11,7 @@ import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
 import { LAYOUT, REGION_LOGS, REGION_SLOT } from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
 import { NEXT, RECORD, REGION_EXIT, STATISTIC } from '../state-layout.js';
-import { Glue } from './glue.js';
+import { Glue, SETTLE_FLAGS } from './glue.js';
 import type { CpuBases } from './handlers.js';
 
 export interface ChainEnvironment {
@@ -27,7 +27,6 @@ export const BUSY = 6_000;
 
 /** Makes the loop end at its next jump. */
 const WANT_ATTENTION: FunctionRef = { name: 'want_attention', params: [], result: undefined };
-const SETTLE_FLAGS: FunctionRef = { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined };
 /** Functions that it imports. */
 export const CHAIN_HELPERS: readonly FunctionRef[] = [SETTLE_FLAGS, WANT_ATTENTION];
 

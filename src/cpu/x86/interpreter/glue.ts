@@ -13,6 +13,22 @@ export const HELPER = {
   deliver: { name: 'deliver_exception', params: [], result: 'i32' },
 } as const satisfies Record<string, FunctionRef>;
 
+/** (kind, a, b): writes FLAG_RES and FLAG_AUX from what FLAG_KIND says. */
+export const SETTLE_FLAGS: FunctionRef = { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined };
+
+/** Offset of the jump cache's entry for a RIP. */
+export function jumpEntry(b: Builder, bases: CpuBases, rip: Node): Node {
+  const hash = b.xor(b.wrap(rip), b.wrap(b.shru(rip, b.i64(12))));
+  return b.shl(b.and(hash, b.i32(bases.jumpEntries - 1)), b.i32(4));
+}
+
+/** 0 or 1: whether an entry of the jump cache is for this RIP in this mode. */
+export function inJumpCache(b: Builder, { jumpCache, state }: CpuBases, entry: Node, rip: Node): Node {
+  const sameRip = b.op('i64.eq', b.load('i64.load', entry, jumpCache), rip);
+  const key = b.load('i32.load', b.i32(0), state + STATE.JUMP_KEY);
+  return b.and(sameRip, b.op('i32.eq', b.load('i32.load', entry, jumpCache + 8), key));
+}
+
 /** Pieces of code around the handlers: over the record in parameter 0 and the state. */
 export class Glue {
   readonly b = new Builder();
@@ -45,18 +61,12 @@ export class Glue {
     return this.b.add(this.state64('CODE_BASE'), this.b.extendU(this.b.load('i32.load16_u', record, RECORD.OFFSET)));
   }
 
-  /** Offset of the jump cache's entry for a RIP. */
   jumpEntry(rip: Node): Node {
-    const { b } = this;
-    const hash = b.xor(b.wrap(rip), b.wrap(b.shru(rip, b.i64(12))));
-    return b.shl(b.and(hash, b.i32(this.bases.jumpEntries - 1)), b.i32(4));
+    return jumpEntry(this.b, this.bases, rip);
   }
 
-  /** 0 or 1: whether an entry of the jump cache is for this RIP in this mode. */
   inJumpCache(entry: Node, rip: Node): Node {
-    const { b, bases } = this;
-    const sameRip = b.op('i64.eq', b.load('i64.load', entry, bases.jumpCache), rip);
-    return b.and(sameRip, b.op('i32.eq', b.load('i32.load', entry, bases.jumpCache + 8), this.state32('JUMP_KEY')));
+    return inJumpCache(this.b, this.bases, entry, rip);
   }
 
   /** 0 or 1: whether the record's memory operand is in SS. */

@@ -4,14 +4,12 @@
  * FLAG_AUX of them. Where ways meet that differ in their last operation, its number is kept in a third variable.
  */
 import type { Builder } from '../../../ir/builder.js';
-import type { FunctionRef, Node, Variable } from '../../../ir/nodes.js';
+import type { Node, Variable } from '../../../ir/nodes.js';
 import { assertNever } from '../../../base/assert.js';
+import { SETTLE_FLAGS } from '../interpreter/glue.js';
 import { Flags } from '../semantics/flags.js';
 import { FLAG_KIND, type STATE } from '../state-layout.js';
 import type { Width } from '../variants.js';
-
-/** (kind, a, b): writes FLAG_RES and FLAG_AUX. */
-export const SETTLE_FLAGS: FunctionRef = { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined };
 
 /** The variables: A and B as FLAG_KIND says. */
 export interface FlagVariables {

@@ -1,6 +1,7 @@
 /** The builder of translated code: state in variables, exits that remember what they need to be precise. */
 import type { FunctionRef, Node, Variable } from '../../../ir/nodes.js';
 import { PromotingBuilder } from '../../../ir/promote.js';
+import { SETTLE_FLAGS } from '../interpreter/glue.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { liftMmu, type LiftMmu } from '../semantics/lift.js';
 import { STATE } from '../state-layout.js';
@@ -148,12 +149,7 @@ export class RegionBuilder extends PromotingBuilder {
     const { flags, flagVariables } = this;
     const { kind } = flags;
     const number = kind === undefined ? this.get(flagVariables.kind) : this.i32(kind);
-    super.callVoid(
-      { name: 'settle_flags', params: ['i32', 'i64', 'i64'], result: undefined },
-      number,
-      this.get(flagVariables.a),
-      this.get(flagVariables.b),
-    );
+    super.callVoid(SETTLE_FLAGS, number, this.get(flagVariables.a), this.get(flagVariables.b));
   }
 
   /** Takes the flags from the state. */

@@ -17,11 +17,12 @@ import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS, STORES, type Load, type Store } from '../../../ir/wasm/opcodes.js';
 import { LAYOUT, PAGE, REGION_SLOT } from '../../../memory/layout.js';
+import { inJumpCache, jumpEntry } from '../interpreter/glue.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { MICRO } from '../micro.js';
 import { Facts } from '../semantics/facts.js';
 import { hasFewSums } from '../semantics/x87-facts.js';
-import { NEXT, RECORD, REGION_EXIT, STATE } from '../state-layout.js';
+import { NEXT, RECORD, RECORD_SIZE, REGION_EXIT, STATE } from '../state-layout.js';
 import type { RecordReader } from './code-view.js';
 import type { FlagOperation } from './lazy-flags.js';
 import { RegionBuilder, type RegionExit } from './region-builder.js';
@@ -70,7 +71,9 @@ const DONE_MASK = 31;
 
 const FETCH_ADDRESS: FunctionRef = { name: 'fetch_address', params: ['i64'], result: 'i32' };
 
-const I32 = { ADD: 0x6a, SUB: 0x6b, LT_S: 0x48, OR: 0x72, AND: 0x71, EQ: 0x46 } as const;
+/** Opcodes. */
+const I32 = { SUB: 0x6b, LT_S: 0x48, OR: 0x72, AND: 0x71 } as const;
+const I64 = { EQ: 0x51, ADD: 0x7c, AND: 0x83 } as const;
 
 const isDirectBranch = (block: RegionBlock): boolean =>
   block.units.length > 0 && block.units[0].variant.row.operands[0]?.kind === 'J';
@@ -224,7 +227,7 @@ class RegionEmitter {
   /** The record behind a block that ends in an instruction which never falls through. */
   private after(block: RegionBlock): number {
     const last = block.units.at(-1);
-    return last ? last.record + 32 : block.start;
+    return last ? last.record + RECORD_SIZE : block.start;
   }
 
   // ---- the function ----
@@ -483,7 +486,7 @@ class RegionEmitter {
         if (block.expected?.kind === 'block') {
           this.get(this.local(b.target));
           this.pushAddress(block, this.options.graph.blocks[block.expected.block]);
-          out.u8(0x51).u8(CONTROL.IF).u8(CONTROL.VOID);
+          out.u8(I64.EQ).u8(CONTROL.IF).u8(CONTROL.VOID);
           this.edge(block, block.expected, exit.flags, depth + 1);
           out.u8(CONTROL.END);
         }
@@ -502,8 +505,8 @@ class RegionEmitter {
   private pushRip(offset: number): void {
     const { out } = this;
     this.get(this.local(this.codeBase.variable));
-    out.u8(CONTROL.I64_CONST).s64(BigInt(offset)).u8(0x7c);
-    if (!this.is64) out.u8(CONTROL.I64_CONST).s64(0xffff_ffffn).u8(0x83);
+    out.u8(CONTROL.I64_CONST).s64(BigInt(offset)).u8(I64.ADD);
+    if (!this.is64) out.u8(CONTROL.I64_CONST).s64(0xffff_ffffn).u8(I64.AND);
   }
 
   private get is64(): boolean {
@@ -583,21 +586,6 @@ class RegionEmitter {
     });
   }
 
-  private jumpEntry(rip: Node): Node {
-    const { b, options } = this;
-    const hash = b.xor(b.wrap(rip), b.wrap(b.shru(rip, b.i64(12))));
-    return b.shl(b.and(hash, b.i32(options.bases.jumpEntries - 1)), b.i32(4));
-  }
-
-  /** 0 or 1: whether the jump cache's entry is for this RIP in this mode. */
-  private inJumpCache(entry: Node, rip: Node): Node {
-    const { b, options } = this;
-    const { jumpCache } = options.bases;
-    const sameRip = b.op('i64.eq', b.load('i64.load', entry, jumpCache), rip);
-    const key = b.load('i32.load', b.i32(0), this.state('JUMP_KEY'));
-    return b.and(sameRip, b.op('i32.eq', b.load('i32.load', entry, jumpCache + 8), key));
-  }
-
   /** A branch within the region: forward in a sequence around both, or back to the header of a loop around this. */
   private branch(from: number, to: number, depth: number): void {
     const { code } = this;
@@ -634,8 +622,8 @@ class RegionEmitter {
     const { bases } = options;
     b.forget();
     const rip = b.get(b.target);
-    const entry = this.jumpEntry(rip);
-    b.if(this.inJumpCache(entry, rip), () => {
+    const entry = jumpEntry(b, bases, rip);
+    b.if(inJumpCache(b, bases, entry, rip), () => {
       const record = b.load('i32.load', entry, bases.jumpCache + 12);
       const offset = b.extendU(b.load('i32.load16_u', record, RECORD.OFFSET));
       b.set(this.codeBase.variable, b.sub(rip, offset));
