@@ -5,10 +5,17 @@
  */
 import { assert } from '../base/assert.js';
 import { Builder } from './builder.js';
-import type { Node, Variable } from './nodes.js';
+import type { Block, Node, Variable } from './nodes.js';
 import { LOADS, type Load, type PureOp, type Store } from './wasm/opcodes.js';
 
 export type SlotType = 'i64' | 'i32' | 'v128';
+
+/**
+ * Where the value of a slot is always found: in the variable, which is loaded at the beginning and stored at the end of the
+ * whole code; in both; or in the state, with the variable as a copy where one is known to be there. The state is up to date
+ * wherever it can be seen: at ways out, calls and inserts, and where ways meet.
+ */
+export type Home = 'variable' | 'both' | 'state';
 
 /** A piece of state that lives in a variable. */
 export interface Slot {
@@ -16,15 +23,18 @@ export interface Slot {
   /** i64: 8 bytes; i32: 4; v128: 16, accessed whole or by the low bits of its halves. */
   readonly type: SlotType;
   readonly variable: Variable;
-  /** Whether it is ever read or written through the builder. */
-  used: boolean;
+  readonly home: Home;
+  /** Bit in `held`, for those whose home is the state. */
+  readonly bit: number;
+  /** Whether the variable is ever read before it was written or loaded. */
+  read: boolean;
   /** Whether it is ever written. */
   dirty: boolean;
 }
 
 export interface Promotion {
-  /** Slots by 8-byte aligned address; one of 8 bytes or fewer at most in each 8 bytes. */
-  readonly slots: readonly { readonly address: number; readonly type: SlotType }[];
+  /** Slots by 8-byte aligned address; one of 8 bytes or fewer at most in each 8 bytes; 31 at most with the state as home, of i64. */
+  readonly slots: readonly { readonly address: number; readonly type: SlotType; readonly home: Home }[];
   /** Words that never change while the code runs. */
   readonly constants: ReadonlyMap<number, bigint>;
 }
@@ -109,20 +119,44 @@ export class PromotingBuilder extends Builder {
   private depth = 0;
   /** Variables that were set since the innermost `nested` began. */
   private written = new Set<Variable>();
+  private readonly byVariable = new Map<number, Slot>();
+  /** What slots hold that the state does not have yet. */
+  private unstored = new Map<Slot, Node>();
+  /** Whether something in the innermost `nested` needs the state as it was before. */
+  private looked = false;
+  /** Bits of slots whose variables are copies of the state here. */
+  held = 0;
+  /** Of those, the ones whose variables were read as they were found. */
+  found = 0;
 
   constructor(private readonly promotion: Promotion) {
     super();
-    this.slots = promotion.slots.map(({ address, type }) => ({
+    let bit = 1;
+    this.slots = promotion.slots.map(({ address, type, home }) => ({
       address,
       type,
+      home,
+      bit: home === 'state' ? (bit <<= 1) >> 1 : 0,
       variable: this.variable(type),
-      used: false,
+      read: false,
       dirty: false,
     }));
     for (const slot of this.slots) {
       this.byAddress.set(slot.address & ~7, slot);
       if (slot.type === 'v128') this.byAddress.set(slot.address + 8, slot);
+      this.byVariable.set(slot.variable.id, slot);
     }
+  }
+
+  /** Makes the state up to date: somebody looks. */
+  writeBack(): void {
+    this.looked = true;
+    this.storeThrough();
+  }
+
+  private storeThrough(): void {
+    for (const [slot, value] of this.unstored) super.store(`${slot.type}.store`, this.i32(0), value, slot.address);
+    this.unstored.clear();
   }
 
   /** Forgets what variables hold: code that is built next can be reached from elsewhere. */
@@ -183,8 +217,23 @@ export class PromotingBuilder extends Builder {
   override get(variable: Variable): Node {
     const known = this.values.get(variable.id);
     if (known) return known;
+    const slot = this.byVariable.get(variable.id);
+    if (slot?.home === 'state' && (this.held & slot.bit) === 0) return this.fetch(slot);
     const node = super.get(variable);
     this.setValue(variable.id, node);
+    if (slot) {
+      slot.read = true;
+      this.found |= slot.bit;
+    }
+    return node;
+  }
+
+  /** Copies what the state has into the variable. */
+  private fetch(slot: Slot): Node {
+    const node = super.load('i64.load', this.i32(0), slot.address);
+    super.set(slot.variable, node);
+    this.setValue(slot.variable.id, node);
+    this.held |= slot.bit;
     return node;
   }
 
@@ -193,6 +242,11 @@ export class PromotingBuilder extends Builder {
     this.unknown(variable);
     this.setValue(variable.id, value);
     this.written.add(variable);
+    const slot = this.byVariable.get(variable.id);
+    if (slot === undefined) return;
+    slot.dirty = true;
+    this.held |= slot.bit;
+    if (slot.home !== 'variable') this.unstored.set(slot, value);
   }
 
   override load(op: Load, address: Node, offset = 0): Node {
@@ -204,7 +258,6 @@ export class PromotingBuilder extends Builder {
       return super.load(op, address, offset);
     }
     const { slot, byte } = found;
-    slot.used = true;
     if (slot.type === 'v128' && op !== 'v128.load') return this.loadLane(slot.variable, op, byte);
     const whole = this.get(slot.variable);
     if (slot.type === 'v128') return whole;
@@ -238,8 +291,6 @@ export class PromotingBuilder extends Builder {
       return;
     }
     const { slot, byte } = found;
-    slot.used = true;
-    slot.dirty = true;
     if (slot.type === 'v128') {
       if (op === 'v128.store') this.set(slot.variable, value);
       else this.storeLane(slot.variable, op, byte, value);
@@ -291,6 +342,26 @@ export class PromotingBuilder extends Builder {
     this.set(variable, this.or(this.and(this.get(variable), this.i64(~(mask << shift))), placed));
   }
 
+  override exit(name: string, value?: Node): void {
+    this.writeBack();
+    super.exit(name, value);
+  }
+
+  override insert(name: string): void {
+    this.writeBack();
+    super.insert(name);
+  }
+
+  override break(): void {
+    this.writeBack();
+    super.break();
+  }
+
+  override take(): Block {
+    this.storeThrough();
+    return super.take();
+  }
+
   override op(op: PureOp, ...args: readonly Node[]): Node {
     return this.fold(op, args) ?? super.op(op, ...args);
   }
@@ -334,23 +405,35 @@ export class PromotingBuilder extends Builder {
 
   protected override nested(body: () => void): ReturnType<Builder['nested']> {
     const mark = this.undo.length;
-    const written = this.written;
+    const { written, unstored, looked, held } = this;
     this.written = new Set();
+    this.unstored = new Map();
+    this.looked = false;
     this.depth++;
-    const block = super.nested(body);
+    const block = super.nested(() => {
+      body();
+      this.storeThrough();
+    });
     this.rollBack(mark);
     this.depth--;
     for (const variable of this.written) {
       this.unknown(variable);
       written.add(variable);
+      // What stands before the block is stored before it.
+      if (this.byVariable.get(variable.id)?.home !== 'variable') this.looked = true;
     }
+    this.held = held;
     this.written = written;
+    this.unstored = unstored;
+    if (this.looked) this.storeThrough();
+    this.looked ||= looked;
     return block;
   }
 
   override loop(body: () => void): void {
     // What is set later in the body is what an earlier part of it reads the next time round.
     this.forget();
+    this.storeThrough();
     super.loop(body);
     this.forget();
   }

@@ -95,6 +95,8 @@ export class Translator implements CodeTranslator {
   /** How often a record was the beginning of a region that had grown. */
   private readonly grown = new Map<number, number>();
   private readonly pending = new Map<number, Pending>();
+  /** Records at which regions under way are going to be entered. */
+  private readonly expected = new Set<number>();
   private nextTicket = 1;
   /** Records inside of regions, by how often they have been hot since. */
   private readonly covered = new Map<number, number>();
@@ -174,7 +176,7 @@ export class Translator implements CodeTranslator {
     if (record === NO_RECORD || times >= GROWTHS || !this.compiler.isReady) return;
     this.grown.set(record, times + 1);
     const others = targets.filter((target) => target !== rip);
-    this.request(record, () => this.scanner(GROWN_LIMIT).scan(record, others), true);
+    this.request(record, () => this.scanner(GROWN_LIMIT, true).scan(record, others), true);
   }
 
   /** Whether a region that begins at the record is under way. */
@@ -187,12 +189,14 @@ export class Translator implements CodeTranslator {
     return pages.every(({ code, writes }) => this.code.writes(code) === writes);
   }
 
-  private scanner(limit = REGION_LIMIT): Scanner {
+  private scanner(limit = REGION_LIMIT, merges = false): Scanner {
     return new Scanner({
       view: this.code,
       variantOf: (handler) => this.variantOf(handler),
       patience: this.options.hotAfter === undefined ? OVERWRITES : Infinity,
       limit,
+      isExpected: (record) => this.expected.has(record),
+      merges,
     });
   }
 
@@ -223,6 +227,7 @@ export class Translator implements CodeTranslator {
     this.cover(graph);
     const ticket = this.nextTicket++;
     this.pending.set(ticket, { index, graph, takesOver });
+    for (const record of placesToReturn(graph)) this.expected.add(record);
     this.compiler.request({ ticket, index, graph, records: this.code });
   }
 
@@ -258,6 +263,7 @@ export class Translator implements CodeTranslator {
     this.store.clear();
     this.dropped.overwritten += this.pending.size;
     this.pending.clear();
+    this.expected.clear();
     this.covered.clear();
     this.grown.clear();
   }
@@ -314,6 +320,7 @@ export class Translator implements CodeTranslator {
     if (pending === undefined) return undefined;
     this.pending.delete(ticket);
     const { graph, index } = pending;
+    for (const record of placesToReturn(graph)) this.expected.delete(record);
     if (this.areUntouched(graph.pages)) return pending;
     this.dropped.overwritten++;
     this.store.release(index);
@@ -352,6 +359,12 @@ export function createTranslator(variants: readonly Variant[], settings: Transla
 /** Records that a region begins instructions at, those of functions within their callers apart. */
 function recordsOf(blocks: RegionGraph['blocks']): number[] {
   return blocks.flatMap(({ context, units }) => (context === 0 ? units.map(({ start }) => start) : []));
+}
+
+/** Records that are certain to be entries of a region: where it begins, and where calls return to. */
+function placesToReturn({ blocks }: RegionGraph): number[] {
+  const returns = blocks.flatMap(({ returnsTo }) => (returnsTo === undefined ? [] : [blocks[returnsTo]]));
+  return [blocks[0], ...returns].flatMap(({ context, start }) => (context === 0 ? [start] : []));
 }
 
 /** The 64-byte chunks of a page that a region has instructions in. */

@@ -23,7 +23,7 @@ export interface ChainEnvironment {
 
 /** One jump out of a region in so many is written down; so many that are make it worth another look. */
 const SAMPLE = 16;
-export const BUSY = 6_000;
+export const BUSY = 24_000;
 
 /** Makes the loop end at its next jump. */
 const WANT_ATTENTION: FunctionRef = { name: 'want_attention', params: [], result: undefined };

@@ -15,9 +15,9 @@ export type RegionExit = {
   | { readonly kind: 'interpret'; readonly record: number; readonly done: number; readonly faulted: boolean }
   /** What comes next is not of the region. */
   | { readonly kind: 'continue'; readonly record: number; readonly done: number }
-  | { readonly kind: 'taken' | 'next'; readonly operation: FlagOperation }
+  | { readonly kind: 'taken' | 'next'; readonly operation: FlagOperation; readonly held: number }
   /** To the address in the exit's value. */
-  | { readonly kind: 'indirect'; readonly operation: FlagOperation }
+  | { readonly kind: 'indirect'; readonly operation: FlagOperation; readonly held: number }
   /** As a helper's answer, the exit's value, says, with `target` for RIP. */
   | { readonly kind: 'answer'; readonly done: number }
   /** By a jump to the address in `target`. */
@@ -41,6 +41,8 @@ export class RegionBuilder extends PromotingBuilder {
   readonly proved: Variable;
   /** Memory accesses: a miss leaves to the interpreter. */
   readonly mmu: LiftMmu;
+  /** Whether the block is part of a loop, around which registers stay in variables. */
+  isInLoop = false;
   /** The record that the interpreter would execute, and how many instructions of the block come before it. */
   private record = 0;
   private done = 0;
@@ -52,15 +54,23 @@ export class RegionBuilder extends PromotingBuilder {
     const at = (field: keyof typeof STATE, index = 0): number => bases.state + STATE[field] + index * GPR_SLOT;
     super({
       slots: [
-        ...Array.from({ length: 16 }, (_, i) => ({ address: at('GPR', i), type: 'i64' as const })),
-        ...Array.from({ length: 16 }, (_, i) => ({ address: at('XMM', 2 * i), type: 'v128' as const })),
-        { address: at('CODE_BASE'), type: 'i64' },
-        { address: at('EA'), type: 'i64' },
-        { address: at('TLB_CTX'), type: 'i64' },
-        { address: at('SEG_BASE', 4), type: 'i64' },
-        { address: at('SEG_BASE', 5), type: 'i64' },
-        { address: at('FP_TRAP'), type: 'i32' },
-        { address: at('MXCSR'), type: 'i32' },
+        ...Array.from({ length: 16 }, (_, i) => ({
+          address: at('GPR', i),
+          type: 'i64' as const,
+          home: 'state' as const,
+        })),
+        ...Array.from({ length: 16 }, (_, i) => ({
+          address: at('XMM', 2 * i),
+          type: 'v128' as const,
+          home: 'variable' as const,
+        })),
+        { address: at('EA'), type: 'i64', home: 'state' },
+        { address: at('CODE_BASE'), type: 'i64', home: 'both' },
+        { address: at('TLB_CTX'), type: 'i64', home: 'variable' },
+        { address: at('SEG_BASE', 4), type: 'i64', home: 'variable' },
+        { address: at('SEG_BASE', 5), type: 'i64', home: 'variable' },
+        { address: at('FP_TRAP'), type: 'i32', home: 'variable' },
+        { address: at('MXCSR'), type: 'i32', home: 'variable' },
       ],
       constants: new Map([
         [at('ZERO'), 0n],
@@ -94,13 +104,14 @@ export class RegionBuilder extends PromotingBuilder {
 
   override exit(name: string, value?: Node): void {
     const { operation, kind } = this.flags;
+    const { held } = this;
     switch (name) {
       case 'goto':
-        this.leave({ kind: 'taken', flags: kind, operation });
+        this.leave({ kind: 'taken', flags: kind, operation, held });
         return;
       case 'jump':
         if (value) this.set(this.target, value);
-        this.leave({ kind: 'indirect', flags: kind, operation });
+        this.leave({ kind: 'indirect', flags: kind, operation, held });
         return;
       case 'branch':
         // Direct branches are linked, so this is never reached.
@@ -132,10 +143,11 @@ export class RegionBuilder extends PromotingBuilder {
     this.insert('spill');
   }
 
-  /** Reads registers again. */
+  /** Reads registers again; what is kept over loops at once. */
   reload(): void {
     this.insert('reload');
     this.forget();
+    if (!this.isInLoop) this.held = 0;
   }
 
   /** Reads what a vector instruction's helper may have changed. */

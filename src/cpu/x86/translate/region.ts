@@ -94,6 +94,10 @@ class RegionEmitter {
   /** Blocks with one way in, which knows the last operation. */
   private readonly operations = new Map<number, FlagOperation>();
   private readonly factsOf = new Map<number, Facts>();
+  /** Bits of slots that are in variables where they begin. */
+  private readonly heldAt = new Map<number, number>();
+  /** Bits of slots that blocks of outermost loops find in variables. */
+  private readonly foundIn = new Map<FlowItem, number>();
   private readonly ways: readonly number[];
   /** Whether sums of the x87 are computed without calls. */
   private readonly inlinesSums: boolean;
@@ -117,11 +121,10 @@ class RegionEmitter {
     const found = b.slots.find((s) => s.address === bases.state + STATE.CODE_BASE);
     if (found === undefined) throw new Error('the code base is a slot');
     this.codeBase = found;
-    found.used = true;
+    found.read = true;
     if (graph.pages.length > 1 || this.indirect) {
-      found.dirty = true;
       // Edges between pages look at the TLB, and are built when it is known already what is loaded at the beginning.
-      for (const slot of b.slots) if (slot.address === this.state('TLB_CTX')) slot.used = true;
+      for (const slot of b.slots) if (slot.address === this.state('TLB_CTX')) slot.read = true;
     }
     this.how = this.locals.take('i32');
     this.where = this.locals.take('i32');
@@ -139,8 +142,9 @@ class RegionEmitter {
     // Headers of loops in the region as it is without further entries.
     const plain = structureFlow({ successors: blocks.map(successors), entries: [...entries] });
     for (const header of plain.headers) if (blocks[header].context === 0) entries.add(header);
-    // Outside of loops it costs nothing to come in anywhere.
-    for (const { block } of blocksOutsideLoops(plain)) if (blocks[block].context === 0) entries.add(block);
+    // Where ways meet outside of loops nothing is known, so it costs little to come in.
+    for (const { block } of blocksOutsideLoops(plain))
+      if (blocks[block].context === 0 && this.ways[block] !== 1) entries.add(block);
     return [...entries];
   }
 
@@ -151,6 +155,7 @@ class RegionEmitter {
     this.refuseShortBudget();
     this.begin();
     code.block('exit');
+    code.block('interpret');
     if (this.indirect) {
       code.loop('top');
       code.block('jump');
@@ -161,6 +166,9 @@ class RegionEmitter {
       this.jumpWithin();
       code.end();
     }
+    code.end();
+    this.const(REGION_EXIT.INTERPRET);
+    this.set(this.how);
     code.end();
     this.end();
     const { blocks } = this.options.graph;
@@ -185,6 +193,10 @@ class RegionEmitter {
     b.forget();
     b.flags.enter(this.isJoin(block.id) ? undefined : this.operations.get(block.id));
     if (this.flow.dispatched.has(block.id)) b.set(b.proved, b.or(b.get(b.proved), b.i32(1 << block.page)));
+    const loop = this.loopOf(block.id);
+    b.isInLoop = loop !== undefined;
+    b.held = b.isInLoop ? -1 : this.isJoin(block.id) ? 0 : (this.heldAt.get(block.id) ?? 0);
+    b.found = 0;
     const { units } = block;
     const facts = this.factsOf.get(block.id) ?? new Facts();
     facts.x87.inlines = this.inlinesSums;
@@ -197,25 +209,44 @@ class RegionEmitter {
       buildUnit({ b, view: options.view, pageBit: 1 << block.page, is64: this.is64, facts }, units, i);
     }
     const { operation, kind } = b.flags;
-    if (block.next) b.leave({ kind: 'next', flags: kind, operation });
+    if (block.next) b.leave({ kind: 'next', flags: kind, operation, held: b.held });
     else b.leave({ kind: 'continue', record: block.stop ?? this.after(block), done: units.length, flags: kind });
     this.pieces.set(block.id, b.take());
     for (const exit of b.exits.slice()) {
-      const remember = (target: RegionBlock['next'], flags: FlagOperation): void => {
-        if (target?.kind === 'block') this.remember(target.block, flags, facts);
+      const remember = (target: RegionBlock['next'], flags: FlagOperation, held: number): void => {
+        if (target?.kind === 'block') this.remember(target.block, flags, facts, loop === undefined ? held : 0);
       };
-      if (exit.kind === 'taken') remember(block.taken, exit.operation);
-      if (exit.kind === 'next') remember(block.next, exit.operation);
-      if (exit.kind === 'indirect') remember(block.expected, exit.operation);
+      if (exit.kind === 'taken') remember(block.taken, exit.operation, exit.held);
+      if (exit.kind === 'next') remember(block.next, exit.operation, exit.held);
+      if (exit.kind === 'indirect') remember(block.expected, exit.operation, exit.held);
     }
     this.exitsOf.set(block.id, b.exits.splice(0));
+    if (loop) this.foundIn.set(loop, (this.foundIn.get(loop) ?? 0) | b.found);
+  }
+
+  /** The outermost loop that a block is in. */
+  private loopOf(block: number): FlowItem | undefined {
+    const path = this.flow.paths.get(block) ?? [];
+    return path.length > 1 ? path[0].sequence.items[path[0].item] : undefined;
+  }
+
+  /** Slots whose variables always hold them. */
+  private get lasting(): Slot[] {
+    return this.b.slots.filter(({ home }) => home !== 'state');
+  }
+
+  /** Slots that are in variables all around a loop. */
+  private heldIn(loop: FlowItem | undefined): Slot[] {
+    const found = loop === undefined ? 0 : (this.foundIn.get(loop) ?? 0);
+    return this.b.slots.filter(({ bit }) => (bit & found) !== 0);
   }
 
   private readonly exitsOf = new Map<number, readonly RegionExit[]>();
 
   /** What is known at the end of the only block that leads to another. */
-  private remember(block: number, operation: FlagOperation, facts: Facts): void {
+  private remember(block: number, operation: FlagOperation, facts: Facts, held: number): void {
     if (this.isJoin(block)) return;
+    this.heldAt.set(block, held);
     this.operations.set(block, operation);
     this.factsOf.set(block, facts.atNext());
   }
@@ -288,7 +319,7 @@ class RegionEmitter {
   private begin(): void {
     const { b } = this;
     this.storeState('i32.store8', LAYOUT.REGION_USED + this.options.index, () => this.const(1));
-    this.reload(b.slots);
+    this.reload(this.lasting);
     const { a, b: second, kind } = b.flagVariables;
     this.loadState('i64.load', this.state('LAZY_A'));
     this.set(this.local(a));
@@ -300,7 +331,7 @@ class RegionEmitter {
 
   private reload(slots: readonly Slot[]): void {
     for (const slot of slots) {
-      if (!slot.used) continue;
+      if (!slot.read && (slot.home !== 'variable' || !slot.dirty)) continue;
       this.loadState(`${slot.type}.load`, slot.address);
       this.set(this.local(slot.variable));
     }
@@ -308,12 +339,13 @@ class RegionEmitter {
 
   private spill(slots: readonly Slot[]): void {
     for (const slot of slots)
-      if (slot.dirty) this.storeState(`${slot.type}.store`, slot.address, () => this.get(this.local(slot.variable)));
+      if (slot.dirty && slot.home === 'variable')
+        this.storeState(`${slot.type}.store`, slot.address, () => this.get(this.local(slot.variable)));
   }
 
   private end(): void {
     const { out, b } = this;
-    this.spill(b.slots);
+    this.spill(this.lasting);
     const { a, b: second, kind } = b.flagVariables;
     this.storeState('i64.store', this.state('LAZY_A'), () => this.get(this.local(a)));
     this.storeState('i64.store', this.state('LAZY_B'), () => this.get(this.local(second)));
@@ -374,6 +406,7 @@ class RegionEmitter {
       this.block(item.block);
       return;
     }
+    this.reload(this.foundIn.has(item) ? this.heldIn(item) : []);
     code.loop(`l${String(item.header)}`);
     this.sequence(item.body, false);
     code.end();
@@ -390,22 +423,21 @@ class RegionEmitter {
     const exits = this.exitsOf.get(id) ?? [];
     const piece = this.pieces.get(id);
     if (piece === undefined) throw new Error('every block was built');
-    this.lower(piece, (number, depth) => this.leave(block, exits[number], depth));
+    this.lower(piece, this.loopOf(id), (number, depth) => this.leave(block, exits[number], depth));
     out.u8(CONTROL.UNREACHABLE);
   }
 
-  private lower(piece: Block, exit: (number: number, depth: number) => void): void {
+  private lower(piece: Block, loop: FlowItem | undefined, exit: (number: number, depth: number) => void): void {
     lower(piece, this.out, this.locals, {
       functionIndex: this.options.functionIndex,
       variables: this.variables,
       exit: (name, _, depth) => exit(Number(name), depth),
       insert: (name) => {
-        const { slots } = this.b;
-        const vectors = slots.filter((s) => s.type !== 'i64');
-        if (name === 'spill') this.spill(slots);
-        else if (name === 'reload') this.reload(slots);
+        const { lasting } = this;
+        const vectors = lasting.filter((s) => s.type !== 'i64');
+        if (name === 'spill') this.spill(lasting);
+        else if (name === 'reload') this.reload([...lasting, ...this.heldIn(loop)]);
         else if (name === 'spill-vectors') this.spill(vectors);
-        else if (name === 'spill-code-base') this.spill([this.codeBase]);
         else this.reload(vectors);
       },
     });
@@ -428,10 +460,14 @@ class RegionEmitter {
 
   /** Goes to the common end; `depth` labels that have no name lie between. */
   private goOut(how: number, where: number, depth: number): void {
-    this.const(how);
-    this.set(this.how);
     this.const(where);
     this.set(this.where);
+    if (how === REGION_EXIT.INTERPRET) {
+      this.code.br('interpret', depth);
+      return;
+    }
+    this.const(how);
+    this.set(this.how);
     this.code.br('exit', depth);
   }
 

@@ -124,6 +124,10 @@ export interface ScanOptions {
   readonly variantOf: (handler: number) => Variant | undefined;
   /** So often may translated code of a page have been overwritten. */
   readonly patience: number;
+  /** Whether a record is going to be an entry of a region that is under way. */
+  isExpected(record: number): boolean;
+  /** Whether code that is in other regions becomes part of this one, too. */
+  readonly merges: boolean;
 }
 
 const hasDirectTarget = (row: Instruction): boolean => row.operands[0]?.kind === 'J';
@@ -137,6 +141,7 @@ export class Scanner {
   private readonly base: bigint;
   private readonly key: number;
   private readonly is64: boolean;
+  private root = 0;
 
   constructor(private readonly options: ScanOptions) {
     const { view } = options;
@@ -154,6 +159,7 @@ export class Scanner {
     if ((this.key & 3) === 0 || (this.key & 4) === 0) return undefined;
     const offset = view.offset(record);
     if (this.pageAt(0) === undefined || view.record(this.pages[0].code, offset) !== record) return undefined;
+    this.root = record;
     const root: Context = { depth: 0, parent: undefined, number: this.contexts++, page: 0, offset, back: undefined };
     this.lead({ context: root, page: 0, offset });
     const roots = others.flatMap((rip) => this.placeAt(rip, root) ?? []);
@@ -212,7 +218,7 @@ export class Scanner {
         known.isLeader = true;
         return;
       }
-      if (record === 0 || this.count >= this.options.limit) return;
+      if (record === 0 || this.count >= this.options.limit || (!isLeader && this.isElsewhere(place))) return;
       while (view.handler(record) === MICRO.GOTO) record = view.link(record);
       const { context, page, offset } = place;
       const node: Node = {
@@ -298,9 +304,10 @@ export class Scanner {
 
   /** Falls through to a place, or out to an address when that is not known. */
   private goOn(node: Node, to: Place | undefined, offset: number): void {
-    node.next = to;
-    if (to) this.lead(to);
-    else node.away = offset;
+    if (to && !this.isElsewhere(to)) {
+      node.next = to;
+      this.lead(to);
+    } else node.away = offset;
   }
 
   /** The place at an offset beyond a page, when it is decoded. */
@@ -322,7 +329,7 @@ export class Scanner {
     if (hasDirectTarget(row)) {
       const target = this.across(node, Number(view.immediate(unit.record)));
       if (row.name === 'call') this.call(node, target, afterwards);
-      else if (target && this.isWarm(target)) {
+      else if (target && this.isWarm(target) && !this.isElsewhere(target)) {
         node.taken = target;
         this.lead(target);
       }
@@ -362,9 +369,17 @@ export class Scanner {
 
   /** Execution comes back behind a call. */
   private comeBack(node: Node, afterwards: Place | undefined): void {
-    if (afterwards === undefined || !this.isWarm(afterwards)) return;
+    if (afterwards === undefined || !this.isWarm(afterwards) || this.isElsewhere(afterwards)) return;
     node.returnsTo = afterwards;
     this.lead(afterwards);
+  }
+
+  /** Whether another region can be entered there, so that nothing is gained by having it here, too. */
+  private isElsewhere(place: Place): boolean {
+    if (this.options.merges || place.context.depth > 0 || this.nodes.has(Scanner.key(place))) return false;
+    const { view } = this.options;
+    const record = view.record(this.pages[place.page].code, place.offset);
+    return record !== 0 && record !== this.root && (view.isTranslated(record) || this.options.isExpected(record));
   }
 
   /** Whether enough has jumped there to make it worth translating. */

@@ -100,7 +100,7 @@ function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, uni
   if (!isolated) b.spill();
   else if (usesXmm) b.insert('spill-vectors');
   // It goes into the last instruction pointer.
-  if (isolated && variant.row.feature === 'fpu') b.insert('spill-code-base');
+  if (isolated && variant.row.feature === 'fpu') b.writeBack();
   if (touchesFlags) b.spillFlags();
   const answer = b.call(helperOf(variant.row), b.i32(record), address);
   if (!isolated) b.reload();
