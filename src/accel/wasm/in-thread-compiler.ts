@@ -15,7 +15,7 @@ export class InThreadCompiler implements Compiler {
   ) {}
 
   request(region: RegionRequest): void {
-    this.done.push(compileRegions([region], this.bases, this.now, this.observe));
+    this.done.push(compileRegions([region], this.bases, { now: this.now, observe: this.observe }));
   }
 
   take(): Compiled | undefined {

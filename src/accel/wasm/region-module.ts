@@ -40,18 +40,25 @@ function emitModule(requests: readonly RegionRequest[], bases: CpuBases, observe
   return { regions, bytes: new Uint8Array(module.toBytes()) };
 }
 
-/** Emits and compiles; `now` is in milliseconds. */
+export interface CompileOptions {
+  /** Milliseconds. */
+  readonly now: () => number;
+  readonly observe?: Observe | undefined;
+  /** Instead of the host's own way. */
+  readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+}
+
+/** Emits and compiles. */
 export function compileRegions(
   requests: readonly RegionRequest[],
   bases: CpuBases,
-  now: () => number,
-  observe?: Observe,
+  { now, observe, compile = (bytes) => new WebAssembly.Module(bytes) }: CompileOptions,
 ): Compiled {
   try {
     const began = now();
     const { regions, bytes } = emitModule(requests, bases, observe);
     const emitted = now();
-    const module = new WebAssembly.Module(bytes);
+    const module = compile(bytes);
     return {
       kind: 'module',
       module,
