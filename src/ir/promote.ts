@@ -200,9 +200,13 @@ export class PromotingBuilder extends Builder {
       for (const byte of [0, 8]) this.deleteValue(PromotingBuilder.laneKey(variable, type, byte));
   }
 
-  /** Forgets what some slots hold. */
+  /** Others may have written some slots: forgets what they hold, here and behind the blocks that this is in. */
   protected forgetAll(which: (slot: Slot) => boolean): void {
-    for (const slot of this.slots) if (which(slot)) this.unknown(slot.variable);
+    for (const slot of this.slots) {
+      if (!which(slot)) continue;
+      this.unknown(slot.variable);
+      this.written.add(slot.variable);
+    }
   }
 
   private slotAt(address: Node, offset: number): { slot: Slot; byte: number } | undefined {
@@ -420,9 +424,11 @@ export class PromotingBuilder extends Builder {
       this.unknown(variable);
       written.add(variable);
       // What stands before the block is stored before it.
-      if (this.byVariable.get(variable.id)?.home !== 'variable') this.looked = true;
+      const home = this.byVariable.get(variable.id)?.home;
+      if (home === 'state' || home === 'both') this.looked = true;
     }
-    this.held = held;
+    // On the other way they are still there.
+    this.held &= held;
     this.written = written;
     this.unstored = unstored;
     if (this.looked) this.storeThrough();

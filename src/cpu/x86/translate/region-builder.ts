@@ -146,7 +146,7 @@ export class RegionBuilder extends PromotingBuilder {
   /** Reads registers again; what is kept over loops at once. */
   reload(): void {
     this.insert('reload');
-    this.forget();
+    this.forgetAll(() => true);
     if (!this.isInLoop) this.held = 0;
   }
 
