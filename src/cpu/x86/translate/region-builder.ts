@@ -1,6 +1,7 @@
 /** The builder of translated code: state in variables, exits that remember what they need to be precise. */
+import { assert } from '../../../base/assert.js';
 import type { FunctionRef, Node, Variable } from '../../../ir/nodes.js';
-import { PromotingBuilder } from '../../../ir/promote.js';
+import { PromotingBuilder, type Slot } from '../../../ir/promote.js';
 import { SETTLE_FLAGS } from '../interpreter/glue.js';
 import type { CpuBases } from '../interpreter/handlers.js';
 import { liftMmu, type LiftMmu } from '../semantics/lift.js';
@@ -39,6 +40,8 @@ export class RegionBuilder extends PromotingBuilder {
   readonly target: Variable;
   /** Bit for each page of the region whose place is known to be right. */
   readonly proved: Variable;
+  readonly codeBase: Slot;
+  readonly tlbContext: Slot;
   /** Memory accesses: a miss leaves to the interpreter. */
   readonly mmu: LiftMmu;
   /** Whether the block is part of a loop, around which registers stay in variables. */
@@ -79,11 +82,23 @@ export class RegionBuilder extends PromotingBuilder {
         [at('MASK64'), -1n],
       ]),
     });
+    const slot = (field: keyof typeof STATE): Slot => {
+      const found = this.slots.find(({ address }) => address === at(field));
+      assert(found !== undefined, `${field} is a slot`);
+      return found;
+    };
+    this.codeBase = slot('CODE_BASE');
+    this.tlbContext = slot('TLB_CTX');
     this.mmu = liftMmu({ ...bases.mmu, miss: 'miss' });
     this.flagVariables = { a: this.variable('i64'), b: this.variable('i64'), kind: this.variable('i32') };
     this.target = this.variable('i64');
     this.proved = this.variable('i32');
     this.flags = new LazyFlags(this, bases.state, this.flagVariables, (field) => at(field));
+  }
+
+  /** Slots whose variables always hold them. */
+  get lasting(): Slot[] {
+    return this.slots.filter(({ home }) => home !== 'state');
   }
 
   /** What is built next belongs to this instruction. */

@@ -1,0 +1,139 @@
+/** Writes the function of a region: its locals, and access to the CPU's state. */
+import { Locals } from '../../../ir/lower.js';
+import type { Slot } from '../../../ir/promote.js';
+import { ByteWriter } from '../../../ir/wasm/bytes.js';
+import { LabelledCode } from '../../../ir/wasm/code.js';
+import { CONTROL, LOADS, STORES, type Load, type Store } from '../../../ir/wasm/opcodes.js';
+import { LAYOUT } from '../../../memory/layout.js';
+import { REGION_EXIT, STATE } from '../state-layout.js';
+import type { RegionBuilder } from './region-builder.js';
+
+/** Parameters of the function. */
+export const ENTRY = 0;
+export const LEFT = 1;
+const PARAMETERS = 2;
+
+/** The part of `where` that counts instructions. */
+const DONE_MASK = 31;
+
+/** Opcodes. */
+const I32 = { SUB: 0x6b, LT_S: 0x48, AND: 0x71 } as const;
+
+export class RegionWriter {
+  readonly out = new ByteWriter();
+  readonly code = new LabelledCode(this.out);
+  readonly locals = new Locals(PARAMETERS);
+  /** Locals of the builder's variables, by their numbers. */
+  readonly variables = new Map<number, number>();
+  /** Of the exit in hand: REGION_EXIT, and the record with the number of instructions done in the low bits. */
+  readonly how: number;
+  readonly where: number;
+
+  constructor(private readonly b: RegionBuilder) {
+    this.how = this.locals.take('i32');
+    this.where = this.locals.take('i32');
+    for (const v of [...b.slots.map((s) => s.variable), ...Object.values(b.flagVariables), b.target, b.proved])
+      this.variables.set(v.id, this.locals.take(v.type));
+    this.locals.keep();
+  }
+
+  get(local: number): void {
+    this.out.u8(CONTROL.LOCAL_GET).u32(local);
+  }
+
+  set(local: number): void {
+    this.out.u8(CONTROL.LOCAL_SET).u32(local);
+  }
+
+  const(value: number): void {
+    this.out.u8(CONTROL.I32_CONST).s32(value);
+  }
+
+  local(variable: { readonly id: number }): number {
+    const local = this.variables.get(variable.id);
+    if (local === undefined) throw new Error('a variable of the region has a local');
+    return local;
+  }
+
+  state(field: keyof typeof STATE): number {
+    return this.b.bases.state + STATE[field];
+  }
+
+  loadState(op: Load, address: number): void {
+    const { code, align } = LOADS[op];
+    this.const(0);
+    for (const byte of code) this.out.u8(byte);
+    this.out.u32(align).u32(address);
+  }
+
+  /** Stores what `value` puts on the stack. */
+  storeState(op: Store, address: number, value: () => void): void {
+    const { code, align } = STORES[op];
+    this.const(0);
+    value();
+    for (const byte of code) this.out.u8(byte);
+    this.out.u32(align).u32(address);
+  }
+
+  /** Loads variables of slots that need it. */
+  reload(slots: readonly Slot[]): void {
+    for (const slot of slots) {
+      if (!slot.read && (slot.home !== 'variable' || !slot.dirty)) continue;
+      this.loadState(`${slot.type}.load`, slot.address);
+      this.set(this.local(slot.variable));
+    }
+  }
+
+  /** Stores slots that have no other home. */
+  spill(slots: readonly Slot[]): void {
+    for (const slot of slots)
+      if (slot.dirty && slot.home === 'variable')
+        this.storeState(`${slot.type}.store`, slot.address, () => this.get(this.local(slot.variable)));
+  }
+
+  private refuseShortBudget(bound: number): void {
+    const { out } = this;
+    this.get(LEFT);
+    this.const(bound);
+    out.u8(I32.LT_S).u8(CONTROL.IF).u8(CONTROL.VOID);
+    this.storeState('i32.store', this.state('REGION_EXIT'), () => this.const(REGION_EXIT.REFUSED));
+    this.get(LEFT);
+    out.u8(CONTROL.RETURN).u8(CONTROL.END);
+  }
+
+  /** Begins the function of region `index`, in which `bound` instructions may run before it looks at the budget. */
+  begin(index: number, bound: number): void {
+    this.refuseShortBudget(bound);
+    const { b } = this;
+    this.storeState('i32.store8', LAYOUT.REGION_USED + index, () => this.const(1));
+    this.reload(b.lasting);
+    const { a, b: second, kind } = b.flagVariables;
+    this.loadState('i64.load', this.state('LAZY_A'));
+    this.set(this.local(a));
+    this.loadState('i64.load', this.state('LAZY_B'));
+    this.set(this.local(second));
+    this.loadState('i32.load', this.state('LAZY_KIND'));
+    this.set(this.local(kind));
+  }
+
+  /** The common end of all ways out. */
+  end(): void {
+    const { out, b } = this;
+    this.spill(b.lasting);
+    const { a, b: second, kind } = b.flagVariables;
+    this.storeState('i64.store', this.state('LAZY_A'), () => this.get(this.local(a)));
+    this.storeState('i64.store', this.state('LAZY_B'), () => this.get(this.local(second)));
+    this.storeState('i32.store', this.state('LAZY_KIND'), () => this.get(this.local(kind)));
+    this.storeState('i32.store', this.state('REGION_EXIT'), () => this.get(this.how));
+    this.storeState('i32.store', this.state('REGION_RECORD'), () => {
+      this.get(this.where);
+      this.const(~DONE_MASK);
+      out.u8(I32.AND);
+    });
+    this.storeState('i64.store', this.state('RIP'), () => this.get(this.local(b.target)));
+    this.get(LEFT);
+    this.get(this.where);
+    this.const(DONE_MASK);
+    out.u8(I32.AND).u8(I32.SUB);
+  }
+}
