@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { R } from '../../cpu/x86/assembler/index.js';
 import { builtVariants } from '../../testing/accelerators.js';
 import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
@@ -11,7 +11,10 @@ const ROUNDS = 1000;
 
 let bench: GuestBench | undefined;
 
-afterEach(() => bench?.vm.dispose());
+afterEach(() => {
+  bench?.vm.dispose();
+  vi.restoreAllMocks();
+});
 
 /** A loop that goes on for as long as nothing of it is translated, up to a minute. */
 function runUntilTranslated(options: Partial<WorkerCompilerOptions>): string {
@@ -49,12 +52,15 @@ describe('the thread that translates', () => {
     expect(runUntilTranslated({ entry: ENTRY })).toMatch(/1 regions/);
   });
 
-  it('is done without when it cannot be started', () => {
+  it('is done without when it cannot be started, with a warning', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const entry = new URL('no-such-file.js', ENTRY);
     expect(runUntilTranslated({ entry, patience: 300 })).toMatch(/1 regions/);
+    expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringMatching(/^the thread that translates/));
   });
 
   it('is done without when it does not answer', () => {
+    vi.spyOn(process, 'emitWarning').mockReturnValue();
     const entry = new URL('data:text/javascript,setInterval(() => {}, 1000)');
     expect(runUntilTranslated({ entry, patience: 300 })).toMatch(/1 regions/);
   });

@@ -111,6 +111,10 @@ export class WorkerCompiler implements Compiler {
 
   /** Goes on without the thread. */
   private giveUp(): InThreadCompiler {
+    const why = this.broken ? 'has failed' : 'does not answer';
+    process.emitWarning(
+      `the thread that translates guest code ${why}: the guest's own thread does it now, and is slower`,
+    );
     const substitute = new InThreadCompiler(this.options.bases, this.now);
     this.stop();
     this.substitute = substitute;
