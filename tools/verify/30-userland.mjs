@@ -124,7 +124,7 @@ async function inGuest(image, checks, accel, folder) {
   const seen = file && ((text) => appendFileSync(file, text));
   const { code, stdout, stderr, seconds } = await vitrine(args, { limit: 3 * 3600, seen });
   const trouble = /^.*(BUG:|Oops|Call Trace|stall on CPU|soft lockup).*$/m.exec(stdout)?.[0];
-  expect(code === 0, `exit code ${code}: ${stderr.slice(-300)}\n${stdout.slice(-500)}`);
+  expect(code === 0, `exit code ${code}: ${stderr.slice(-3000)}\n${stdout.slice(-500)}`);
   return { checks: results(stdout), seconds, trouble };
 }
 

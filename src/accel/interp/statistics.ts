@@ -1,5 +1,5 @@
 /** What a CPU has done and how, for people: `--stats`. */
-import { STATISTIC } from '../../cpu/x86/state-layout.js';
+import { NEXT, REGION_EXIT, STATISTIC } from '../../cpu/x86/state-layout.js';
 import { LAYOUT } from '../../memory/layout.js';
 import type { StateView } from './state.js';
 
@@ -18,6 +18,16 @@ export const grouped = (value: bigint | number): string => String(value).replace
 
 const share = (part: bigint, whole: bigint): string =>
   whole === 0n ? '0 %' : `${(Number((part * 1000n) / whole) / 10).toFixed(1)} %`;
+
+/** Why the interpreter had to go on after translated code. */
+const REASONS: readonly { readonly name: string; readonly exits: readonly number[] }[] = [
+  { name: 'code that is not translated', exits: [REGION_EXIT.GOTO, REGION_EXIT.CONTINUE] },
+  { name: 'a jump to where nothing is known', exits: [NEXT.JUMP] },
+  { name: 'an instruction', exits: [REGION_EXIT.INTERPRET] },
+  { name: 'an event or a change of mode', exits: [0, NEXT.ATTENTION, NEXT.JUMP_ATTENTION] },
+  { name: 'an exception', exits: [NEXT.FAULT] },
+  { name: 'the end of the time slice', exits: [REGION_EXIT.REFUSED] },
+];
 
 /** Which instructions translated code left to the interpreter, most frequent first. */
 function leftToInterpreter(view: DataView, translator: Translated): [string, number][] {
@@ -41,8 +51,11 @@ export function describeWork(view: DataView, state: StateView, translator: Trans
   lines.push(
     `  in translated code    ${grouped(translated)}, ${share(translated, retired)}`,
     `regions entered         ${grouped(regions)}, ${grouped(regions === 0n ? 0n : translated / regions)} instructions each`,
-    `  from the interpreter  ${grouped(statistic('CHAINS'))}`,
-    `  left for an instruction by the interpreter  ${grouped(statistic('INTERPRETED'))}`,
+    `  from the interpreter  ${grouped(statistic('CHAINS'))}, which went on because of`,
+    ...REASONS.map(({ name, exits }) => {
+      const times = exits.reduce((sum, exit) => sum + state.u64('EXITS', exit), 0n);
+      return `    ${name.padEnd(33)} ${grouped(times)}, ${share(times, statistic('CHAINS'))}`;
+    }),
     ...translator.describe(),
   );
   const left = leftToInterpreter(view, translator);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { R } from '../../cpu/x86/assembler/index.js';
+import { R, ptr } from '../../cpu/x86/assembler/index.js';
 import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
 import type { Compiled, Compiler, RegionRequest } from './compiler.js';
 import { InThreadCompiler } from './in-thread-compiler.js';
@@ -61,6 +61,37 @@ class HeldCompiler implements Compiler {
     this.isClosed = true;
   }
 }
+
+/** How often the interpreter had to go on after translated code, and why. */
+function exits(text: string): Map<string, number> {
+  const lines = text.matchAll(/^ {4}(\S.*?) +([\d,]+), [\d.]+ %$/gm);
+  return new Map(Array.from(lines, ([, name, times]) => [name, Number(times.replace(/,/g, ''))]));
+}
+
+describe('the ways out of translated code', () => {
+  it('are counted by reason', () => {
+    const PAGES = 50;
+    const bench = new GuestBench({ accelerator: 'wasm', hotAfter: 2 });
+    bench.asm(32, CODE, (asm) => {
+      asm.emit('mov', R.ecx, PAGES);
+      const top = asm.bind();
+      asm.emit('add', R.edi, 0x1000);
+      asm.emit('mov', R.eax, ptr([R.edi]));
+      asm.emit('dec', R.ecx);
+      asm.emit('jnz', top);
+      asm.emit('hlt');
+    });
+    bench.set({ ...protectedMode(bench), rip: BigInt(CODE), gpr: { rdi: 0x20000n, rsp: 0x8000n } });
+    expect(bench.run(1000).kind).toBe('halt');
+    const text = work(bench);
+    const reasons = exits(text);
+    expect([...reasons.keys()]).toContain('a jump to where nothing is known');
+    // The TLB has none of the pages.
+    const misses = reasons.get('an instruction');
+    expect(misses).toBeGreaterThan(PAGES - 10);
+    expect(numberIn(text, /from the interpreter +([\d,]+),/)).toBe(misses);
+  });
+});
 
 describe('regions beyond what may be kept', () => {
   const roomy = work(runLoops({ accelerator: 'wasm' }));

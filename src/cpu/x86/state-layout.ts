@@ -132,7 +132,9 @@ const FIELDS = [
   ['LAZY_A', 8, 1],
   ['LAZY_B', 8, 1],
   /** Counts of what translated code did: STATISTIC. */
-  ['STATISTICS', 8, 4],
+  ['STATISTICS', 8, 3],
+  /** How often the regions were left for something else, by REGION_EXIT; at 0, because of ATTN. */
+  ['EXITS', 8, 12],
   /** A region that is to be looked at, as its index + 1: jumps leave it often, or what it was made of is no longer there. */
   ['REGION_REQUEST', 4, 1],
   /** A record that has become hot, for the translator. */
@@ -287,10 +289,8 @@ export const STATISTIC = {
   TRANSLATED: 0,
   /** How often a region was entered … */
   REGIONS: 1,
-  /** … that of these, from the interpreter … */
+  /** … that of these, from the interpreter. */
   CHAINS: 2,
-  /** … and left for the interpreter to execute an instruction. */
-  INTERPRETED: 3,
 } as const;
 
 /** How a region is left. Up to 4 they are what NEXT says, with RIP set. */
@@ -299,10 +299,10 @@ export const REGION_EXIT = {
   INTERPRET: 8,
   /** A taken jump to REGION_RECORD. */
   GOTO: 9,
-  /** Execution goes on with REGION_RECORD, which may begin another region. */
-  CONTINUE: 11,
   /** Nothing was done: the interpreter executes the record by which the region was entered. */
   REFUSED: 10,
+  /** Execution goes on with REGION_RECORD, which may begin another region. */
+  CONTINUE: 11,
 } as const;
 
 /** What `service_events` tells the driver at an instruction boundary. */

@@ -33,7 +33,7 @@ const INPUT_HIGH = 0x1_0000;
 
 function revive({ message, expected, stack }: PortableError): Error {
   const error = expected ? new VitrineError(message) : new Error(message);
-  if (stack !== undefined) error.stack = stack;
+  error.stack = stack;
   return error;
 }
 

@@ -2,6 +2,7 @@
  * A machine on a thread of its own: CPU and devices, in a loop that blocks. Commands lie in the port until the run loop
  * looks for them, which the shared word WAKE tells it to; while the CPU is halted the thread sleeps on that word.
  */
+import { inspect } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
@@ -53,8 +54,9 @@ const output = new OutputBuffer({
 let trace: LineWriter | undefined;
 
 function portable(error: unknown): PortableError {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { message, expected: error instanceof VitrineError, stack };
+  const { message } = error instanceof Error ? error : new Error(String(error));
+  // With what caused it.
+  return { message, expected: error instanceof VitrineError, stack: inspect(error) };
 }
 
 const host: MachineHost = {

@@ -59,7 +59,7 @@ export interface PortableError {
   readonly message: string;
   /** For the user to act on, as a `VitrineError`; else a bug. */
   readonly expected: boolean;
-  readonly stack: string | undefined;
+  readonly stack: string;
 }
 
 export type Event =

@@ -16,7 +16,7 @@ import type { PortableRequest, TranslationWorkerData } from './translation-proto
 const BATCH = 256;
 
 /** The guest comes first: on Linux the process number 0 stands for the calling thread. */
-const NICE = 10;
+const NICE = 5;
 
 /**
  * How V8 is to compile: at once, not at the first call, which is on the CPU's thread; and with the optimising compiler on this thread.

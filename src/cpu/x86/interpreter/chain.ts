@@ -143,23 +143,27 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
     b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.CONTINUE)), () => {
       goOn(g.state32('REGION_RECORD'));
     });
-    b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.REFUSED)), () => {
-      b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.INTERPRET), g.at('REGION_EXIT'));
-      b.store('i32.store', b.i32(0), g.record, g.at('REGION_RECORD'));
-    });
   });
   code.end();
   code.end();
   piece((g) => {
     const { b } = g;
+    const add = (base: Node, at: number, by: Node): void => {
+      b.store('i64.store', base, b.add(b.load('i64.load', base, at), b.extendU(by)), at);
+    };
     const count = (statistic: number, by: Node): void => {
-      const at = g.at('STATISTICS') + statistic * 8;
-      b.store('i64.store', b.i32(0), b.add(b.load('i64.load', b.i32(0), at), b.extendU(by)), at);
+      add(b.i32(0), g.at('STATISTICS') + statistic * 8, by);
     };
     count(STATISTIC.TRANSLATED, b.sub(b.param('i32', BEFORE_LOCAL), b.param('i32', LEFT_LOCAL)));
     count(STATISTIC.REGIONS, b.param('i32', COUNT_LOCAL));
     count(STATISTIC.CHAINS, b.i32(1));
-    count(STATISTIC.INTERPRETED, b.op('i32.eq', g.state32('REGION_EXIT'), b.i32(REGION_EXIT.INTERPRET)));
+    const exit = g.state32('REGION_EXIT');
+    const reason = b.select(b.eqz(g.state32('ATTN')), exit, b.i32(0));
+    add(b.shl(reason, b.i32(3)), g.at('EXITS'), b.i32(1));
+    b.if(b.op('i32.eq', exit, b.i32(REGION_EXIT.REFUSED)), () => {
+      b.store('i32.store', b.i32(0), b.i32(REGION_EXIT.INTERPRET), g.at('REGION_EXIT'));
+      b.store('i32.store', b.i32(0), g.record, g.at('REGION_RECORD'));
+    });
     b.callVoid(SETTLE_FLAGS, g.state32('LAZY_KIND'), g.state64('LAZY_A'), g.state64('LAZY_B'));
   });
   out.u8(CONTROL.LOCAL_GET).u32(LEFT_LOCAL);
