@@ -96,7 +96,7 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     const { cpu, memory, boot, debugExit, disks } = config;
-    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, disks: disks.length, boot });
+    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot });
     this.disks = disks.map((disk) => host.openDisk(disk));
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {

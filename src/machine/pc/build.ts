@@ -31,7 +31,6 @@ export interface PcSpecification {
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly ramSize: number;
   readonly debugExit: boolean;
-  readonly disks: number;
   readonly boot: PcBoot;
 }
 
@@ -56,12 +55,11 @@ export class PcBuilder {
 
   /** Throws a one-line error when there can be no such machine. */
   constructor(readonly specification: PcSpecification) {
-    const { cpu, ramSize, boot, disks } = specification;
+    const { cpu, ramSize, boot } = specification;
     this.model = cpuModel(cpu);
     assert(ramSize % PAGE_SIZE === 0, 'memory is whole pages');
     // Checks the size as well.
     pcRamMap(ramSize);
-    if (disks > PC.MAX_DISKS) throw new UsageError(`at most ${PC.MAX_DISKS} disks can be attached, not ${disks}`);
     if (ramSize > PC.LOW_RAM_LIMIT && this.model.physicalBits < 36)
       throw new UsageError(`the CPU model ${cpu} reaches no more than ${PC.LOW_RAM_LIMIT / 2 ** 20} MiB of memory`);
     this.bios = boot.bios && placeBios(boot.bios.image, boot.bios.name);

@@ -25,12 +25,9 @@ export const PC = {
   SHADOW_END: MIB,
   /** Slot of the ICH9's LPC bridge. */
   LPC_SLOT: 31,
-  /** Slots of the virtio devices. */
-  CONSOLE_SLOT: 1,
-  ENTROPY_SLOT: 2,
-  FIRST_DISK_SLOT: 3,
-  /** The slots below 25 are for cards. */
-  MAX_DISKS: 22,
+  /** Slots for cards. Those behind them have their interrupt pins wired differently. */
+  FIRST_CARD_SLOT: 1,
+  LAST_CARD_SLOT: 24,
   /** First of fw_cfg's twelve ports. */
   FW_CFG: 0x510,
 } as const;

@@ -25,9 +25,7 @@ import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js
 import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
 import { VirtioBlock } from '../../devices/virtio/block.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
-import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
-import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { ich9PirqRoutes } from '../../firmware/board.js';
 import type { BlockBackend } from '../../iface/block.js';
@@ -37,6 +35,7 @@ import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
+import { CardSlots } from './card-slots.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -96,8 +95,7 @@ export class Pc {
   readonly router: InterruptRouter;
 
   private readonly devices: Snapshotable[] = [];
-  /** By slot. */
-  private readonly virtio = new Map<number, VirtioPci>();
+  private readonly cards: CardSlots;
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
@@ -189,26 +187,16 @@ export class Pc {
     this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
     this.devices.push(coprocessorError, resetControl, this.vga, this.fwCfg);
 
-    // ---- virtio ----
+    // ---- cards ----
+    this.cards = new CardSlots({ pci: this.pci, environment: this.pciEnvironment, dma: connections.vm.dma });
     this.console = new VirtioConsole('virtio-console0', connections.console);
-    this.attachVirtio(PC.CONSOLE_SLOT, this.console);
-    this.attachVirtio(PC.ENTROPY_SLOT, new VirtioEntropy('virtio-rng0', connections.entropy));
+    this.cards.attachVirtio(this.console);
+    this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));
     for (const [i, backend] of connections.disks.entries())
-      this.attachVirtio(PC.FIRST_DISK_SLOT + i, new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+      this.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+    this.devices.push(...this.cards.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
-  }
-
-  private attachVirtio(slot: number, device: VirtioDevice): void {
-    const transport = new VirtioPci({
-      name: device.id,
-      device,
-      environment: this.pciEnvironment,
-      dma: this.connections.vm.dma,
-    });
-    this.pci.attach(slot, transport.pci);
-    this.virtio.set(slot, transport);
-    this.devices.push(transport, device);
   }
 
   private createCpu(index: number, apics: LocalApicDevice[], coprocessorError: CoprocessorError): Vcpu {
@@ -272,8 +260,8 @@ export class Pc {
     this.lpc.routePirqs(PIRQ_TO_ISA);
     // For kernels without ACPI: PCI interrupts are level-triggered, and each function says which one it has.
     this.pic.elcrPorts.write(1, 1, (1 << (10 - 8)) | (1 << (11 - 8)));
-    for (const [slot, { pci }] of this.virtio)
-      pci.config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[slot][0]]);
+    for (const [slot, { config }] of this.cards.occupied)
+      config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[slot][0]]);
     this.pm.enterAcpiMode();
   }
 
@@ -284,6 +272,6 @@ export class Pc {
 
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resumeDevices(): void {
-    for (const transport of this.virtio.values()) transport.resume();
+    this.cards.resume();
   }
 }

@@ -1,0 +1,54 @@
+/** The slots for cards: each card gets the next free one, so that the same description makes the same machine. */
+import { UsageError } from '../../base/errors.js';
+import type { PciEnvironment, PciFunction } from '../../bus/pci/function.js';
+import type { PciBus } from '../../bus/pci/pci-bus.js';
+import type { VirtioDevice } from '../../devices/virtio/device.js';
+import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
+import type { Dma } from '../../iface/guest-memory.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import { PC } from './layout.js';
+
+export interface CardSlotsParts {
+  readonly pci: PciBus;
+  readonly environment: PciEnvironment;
+  readonly dma: Dma;
+}
+
+export class CardSlots {
+  private next: number = PC.FIRST_CARD_SLOT;
+  private readonly transports: VirtioPci[] = [];
+  private readonly functions = new Map<number, PciFunction>();
+  /** Transports and devices, in the order in which they are restored. */
+  readonly parts: Snapshotable[] = [];
+
+  constructor(private readonly connections: CardSlotsParts) {}
+
+  /** Throws a one-line error when there is no slot left. `parts`: what of the card is saved. */
+  attach(card: PciFunction, parts: readonly Snapshotable[]): void {
+    if (this.next > PC.LAST_CARD_SLOT) {
+      const all = PC.LAST_CARD_SLOT - PC.FIRST_CARD_SLOT + 1;
+      throw new UsageError(`there are more than ${all} cards: disks, network interfaces and other devices`);
+    }
+    const slot = this.next++;
+    this.connections.pci.attach(slot, card);
+    this.functions.set(slot, card);
+    this.parts.push(...parts);
+  }
+
+  attachVirtio(device: VirtioDevice): void {
+    const { environment, dma } = this.connections;
+    const transport = new VirtioPci({ name: device.id, device, environment, dma });
+    this.transports.push(transport);
+    this.attach(transport.pci, [transport, device]);
+  }
+
+  /** What is in each slot. */
+  get occupied(): ReadonlyMap<number, PciFunction> {
+    return this.functions;
+  }
+
+  /** Lets devices go on with what was under way, after all of a machine was restored. */
+  resume(): void {
+    for (const transport of this.transports) transport.resume();
+  }
+}
