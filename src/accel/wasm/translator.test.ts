@@ -117,11 +117,15 @@ describe('a region that is compiled while the guest runs on', () => {
   const AMOUNT = CODE + 5 + 2;
 
   /** Adds an immediate operand in a loop; `between` happens while the loop waits for its translation. */
-  function runHeld(between: (bench: GuestBench, compiler: HeldCompiler) => void) {
+  function runHeld(between: (bench: GuestBench, compiler: HeldCompiler) => void, failed?: (error: Error) => void) {
     let compiler: HeldCompiler | undefined;
     const createCompiler: CreateCompiler = (bases) =>
       (compiler = new HeldCompiler(new InThreadCompiler(bases, () => 0)));
-    const bench = new GuestBench({ accelerator: 'wasm', hotAfter: 5, translator: { createCompiler } });
+    const bench = new GuestBench({
+      accelerator: 'wasm',
+      hotAfter: 5,
+      translator: { createCompiler, ...(failed && { failed }) },
+    });
     bench.asm(32, CODE, (asm) => {
       asm.emit('mov', R.ecx, 1000);
       const top = asm.bind();
@@ -165,20 +169,32 @@ describe('a region that is compiled while the guest runs on', () => {
     expect(text).toMatch(/\b1 overwritten meanwhile/);
   });
 
-  it('is reported when it could not be made, unless its code was changed', () => {
-    const fail = (compiler: HeldCompiler): void => {
-      const tickets = compiler.held.splice(0).map(({ ticket }) => ticket);
-      compiler.take = () => {
-        compiler.take = () => undefined;
-        return { kind: 'failed', tickets, error: new Error('broken') };
-      };
+  function fail(compiler: HeldCompiler): void {
+    const tickets = compiler.held.splice(0).map(({ ticket }) => ticket);
+    compiler.take = () => {
+      compiler.take = () => undefined;
+      return { kind: 'failed', tickets, error: new Error('broken') };
     };
+  }
+
+  it('is reported when it could not be made, unless its code was changed', () => {
     expect(() => runHeld((_, compiler) => fail(compiler))).toThrow('could not be translated');
     const { bench } = runHeld((b, compiler) => {
       b.vm.backingWritten(AMOUNT, 1);
       fail(compiler);
     });
     expect(bench.reg('rdx')).toBe(1000n);
+  });
+
+  it('is done without when it could not be made, for whoever wants to hear of it', () => {
+    const errors: Error[] = [];
+    const { bench, text } = runHeld(
+      (_, compiler) => fail(compiler),
+      (error) => errors.push(error),
+    );
+    expect(bench.reg('rdx')).toBe(1000n);
+    expect(errors.map(({ cause }) => (cause as Error).message)).toEqual(['broken']);
+    expect(text).toMatch(/ 1 failed$/m);
   });
 
   it('is waited for no longer when the VM ends', () => {

@@ -29,6 +29,8 @@ export interface TranslatorSettings {
   readonly observe?: ((translation: Translation) => void) | undefined;
   /** Milliseconds, for the statistics; without it they say nothing of time. */
   readonly now?: () => number;
+  /** Is told of a defect of the translator, after which the interpreter goes on with that code. Thrown, if absent. */
+  readonly failed?: (error: Error) => void;
 }
 
 export interface TranslatorOptions extends TranslatorSettings {
@@ -73,6 +75,8 @@ export interface TranslatorStatistics {
     readonly busy: number;
     /** The code was overwritten or thrown away before it was compiled. */
     readonly overwritten: number;
+    /** A defect: the interpreter goes on with them. */
+    readonly failed: number;
   };
   /** Milliseconds; the first and the last on the CPU's thread. */
   readonly times: { readonly scan: number; readonly emit: number; readonly compile: number; readonly install: number };
@@ -102,7 +106,7 @@ export class Translator implements CodeTranslator {
   private readonly covered = new Map<number, number>();
   private epoch = -1;
   private readonly made = { regions: 0, instructions: 0, bytes: 0 };
-  private readonly dropped = { nothing: 0, busy: 0, overwritten: 0 };
+  private readonly dropped = { nothing: 0, busy: 0, overwritten: 0, failed: 0 };
   private readonly times = { scan: 0, emit: 0, compile: 0, install: 0 };
 
   constructor(private readonly options: TranslatorOptions) {
@@ -282,8 +286,13 @@ export class Translator implements CodeTranslator {
   private installOne(compiled: Compiled): void {
     if (compiled.kind === 'failed') {
       // What was made of code that was changed meanwhile says nothing.
-      const current = compiled.tickets.filter((ticket) => this.takeCurrent(ticket));
-      if (current.length > 0) throw new Error('a region could not be translated', { cause: compiled.error });
+      const current = compiled.tickets.flatMap((ticket) => this.takeCurrent(ticket) ?? []);
+      if (current.length === 0) return;
+      const error = new Error('code could not be translated', { cause: compiled.error });
+      if (this.options.failed === undefined) throw error;
+      for (const { index } of current) this.store.release(index);
+      this.dropped.failed += current.length;
+      this.options.failed(error);
       return;
     }
     this.times.emit += compiled.emitTime;
@@ -336,7 +345,7 @@ export class Translator implements CodeTranslator {
     return [
       `translated              ${grouped(regions)} regions of ${grouped(instructions)} instructions, ${grouped(bytes)} bytes`,
       `  of these kept         ${grouped(live)} in ${grouped(modules)} modules, ${grouped(liveBytes)} bytes; ${grouped(evicted)} gone`,
-      `  not translated        ${grouped(dropped.nothing)} not translatable, ${grouped(dropped.busy)} too many at a time, ${grouped(dropped.overwritten)} overwritten meanwhile`,
+      `  not translated        ${grouped(dropped.nothing)} not translatable, ${grouped(dropped.busy)} too many at a time, ${grouped(dropped.overwritten)} overwritten meanwhile, ${grouped(dropped.failed)} failed`,
       `  time                  ${scan} to choose, ${emit} to write, ${compile} to compile, ${install} to install`,
     ];
   }

@@ -1,4 +1,5 @@
 /** The accelerators, and what this host has of them. */
+import { inspect } from 'node:util';
 import { totalmem } from 'node:os';
 import { MAX_BACKING } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
@@ -44,12 +45,28 @@ export function checkMemory(size: number): void {
   if (size > host) throw new HostError(`${mebibytes(size)} of memory are too much: this host has ${mebibytes(host)}`);
 }
 
+export interface VmOptions {
+  readonly accel?: AcceleratorName | undefined;
+  /** Is told what the user should know, in one line or more. */
+  readonly report: (text: string) => void;
+  /** Gets each translation. */
+  readonly observe?: ((translation: Translation) => void) | undefined;
+}
+
+/** Reports the first defect of the translator, with what somebody who looks into it wants to see. */
+function reportOnce(report: VmOptions['report']): (error: Error) => void {
+  let reported = false;
+  return (error) => {
+    if (!reported)
+      report(
+        `some code of the guest could not be translated and runs slower; please report this\n${inspect(error.cause)}`,
+      );
+    reported = true;
+  };
+}
+
 /** Memory and CPUs for a machine. */
-export function createVm(
-  request: VmRequest,
-  accel: AcceleratorName = DEFAULT_ACCELERATOR,
-  observe?: (translation: Translation) => void,
-): Vm {
+export function createVm(request: VmRequest, { accel = DEFAULT_ACCELERATOR, report, observe }: VmOptions): Vm {
   checkMemory(request.backingSize);
   if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
   const variants = loadVariants();
@@ -58,12 +75,13 @@ export function createVm(
     image: loadTranslatingImage(),
     createTranslator: createTranslator(variants, {
       now: () => performance.now(),
+      failed: reportOnce(report),
       // Whoever wants to see every translation needs it on this thread.
       ...(observe
         ? { observe }
         : {
             createCompiler: (bases, memory) =>
-              new WorkerCompiler({ bases, memory: new Uint8Array(memory.buffer), variants }),
+              new WorkerCompiler({ bases, memory: new Uint8Array(memory.buffer), variants, report }),
           }),
     }),
   });

@@ -59,6 +59,8 @@ function portable(error: unknown): PortableError {
   return { message, expected: error instanceof VitrineError, stack: inspect(error) };
 }
 
+const report = (text: string): void => post({ kind: 'report', text });
+
 const host: MachineHost = {
   version,
   time: hostTime,
@@ -68,13 +70,13 @@ const host: MachineHost = {
   console: output.sink('console'),
   holdInput: options.holdInput ?? false,
   createVm: (request) => {
-    const vm = createVm(
-      request,
-      options.accel,
-      options.trace?.kinds.includes('translate')
+    const vm = createVm(request, {
+      accel: options.accel,
+      report,
+      observe: options.trace?.kinds.includes('translate')
         ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
         : undefined,
-    );
+    });
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
@@ -91,7 +93,7 @@ const host: MachineHost = {
     if (commands.length > 0) return;
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
-  report: (text) => post({ kind: 'report', text }),
+  report,
 };
 
 function createMachine(): VirtualMachine {
@@ -209,8 +211,7 @@ function main(): void {
   const exit = runToEnd(debugging, machine);
   output.flush();
   trace?.close();
-  if (options.stats)
-    for (const cpu of machine.cpus) post({ kind: 'report', text: cpu.describeWork?.().join('\n') ?? '' });
+  if (options.stats) for (const cpu of machine.cpus) report(cpu.describeWork?.().join('\n') ?? '');
   post({ kind: 'exit', exit });
 }
 

@@ -22,6 +22,8 @@ export interface WorkerCompilerOptions {
   readonly memory: Uint8Array;
   /** The list that the thread has, too. */
   readonly variants: readonly Variant[];
+  /** Is told what the user should know, in one line. */
+  readonly report: (text: string) => void;
   /** The thread's entry; for tests. */
   readonly entry?: URL;
   readonly patience?: number;
@@ -112,7 +114,7 @@ export class WorkerCompiler implements Compiler {
   /** Goes on without the thread. */
   private giveUp(): InThreadCompiler {
     const why = this.broken ? 'has failed' : 'does not answer';
-    process.emitWarning(
+    this.options.report(
       `the thread that translates guest code ${why}: the guest's own thread does it now, and is slower`,
     );
     const substitute = new InThreadCompiler(this.options.bases, this.now);
