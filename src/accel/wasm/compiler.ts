@@ -21,7 +21,7 @@ export interface CompiledRegion {
 export type Compiled =
   | {
       readonly kind: 'module';
-      /** Imports `env.memory` and functions of `h`; exports each region under its index. */
+      /** Imports `env.memory` and functions of `h`; exports each region under its ticket. */
       readonly module: WebAssembly.Module;
       readonly regions: readonly CompiledRegion[];
       /** Size of the module. */

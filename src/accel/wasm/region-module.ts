@@ -31,10 +31,11 @@ function emitModule(requests: readonly RegionRequest[], bases: CpuBases, observe
   for (const { callee } of callees.values())
     module.importFunction('h', callee.name, callee.params, callee.result ? [callee.result] : []);
   const regions = emitted.map(({ code, entries }, i) => {
-    const { ticket, index } = requests[i];
+    const { ticket } = requests[i];
     const at = module.declareFunction(['i32', 'i32'], ['i32']);
     module.defineFunction(at, code);
-    module.exportFunction(String(index), at);
+    // An index may have been given up and taken again meanwhile.
+    module.exportFunction(String(ticket), at);
     return { ticket, entries };
   });
   return { regions, bytes: new Uint8Array(module.toBytes()) };

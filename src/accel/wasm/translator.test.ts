@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { R, ptr } from '../../cpu/x86/assembler/index.js';
+import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
 import type { Compiled, Compiler, RegionRequest } from './compiler.js';
 import { InThreadCompiler } from './in-thread-compiler.js';
 import { STORE_LIMITS } from './region-store.js';
+import { compileRegions } from './region-module.js';
 import type { CreateCompiler } from './translator.js';
 
 const CODE = 0x10000;
@@ -167,6 +169,22 @@ describe('a region that is compiled while the guest runs on', () => {
     });
     expect(bench.reg('rdx')).toBe(1000n);
     expect(text).toMatch(/\b1 overwritten meanwhile/);
+  });
+
+  it('can be in one module with another that was asked for before all decoded code was thrown away', () => {
+    const { bench, text } = runHeld((b, compiler) => {
+      b.cpu.restoreState(b.cpu.saveState());
+      expect(b.run(3 * 100).kind).toBe('budget');
+      const [before, after] = compiler.held;
+      expect(after.index).toBe(before.index);
+      const compiled = compileRegions(compiler.held.splice(0), cpuBases(0), { now: () => 0 });
+      compiler.take = () => {
+        compiler.take = () => undefined;
+        return compiled;
+      };
+    });
+    expect(bench.reg('rdx')).toBe(1000n);
+    expect(text).toMatch(/kept +1 in 1 modules/);
   });
 
   function fail(compiler: HeldCompiler): void {

@@ -311,7 +311,7 @@ export class Translator implements CodeTranslator {
       const { index, graph, takesOver } = pending;
       this.store.add(module, {
         index,
-        code: exports[String(index)] as () => number,
+        code: exports[String(region.ticket)] as () => number,
         entries: region.entries,
         pages: graph.pages,
         records: recordsOf(graph.blocks),
