@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseClock, parseCpuCount, parseDisk, parseGdb, parseMemory, parseModule, parseOnly } from './parse.js';
+import { parseClock, parseCpuCount, parseGdb, parseMemory, parseModule, parseOnly } from './parse.js';
 
 describe('--memory', () => {
   it.each([
@@ -25,23 +25,6 @@ describe('--memory', () => {
     ['99999999999999999999G', 'is more than any machine has'],
   ])('refuses "%s"', (text, message) => {
     expect(() => parseMemory(text)).toThrow(message);
-  });
-});
-
-describe('--disk', () => {
-  it('takes a file and words', () => {
-    expect(parseDisk('a.img')).toEqual({ path: 'a.img', readOnly: false });
-    expect(parseDisk('a.img,format=raw,readonly')).toEqual({ path: 'a.img', readOnly: true });
-  });
-  it('takes a comma in a name twice', () => {
-    expect(parseDisk('a,,b.img,readonly')).toEqual({ path: 'a,b.img', readOnly: true });
-  });
-  it.each([
-    [',readonly', 'names no file'],
-    ['a,format=qcow2', 'not available yet'],
-    ['a,writable', 'does not know "writable"'],
-  ])('refuses %s', (text, message) => {
-    expect(() => parseDisk(text)).toThrow(message);
   });
 });
 

@@ -2,7 +2,7 @@
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
 import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
-import type { ClockKind, DiskConfig } from '../vmm/config.js';
+import type { ClockKind } from '../vmm/config.js';
 
 const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 
@@ -17,20 +17,6 @@ export function parseMemory(text: string): number {
   return size;
 }
 
-/** `file[,format=raw|qcow2][,readonly]`; a comma in the name of the file is written twice. */
-export function parseDisk(text: string): DiskConfig {
-  const [path, ...words] = splitCommas(text);
-  if (path === '') throw new UsageError(`--disk ${text} names no file`);
-  let readOnly = false;
-  for (const word of words) {
-    if (word === 'readonly') readOnly = true;
-    else if (word === 'format=qcow2') throw new UsageError('disks of the format qcow2 are not available yet; use raw');
-    else if (word !== 'format=raw')
-      throw new UsageError(`--disk does not know "${word}"; there are format=raw, format=qcow2 and readonly`);
-  }
-  return { path, readOnly };
-}
-
 /** `file[,words]`: a multiboot module and what it is told. */
 export function parseModule(text: string): { readonly path: string; readonly words: string | undefined } {
   const at = /(?<!,),(?!,)/.exec(text)?.index ?? text.length;
@@ -39,7 +25,8 @@ export function parseModule(text: string): { readonly path: string; readonly wor
   return { path, words: at < text.length ? text.slice(at + 1) : undefined };
 }
 
-function splitCommas(text: string): string[] {
+/** Words between commas; a comma that is written twice is one of the word. */
+export function splitCommas(text: string): string[] {
   return text.split(/(?<!,),(?!,)/).map((part) => part.replaceAll(',,', ','));
 }
 

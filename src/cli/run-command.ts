@@ -7,12 +7,13 @@ import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
 import { checkMemory } from '../runtime/node/accelerators.js';
 import type { MachineConfig } from '../vmm/config.js';
+import { configureDisks, type DiskOptions } from './disk-options.js';
 import { DEMO, guestBoot } from './images.js';
-import { parseClock, parseCpuCount, parseDisk, parseMemory, parseModule, parseOnly } from './parse.js';
+import { parseClock, parseCpuCount, parseMemory, parseModule, parseOnly } from './parse.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions {
+interface RunOptions extends RawSessionOptions, DiskOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -22,7 +23,6 @@ interface RunOptions extends RawSessionOptions {
   readonly module?: readonly string[];
   readonly append?: string;
   readonly bios?: string;
-  readonly disk?: readonly string[];
   readonly clock: string;
   /** commander's reading of --no-reboot. */
   readonly reboot: boolean;
@@ -38,6 +38,14 @@ bzImage, an ELF file with a PVH entry, or a multiboot 1 kernel, gzip'ed or not.
 
 The terminal is the guest's first serial port. Ctrl-A x quits, Ctrl-A h lists the other
 keys; Ctrl-C goes to the guest. Without a terminal, standard input is piped to the port.
+
+A disk is a file and words, divided by commas (a comma in the name is written twice):
+  format=raw|qcow2       what the image is; otherwise what it looks like
+  readonly               the guest cannot write
+  snapshot               what the guest writes is thrown away in the end
+  if=virtio|sata|ide|floppy  what it is attached to; virtio unless it is a CD
+  media=cdrom            a CD in a drive
+  serial=TEXT            the serial number that the guest reads
 
 The exit code is 0 when the guest powers off. Otherwise it is not 0, and the last line on
 standard error says why.
@@ -71,7 +79,9 @@ export function runCommand(): Command {
     .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
     .option('--smp <n>', 'number of CPUs', '1')
     .option('--machine <type>', 'the board: pc (Q35, ICH9)', 'pc')
-    .option('--disk <file[,readonly]>', 'a raw disk image as a virtio disk', collect)
+    .option('--disk <file[,words]>', 'a disk image; words: see below', collect)
+    .option('--cdrom <file>', 'a CD image, in a drive', collect)
+    .option('--snapshot', 'throw away what the guest writes to any disk')
     .option(
       '--clock <kind>',
       'host, or virtual: time made by instructions, a fixed date and fixed random numbers, so that every run is the same',
@@ -92,7 +102,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
   const base = {
     cpu: options.cpu,
     memory,
-    disks: (options.disk ?? []).map(parseDisk),
+    disks: configureDisks(options),
     // The demonstration ends by isa-debug-exit when something failed.
     debugExit: (options.debugExit ?? false) || image === DEMO,
     noReboot: !options.reboot || image === DEMO,

@@ -12,5 +12,6 @@ export { HostError, UsageError, VitrineError } from '../base/errors.js';
 export type { PcBios, PcBoot, PcKernel } from '../machine/pc/build.js';
 export { MachineHandle, type MachineListener } from '../runtime/node/machine-handle.js';
 export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
-export type { ClockKind, DiskConfig, MachineConfig } from '../vmm/config.js';
+export type { DiskAttachment, DiskMedia } from '../machine/pc/disks.js';
+export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
 export type { MachineExit } from '../vmm/machine.js';

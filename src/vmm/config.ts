@@ -1,10 +1,23 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { PcBoot } from '../machine/pc/build.js';
+import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
+/** How an image is read: `auto` looks at what is in it. */
+export const DISK_FORMATS = ['auto', 'raw', 'qcow2'] as const;
+export type DiskFormat = (typeof DISK_FORMATS)[number];
+
 export interface DiskConfig {
+  /** A file, or the address of one. */
   readonly path: string;
+  readonly format: DiskFormat;
   readonly readOnly: boolean;
+  /** What the guest writes is thrown away with the machine; the image stays as it is. */
+  readonly temporary: boolean;
+  readonly attach: DiskAttachment;
+  readonly media: DiskMedia;
+  /** What the guest reads as the serial number, up to 20 characters of printable ASCII; null: one made of the path. */
+  readonly serial: string | null;
 }
 
 /** `host`: the host's time. `virtual`: time that instructions make, the same in every run. */
@@ -24,12 +37,22 @@ export interface MachineConfig {
   readonly clock: ClockKind;
 }
 
+const diskSchema = struct({
+  path: str,
+  format: oneOf(...DISK_FORMATS),
+  readOnly: bool,
+  temporary: bool,
+  attach: oneOf(...DISK_ATTACHMENTS),
+  media: oneOf(...DISK_MEDIA),
+  serial: nullable(str),
+});
+
 /** All of a `MachineConfig` but what it boots. */
 export const configSchema = struct({
   machine: oneOf('pc'),
   cpu: str,
   memory: range(1, Number.MAX_SAFE_INTEGER),
-  disks: array(struct({ path: str, readOnly: bool }), { max: 64 }),
+  disks: array(diskSchema, { max: 64 }),
   debugExit: bool,
   noReboot: bool,
   clock: oneOf('host', 'virtual'),

@@ -25,7 +25,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 1, boot: 1, ram: 1, cpu: 1 } as const;
+const VERSION = { machine: 2, boot: 1, ram: 1, cpu: 1 } as const;
 
 const machineSchema = struct({
   /** The Vitrine that wrote it, for people. */
@@ -62,6 +62,19 @@ export interface SaveRequest {
   readonly uuid: Uint8Array;
   readonly version: string;
   readonly virtual: VirtualState | undefined;
+}
+
+const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+
+/** Version 1 knew raw images on virtio alone. What is not as it was there is left for the schema to refuse. */
+function upgradeMachine(value: Plain): Plain {
+  if (!isRecord(value) || !isRecord(value['config'])) return value;
+  const { disks } = value['config'];
+  if (!Array.isArray(disks)) return value;
+  const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null };
+  const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
+  return { ...value, config: { ...value['config'], disks: upgraded } };
 }
 
 const cpuName = (index: number): string => `cpu${index}`;
@@ -134,7 +147,7 @@ class Sections {
 export function readMachine(snapshot: SnapshotReader, file: string): SavedMachine {
   const sections = new Sections(snapshot, file);
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
-  const saved = sections.read({ name: 'machine', version: VERSION.machine, check });
+  const saved = sections.read({ name: 'machine', version: VERSION.machine, check, upgrade: upgradeMachine });
   const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
   const { uuid, time, virtual, disks } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)

@@ -208,10 +208,19 @@ describe('a machine', () => {
 });
 
 describe('a snapshot of a machine', () => {
+  const disk = {
+    path: 'a.img',
+    format: 'raw',
+    readOnly: true,
+    temporary: false,
+    attach: 'virtio',
+    media: 'disk',
+    serial: null,
+  } as const;
   /** The machine, with sections replaced as they are written. */
   function tampered(change: (name: string, version: number, value: Plain) => [number, Plain] | undefined): Buffered {
     const host = new TestHost();
-    const machine = host.create({ boot: demo, disks: [{ path: 'a.img', readOnly: true }] });
+    const machine = host.create({ boot: demo, disks: [disk] });
     host.stopAt = 1;
     machine.run();
     const file = new Buffered();
@@ -238,6 +247,14 @@ describe('a snapshot of a machine', () => {
 
   it('is accepted as it is', () => {
     expect(refusal(tampered((_name, version, value) => same(version, value)))).toBe('accepted');
+  });
+  it('of a Vitrine that knew raw images on virtio alone is accepted', () => {
+    const file = tampered((name, version, value) => {
+      if (name !== 'machine') return same(version, value);
+      const saved = value as { readonly config: { readonly [key: string]: Plain } };
+      return [1, { ...saved, config: { ...saved.config, disks: [{ path: 'a.img', readOnly: true }] } }];
+    });
+    expect(refusal(file)).toBe('accepted');
   });
   it('with a changed disk is refused', () => {
     expect(

@@ -175,7 +175,10 @@ export class VirtualMachine {
         serial,
         debugConsole,
         console,
-        disks: this.disks,
+        disks: this.disks.map((backend, i) => {
+          const { attach, media } = this.config.disks[i];
+          return { backend, attach, media };
+        }),
         ...(observe && { observe }),
       },
       this.services,

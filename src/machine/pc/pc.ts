@@ -23,12 +23,10 @@ import { Uart16550 } from '../../devices/legacy/uart/uart-16550.js';
 import { Vga, VGA_MEMORY, VGA_MEMORY_SIZE, VGA_PORT_COUNT, VGA_PORTS } from '../../devices/legacy/vga/vga.js';
 import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js';
 import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
-import { VirtioBlock } from '../../devices/virtio/block.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { ich9PirqRoutes } from '../../firmware/board.js';
-import type { BlockBackend } from '../../iface/block.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
 import type { CharSink, MachineControl } from '../../iface/lines.js';
@@ -36,6 +34,7 @@ import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
 import { CardSlots } from './card-slots.js';
+import { attachDisks, type PcDisk } from './disks.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -71,8 +70,8 @@ export interface PcConnections {
   readonly debugConsole: CharSink;
   /** The virtio console's output. */
   readonly console: CharSink;
-  /** Virtio disks, in the order of their slots. */
-  readonly disks: readonly BlockBackend[];
+  /** In the order in which they are attached. */
+  readonly disks: readonly PcDisk[];
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
 }
@@ -192,8 +191,7 @@ export class Pc {
     this.console = new VirtioConsole('virtio-console0', connections.console);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));
-    for (const [i, backend] of connections.disks.entries())
-      this.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+    attachDisks(connections.disks, this.cards);
     this.devices.push(...this.cards.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);

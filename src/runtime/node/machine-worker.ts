@@ -9,7 +9,6 @@ import { VitrineError } from '../../base/errors.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
-import { RawFile } from '../../host/node/raw-file.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
@@ -18,6 +17,7 @@ import { LineWriter } from '../../host/node/line-writer.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand } from './debugging.js';
+import { openDisk } from './disks.js';
 import { OutputBuffer } from './output-buffer.js';
 import { SHARED, type Answer, type Command, type Event, type PortableError, type WorkerData } from './protocol.js';
 
@@ -80,7 +80,7 @@ const host: MachineHost = {
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
-  openDisk: ({ path, readOnly }) => new RawFile(path, readOnly),
+  openDisk,
   gunzip,
   poll: () => {
     output.flush();
