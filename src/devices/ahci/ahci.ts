@@ -15,7 +15,8 @@ const SLOTS = 32;
 /** Generation 2, 3 Gbit/s. */
 const SPEED = 2;
 const CAPABILITIES =
-  (AHCI_PORTS - 1 +
+  (AHCI_PORTS -
+    1 +
     ((SLOTS - 1) << CAP.SLOTS_SHIFT) +
     CAP.PMD +
     CAP.SAM +

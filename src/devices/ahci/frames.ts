@@ -5,12 +5,7 @@ import { FIS } from './registers.js';
 /** The registers in a host to device frame. */
 export function taskfileOf(frame: Uint8Array): Taskfile {
   const lba =
-    frame[4] +
-    frame[5] * 2 ** 8 +
-    frame[6] * 2 ** 16 +
-    frame[8] * 2 ** 24 +
-    frame[9] * 2 ** 32 +
-    frame[10] * 2 ** 40;
+    frame[4] + frame[5] * 2 ** 8 + frame[6] * 2 ** 16 + frame[8] * 2 ** 24 + frame[9] * 2 ** 32 + frame[10] * 2 ** 40;
   return {
     command: frame[2],
     feature: frame[3] | (frame[11] << 8),

@@ -517,4 +517,3 @@ function initialState(): State {
     queued: 0,
   };
 }
-

@@ -111,7 +111,9 @@ export class AtapiCdRom implements AtaDrive {
         this.reset(true);
         return noData(taskfile);
       case COMMAND.SET_FEATURES:
-        return this.setFeatures(taskfile) ? noData(taskfile) : { ...noData(taskfile), action: 'fail', error: ERROR.ABRT };
+        return this.setFeatures(taskfile)
+          ? noData(taskfile)
+          : { ...noData(taskfile), action: 'fail', error: ERROR.ABRT };
       default:
         // Of packet devices IDENTIFY DEVICE and READ SECTORS are answered so, with the signature (ACS-3 §7.12.3).
         return { ...noData(taskfile), action: 'fail', error: ERROR.ABRT };
@@ -220,10 +222,7 @@ export class AtapiCdRom implements AtaDrive {
         return answer(new Reply(8).u32(0, Math.max(0, blocks - 1)).u32(4, CD_BLOCK).bytes, 8);
       case SCSI.READ_FORMAT_CAPACITIES:
         // One descriptor: formatted medium.
-        return answer(
-          new Reply(12, [0, 0, 0, 8]).u32(4, blocks).u32(8, (2 << 24) | CD_BLOCK).bytes,
-          view.getUint16(7),
-        );
+        return answer(new Reply(12, [0, 0, 0, 8]).u32(4, blocks).u32(8, (2 << 24) | CD_BLOCK).bytes, view.getUint16(7));
       case SCSI.READ_10:
         return this.read(view.getUint32(2), view.getUint16(7), blocks);
       case SCSI.READ_12:
@@ -384,7 +383,11 @@ export class AtapiCdRom implements AtaDrive {
   }
 
   save(): State {
-    return { ...this.state, sense: { ...this.state.sense }, attention: this.state.attention && { ...this.state.attention } };
+    return {
+      ...this.state,
+      sense: { ...this.state.sense },
+      attention: this.state.attention && { ...this.state.attention },
+    };
   }
 
   restore(state: State): void {

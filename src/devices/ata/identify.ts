@@ -87,11 +87,7 @@ function wwnOf(serial: string): bigint {
   return (5n << 60n) | (hash & 0xf_ffff_ffffn);
 }
 
-export function identifyDisk(
-  disk: { readonly serial: string },
-  total: number,
-  modes: DiskModes,
-): Uint8Array {
+export function identifyDisk(disk: { readonly serial: string }, total: number, modes: DiskModes): Uint8Array {
   const words = new Uint16Array(256);
   const { cylinders, heads, sectors } = chsOf(total);
   const long = (first: number, value: number): void => {
@@ -127,7 +123,8 @@ export function identifyDisk(
   const { SMART, POWER, WRITE_CACHE, LOOK_AHEAD, VALID, FLUSH, FLUSH_EXT, LBA48 } = COMMAND_SET;
   words[82] = SMART | POWER | WRITE_CACHE | LOOK_AHEAD;
   words[83] = VALID | FLUSH | FLUSH_EXT | LBA48;
-  words[84] = VALID | COMMAND_SET.SELF_TEST | COMMAND_SET.ERROR_LOG | COMMAND_SET.LOGS | COMMAND_SET.FUA | COMMAND_SET.WWN;
+  words[84] =
+    VALID | COMMAND_SET.SELF_TEST | COMMAND_SET.ERROR_LOG | COMMAND_SET.LOGS | COMMAND_SET.FUA | COMMAND_SET.WWN;
   words[85] =
     (modes.smart ? SMART : 0) | POWER | (modes.writeCache ? WRITE_CACHE : 0) | (modes.lookAhead ? LOOK_AHEAD : 0);
   words[86] = FLUSH | FLUSH_EXT | LBA48;

@@ -95,9 +95,9 @@ export interface MoveRequest {
   /** Scratch memory of the drive's piece size. */
   readonly buffer: Uint8Array;
   /** False after a reset: nothing is touched any more, nobody is told. */
-  current(): boolean;
+  readonly current: () => boolean;
   /** `at`: bytes that moved before. */
-  done(result: MoveResult, at: number): void;
+  readonly done: (result: MoveResult, at: number) => void;
 }
 
 /** Moves all data of an operation. */

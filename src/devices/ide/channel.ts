@@ -1,4 +1,5 @@
 /** An IDE channel with up to two drives: ATA/ATAPI-7 volume 2 (T13/1532D), host and device protocols of §9 … §11. */
+import { assert } from '../../base/assert.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { IoHandler } from '../../iface/bus.js';
 import type { Dma } from '../../iface/guest-memory.js';
@@ -224,8 +225,9 @@ export class IdeChannel {
   }
 
   private get drive(): AtaDrive {
-    // The owner of an operation is a drive that is there.
-    return this.drives[this.state.owner] as AtaDrive;
+    const drive = this.drives[this.state.owner];
+    assert(drive !== undefined, 'the owner of an operation is a drive that is there');
+    return drive;
   }
 
   private begin(operation: Operation): void {

@@ -17,7 +17,6 @@ export interface CardSlotsParts {
 export class CardSlots {
   private next: number = PC.FIRST_CARD_SLOT;
   private readonly transports: VirtioPci[] = [];
-  private readonly functions = new Map<number, PciFunction>();
   /** Transports and devices, in the order in which they are restored. */
   readonly parts: Snapshotable[] = [];
 
@@ -31,7 +30,6 @@ export class CardSlots {
     }
     const slot = this.next++;
     this.connections.pci.attach(slot, card);
-    this.functions.set(slot, card);
     this.parts.push(...parts);
   }
 
@@ -40,11 +38,6 @@ export class CardSlots {
     const transport = new VirtioPci({ name: device.id, device, environment, dma });
     this.transports.push(transport);
     this.attach(transport.pci, [transport, device]);
-  }
-
-  /** What is in each slot. */
-  get occupied(): ReadonlyMap<number, PciFunction> {
-    return this.functions;
   }
 
   /** Lets devices go on with what was under way, after all of a machine was restored. */

@@ -1,8 +1,19 @@
 /** Disks of the PC: what each is, and where it is attached. */
 import { UsageError } from '../../base/errors.js';
+import type { PciEnvironment, PciFunction } from '../../bus/pci/function.js';
+import type { PciBus } from '../../bus/pci/pci-bus.js';
+import { Ahci, AHCI_PORTS } from '../../devices/ahci/ahci.js';
+import { AtaDisk } from '../../devices/ata/ata-disk.js';
+import { AtapiCdRom } from '../../devices/ata/atapi-cdrom.js';
+import type { AtaDrive } from '../../devices/ata/drive.js';
+import { IDE_CHANNELS, Piix3Ide } from '../../devices/ide/piix3-ide.js';
 import { VirtioBlock } from '../../devices/virtio/block.js';
 import type { BlockBackend } from '../../iface/block.js';
+import type { Dma } from '../../iface/guest-memory.js';
+import type { IrqLine } from '../../iface/lines.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { CardSlots } from './card-slots.js';
+import { PC } from './layout.js';
 
 /** What a disk can hang on: a virtio card, the ICH9's AHCI, a PIIX3 IDE function, the floppy controller. */
 export const DISK_ATTACHMENTS = ['virtio', 'sata', 'ide', 'floppy'] as const;
@@ -18,10 +29,71 @@ export interface PcDisk {
   readonly media: DiskMedia;
 }
 
-/** Throws a one-line error when there is no place for a disk. */
-export function attachDisks(disks: readonly PcDisk[], cards: CardSlots): void {
-  for (const [i, { backend, attach }] of disks.entries()) {
-    if (attach !== 'virtio') throw new UsageError(`disks on ${attach} are not available yet; there is if=virtio`);
-    cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+/** What controllers are connected to. */
+export interface DiskBoard {
+  readonly cards: CardSlots;
+  readonly pci: PciBus;
+  readonly environment: PciEnvironment;
+  readonly dma: Dma;
+  /** A new driver of an ISA interrupt. */
+  isa(irq: number): IrqLine;
+}
+
+/** Controllers on the board itself; each is there when something hangs on it. */
+export class DiskControllers {
+  /** In the order in which they are restored. */
+  readonly parts: Snapshotable[] = [];
+  private readonly resumable: { resume(): void }[] = [];
+
+  /** Throws a one-line error when there is no place for a disk. */
+  constructor(
+    disks: readonly PcDisk[],
+    private readonly board: DiskBoard,
+  ) {
+    for (const [i, { backend, attach }] of disks.entries())
+      if (attach === 'virtio') board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+      else if (attach === 'floppy') throw new UsageError('disks on floppy are not available yet; there is if=virtio');
+    const { environment, dma } = board;
+    const sata = this.drives(disks, 'sata', AHCI_PORTS);
+    if (sata.length > 0) {
+      const ahci = new Ahci({ environment, dma, drives: sata });
+      this.add(ahci, ahci.pci, PC.AHCI_FUNCTION);
+    }
+    const onIde = this.drives(disks, 'ide', 2 * IDE_CHANNELS.length);
+    if (onIde.length > 0) {
+      const [first, second] = IDE_CHANNELS;
+      const irqs = [board.isa(first.irq), board.isa(second.irq)] as const;
+      const ide = new Piix3Ide({ environment, dma, irqs, drives: onIde });
+      this.add(ide, ide.pci, PC.IDE_FUNCTION);
+    }
+  }
+
+  private drives(disks: readonly PcDisk[], attach: 'sata' | 'ide', places: number): AtaDrive[] {
+    const drives: AtaDrive[] = [];
+    for (const [i, disk] of disks.entries()) {
+      if (disk.attach !== attach) continue;
+      const { backend, media } = disk;
+      const serialAta = attach === 'sata';
+      drives.push(
+        media === 'cdrom'
+          ? new AtapiCdRom({ id: `cdrom${i}`, medium: backend, serial: backend.serial, serialAta })
+          : new AtaDisk({ id: `ata-disk${i}`, backend, serialAta }),
+      );
+    }
+    if (drives.length > places)
+      throw new UsageError(`there are ${drives.length} disks with if=${attach}, and places for ${places}`);
+    this.parts.push(...drives);
+    return drives;
+  }
+
+  private add(controller: Snapshotable & { resume(): void }, pci: PciFunction, number: number): void {
+    this.board.pci.attach(PC.LPC_SLOT, pci, number);
+    this.parts.push(controller);
+    this.resumable.push(controller);
+  }
+
+  /** Lets controllers go on with what was under way, after all of a machine was restored. */
+  resume(): void {
+    for (const controller of this.resumable) controller.resume();
   }
 }

@@ -25,6 +25,9 @@ export const PC = {
   SHADOW_END: MIB,
   /** Slot of the ICH9's LPC bridge. */
   LPC_SLOT: 31,
+  /** Functions of that slot: SATA as in the ICH9; the IDE function where older ones of the family have it. */
+  AHCI_FUNCTION: 2,
+  IDE_FUNCTION: 1,
   /** Slots for cards. Those behind them have their interrupt pins wired differently. */
   FIRST_CARD_SLOT: 1,
   LAST_CARD_SLOT: 24,

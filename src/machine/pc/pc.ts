@@ -34,7 +34,7 @@ import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
 import { CardSlots } from './card-slots.js';
-import { attachDisks, type PcDisk } from './disks.js';
+import { DiskControllers, type PcDisk } from './disks.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -95,6 +95,7 @@ export class Pc {
 
   private readonly devices: Snapshotable[] = [];
   private readonly cards: CardSlots;
+  private readonly diskControllers: DiskControllers;
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
@@ -191,8 +192,14 @@ export class Pc {
     this.console = new VirtioConsole('virtio-console0', connections.console);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));
-    attachDisks(connections.disks, this.cards);
-    this.devices.push(...this.cards.parts);
+    this.diskControllers = new DiskControllers(connections.disks, {
+      cards: this.cards,
+      pci: this.pci,
+      environment: this.pciEnvironment,
+      dma: connections.vm.dma,
+      isa: (irq) => this.router.isa(irq),
+    });
+    this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
   }
@@ -258,8 +265,9 @@ export class Pc {
     this.lpc.routePirqs(PIRQ_TO_ISA);
     // For kernels without ACPI: PCI interrupts are level-triggered, and each function says which one it has.
     this.pic.elcrPorts.write(1, 1, (1 << (10 - 8)) | (1 << (11 - 8)));
-    for (const [slot, { config }] of this.cards.occupied)
-      config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[slot][0]]);
+    for (const [devfn, { config, interruptPin }] of this.pci.attached)
+      if (interruptPin > 0)
+        config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[devfn >> 3][interruptPin - 1]]);
     this.pm.enterAcpiMode();
   }
 
@@ -271,5 +279,6 @@ export class Pc {
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resumeDevices(): void {
     this.cards.resume();
+    this.diskControllers.resume();
   }
 }
