@@ -336,7 +336,7 @@ describeWith([], '--gdb', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const { code, errors } = await new VitrineProcess(['run', 'demo', '--gdb', `tcp:${port}`]).ended;
-    expect([code, errors]).toEqual([1, `vitrine: cannot listen for gdb on 127.0.0.1:${port}: the port is in use\n`]);
+    expect([code, errors]).toEqual([1, `vitrine: cannot listen for gdb on 127.0.0.1:${port}: it is in use\n`]);
     server.close();
   });
 });

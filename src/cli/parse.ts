@@ -1,6 +1,7 @@
 /** Values of options: each parser throws a one-line `UsageError` that says what would be right. */
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
+import type { QmpAddress } from '../runtime/node/qmp-server.js';
 import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
 import type { ClockKind } from '../vmm/config.js';
 
@@ -35,13 +36,27 @@ export function parseClock(text: string): ClockKind {
   throw new UsageError(`unknown clock "${text}"; there are host and virtual`);
 }
 
-/** `tcp:[host:]port`: where gdb connects to; this machine alone unless a host is named. */
-export function parseGdb(text: string): { readonly host: string; readonly port: number } {
+/** `tcp:[host:]port`: this machine alone unless a host is named. */
+function parseTcp(option: string, text: string): { readonly host: string; readonly port: number } {
   const match = /^tcp:(?:(?<host>[^:]*|\[[^\]]*\]):)?(?<port>\d+)$/.exec(text);
   const port = Number(match?.groups?.['port']);
-  if (!match || port > 65535) throw new UsageError(`--gdb ${text} is no address; write it as tcp:1234`);
+  if (!match || port > 65535) throw new UsageError(`${option} ${text} is no address; write it as tcp:1234`);
   const host = match.groups?.['host']?.replace(/^\[|\]$/g, '');
   return { host: host === undefined || host === '' ? '127.0.0.1' : host, port };
+}
+
+/** Where gdb connects to. */
+export const parseGdb = (text: string): { readonly host: string; readonly port: number } => parseTcp('--gdb', text);
+
+/** `tcp:[host:]port` or `unix:path`, with QEMU's words `server` and `wait=off`, which say what is so anyway. */
+export function parseQmp(text: string): QmpAddress {
+  const [address, ...words] = splitCommas(text);
+  const unknown = words.find((word) => !['server', 'server=on', 'wait=off', 'nowait'].includes(word));
+  if (unknown !== undefined) throw new UsageError(`--qmp does not know "${unknown}"; there are server=on and wait=off`);
+  if (!address.startsWith('unix:')) return { kind: 'tcp', ...parseTcp('--qmp', address) };
+  const path = address.slice('unix:'.length);
+  if (path === '') throw new UsageError(`--qmp ${text} names no socket; write it as unix:PATH`);
+  return { kind: 'unix', path };
 }
 
 /** `exec,int,mmio,pio`, or some of them. */

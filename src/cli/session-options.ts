@@ -3,7 +3,7 @@ import { DEFAULT_ACCELERATOR, checkAccelerator } from '../runtime/node/accelerat
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
-import { parseGdb, parseTrace } from './parse.js';
+import { parseGdb, parseQmp, parseTrace } from './parse.js';
 import type { SessionOptions } from './session.js';
 
 export interface RawSessionOptions {
@@ -12,6 +12,7 @@ export interface RawSessionOptions {
   readonly debugcon?: string;
   readonly saveOnExit?: string;
   readonly gdb?: string;
+  readonly qmp?: string;
   /** -S. */
   readonly stopped?: boolean;
   readonly trace?: string;
@@ -34,6 +35,7 @@ export function addSessionOptions(command: Command): Command {
       'what runs the guest: wasm (a translator) or interp (an interpreter)',
       DEFAULT_ACCELERATOR,
     )
+    .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH")
     .optionsGroup('Finding out what a guest does:')
     .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
     .option('-S, --stopped', 'wait for gdb before the first instruction')
@@ -54,6 +56,7 @@ function parseConsole(name: string): InputChannel {
 export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
   const { console, saveOnExit, debugcon, stopped } = raw;
   const gdb = raw.gdb === undefined ? undefined : parseGdb(raw.gdb);
+  const qmp = raw.qmp === undefined ? undefined : parseQmp(raw.qmp);
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
   const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
   return {
@@ -62,6 +65,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),
     ...(gdb !== undefined && { gdb }),
+    ...(qmp !== undefined && { qmp }),
     ...(stopped && { startStopped: true }),
     ...(raw.stats && { stats: true }),
     ...(trace && { trace: { kinds: trace, file: raw.traceFile } }),

@@ -4,6 +4,7 @@ import { assertNever } from '../base/assert.js';
 import { LogFile } from '../host/node/log-file.js';
 import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
+import { QmpServer, type QmpAddress } from '../runtime/node/qmp-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
@@ -21,6 +22,8 @@ export interface SessionOptions {
   readonly debugcon?: string;
   /** Where gdb can connect. */
   readonly gdb?: GdbAddress;
+  /** Where clients of QMP can connect. */
+  readonly qmp?: QmpAddress;
   /** The machine waits for gdb before its first instruction. */
   readonly startStopped?: boolean;
   readonly trace?: WorkerOptions['trace'];
@@ -45,7 +48,7 @@ type Signal = keyof typeof SIGNALS;
 const IN_A_HURRY = 500;
 
 /** Why the machine is to be stopped. */
-type Reason = 'quit' | 'output closed' | Signal;
+type Reason = 'quit' | 'QMP' | 'output closed' | Signal;
 
 class Session {
   private readonly terminal = new Terminal(process.stdin);
@@ -64,6 +67,7 @@ class Session {
     start: MachineStart,
     private readonly options: SessionOptions,
     private readonly gdb: GdbServer | undefined,
+    private readonly qmp: QmpServer | undefined,
   ) {
     const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
@@ -77,6 +81,7 @@ class Session {
         output: (channel, bytes, done) => this.output(channel, bytes, done),
         report: (text) => this.say(text.split('\n')),
         drain: () => this.terminal.resume(),
+        reset: () => qmp?.reset(),
         debugger: (bytes) => {
           if (bytes) gdb?.send(bytes);
           else gdb?.hangUp();
@@ -92,6 +97,12 @@ class Session {
       },
     );
     gdb?.attach(this.handle);
+    qmp?.attach({
+      handle: this.handle,
+      version: productVersion(),
+      now: () => Date.now(),
+      quit: () => this.stop('QMP'),
+    });
   }
 
   private output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void {
@@ -128,7 +139,7 @@ class Session {
       // What is being saved will not be finished.
       const { saveOnExit } = this.options;
       if (saveOnExit !== undefined) fs.rmSync(temporaryName(saveOnExit), { force: true });
-      process.exit(reason === 'quit' ? 1 : 128 + SIGNALS[reason]);
+      process.exit(reason === 'quit' || reason === 'QMP' ? 1 : 128 + SIGNALS[reason]);
     }
     this.stopReason = reason;
     this.stopAsked = performance.now();
@@ -192,12 +203,14 @@ class Session {
     try {
       if (this.gdb)
         this.say([`vitrine: gdb: target remote ${this.gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
+      if (this.qmp) this.say([`vitrine: qmp: ${this.qmp.address}`]);
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
       this.debugcon?.begin();
       this.openTerminal();
       const exit = await this.handle.exited;
       this.terminal.close();
+      this.qmp?.ended(exit.kind !== 'stopped');
       return this.conclude(exit);
     } finally {
       this.terminal.close();
@@ -246,6 +259,8 @@ class Session {
           : `by ${reason}`;
     this.say([`vitrine: stopped ${cause}${saved}`]);
     if (reason === 'quit') return this.saved ? 0 : 1;
+    // As told by whoever manages it.
+    if (reason === 'QMP') return 0;
     return reason === 'output closed' ? 1 : 128 + SIGNALS[reason];
   }
 }
@@ -253,9 +268,12 @@ class Session {
 /** Runs a machine on this process's terminal. Returns the exit code. */
 export async function runSession(start: MachineStart, options: SessionOptions): Promise<number> {
   const gdb = options.gdb && (await GdbServer.listen(options.gdb));
+  let qmp: QmpServer | undefined;
   try {
-    return await new Session(start, options, gdb).run();
+    qmp = options.qmp && (await QmpServer.listen(options.qmp));
+    return await new Session(start, options, gdb, qmp).run();
   } finally {
     gdb?.close();
+    qmp?.close();
   }
 }

@@ -43,6 +43,8 @@ export interface MachineHost {
   sleep(nanoseconds: number | undefined): void;
   /** Something that its owner may want to know, as one line or more. */
   report(text: string): void;
+  /** The machine was reset and boots again. */
+  wasReset?(): void;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
@@ -82,7 +84,8 @@ export class VirtualMachine {
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
   private readonly entropy: Entropy;
-  private readonly uuid: Uint8Array;
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
   /** When the owner was last told of a triple fault. */
   private reported: number | undefined;
   /** Since when the guest's driver of COM1 has been listening. */
@@ -258,6 +261,11 @@ export class VirtualMachine {
     this.current.loop.stop({ kind: 'stopped' });
   }
 
+  /** What the reset button does. Callable from the host's `poll`. */
+  pressReset(): void {
+    this.current.loop.stop({ kind: 'reset' });
+  }
+
   /** Power-on reset: a new board on the same memory, with the battery-backed memory of the old one, boots again. */
   private reset(): void {
     const { board, clock } = this;
@@ -266,6 +274,7 @@ export class VirtualMachine {
     this.listeningSince = undefined;
     this.guestPolls = false;
     fresh.rtc.restoreAfterReset(rtc);
+    this.host.wasReset?.();
     this.builder.start(fresh, this.services);
   }
 

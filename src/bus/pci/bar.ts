@@ -12,6 +12,18 @@ export interface BarSpec {
   readonly handler: IoHandler;
 }
 
+/** A base address register as it stands. */
+export interface BarInfo {
+  readonly bar: number;
+  readonly kind: 'io' | 'memory';
+  /** Bytes. */
+  readonly size: number;
+  readonly prefetchable: boolean;
+  readonly is64Bit: boolean;
+  /** Where it is decoded now; undefined while it is not. */
+  readonly address: number | undefined;
+}
+
 /** Where address decoding ends, exclusive: 16 bits of ports, 32 bits, and what a guest-physical address can hold. */
 const SPACE_END = { io: 2 ** 16, mem32: 2 ** 32, mem64: 2 ** 52 } as const;
 
@@ -47,6 +59,18 @@ export class Bar {
   /** The address that is decoded now. */
   get address(): number | undefined {
     return this.mapped;
+  }
+
+  get info(): BarInfo {
+    const { kind, size, prefetchable = false } = this.spec;
+    return {
+      bar: this.index,
+      kind: kind === 'io' ? 'io' : 'memory',
+      size,
+      prefetchable,
+      is64Bit: kind === 'mem64',
+      address: this.mapped,
+    };
   }
 
   private update(): void {

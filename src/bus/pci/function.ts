@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.js';
 import type { IoHandler, IoSpace } from '../../iface/bus.js';
 import type { IrqLine, MsiSink } from '../../iface/lines.js';
 import { bool, bytes, struct, type Infer } from '../../snapshot/schema.js';
-import { Bar, type BarSpec } from './bar.js';
+import { Bar, type BarInfo, type BarSpec } from './bar.js';
 import { ConfigSpace } from './config-space.js';
 import { MsiCapability } from './msi.js';
 import { MsixCapability, type MsixPlace } from './msix.js';
@@ -127,6 +127,11 @@ export class PciFunction {
   /** The address that BAR `index` decodes now; undefined while it decodes none. */
   barAddress(index: number): number | undefined {
     return this.bars.find((bar) => bar.index === index)?.address;
+  }
+
+  /** Its base address registers. */
+  get regions(): readonly BarInfo[] {
+    return this.bars.map(({ info }) => info);
   }
 
   /** The registers behind BAR `index`, for indirect access to them. */

@@ -1,6 +1,7 @@
 /** Listens for gdb and passes bytes between it and a machine. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HostError } from '../../base/errors.js';
+import { listenReason } from './listen-reason.js';
 import type { MachineHandle } from './machine-handle.js';
 
 export interface GdbAddress {
@@ -8,21 +9,6 @@ export interface GdbAddress {
   /** 0: one that is free. */
   readonly port: number;
 }
-
-const reasonOf = (code: string | undefined): string => {
-  switch (code) {
-    case 'EADDRINUSE':
-      return 'the port is in use';
-    case 'EACCES':
-      return 'not permitted';
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'this host has no such address';
-    default:
-      return code ?? 'unknown error';
-  }
-};
 
 const show = ({ host, port }: GdbAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
@@ -42,8 +28,8 @@ export class GdbServer {
   static listen(address: GdbAddress): Promise<GdbServer> {
     const server = createServer({ noDelay: true });
     return new Promise((resolve, reject) => {
-      server.once('error', (cause: NodeJS.ErrnoException) =>
-        reject(new HostError(`cannot listen for gdb on ${show(address)}: ${reasonOf(cause.code)}`, { cause })),
+      server.once('error', (cause: Error) =>
+        reject(new HostError(`cannot listen for gdb on ${show(address)}: ${listenReason(cause)}`, { cause })),
       );
       server.listen(address.port, address.host, () => {
         const { port } = server.address() as AddressInfo;

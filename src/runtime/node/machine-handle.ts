@@ -1,11 +1,13 @@
 import { Worker } from 'node:worker_threads';
-import { assertNever } from '../../base/assert.js';
+import { assert, assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
+import type { Inspection } from '../../vmm/inspect.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
   type Answer,
+  type Button,
   type Command,
   type Event,
   type InputChannel,
@@ -22,6 +24,8 @@ export interface MachineListener {
   output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void;
   /** Something worth telling the user. */
   report?(text: string): void;
+  /** The machine was reset and boots again. */
+  reset?(): void;
   /** There is room for input again, after `send` returned false. */
   drain?(): void;
   /** Bytes for the debugger; undefined: it wants nothing more. */
@@ -117,6 +121,9 @@ export class MachineHandle {
       case 'report':
         this.listener.report?.(event.text);
         break;
+      case 'reset':
+        this.listener.reset?.();
+        break;
       case 'answer': {
         const { id, answer } = event;
         const request = this.waiting.get(id);
@@ -191,6 +198,28 @@ export class MachineHandle {
   async screen(): Promise<readonly string[]> {
     const answer = await this.ask((id) => ({ kind: 'screen', id }));
     return 'screen' in answer ? answer.screen : [];
+  }
+
+  /** What the machine has. */
+  async inspect(): Promise<Inspection> {
+    const answer = await this.ask((id) => ({ kind: 'inspect', id }));
+    assert('inspection' in answer, 'an answer to the question');
+    return answer.inspection;
+  }
+
+  /** Resolves when the button was pressed; what comes of it is the guest's affair. */
+  async press(button: Button): Promise<void> {
+    await this.ask((id) => ({ kind: 'press', id, button }));
+  }
+
+  /** Makes the machine stand still, and its time with it. */
+  async pause(): Promise<void> {
+    await this.ask((id) => ({ kind: 'pause', id }));
+  }
+
+  /** Lets it go on. */
+  async resume(): Promise<void> {
+    await this.ask((id) => ({ kind: 'resume', id }));
   }
 
   /** What a debugger's connection brings. */

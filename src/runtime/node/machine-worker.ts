@@ -2,7 +2,7 @@
  * A machine on a thread of its own: CPU and devices, in a loop that blocks. Commands lie in the port until the run loop
  * looks for them, which the shared word WAKE tells it to; while the CPU is halted the thread sleeps on that word.
  */
-import { inspect } from 'node:util';
+import { inspect as show } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
@@ -11,15 +11,24 @@ import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import { inspect } from '../../vmm/inspect.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
-import { Debugging, isDebugCommand } from './debugging.js';
+import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { openDisk } from './disks.js';
 import { OutputBuffer } from './output-buffer.js';
-import { SHARED, type Answer, type Command, type Event, type PortableError, type WorkerData } from './protocol.js';
+import {
+  SHARED,
+  type Answer,
+  type Command,
+  type Button,
+  type Event,
+  type PortableError,
+  type WorkerData,
+} from './protocol.js';
 
 const { start, options, shared, version } = workerData as WorkerData;
 assert(parentPort !== null, 'this is the entry of a worker');
@@ -30,6 +39,7 @@ const post = (event: Event): void => port.postMessage(event);
 /** Commands that were taken from the port and not carried out yet. */
 const commands: Command[] = [];
 let stopping = false;
+let paused = false;
 
 function fetchCommands(): void {
   if (Atomics.exchange(words, SHARED.WAKE, 0) === 0) return;
@@ -56,7 +66,7 @@ let trace: LineWriter | undefined;
 function portable(error: unknown): PortableError {
   const { message } = error instanceof Error ? error : new Error(String(error));
   // With what caused it.
-  return { message, expected: error instanceof VitrineError, stack: inspect(error) };
+  return { message, expected: error instanceof VitrineError, stack: show(error) };
 }
 
 const report = (text: string): void => post({ kind: 'report', text });
@@ -94,6 +104,7 @@ const host: MachineHost = {
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
   report,
+  wasReset: () => post({ kind: 'reset' }),
 };
 
 function createMachine(): VirtualMachine {
@@ -124,7 +135,7 @@ function reportTaken(): void {
 function quickCommands(): void {
   if (machine === undefined) return;
   for (let command = commands.at(0); command; command = commands.at(0)) {
-    if (command.kind === 'save' || command.kind === 'stop' || isDebugCommand(command)) {
+    if (isSlow(command)) {
       machine.stop();
       return;
     }
@@ -140,9 +151,41 @@ function quickCommands(): void {
       case 'screen':
         answer(command.id, () => ({ screen: machine?.board.vga.readText() ?? [] }));
         break;
+      case 'inspect': {
+        const from = machine;
+        answer(command.id, () => ({ inspection: inspect(from) }));
+        break;
+      }
+      case 'press':
+        press(machine, command.button);
+        answer(command.id, () => ({ done: true }));
+        break;
       default:
         assertNever(command);
     }
+  }
+}
+
+type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume' }> | DebugCommand;
+
+/** The machine has to stand still for it. */
+function isSlow(command: Command): command is SlowCommand {
+  return ['save', 'stop', 'pause', 'resume'].includes(command.kind) || isDebugCommand(command);
+}
+
+function press(on: VirtualMachine, button: Button): void {
+  switch (button) {
+    case 'reset':
+      on.pressReset();
+      break;
+    case 'power':
+      on.board.pm.pressPowerButton();
+      break;
+    case 'nmi':
+      for (const cpu of on.cpus) cpu.nmi();
+      break;
+    default:
+      assertNever(button);
   }
 }
 
@@ -172,18 +215,23 @@ function slowCommands(debugging: Debugging): boolean {
       if (!debugging.command(command)) return false;
       continue;
     }
-    if (command.kind !== 'save') break;
-    const { id, file } = command;
+    if (!isSlow(command)) break;
     commands.shift();
-    answer(id, () => save(file));
+    if (command.kind === 'save') {
+      const { id, file } = command;
+      answer(id, () => save(file));
+      continue;
+    }
+    paused = command.kind === 'pause';
+    answer(command.id, () => ({ done: true }));
   }
   return true;
 }
 
-/** Carries out commands between two runs, for as long as a debugger has the machine. False: it ends. */
+/** Carries out commands between two runs, for as long as a debugger has the machine or its owner wants it to pause. False: it ends. */
 function standStill(debugging: Debugging): boolean {
   while (slowCommands(debugging)) {
-    if (!debugging.stopped) return true;
+    if (!debugging.stopped && !paused) return true;
     output.flush();
     if (commands.length > 0) quickCommands();
     else Atomics.wait(words, SHARED.WAKE, 0);

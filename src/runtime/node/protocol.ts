@@ -1,6 +1,7 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
 import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
+import type { Inspection } from '../../vmm/inspect.js';
 import type { TraceKind } from '../trace.js';
 import type { MachineExit } from '../../vmm/machine.js';
 
@@ -41,18 +42,28 @@ export const SHARED = {
   SIZE: 2,
 } as const;
 
+export type Button = 'reset' | 'power' | 'nmi';
+
 export type Command =
   | { readonly kind: 'input'; readonly channel: InputChannel; readonly bytes: Uint8Array }
   | { readonly kind: 'resize'; readonly columns: number; readonly rows: number }
   | { readonly kind: 'save'; readonly id: number; readonly file: string }
   | { readonly kind: 'screen'; readonly id: number }
+  | { readonly kind: 'inspect'; readonly id: number }
+  | { readonly kind: 'press'; readonly id: number; readonly button: Button }
+  /** The machine stands still, and its time with it. */
+  | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** A debugger's connection is there, sends, or has gone. */
   | { readonly kind: 'gdb-open' }
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
   | { readonly kind: 'gdb-close' }
   | { readonly kind: 'stop' };
 
-export type Answer = { readonly saved: string } | { readonly screen: readonly string[] };
+export type Answer =
+  | { readonly saved: string }
+  | { readonly screen: readonly string[] }
+  | { readonly inspection: Inspection }
+  | { readonly done: true };
 
 /** An error on its way between threads, which keeps only what it says. */
 export interface PortableError {
@@ -68,6 +79,8 @@ export type Event =
   /** Bytes of input that the guest has taken. */
   | { readonly kind: 'taken'; readonly count: number }
   | { readonly kind: 'report'; readonly text: string }
+  /** The machine was reset and boots again. */
+  | { readonly kind: 'reset' }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
   /** For the debugger. */
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }

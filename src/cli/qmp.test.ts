@@ -1,0 +1,266 @@
+/** The monitor: a real machine asked over a socket, and what it can do against QEMU's own schema. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Assembler, R } from '../cpu/x86/assembler/index.js';
+import { VitrineProcess } from '../testing/machine-process.js';
+import { describeWith, requireTool } from '../testing/tools.js';
+
+const qemu = await requireTool('qemu-system-x86_64');
+
+type Message = Record<string, unknown>;
+
+class Client {
+  readonly events: Message[] = [];
+  greeting: Message | undefined;
+  private readonly answers: ((message: Message) => void)[] = [];
+  private readonly waiting: { name: string; resolve: () => void }[] = [];
+  private text = '';
+  readonly closed: Promise<void>;
+
+  constructor(private readonly socket: Socket) {
+    this.closed = new Promise((resolve) => socket.on('close', () => resolve()));
+    socket.on('error', () => {});
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      this.text += text;
+      for (let end = this.text.indexOf('\n'); end >= 0; end = this.text.indexOf('\n')) {
+        this.take(JSON.parse(this.text.slice(0, end)) as Message);
+        this.text = this.text.slice(end + 1);
+      }
+    });
+  }
+
+  private take(message: Message): void {
+    if ('QMP' in message) this.greeting = message;
+    else if ('event' in message) {
+      this.events.push(message);
+      for (const { name, resolve } of this.waiting) if (name === message['event']) resolve();
+    } else this.answers.shift()?.(message);
+  }
+
+  raw(text: string): Promise<Message> {
+    this.socket.write(text);
+    return new Promise((resolve) => this.answers.push(resolve));
+  }
+
+  ask(execute: string, given?: Message): Promise<Message> {
+    return this.raw(JSON.stringify({ execute, ...(given && { arguments: given }) }));
+  }
+
+  async value(execute: string): Promise<unknown> {
+    return (await this.ask(execute))['return'];
+  }
+
+  happened(name: string): Promise<void> {
+    if (this.events.some(({ event }) => event === name)) return Promise.resolve();
+    return new Promise((resolve) => this.waiting.push({ name, resolve }));
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+/** Connects as soon as somebody listens there. */
+async function client(at: string | number): Promise<Client> {
+  for (let attempt = 0; ; attempt++) {
+    const socket = typeof at === 'number' ? connect(at, '127.0.0.1') : connect(at);
+    const found = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('error', () => resolve(false));
+    });
+    if (found) return new Client(socket);
+    if (attempt > 200) throw new Error('nobody listens');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+let folder = '';
+let kernel = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'vitrine-qmp-'));
+  kernel = path.join(folder, 'kernel');
+  // Multiboot: writes "x" to COM1, and powers off when the power button was pressed.
+  const [load, entry] = [0x10_0000, 0x10_0020];
+  const header = Uint32Array.of(0x1bad_b002, 1 << 16, -0x1bad_b002 - (1 << 16), load, load, 0, 0, entry);
+  const asm = new Assembler({ bits: 32, origin: entry });
+  // Words of eight bits.
+  asm.emit('mov', R.edx, 0x3fb);
+  asm.emit('mov', R.al, 3);
+  asm.emit('out', R.dx, R.al);
+  asm.emit('mov', R.edx, 0x3f8);
+  asm.emit('mov', R.al, 'x'.charCodeAt(0));
+  asm.emit('out', R.dx, R.al);
+  asm.emit('mov', R.edx, 0x600);
+  const wait = asm.bind();
+  asm.emit('in', R.eax, R.dx);
+  asm.emit('test', R.ah, 1);
+  asm.emit('jz', wait);
+  asm.emit('mov', R.edx, 0x604);
+  // SLP_TYP 7 (S5) and SLP_EN.
+  asm.emit('mov', R.eax, (7 << 10) | (1 << 13));
+  asm.emit('out', R.dx, R.eax);
+  asm.emit('hlt');
+  await writeFile(kernel, Buffer.concat([new Uint8Array(header.buffer), asm.finish()]));
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const run = (...args: string[]): VitrineProcess =>
+  new VitrineProcess(['run', '--kernel', kernel, '--memory', '32M', ...args]);
+
+describe('--qmp', () => {
+  it('tells of the machine, stops it, goes on and resets it', async () => {
+    const socket = path.join(folder, 'a.sock');
+    const disk = path.join(folder, 'disk.img');
+    await writeFile(disk, new Uint8Array(1 << 20));
+    const vitrine = run('--qmp', `unix:${socket},server=on,wait=off`, '--disk', `${disk},format=raw`);
+    const qmp = await client(socket);
+    expect(await qmp.ask('query-status')).toMatchObject({ error: { class: 'CommandNotFound' } });
+    expect(await qmp.ask('qmp_capabilities')).toEqual({ return: {} });
+    expect(qmp.greeting).toMatchObject({ QMP: { version: { qemu: { major: 7 } }, capabilities: [] } });
+    await vitrine.until(/x/);
+    expect(await qmp.value('query-status')).toEqual({ running: true, singlestep: false, status: 'running' });
+    expect(await qmp.value('query-memory-size-summary')).toMatchObject({ 'base-memory': 32 << 20 });
+    expect(await qmp.value('query-cpus-fast')).toHaveLength(1);
+    expect(await qmp.value('query-block')).toMatchObject([{ inserted: { file: disk, drv: 'raw', ro: false } }]);
+    const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { class_info: { desc: string } }[] }];
+    expect(devices.map(({ class_info }) => class_info.desc)).toEqual(
+      expect.arrayContaining(['Host bridge', 'SCSI controller', 'ISA bridge']),
+    );
+    expect(await qmp.ask('stop')).toEqual({ return: {} });
+    expect(await qmp.value('query-status')).toMatchObject({ running: false, status: 'paused' });
+    expect(await qmp.value('query-uuid')).toMatchObject({ UUID: expect.stringMatching(/^[0-9a-f-]{36}$/) as string });
+    expect(await qmp.ask('cont')).toEqual({ return: {} });
+    const before = vitrine.output.length;
+    expect(await qmp.ask('system_reset')).toEqual({ return: {} });
+    await qmp.happened('RESET');
+    await vitrine.until(/x/, before);
+    expect(qmp.events.map(({ event }) => event)).toEqual(['STOP', 'RESUME', 'RESET']);
+    expect(qmp.events[2]).toMatchObject({ data: { guest: false, reason: 'host-qmp-system-reset' } });
+    await qmp.ask('quit');
+    await qmp.happened('SHUTDOWN');
+    await qmp.closed;
+    const { code, errors } = await vitrine.ended;
+    expect([code, errors]).toEqual([0, `vitrine: qmp: unix:${socket}\nvitrine: stopped by QMP\n`]);
+  });
+
+  it('presses the power button, for more clients than one', async () => {
+    const vitrine = run('--qmp', 'tcp:0');
+    await vitrine.until(/x/);
+    const port = Number(/qmp: tcp:127\.0\.0\.1:(\d+)/.exec(vitrine.errors)?.[1]);
+    const [first, second] = [await client(port), await client(port)];
+    await Promise.all([first.ask('qmp_capabilities'), second.ask('qmp_capabilities')]);
+    first.close();
+    await second.ask('system_powerdown');
+    await second.happened('SHUTDOWN');
+    expect(second.events).toMatchObject([
+      { event: 'POWERDOWN' },
+      { event: 'SHUTDOWN', data: { guest: true, reason: 'guest-shutdown' } },
+    ]);
+    expect((await vitrine.ended).code).toBe(0);
+  });
+
+  it('takes over the socket of a process that was killed, but not of one that lives', async () => {
+    const socket = path.join(folder, 'b.sock');
+    const first = run('--qmp', `unix:${socket}`);
+    await first.until(/x/);
+    const second = await run('--qmp', `unix:${socket}`).ended;
+    expect([second.code, second.errors]).toEqual([
+      1,
+      `vitrine: cannot listen for QMP on unix:${socket}: it is in use\n`,
+    ]);
+    first.kill('SIGKILL');
+    await first.ended;
+    const third = run('--qmp', `unix:${socket}`);
+    await third.until(/x/);
+    third.kill('SIGTERM');
+    await third.ended;
+  });
+
+  it.each([
+    ['1234', 'vitrine: --qmp 1234 is no address; write it as tcp:1234\n'],
+    ['unix:', 'vitrine: --qmp unix: names no socket; write it as unix:PATH\n'],
+    ['unix:/x,wait=on', 'vitrine: --qmp does not know "wait=on"; there are server=on and wait=off\n'],
+    ['unix:/nowhere/x', 'vitrine: cannot listen for QMP on unix:/nowhere/x: there is no folder /nowhere\n'],
+  ])('%s is refused in one line', async (address, line) => {
+    const { code, errors } = await run('--qmp', address).ended;
+    expect([code, errors]).toEqual([1, line]);
+  });
+});
+
+interface SchemaEntry {
+  readonly name: string;
+  readonly 'meta-type': string;
+  readonly members?: readonly { readonly name: string; readonly type: string; readonly default?: null }[];
+  readonly 'element-type'?: string;
+  readonly 'arg-type'?: string;
+  readonly 'ret-type'?: string;
+  readonly 'json-type'?: string;
+  readonly values?: readonly string[];
+}
+
+type Schema = ReadonlyMap<string, SchemaEntry>;
+
+/** What of our type does not fit QEMU's: `sent`: we make such values; else clients send them. */
+function misfits(ours: Schema, theirs: Schema, names: readonly [string, string], sent: boolean, at: string): string[] {
+  const [our, their] = [ours.get(names[0]), theirs.get(names[1])];
+  if (our === undefined || their === undefined) return [`${at}: no type`];
+  if (their['meta-type'] !== our['meta-type']) {
+    // An alternate takes what its builtin member is.
+    return their['meta-type'] === 'alternate' ? [] : [`${at}: ${our['meta-type']} for ${their['meta-type']}`];
+  }
+  switch (our['meta-type']) {
+    case 'builtin':
+      return our['json-type'] === their['json-type'] ? [] : [`${at}: ${our.name} for ${their.name}`];
+    case 'enum':
+      return (our.values ?? []).filter((value) => !their.values?.includes(value)).map((value) => `${at}: ${value}`);
+    case 'array':
+      return misfits(ours, theirs, [our['element-type'] ?? '', their['element-type'] ?? ''], sent, `${at}[]`);
+    default: {
+      const members = our.members ?? [];
+      const found = members.flatMap((member) => {
+        const known = their.members?.find(({ name }) => name === member.name);
+        if (known === undefined) return [`${at}.${member.name}: unknown`];
+        return misfits(ours, theirs, [member.type, known.type], sent, `${at}.${member.name}`);
+      });
+      const lacking = (their.members ?? []).filter(
+        (member) => sent && !('default' in member) && !members.some(({ name }) => name === member.name),
+      );
+      return [...found, ...lacking.map(({ name }) => `${at}.${name}: missing`)];
+    }
+  }
+}
+
+describeWith([qemu], 'the monitor and QEMU', () => {
+  it('have the same commands, arguments and answers, as far as there are any', async () => {
+    const schemaAt = async (socket: string): Promise<Schema> => {
+      const qmp = await client(socket);
+      await qmp.ask('qmp_capabilities');
+      const entries = (await qmp.value('query-qmp-schema')) as SchemaEntry[];
+      await qmp.ask('quit');
+      return new Map(entries.map((entry) => [entry.name, entry]));
+    };
+    const [one, other] = ['qemu', 'vitrine'].map((name) => path.join(folder, `${name}.sock`));
+    const running = qemu.run(['-M', 'none', '-display', 'none', '-qmp', `unix:${one},server=on,wait=off`]);
+    const theirs = await schemaAt(one);
+    await running;
+    const vitrine = run('--qmp', `unix:${other}`);
+    const ours = await schemaAt(other);
+    await vitrine.ended;
+    const named = [...ours.values()].filter((entry) => ['command', 'event'].includes(entry['meta-type']));
+    expect(named.length).toBeGreaterThan(20);
+    const wrong = named.flatMap((entry) => {
+      const known = theirs.get(entry.name);
+      if (known === undefined) return [`${entry.name}: unknown`];
+      const types = (key: 'arg-type' | 'ret-type'): readonly [string, string] => [entry[key] ?? '', known[key] ?? ''];
+      const given = misfits(ours, theirs, types('arg-type'), entry['meta-type'] === 'event', `${entry.name} arguments`);
+      if (entry['ret-type'] === undefined) return given;
+      return [...given, ...misfits(ours, theirs, types('ret-type'), true, `${entry.name} answer`)];
+    });
+    expect(wrong).toEqual([]);
+  });
+});

@@ -1,0 +1,164 @@
+/** Listens for clients of a machine's monitor. */
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { HostError } from '../../base/errors.js';
+import type { QmpEvent } from '../../vmm/qmp/events.js';
+import { QmpSession } from '../../vmm/qmp/session.js';
+import type { MachineHandle } from './machine-handle.js';
+import { listenReason } from './listen-reason.js';
+
+export type QmpAddress =
+  /** Port 0: one that is free. */
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+const show = (address: QmpAddress): string =>
+  address.kind === 'unix'
+    ? `unix:${address.path}`
+    : `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+
+/** Whether somebody listens at a socket in the file system. What a killed process left there is not used by anybody. */
+async function isInUse(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function listen(server: Server, address: QmpAddress): Promise<void> {
+  if (address.kind === 'tcp') server.listen(address.port, address.host);
+  else {
+    const { path } = address;
+    // The system's own answer would be that it is not permitted.
+    if (!fs.existsSync(dirname(path))) throw new HostError(`there is no folder ${dirname(path)}`);
+    if (fs.statSync(path, { throwIfNoEntry: false })?.isSocket() && !(await isInUse(path)))
+      fs.rmSync(path, { force: true });
+    server.listen(path);
+  }
+  await once(server, 'listening');
+}
+
+export interface QmpServerOptions {
+  readonly handle: MachineHandle;
+  /** Of Vitrine. */
+  readonly version: string;
+  /** The owner's clock, milliseconds since 1970. */
+  readonly now: () => number;
+  /** A client ends the machine. */
+  quit(): void;
+}
+
+export class QmpServer {
+  private readonly clients = new Map<Socket, QmpSession>();
+  private options: QmpServerOptions | undefined;
+  private paused = false;
+  /** Who asked for the reset or the end that comes. */
+  private asked: 'host-qmp-system-reset' | 'host-qmp-quit' | undefined;
+
+  private constructor(
+    private readonly server: Server,
+    /** Where it listens. */
+    readonly address: string,
+  ) {
+    server.on('connection', (socket) => this.accept(socket));
+  }
+
+  /** Throws a one-line error when it cannot listen there. */
+  static async listen(address: QmpAddress): Promise<QmpServer> {
+    const server = createServer({ noDelay: true });
+    try {
+      await listen(server, address);
+    } catch (cause) {
+      throw new HostError(
+        `cannot listen for QMP on ${show(address)}: ${cause instanceof HostError ? cause.message : listenReason(cause)}`,
+        { cause },
+      );
+    }
+    const port = address.kind === 'tcp' ? (server.address() as AddressInfo).port : 0;
+    return new QmpServer(server, show(address.kind === 'tcp' ? { ...address, port } : address));
+  }
+
+  /** Clients speak to this machine. */
+  attach(options: QmpServerOptions): void {
+    this.options = options;
+  }
+
+  private accept(socket: Socket): void {
+    const { options } = this;
+    if (options === undefined) {
+      socket.destroy();
+      return;
+    }
+    const { handle, version } = options;
+    const session = new QmpSession({
+      version,
+      send: (text) => socket.write(text),
+      machine: {
+        isPaused: () => this.paused,
+        inspect: () => handle.inspect(),
+        pause: async () => {
+          await handle.pause();
+          if (!this.paused) this.tell('STOP');
+          this.paused = true;
+        },
+        resume: async () => {
+          await handle.resume();
+          if (this.paused) this.tell('RESUME');
+          this.paused = false;
+        },
+        press: async (button) => {
+          if (button === 'reset') this.asked = 'host-qmp-system-reset';
+          if (button === 'power') this.tell('POWERDOWN');
+          await handle.press(button);
+        },
+        quit: () => {
+          this.asked = 'host-qmp-quit';
+          options.quit();
+        },
+      },
+    });
+    this.clients.set(socket, session);
+    socket.on('data', (bytes) => {
+      // A client that sends faster than it is answered waits.
+      socket.pause();
+      void session.receive(new Uint8Array(bytes)).then(() => socket.resume());
+    });
+    // What goes wrong with a connection ends it.
+    socket.on('error', () => {});
+    socket.on('close', () => this.clients.delete(socket));
+  }
+
+  private tell(name: QmpEvent['name'], data?: QmpEvent['data']): void {
+    const time = this.options?.now() ?? 0;
+    for (const session of this.clients.values()) session.event({ name, time, ...(data && { data }) });
+  }
+
+  /** The machine was reset. */
+  reset(): void {
+    const reason = this.asked === 'host-qmp-system-reset' ? this.asked : 'guest-reset';
+    this.asked = undefined;
+    this.tell('RESET', { guest: reason === 'guest-reset', reason });
+  }
+
+  /** The machine has ended; `byGuest`: by its own decision. */
+  ended(byGuest: boolean): void {
+    const reason = byGuest ? 'guest-shutdown' : this.asked === 'host-qmp-quit' ? this.asked : 'host-signal';
+    this.tell('SHUTDOWN', { guest: byGuest, reason });
+  }
+
+  close(): void {
+    this.server.close();
+    for (const socket of this.clients.keys()) {
+      socket.end();
+      // A client that does not hang up does not keep this process.
+      socket.unref();
+    }
+  }
+}

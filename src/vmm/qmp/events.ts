@@ -1,0 +1,30 @@
+/** What a monitor's clients are told without asking. */
+import type { Json } from './json-stream.js';
+import { BOOL, NOTHING, object, oneOf } from './types.js';
+
+const CAUSE = [
+  'host-qmp-quit',
+  'host-qmp-system-reset',
+  'host-signal',
+  'host-ui',
+  'guest-shutdown',
+  'guest-reset',
+  'guest-panic',
+];
+const WITH_CAUSE = object({ guest: BOOL, reason: oneOf(...CAUSE) });
+
+/** By name, the shapes of their data. */
+export const EVENTS = {
+  POWERDOWN: NOTHING,
+  RESET: WITH_CAUSE,
+  RESUME: NOTHING,
+  SHUTDOWN: WITH_CAUSE,
+  STOP: NOTHING,
+} as const;
+
+export interface QmpEvent {
+  readonly name: keyof typeof EVENTS;
+  readonly data?: { readonly [key: string]: Json };
+  /** Milliseconds since 1970. */
+  readonly time: number;
+}

@@ -1,0 +1,81 @@
+/** JSON values one after the other in a stream of bytes, as a QMP client sends them, with or without line ends between. */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** A value, or what is wrong with it. */
+export type JsonItem = { readonly value: Json } | { readonly error: string };
+
+/** Characters that a value may have; the longest commands are a few hundred. */
+const LIMIT = 1 << 20;
+
+const SPACE = /\s/;
+
+/**
+ * Cuts a stream into values. An object or array ends with its last bracket, anything else at white space. What cannot be
+ * JSON is reported once and skipped to the end of its line.
+ */
+export class JsonStream {
+  private readonly decoder = new TextDecoder('utf-8');
+  private text = '';
+  /** How far `text` has been looked at. */
+  private at = 0;
+  private depth = 0;
+  private inString = false;
+  private skipping = false;
+
+  /** Takes what has arrived; returns the values that are complete. */
+  push(bytes: Uint8Array): JsonItem[] {
+    this.text += this.decoder.decode(bytes, { stream: true });
+    const items: JsonItem[] = [];
+    for (let end = this.findEnd(); end !== undefined; end = this.findEnd()) {
+      const piece = this.text.slice(0, end).trim();
+      this.text = this.text.slice(end);
+      this.at = 0;
+      this.depth = 0;
+      this.inString = false;
+      if (this.skipping) this.skipping = false;
+      else if (piece !== '') items.push(parse(piece));
+    }
+    if (this.text.length > LIMIT) {
+      if (!this.skipping) items.push({ error: `a value of more than ${LIMIT} characters` });
+      this.skipping = true;
+      this.text = '';
+      this.at = 0;
+      this.depth = 0;
+      this.inString = false;
+    }
+    return items;
+  }
+
+  /** Behind the last character of the first value, if all of it is here. */
+  private findEnd(): number | undefined {
+    const { text } = this;
+    for (; this.at < text.length; this.at++) {
+      const char = text[this.at];
+      // No string may have one: whatever this was is over.
+      if (char === '\n' && (this.inString || this.skipping)) return this.at + 1;
+      if (this.skipping) continue;
+      if (this.inString) {
+        if (char === '\\') {
+          // Its other character may not be here yet.
+          if (this.at + 1 >= text.length) return undefined;
+          this.at++;
+        } else if (char === '"') this.inString = false;
+        if (this.depth === 0 && !this.inString) return this.at + 1;
+      } else if (char === '"') this.inString = true;
+      else if (char === '{' || char === '[') this.depth++;
+      else if (char === '}' || char === ']') {
+        if (--this.depth <= 0) return this.at + 1;
+      } else if (this.depth === 0 && SPACE.test(char)) return this.at + 1;
+    }
+    return undefined;
+  }
+}
+
+function parse(text: string): JsonItem {
+  try {
+    return { value: JSON.parse(text) as Json };
+  } catch {
+    return { error: 'invalid JSON' };
+  }
+}
