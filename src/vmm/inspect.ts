@@ -1,25 +1,8 @@
 /** What a machine has and is doing, as plain data for whoever manages it. */
-import type { BarInfo } from '../bus/pci/bar.js';
-import type { PciFunction } from '../bus/pci/function.js';
-import { HEADER } from '../bus/pci/registers.js';
+import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
 import type { VirtualMachine } from './machine.js';
 
-export interface PciFunctionInfo {
-  readonly slot: number;
-  readonly function: number;
-  /** The device that it belongs to. */
-  readonly name: string;
-  readonly vendor: number;
-  readonly device: number;
-  readonly subsystemVendor: number;
-  readonly subsystem: number;
-  /** Base class and sub-class: 16 bits. */
-  readonly classCode: number;
-  /** 0: none; 1: INTA# …. */
-  readonly interruptPin: number;
-  readonly interruptLine: number;
-  readonly regions: readonly BarInfo[];
-}
+export type { PciFunctionInfo };
 
 export interface CpuInfo {
   readonly index: number;
@@ -47,23 +30,6 @@ export interface Inspection {
   readonly disks: readonly DiskInfo[];
 }
 
-function describeFunction(devfn: number, card: PciFunction): PciFunctionInfo {
-  const { config } = card;
-  return {
-    slot: devfn >> 3,
-    function: devfn & 7,
-    name: card.name,
-    vendor: config.get(HEADER.VENDOR_ID, 2),
-    device: config.get(HEADER.DEVICE_ID, 2),
-    subsystemVendor: config.get(HEADER.SUBSYSTEM_VENDOR_ID, 2),
-    subsystem: config.get(HEADER.SUBSYSTEM_ID, 2),
-    classCode: config.get(HEADER.CLASS + 1, 2),
-    interruptPin: card.interruptPin,
-    interruptLine: config.get(HEADER.INTERRUPT_LINE, 1),
-    regions: card.regions,
-  };
-}
-
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 function uuidText(bytes: Uint8Array): string {
@@ -79,7 +45,7 @@ export function inspect(machine: VirtualMachine): Inspection {
     cpus: cpus.map(({ index }) => ({ index })),
     memory: config.memory,
     uuid: uuidText(uuid),
-    pci: [...board.pci.attached].sort(([a], [b]) => a - b).map(([devfn, card]) => describeFunction(devfn, card)),
+    pci: describePci(board.pci),
     disks: config.disks.map(({ path, format, media, attach }, i) => ({
       id: `disk${i}`,
       path,
