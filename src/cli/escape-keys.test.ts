@@ -12,7 +12,8 @@ describe('Ctrl-A', () => {
   it('lets everything else pass, Ctrl-C too', () => {
     expect(type('ls\r\x03\x1aü')).toEqual({ guest: 'ls\r\x03\x1aü', actions: [] });
   });
-  it('x quits, h and ? help, s shows the screen', () => {
+  it('x quits, h and ? help, s shows the screen, p takes a picture', () => {
+    expect(type('\x01p')).toEqual({ guest: '', actions: ['picture'] });
     expect(type('\x01x')).toEqual({ guest: '', actions: ['quit'] });
     expect(type('a\x01hb\x01?c\x01s')).toEqual({ guest: 'abc', actions: ['help', 'help', 'screen'] });
     expect(type('\x01X').actions).toEqual(['quit']);

@@ -1,5 +1,5 @@
 /** What Ctrl-A and a key ask for. */
-export type EscapeAction = 'quit' | 'help' | 'screen';
+export type EscapeAction = 'quit' | 'help' | 'screen' | 'picture';
 
 const CTRL_A = 1;
 const ACTIONS: ReadonlyMap<string, EscapeAction> = new Map([
@@ -7,12 +7,14 @@ const ACTIONS: ReadonlyMap<string, EscapeAction> = new Map([
   ['h', 'help'],
   ['?', 'help'],
   ['s', 'screen'],
+  ['p', 'picture'],
 ]);
 
 export const ESCAPE_HELP = [
   'Ctrl-A h    this help',
   'Ctrl-A x    quit',
   'Ctrl-A s    show the VGA screen as text',
+  'Ctrl-A p    write a picture of the screen to vitrine-N.png',
   'Ctrl-A a    send Ctrl-A',
 ];
 

@@ -8,12 +8,13 @@ import type { PcBoot } from '../machine/pc/build.js';
 import { checkMemory } from '../runtime/node/accelerators.js';
 import type { MachineConfig } from '../vmm/config.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
+import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
 import { DEMO, guestBoot } from './images.js';
 import { parseClock, parseCpuCount, parseMemory, parseModule, parseOnly } from './parse.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions, DiskOptions {
+interface RunOptions extends RawSessionOptions, DiskOptions, DisplayOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -89,7 +90,7 @@ export function runCommand(): Command {
     )
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
     .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1');
-  return addSessionOptions(command).addHelpText('after', EXAMPLES).action(run);
+  return addSessionOptions(addDisplayOptions(command)).addHelpText('after', EXAMPLES).action(run);
 }
 
 /** What was asked for, checked as far as it can be without a machine. */
@@ -107,6 +108,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     debugExit: (options.debugExit ?? false) || image === DEMO,
     noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
+    display: configureDisplay(options, options.bios),
   };
   return { ...base, boot: await whatToBoot(image, options) };
 }

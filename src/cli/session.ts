@@ -1,7 +1,9 @@
 /** A machine on this process's terminal, from its start to the process's exit code. */
 import * as fs from 'node:fs';
 import { assertNever } from '../base/assert.js';
+import { VitrineError } from '../base/errors.js';
 import { LogFile } from '../host/node/log-file.js';
+import { writeNumbered } from '../host/node/output-file.js';
 import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { QmpServer, type QmpAddress } from '../runtime/node/qmp-server.js';
@@ -173,8 +175,21 @@ class Session {
           () => {},
         );
         break;
+      case 'picture':
+        void this.takePicture();
+        break;
       default:
         assertNever(action);
+    }
+  }
+
+  private async takePicture(): Promise<void> {
+    try {
+      const picture = await this.handle.screenshot();
+      this.say([`vitrine: the screen is in ${writeNumbered('vitrine-', '.png', 'picture', picture)}`]);
+    } catch (error) {
+      if (error instanceof VitrineError) this.say([`vitrine: ${error.message}`]);
+      else throw error;
     }
   }
 

@@ -1,5 +1,6 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { PcBoot } from '../machine/pc/build.js';
+import { VGA_KINDS, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
@@ -35,7 +36,17 @@ export interface MachineConfig {
   /** A reset of the guest ends the machine. */
   readonly noReboot: boolean;
   readonly clock: ClockKind;
+  /** Absent: a VGA on a card, without a video BIOS. */
+  readonly display?: DisplayConfig;
 }
+
+export interface DisplayConfig {
+  readonly vga: VgaKind;
+  /** The video BIOS; null: none. */
+  readonly rom: Uint8Array | null;
+}
+
+export const DEFAULT_DISPLAY: DisplayConfig = { vga: 'std', rom: null };
 
 const diskSchema = struct({
   path: str,
@@ -56,6 +67,7 @@ export const configSchema = struct({
   debugExit: bool,
   noReboot: bool,
   clock: oneOf('host', 'virtual'),
+  display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()) }),
 });
 
 /** What it boots: needed again when the guest resets. */

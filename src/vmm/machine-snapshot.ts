@@ -20,7 +20,7 @@ import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
 import type { Pc } from '../machine/pc/pc.js';
-import { configSchema, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
@@ -67,14 +67,14 @@ export interface SaveRequest {
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 
-/** Version 1 knew raw images on virtio alone. What is not as it was there is left for the schema to refuse. */
+/** Version 1 knew raw images on virtio alone, and a VGA without a card. What is not as it was there is left for the schema to refuse. */
 function upgradeMachine(value: Plain): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
   const { disks } = value['config'];
   if (!Array.isArray(disks)) return value;
   const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  return { ...value, config: { ...value['config'], disks: upgraded } };
+  return { ...value, config: { display: { vga: 'isa', rom: null }, ...value['config'], disks: upgraded } };
 }
 
 const cpuName = (index: number): string => `cpu${index}`;
@@ -84,7 +84,12 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
   const { boot, ...config } = machine.config;
   writer.add('machine', VERSION.machine, {
     writer: version,
-    config: { machine: 'pc', ...config, disks: config.disks.map((disk) => ({ ...disk })) },
+    config: {
+      machine: 'pc',
+      ...config,
+      disks: config.disks.map((disk) => ({ ...disk })),
+      display: { ...(config.display ?? DEFAULT_DISPLAY) },
+    },
     uuid,
     time: machine.clock.now(),
     virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,

@@ -11,7 +11,7 @@ import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
 import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
-import type { DiskConfig, MachineConfig } from './config.js';
+import { DEFAULT_DISPLAY, type DiskConfig, type MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
@@ -98,8 +98,9 @@ export class VirtualMachine {
     private readonly host: MachineHost,
     saved: SavedMachine | undefined,
   ) {
-    const { cpu, memory, boot, debugExit, disks } = config;
-    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot });
+    const { cpu, memory, boot, debugExit, disks, display: { vga, rom } = DEFAULT_DISPLAY } = config;
+    const display = { vga, rom: rom ?? undefined };
+    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display });
     this.disks = disks.map((disk) => host.openDisk(disk));
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {

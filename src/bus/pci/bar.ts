@@ -10,6 +10,8 @@ export interface BarSpec {
   readonly size: number;
   readonly prefetchable?: boolean;
   readonly handler: IoHandler;
+  /** Told of every change of where the window is; undefined: nowhere. */
+  readonly moved?: (address: number | undefined) => void;
 }
 
 /** A base address register as it stands. */
@@ -79,6 +81,7 @@ export class Bar {
     this.mapped = address;
     if (address === undefined) this.window.unmap();
     else this.window.map(address);
+    this.spec.moved?.(address);
   }
 
   private decoded(): number | undefined {

@@ -4,6 +4,7 @@ import type { IrqLine, MsiSink } from '../../iface/lines.js';
 import { bool, bytes, struct, type Infer } from '../../snapshot/schema.js';
 import { Bar, type BarInfo, type BarSpec } from './bar.js';
 import { ConfigSpace } from './config-space.js';
+import { ExpansionRom } from './expansion-rom.js';
 import { MsiCapability } from './msi.js';
 import { MsixCapability, type MsixPlace } from './msix.js';
 import { COMMAND, CONFIG_SIZE, EXTENDED_CONFIG_SIZE, HEADER, MULTI_FUNCTION, STATUS } from './registers.js';
@@ -89,6 +90,11 @@ export class PciFunction {
     const space = spec.kind === 'io' ? this.environment.ports : this.environment.memory;
     this.bars.push(new Bar(this.name, index, spec, this.config, space));
     this.handlers[index] = spec.handler;
+  }
+
+  /** Gives the function an expansion ROM with this image. */
+  addRom(image: Uint8Array): void {
+    new ExpansionRom(this.name, image, this.config, this.environment.memory);
   }
 
   /** Reserves `size` bytes for a capability with this id and returns where it begins (PCI 3.0 §6.7). */

@@ -15,6 +15,8 @@ export const HEADER = {
   BAR0: 0x10,
   SUBSYSTEM_VENDOR_ID: 0x2c,
   SUBSYSTEM_ID: 0x2e,
+  /** Expansion ROM base address, §6.2.5.2. */
+  ROM: 0x30,
   CAPABILITIES: 0x34,
   INTERRUPT_LINE: 0x3c,
   INTERRUPT_PIN: 0x3d,

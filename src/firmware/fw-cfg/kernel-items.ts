@@ -26,6 +26,18 @@ export interface FirmwareKernel {
   readonly memoryMap: MemoryMap;
 }
 
+/** Names of video modes, x86/boot.rst "Special command line options". */
+const VIDEO_MODES: Readonly<Record<string, number>> = { normal: 0xffff, ext: 0xfffe, ask: 0xfffd };
+
+/** What `vga=` asks for: the boot loader hands that on, because the setup code does not read the command line. */
+function videoMode(commandLine: string): number | undefined {
+  const word = /(?:^|\s)vga=(\S+)/.exec(commandLine)?.[1];
+  if (word === undefined) return undefined;
+  if (Object.hasOwn(VIDEO_MODES, word)) return VIDEO_MODES[word];
+  const number = Number(word);
+  return Number.isInteger(number) && number >= 0 && number <= 0xffff ? number : undefined;
+}
+
 /** The items, from a bzImage, and the ROM that boots it; `LINUX_ROM_BOOT_PATH` puts it first in the boot order. */
 export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
   const { name, kernel } = request;
@@ -43,6 +55,8 @@ export function kernelItems(request: FirmwareKernel): FwCfgItem[] {
   // Heap and stack of the setup code reach up to the command line.
   view.setUint16(HDR.HEAP_END_PTR, COMMAND_LINE_ADDRESS - REAL_MODE_ADDRESS - 0x200, true);
   view.setUint32(HDR.CMD_LINE_PTR, COMMAND_LINE_ADDRESS, true);
+  const mode = videoMode(request.commandLine);
+  if (mode !== undefined) view.setUint16(HDR.VIDEO_MODE, mode, true);
 
   const commandLine = cstring(request.commandLine);
   if (commandLine.length - 1 > parsed.commandLineMax)

@@ -7,6 +7,7 @@ import { viewOf } from '../bytes.js';
 export const HDR = {
   SETUP_SECTS: 0x1f1,
   SYSSIZE: 0x1f4,
+  VIDEO_MODE: 0x1fa,
   BOOT_FLAG: 0x1fe,
   JUMP: 0x200,
   VERSION: 0x206,

@@ -15,3 +15,6 @@ export const deflate = {
 const MAX_UNPACKED = 2 ** 30;
 
 export const gunzip = (data: Uint8Array): Uint8Array => gunzipSync(data, { maxOutputLength: MAX_UNPACKED });
+
+/** A zlib stream (RFC 1950). */
+export const zlib = (data: Uint8Array): Uint8Array => deflateSync(data, { level: 6 });

@@ -58,7 +58,7 @@ export function describeBoard(pc: Pc): BoardDescription {
     serial: SERIAL_PORTS,
     keyboard: true,
     mouse: false,
-    vga: true,
+    vga: pc.options.display.vga !== 'none',
     fwCfg: PC.FW_CFG,
   };
 }
@@ -127,7 +127,7 @@ export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): st
     acpiRsdp,
     randomSeed,
     longMode: model.features.has('lm'),
-    vgaText: true,
+    vgaText: pc.options.display.vga !== 'none',
     gunzip: (data) => services.gunzip(data),
   });
   const first = pc.cpus[0];
@@ -159,7 +159,7 @@ export function fillFwCfg(
     cpus: pc.cpus.length,
     ramSize,
     uuid: services.uuid,
-    vga: true,
+    vga: pc.options.display.vga !== 'none',
     memoryMap,
     acpi: buildAcpi(describeBoard(pc)),
     smbios: describeSmbios(pc, services.uuid, services.version),

@@ -16,6 +16,7 @@ import {
   type PcBios,
   type PcKernel,
 } from './boot.js';
+import { displayMemory, type PcDisplayOptions } from './display.js';
 import { PC } from './layout.js';
 import { Pc, type PcConnections } from './pc.js';
 
@@ -32,6 +33,8 @@ export interface PcSpecification {
   readonly ramSize: number;
   readonly debugExit: boolean;
   readonly boot: PcBoot;
+  /** Absent: a VGA without a card. */
+  readonly display?: PcDisplayOptions;
 }
 
 /** What an accelerator has to provide. */
@@ -40,7 +43,7 @@ export interface VmRequest {
   readonly cpuid: (index: number) => readonly CpuidEntry[];
   /** Ticks of the time-stamp counter per second. */
   readonly tscHz: number;
-  /** RAM and ROM, in bytes. */
+  /** RAM, ROM and display memory, in bytes. */
   readonly backingSize: number;
 }
 
@@ -52,6 +55,9 @@ export class PcBuilder {
   readonly vmRequest: VmRequest;
   private readonly model: CpuModel;
   private readonly bios: BiosPlacement | undefined;
+  private readonly display: PcDisplayOptions;
+  /** RAM and ROM end here in the backing; display memory follows. */
+  private readonly displayOffset: number;
 
   /** Throws a one-line error when there can be no such machine. */
   constructor(readonly specification: PcSpecification) {
@@ -63,18 +69,21 @@ export class PcBuilder {
     if (ramSize > PC.LOW_RAM_LIMIT && this.model.physicalBits < 36)
       throw new UsageError(`the CPU model ${cpu} reaches no more than ${PC.LOW_RAM_LIMIT / 2 ** 20} MiB of memory`);
     this.bios = boot.bios && placeBios(boot.bios.image, boot.bios.name);
+    this.display = specification.display ?? { vga: 'isa' };
+    this.displayOffset = Math.ceil((ramSize + (boot.bios?.image.length ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
     this.vmRequest = {
       model: this.model,
       cpuid: (index) => boardCpuid(this.model, TSC_HZ, CPUS, index),
       tscHz: TSC_HZ,
-      backingSize: ramSize + (boot.bios?.image.length ?? 0),
+      backingSize: this.displayOffset + displayMemory(this.display.vga),
     };
   }
 
   /** A new board, as it is when power comes on. */
   build(connections: PcConnections, services: BootServices): Pc {
     const { ramSize, debugExit, boot } = this.specification;
-    const options = { model: this.model, ramSize, bios: this.bios, tscHz: TSC_HZ, debugExit };
+    const { model, bios, display, displayOffset } = this;
+    const options = { model, ramSize, bios, tscHz: TSC_HZ, debugExit, display, displayOffset };
     const pc = new Pc(options, connections);
     if (boot.bios) installBios(boot.bios, ramSize, services);
     fillFwCfg(pc, boot.bios && { kernel: boot.kernel }, services);

@@ -20,7 +20,6 @@ import { AcpiPm } from '../../devices/legacy/pm/acpi-pm.js';
 import { FastA20, ResetControl } from '../../devices/legacy/reset-ports.js';
 import { Rtc } from '../../devices/legacy/rtc/rtc.js';
 import { Uart16550 } from '../../devices/legacy/uart/uart-16550.js';
-import { Vga, VGA_MEMORY, VGA_MEMORY_SIZE, VGA_PORT_COUNT, VGA_PORTS } from '../../devices/legacy/vga/vga.js';
 import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js';
 import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
@@ -35,6 +34,7 @@ import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
 import { CardSlots } from './card-slots.js';
 import { DiskControllers, type PcDisk } from './disks.js';
+import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -56,6 +56,9 @@ export interface PcOptions {
   readonly tscHz: number;
   /** Adds isa-debug-exit at port 0xf4. */
   readonly debugExit: boolean;
+  readonly display: PcDisplayOptions;
+  /** Where display memory begins in the backing, bytes, whole pages. */
+  readonly displayOffset: number;
 }
 
 /** What the board is connected to. */
@@ -86,7 +89,7 @@ export class Pc {
   readonly pm: AcpiPm;
   readonly rtc: Rtc;
   readonly keyboard: I8042;
-  readonly vga: Vga;
+  readonly display: PcDisplay;
   readonly fwCfg: FwCfg;
   readonly console: VirtioConsole;
   /** Where PCI functions claim windows and send messages. */
@@ -154,7 +157,6 @@ export class Pc {
       { mouse: false },
     );
     const a20 = new FastA20(a20Gate.driver(), control);
-    this.vga = new Vga(clock);
     this.fwCfg = new FwCfg(connections.vm.dma);
     const resetControl = new ResetControl(control);
     ports.claim('pic', 2, this.pic.firstPorts, 0x20);
@@ -173,22 +175,31 @@ export class Pc {
     for (const [i, { port }] of SERIAL_PORTS.entries()) ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
     ports.claim('fw-cfg', 2, this.fwCfg.ports, PC.FW_CFG);
     ports.claim('fw-cfg-dma', 8, this.fwCfg.dmaPorts, PC.FW_CFG + 4);
-    ports.claim('vga', VGA_PORT_COUNT, this.vga.ports, VGA_PORTS);
     const debugConsole = new DebugConsole(connections.debugConsole);
     ports.claim('debugcon', 1, debugConsole, 0xe9);
     ports.claim('debugcon-bios', 1, debugConsole, 0x402);
     if (options.debugExit) ports.claim('debug-exit', 4, new DebugExit(control), 0xf4);
     memory.claim('ioapic', IO_APIC_SIZE, ioApic, IO_APIC_BASE);
     memory.claim('hpet', HPET_SIZE, hpet, PC.HPET);
-    memory.claim('vga', VGA_MEMORY_SIZE, this.vga.window, VGA_MEMORY);
 
     // In the order in which they are restored: bridges first, since they say where things are; interrupt controllers
     // last, so that they see no edges that never were; the HPET after those whose interrupts pass through it.
     this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
-    this.devices.push(coprocessorError, resetControl, this.vga, this.fwCfg);
+    this.devices.push(coprocessorError, resetControl, this.fwCfg);
 
     // ---- cards ----
     this.cards = new CardSlots({ pci: this.pci, environment: this.pciEnvironment, dma: connections.vm.dma });
+    this.display = new PcDisplay({
+      options: options.display,
+      clock,
+      bus: this.bus,
+      environment: this.pciEnvironment,
+      cards: this.cards,
+      vm: connections.vm,
+      memoryOffset: options.displayOffset,
+      moved: () => this.mapMemory(),
+    });
+    this.devices.push(...this.display.parts);
     this.console = new VirtioConsole('virtio-console0', connections.console);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));
@@ -251,7 +262,14 @@ export class Pc {
 
   private updateMemory(segments: readonly ShadowSegment[]): void {
     this.shadow.segments = segments;
-    this.connections.vm.setSlots(memorySlots(this.options, segments));
+    this.mapMemory();
+  }
+
+  private mapMemory(): void {
+    const { options, shadow, connections } = this;
+    // While the host bridge is made there is no display yet.
+    const display = (this as Partial<Pick<Pc, 'display'>>).display?.slots ?? [];
+    connections.vm.setSlots([...memorySlots(options, shadow.segments), ...display]);
   }
 
   /**

@@ -10,6 +10,7 @@ import {
   type Button,
   type Command,
   type Event,
+  type FrameNews,
   type InputChannel,
   type MachineStart,
   type OutputChannel,
@@ -28,6 +29,8 @@ export interface MachineListener {
   reset?(): void;
   /** There is room for input again, after `send` returned false. */
   drain?(): void;
+  /** What has changed on the screen. */
+  frame?(news: FrameNews): void;
   /** Bytes for the debugger; undefined: it wants nothing more. */
   debugger?(bytes: Uint8Array | undefined): void;
 }
@@ -132,6 +135,9 @@ export class MachineHandle {
         else request?.resolve(answer);
         break;
       }
+      case 'frame':
+        this.listener.frame?.(event.news);
+        break;
       case 'gdb-data':
         this.listener.debugger?.(event.bytes);
         break;
@@ -220,6 +226,17 @@ export class MachineHandle {
   /** Lets it go on. */
   async resume(): Promise<void> {
     await this.ask((id) => ({ kind: 'resume', id }));
+  }
+
+  /** The screen as a PNG file. */
+  async screenshot(): Promise<Uint8Array> {
+    const answer = await this.ask((id) => ({ kind: 'screenshot', id }));
+    return 'screenshot' in answer ? answer.screenshot : new Uint8Array(0);
+  }
+
+  /** Asks for the screen's news; the listener's `frame` is called once for each time. */
+  requestFrame(): void {
+    this.post({ kind: 'frame' });
   }
 
   /** What a debugger's connection brings. */

@@ -12,6 +12,7 @@ import { hostEntropy } from '../../host/node/entropy.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { inspect } from '../../vmm/inspect.js';
+import type { DisplayAdapter } from '../../iface/display.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
@@ -19,6 +20,7 @@ import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { openDisk } from './disks.js';
+import { WorkerDisplay } from './worker-display.js';
 import { OutputBuffer } from './output-buffer.js';
 import {
   SHARED,
@@ -62,6 +64,7 @@ const output = new OutputBuffer({
 });
 
 let trace: LineWriter | undefined;
+const display = new WorkerDisplay();
 
 function portable(error: unknown): PortableError {
   const { message } = error instanceof Error ? error : new Error(String(error));
@@ -131,6 +134,9 @@ function reportTaken(): void {
   taken = now;
 }
 
+/** What the screen shows, and the time of the machine's clock. */
+const shown = (): [DisplayAdapter | undefined, number] => [machine?.board.display.adapter, machine?.clock.now() ?? 0];
+
 /** Carries out what does not need the machine to stand still; stops it for the rest. */
 function quickCommands(): void {
   if (machine === undefined) return;
@@ -149,7 +155,13 @@ function quickCommands(): void {
         machine.board.console.resize(command.columns, command.rows);
         break;
       case 'screen':
-        answer(command.id, () => ({ screen: machine?.board.vga.readText() ?? [] }));
+        answer(command.id, () => ({ screen: machine?.board.display.vga?.readText() ?? [] }));
+        break;
+      case 'screenshot':
+        answer(command.id, () => ({ screenshot: display.screenshot(...shown()) }));
+        break;
+      case 'frame':
+        post({ kind: 'frame', news: display.frame(...shown()) });
         break;
       case 'inspect': {
         const from = machine;

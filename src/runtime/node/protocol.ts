@@ -1,4 +1,6 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
+import type { Rectangle } from '../../display/rectangle.js';
+import type { CursorPicture } from '../../iface/display.js';
 import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { Inspection } from '../../vmm/inspect.js';
@@ -53,6 +55,10 @@ export type Command =
   | { readonly kind: 'press'; readonly id: number; readonly button: Button }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
+  /** The screen as PNG. */
+  | { readonly kind: 'screenshot'; readonly id: number }
+  /** Bring the shared frame up to date, and answer by a `frame`. */
+  | { readonly kind: 'frame' }
   /** A debugger's connection is there, sends, or has gone. */
   | { readonly kind: 'gdb-open' }
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
@@ -63,7 +69,20 @@ export type Answer =
   | { readonly saved: string }
   | { readonly screen: readonly string[] }
   | { readonly inspection: Inspection }
+  | { readonly screenshot: Uint8Array }
   | { readonly done: true };
+
+/** What has changed on the screen since the last time. */
+export interface FrameNews {
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly changed: readonly Rectangle[];
+  /** Pixels by rows, 0x00RRGGBB each; told when it is another one. Written to only between a request and its answer. */
+  readonly pixels?: SharedArrayBuffer;
+  /** Absent: there is none, or it is hidden. Without pixels: they are as they were. */
+  readonly pointer?: Omit<CursorPicture, 'pixels'> & { readonly pixels?: Uint8Array };
+}
 
 /** An error on its way between threads, which keeps only what it says. */
 export interface PortableError {
@@ -82,6 +101,7 @@ export type Event =
   /** The machine was reset and boots again. */
   | { readonly kind: 'reset' }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
+  | { readonly kind: 'frame'; readonly news: FrameNews }
   /** For the debugger. */
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
   /** The debugger wants nothing more. */

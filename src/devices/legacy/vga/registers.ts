@@ -29,7 +29,11 @@ export const PORT = {
   STATUS_1: 0x2a,
 } as const;
 
-export const SEQ = { MAP_MASK: 2, MEMORY_MODE: 4 } as const;
+export const SEQ = { CLOCKING: 1, MAP_MASK: 2, CHARACTER_MAP: 3, MEMORY_MODE: 4 } as const;
+/** Bits of the sequencer's registers that exist; those of the graphics and attribute controllers. */
+export const SEQ_BITS = [0x03, 0x3d, 0x0f, 0x3f, 0x0e] as const;
+export const GC_BITS = [0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff] as const;
+export const ATTRIBUTE_BITS = [...Array.from({ length: 16 }, () => 0x3f), 0xef, 0xff, 0x3f, 0x0f, 0x0f] as const;
 /** Sequencer memory mode; odd/even is on while its bit is 0. */
 export const MEMORY_MODE = { SEQUENTIAL: 1 << 2, CHAIN_4: 1 << 3 } as const;
 
@@ -49,6 +53,7 @@ export const GC_MISC = { GRAPHICS: 1 << 0, MAP: 3 << 2 } as const;
 
 export const CRTC = {
   HORIZONTAL_END: 0x01,
+  VERTICAL_TOTAL: 0x06,
   OVERFLOW: 0x07,
   MAX_SCAN_LINE: 0x09,
   CURSOR_START: 0x0a,
@@ -57,6 +62,7 @@ export const CRTC = {
   START_LOW: 0x0d,
   CURSOR_HIGH: 0x0e,
   CURSOR_LOW: 0x0f,
+  RETRACE_START: 0x10,
   RETRACE_END: 0x11,
   VERTICAL_END: 0x12,
   OFFSET: 0x13,

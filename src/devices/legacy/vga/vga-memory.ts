@@ -11,19 +11,35 @@ const OFFSET_MASK = PLANE_SIZE - 1;
 /** Eight bits, all as `bit`. */
 const spread = (bit: number): number => (bit ? 0xff : 0);
 
+/** Display memory, at least 256 KiB. */
+export interface VideoRam {
+  readonly bytes: Uint8Array;
+  /** Told of what the adapter itself wrote there. */
+  written(offset: number, length: number): void;
+}
+
 export class VgaMemory {
   /** Byte `offset` of plane `p` is at `offset * 4 + p`. */
-  bytes = new Uint8Array(PLANES * PLANE_SIZE);
+  readonly bytes: Uint8Array;
+  /** In bytes of a plane: where the CPU's window begins. */
+  base = 0;
   /** What the last read loaded, by plane. */
   readonly latches = new Uint8Array(PLANES);
 
   constructor(
     private readonly sequencer: Uint8Array,
     private readonly graphics: Uint8Array,
-  ) {}
+    private readonly ram: VideoRam,
+  ) {
+    this.bytes = ram.bytes;
+  }
 
   /** Which offset in the planes a CPU address means. */
   private offset(address: number): number {
+    return (this.base + this.within(address)) % (this.bytes.length / PLANES);
+  }
+
+  private within(address: number): number {
     if (this.sequencer[SEQ.MEMORY_MODE] & MEMORY_MODE.CHAIN_4) return address & OFFSET_MASK & ~3;
     return this.oddEven ? address & OFFSET_MASK & ~1 : address & OFFSET_MASK;
   }
@@ -77,6 +93,7 @@ export class VgaMemory {
         mode === 2 ? spread(value & bit) : mode === 3 || graphics[GC.ENABLE_SET_RESET] & bit ? setReset : rotated;
       bytes[at + p] = (this.combine(source, latch, mode) & mask) | (latch & ~mask);
     }
+    this.ram.written(at, PLANES);
   }
 
   /** The function of the rotate register's bits 4:3; write mode 3 has none. */

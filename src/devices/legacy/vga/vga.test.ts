@@ -1,10 +1,18 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { ScanOut, type Frame } from '../../../display/scan-out.js';
 import { FakeClock } from '../../../host/fake/clock.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { fromCp437 } from './cp437.js';
 import { Vga, VGA_MEMORY, VGA_PORTS } from './vga.js';
 
 const B8000 = 0xb_8000 - VGA_MEMORY;
+
+/** What is on the screen. */
+function screenOf(vga: Vga, now = 0): Frame {
+  const out = new ScanOut();
+  out.update(vga.picture(), now);
+  return out.frame;
+}
 
 describe('the VGA', () => {
   let clock: FakeClock;
@@ -52,7 +60,7 @@ describe('the VGA', () => {
     expect(vga.textMode).toBe(true);
     expect(vga.readText()).toEqual(Array.from({ length: 25 }, () => ''));
     expect(vga.cursor).toEqual({ row: 0, column: 0 });
-    expect(vga.readPixels()).toBeUndefined();
+    expect(screenOf(vga)).toMatchObject({ width: 720, height: 400 });
     expect(vga.window.read(B8000, 4)).toBe(0x0720_0720);
   });
 
@@ -127,15 +135,18 @@ describe('the VGA', () => {
 
   it('stores mode 13h and reads its pixels', () => {
     mode13();
-    out(0x3c8, 7);
+    out(0x3c8, 9);
     for (const value of [63, 32, 0]) out(0x3c9, value);
-    vga.window.write(320 * 100 + 5, 1, 7);
+    vga.window.write(320 * 100 + 5, 1, 9);
     expect(vga.window.read(320 * 100 + 4, 4)).toBe(vga.window.peek?.(320 * 100 + 4, 4));
-    expect(vga.window.read(320 * 100 + 5, 1)).toBe(7);
-    const screen = vga.readPixels();
-    expect([screen?.width, screen?.height]).toEqual([320, 200]);
-    const at = (320 * 100 + 5) * 3;
-    expect([...(screen?.rgb.subarray(at, at + 3) ?? [])]).toEqual([255, 130, 0]);
+    expect(vga.window.read(320 * 100 + 5, 1)).toBe(9);
+    attribute(0x20, 0);
+    const { width, height, pixels } = screenOf(vga);
+    // Each pixel takes two dots of two lines.
+    expect([width, height]).toEqual([640, 400]);
+    expect([...pixels].flatMap((color, at) => (color === 0xff_8200 ? [at] : []))).toEqual(
+      [200, 201].flatMap((y) => [y * 640 + 10, y * 640 + 11]),
+    );
     expect(vga.readText()).toEqual([]);
   });
 
@@ -200,11 +211,11 @@ describe('the VGA', () => {
       set(0x3d4, index, value);
     set(0x3c4, 2, 0x04);
     vga.window.write(80, 1, 0x40);
-    const screen = vga.readPixels();
-    expect([screen?.width, screen?.height]).toEqual([640, 480]);
-    // Line 1 starts at address 80; text left plane 2 alone.
-    const at = (640 + 1) * 3;
-    expect([...(screen?.rgb.subarray(at, at + 3) ?? [])].some((level) => level > 0)).toBe(true);
+    attribute(0x20, 0);
+    const { width, height, pixels } = screenOf(vga);
+    expect([width, height]).toEqual([640, 480]);
+    // Line 1 starts at address 80; the second pixel is in plane 2: red.
+    expect(pixels[640 + 1]).toBe(0xaa_0000);
   });
 
   it('survives any register values', () => {
@@ -216,7 +227,7 @@ describe('the VGA', () => {
       for (let index = 0; index < 32; index++) for (const port of [0x3c4, 0x3ce, 0x3d4]) set(port, index, value);
       vga.window.write(value * 64, 4, 0x1234_5678);
       vga.window.read(value * 64, 4);
-      expect(vga.readText().length + (vga.readPixels()?.height ?? 0)).toBeGreaterThanOrEqual(0);
+      expect(vga.readText().length + screenOf(vga).height).toBeGreaterThanOrEqual(0);
       expect(vga.cursor?.row ?? 0).toBeGreaterThanOrEqual(0);
     }
   });
@@ -246,6 +257,8 @@ snapshotSuite('the VGA', {
       [0x3c9, 0x12],
     ])
       out(port, value);
+    vga.dispi.ports.write(0, 2, 1);
+    vga.dispi.ports.write(2, 2, 320);
   },
   observe: (vga) => [vga.readText(), vga.cursor, Array.from({ length: 0x30 }, (_, port) => vga.ports.read(port, 1))],
 });

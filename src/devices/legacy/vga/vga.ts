@@ -1,14 +1,29 @@
 /**
- * A VGA, good enough to write text and simple graphics to and to read the screen back: register files, planar memory, no
- * picture of its own. After "IBM PS/2 Hardware Interface Technical Reference: Video Subsystems", May 1992.
+ * A VGA: register files, planar memory, and the modes of Bochs's display interface besides. What it shows is drawn by who reads its
+ * `picture`. After "IBM PS/2 Hardware Interface Technical Reference: Video Subsystems", May 1992.
  */
 import type { IoHandler } from '../../../iface/bus.js';
 import type { Clock } from '../../../iface/clock.js';
-import { bool, bytes, range, struct, u8, type Infer } from '../../../snapshot/schema.js';
+import type { DisplayAdapter, Picture, VgaColors } from '../../../iface/display.js';
+import { bool, bytes, range, struct, u8, type Infer, type Plain } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
-import { CRTC, CRTC_BIT, egaPalette, GC, GC_MISC, MISC, MODE_3, PORT } from './registers.js';
-import { isText, readCursor, readPixels, readText, type Cursor, type Picture, type PixelScreen } from './screen.js';
-import { PLANE_SIZE, VgaMemory } from './vga-memory.js';
+import { Dispi, dispiState } from './dispi.js';
+import {
+  ATTRIBUTE_BITS,
+  CRTC,
+  CRTC_BIT,
+  egaPalette,
+  GC,
+  GC_BITS,
+  GC_MISC,
+  MISC,
+  MODE_3,
+  PORT,
+  SEQ,
+  SEQ_BITS,
+} from './registers.js';
+import { isText, readCursor, readText, type Cursor, type TextPicture } from './screen.js';
+import { PLANE_SIZE, VgaMemory, type VideoRam } from './vga-memory.js';
 
 /** Ports 0x3b0 … 0x3df, and memory 0xa0000 … 0xbffff. */
 export const VGA_PORTS = 0x3b0;
@@ -18,12 +33,11 @@ export const VGA_MEMORY_SIZE = 0x2_0000;
 
 /** Input status 1. */
 const STATUS_1 = { NOT_DISPLAYING: 1 << 0, VERTICAL_RETRACE: 1 << 3 } as const;
-/** Mode 3's timing: 449 lines of 31.78 µs, of which 400 show something and 2 are the retrace. */
+/** Nanoseconds of a scan line in the standard modes, whatever their dot clock, and how much of it shows something. */
 const LINE_NS = 31_778;
-const LINES = 449;
-const SHOWN_LINES = 400;
-const RETRACE_LINE = 412;
 const SHOWN_PART = 0.8;
+/** Screen off, in the sequencer's clocking mode. */
+const SCREEN_OFF = 0x20;
 
 const SEQUENCER_COUNT = 5;
 const GRAPHICS_COUNT = 9;
@@ -55,14 +69,16 @@ const stateSchema = struct({
   dacReading: bool,
   palette: bytes(256 * 3),
   latches: bytes(4),
-  memory: bytes(4 * PLANE_SIZE),
+  dispi: dispiState,
+  /** Without the zeros at its end. */
+  memory: bytes(),
 });
 type State = Infer<typeof stateSchema>;
 
 /** Switched on in mode 3, as firmware leaves it: kernels started without firmware expect that too. */
-export class Vga implements Snapshotable<State> {
+export class Vga implements DisplayAdapter, Snapshotable<State> {
   readonly id = 'vga';
-  readonly stateVersion = 1;
+  readonly stateVersion = 2;
   readonly stateSchema = stateSchema;
 
   private misc: number = MODE_3.misc;
@@ -82,12 +98,25 @@ export class Vga implements Snapshotable<State> {
   private dacPart = 0;
   private dacReading = false;
   private readonly palette = egaPalette();
-  private readonly memory = new VgaMemory(this.sequencer, this.graphics);
+  private readonly memory: VgaMemory;
 
+  readonly dispi: Dispi;
   readonly ports: IoHandler;
+  /** Memory at 0xa0000. */
   readonly window: IoHandler;
+  /** All of display memory, byte by byte. */
+  readonly linear: IoHandler;
 
-  constructor(private readonly clock: Clock) {
+  constructor(
+    private readonly clock: Clock,
+    private readonly ram: VideoRam = { bytes: new Uint8Array(4 * PLANE_SIZE), written: () => {} },
+  ) {
+    this.memory = new VgaMemory(this.sequencer, this.graphics, ram);
+    this.dispi = new Dispi(ram.bytes.length, {
+      clear: () => this.clear(this.dispi.visibleBytes),
+      changed: () => this.followBank(),
+    });
+    this.clear(ram.bytes.length);
     // Blanks of light grey on black.
     for (let offset = 0; offset < PLANE_SIZE; offset += 2) this.memory.bytes.set([0x20, 0x07], offset * 4);
     this.ports = {
@@ -99,36 +128,84 @@ export class Vga implements Snapshotable<State> {
     this.window = {
       read: (offset, size) => this.readMemory(offset, size, (address) => this.memory.read(address)),
       peek: (offset, size) => this.readMemory(offset, size, (address) => this.memory.peek(address)),
+      write: (offset, size, value) => this.writeWindow(offset, size, value),
+    };
+    const readLinear = (offset: number, size: number): number => {
+      let value = 0;
+      for (let i = size - 1; i >= 0; i--) value = value * 256 + ram.bytes[offset + i];
+      return value;
+    };
+    this.linear = {
+      read: readLinear,
+      peek: readLinear,
       write: (offset, size, value) => {
-        for (let i = 0; i < size; i++) {
-          const address = this.decode(offset + i);
-          if (address !== undefined) this.memory.write(address, (value >>> (8 * i)) & 0xff);
-        }
+        for (let i = 0; i < size; i++) ram.bytes[offset + i] = value >>> (8 * i);
+        ram.written(offset, size);
       },
     };
   }
 
-  private get picture(): Picture {
-    const { crtc, graphics, attribute, palette } = this;
-    return { crtc, graphics, attribute, palette, memory: this.memory.bytes };
+  private clear(length: number): void {
+    const count = Math.min(length, this.ram.bytes.length);
+    this.ram.bytes.fill(0, 0, count);
+    this.ram.written(0, count);
+  }
+
+  private get text(): TextPicture {
+    const { crtc, graphics } = this;
+    return { crtc, graphics, memory: this.memory.bytes };
+  }
+
+  private get colors(): VgaColors {
+    const { attribute, palette, dacMask } = this;
+    return { attribute, palette, dacMask, wideDac: this.dispi.wideDac };
+  }
+
+  picture(): Picture {
+    const { sequencer, crtc, graphics, colors, dispi, ram } = this;
+    const off = !(this.attributeIndex & PALETTE_SOURCE) || (sequencer[SEQ.CLOCKING] & SCREEN_OFF) !== 0;
+    if (dispi.enabled) {
+      const shown = dispi.picture(ram.bytes, colors);
+      return off ? { kind: 'blank', width: shown.width, height: shown.height } : shown;
+    }
+    if (off) return { kind: 'blank', width: 640, height: 400 };
+    return { kind: 'vga', sequencer, crtc, graphics, colors, memory: ram.bytes };
   }
 
   get textMode(): boolean {
-    return isText(this.picture);
+    return !this.dispi.enabled && isText(this.text);
   }
 
   /** The rows of the screen in a text mode, blanks at their ends cut off; none in a graphics mode. */
   readText(): string[] {
-    return readText(this.picture);
+    return this.textMode ? readText(this.text) : [];
   }
 
   get cursor(): Cursor | undefined {
-    return readCursor(this.picture);
+    return this.textMode ? readCursor(this.text) : undefined;
   }
 
-  /** The screen in a graphics mode. */
-  readPixels(): PixelScreen | undefined {
-    return readPixels(this.picture);
+  /** With four bits a pixel, banks are of planes. */
+  private followBank(): void {
+    const { dispi } = this;
+    this.memory.base = dispi.enabled && dispi.depth === 4 ? dispi.windowStart : 0;
+  }
+
+  /** Modes of the display interface with bytes for pixels: the window shows a bank of memory as it lies. */
+  private get bank(): number | undefined {
+    const { dispi } = this;
+    return dispi.enabled && dispi.depth >= 8 ? dispi.windowStart : undefined;
+  }
+
+  private writeWindow(offset: number, size: number, value: number): void {
+    const { bank } = this;
+    for (let i = 0; i < size; i++) {
+      const address = this.decode(offset + i);
+      const byte = (value >>> (8 * i)) & 0xff;
+      if (address === undefined) continue;
+      if (bank === undefined) this.memory.write(address, byte);
+      else this.linear.write((bank + address) % this.ram.bytes.length, 1, byte);
+    }
   }
 
   /** The address within the window that the graphics controller's memory map gives, or undefined outside of it. */
@@ -145,11 +222,15 @@ export class Vga implements Snapshotable<State> {
     }
   }
 
-  private readMemory(offset: number, size: number, byte: (address: number) => number): number {
+  private readMemory(offset: number, size: number, planar: (address: number) => number): number {
+    const { bank, ram } = this;
     let value = 0;
     for (let i = 0; i < size; i++) {
       const address = this.decode(offset + i);
-      value += (address === undefined ? 0xff : byte(address)) * 2 ** (8 * i);
+      let byte = 0xff;
+      if (address !== undefined)
+        byte = bank === undefined ? planar(address) : ram.bytes[(bank + address) % ram.bytes.length];
+      value += byte * 2 ** (8 * i);
     }
     return value;
   }
@@ -217,10 +298,11 @@ export class Vga implements Snapshotable<State> {
   }
 
   private inputStatus(): number {
-    const time = this.clock.now() % (LINE_NS * LINES);
+    const { total, shown: shownLines, retraceStart, retraceLines } = verticalTiming(this.crtc);
+    const time = this.clock.now() % (LINE_NS * total);
     const line = Math.floor(time / LINE_NS);
-    const shown = line < SHOWN_LINES && time % LINE_NS < LINE_NS * SHOWN_PART;
-    const retrace = line === RETRACE_LINE || line === RETRACE_LINE + 1;
+    const shown = line < shownLines && time % LINE_NS < LINE_NS * SHOWN_PART;
+    const retrace = line >= retraceStart && line < retraceStart + retraceLines;
     return (shown ? 0 : STATUS_1.NOT_DISPLAYING) | (retrace ? STATUS_1.VERTICAL_RETRACE : 0);
   }
 
@@ -239,7 +321,7 @@ export class Vga implements Snapshotable<State> {
         this.sequencerIndex = value & 7;
         break;
       case PORT.SEQUENCER_DATA:
-        this.sequencer[this.sequencerIndex] = value;
+        this.sequencer[this.sequencerIndex] = value & (SEQ_BITS[this.sequencerIndex] ?? 0);
         break;
       case PORT.DAC_MASK:
         this.dacMask = value;
@@ -251,14 +333,14 @@ export class Vga implements Snapshotable<State> {
         this.dacReading = offset === PORT.DAC_READ;
         break;
       case PORT.DAC_DATA:
-        this.palette[this.dacIndex * 3 + this.dacPart] = value & 0x3f;
+        this.palette[this.dacIndex * 3 + this.dacPart] = this.dispi.wideDac ? value : value & 0x3f;
         this.nextDacPart();
         break;
       case PORT.GRAPHICS_INDEX:
         this.graphicsIndex = value & 15;
         break;
       case PORT.GRAPHICS_DATA:
-        this.graphics[this.graphicsIndex] = value;
+        this.graphics[this.graphicsIndex] = value & (GC_BITS[this.graphicsIndex] ?? 0);
         break;
       case PORT.CRTC_INDEX:
       case PORT.CRTC_INDEX_MONO:
@@ -280,7 +362,7 @@ export class Vga implements Snapshotable<State> {
     else {
       const index = this.attributeIndex & 0x1f;
       const shut = index < PALETTE_REGISTERS && (this.attributeIndex & PALETTE_SOURCE) !== 0;
-      if (!shut) this.attribute[index] = value;
+      if (!shut) this.attribute[index] = value & (ATTRIBUTE_BITS[index] ?? 0);
     }
     this.attributeData = !this.attributeData;
   }
@@ -318,8 +400,15 @@ export class Vga implements Snapshotable<State> {
       dacReading: this.dacReading,
       palette: this.palette.slice(),
       latches: this.memory.latches.slice(),
-      memory: this.memory.bytes.slice(),
+      dispi: this.dispi.save(),
+      memory: withoutZeros(this.ram.bytes),
     };
+  }
+
+  /** Version 1 had no modes beyond a VGA's. */
+  upgrade(state: Plain): Plain {
+    const dispi = new Dispi(this.ram.bytes.length, { clear: () => {}, changed: () => {} }).save();
+    return { ...(state as { readonly [field: string]: Plain }), dispi };
   }
 
   restore(state: State): void {
@@ -341,6 +430,38 @@ export class Vga implements Snapshotable<State> {
     this.dacReading = state.dacReading;
     this.palette.set(state.palette);
     this.memory.latches.set(state.latches);
-    this.memory.bytes.set(state.memory);
+    this.dispi.restore(state.dispi);
+    this.followBank();
+    this.clear(this.ram.bytes.length);
+    this.ram.bytes.set(state.memory.subarray(0, this.ram.bytes.length));
   }
+}
+
+/** A copy of what stands before the last byte that is not 0. */
+function withoutZeros(memory: Uint8Array): Uint8Array {
+  let end = memory.length;
+  while (end > 0 && memory[end - 1] === 0) end--;
+  return memory.slice(0, end);
+}
+
+interface VerticalTiming {
+  /** Lines of a frame, and of these the ones that show something. */
+  readonly total: number;
+  readonly shown: number;
+  readonly retraceStart: number;
+  readonly retraceLines: number;
+}
+
+/** What the CRTC was told; without sense, mode 3's: 449 lines, 400 shown, 2 of retrace. */
+function verticalTiming(crtc: Uint8Array): VerticalTiming {
+  const overflow = crtc[CRTC.OVERFLOW];
+  const total = (crtc[CRTC.VERTICAL_TOTAL] | ((overflow << 8) & 0x100) | ((overflow << 4) & 0x200)) + 2;
+  const shown = (crtc[CRTC.VERTICAL_END] | ((overflow << 7) & 0x100) | ((overflow << 3) & 0x200)) + 1;
+  const retraceStart = crtc[CRTC.RETRACE_START] | ((overflow << 6) & 0x100) | ((overflow << 2) & 0x200);
+  // The end is compared in its low four bits alone.
+  const retraceLines = (crtc[CRTC.RETRACE_END] - retraceStart) & 15 || 1;
+  const sane = total >= 100 && shown < total && retraceStart >= shown && retraceStart + retraceLines <= total;
+  return sane
+    ? { total, shown, retraceStart, retraceLines }
+    : { total: 449, shown: 400, retraceStart: 412, retraceLines: 2 };
 }

@@ -1,0 +1,53 @@
+/** Options of `vitrine run` for the machine's screen. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import type { Command } from 'commander';
+import { UsageError } from '../base/errors.js';
+import { readWholeFile } from '../host/node/read-file.js';
+import type { DisplayConfig } from '../vmm/config.js';
+
+export interface DisplayOptions {
+  readonly vga: string;
+  readonly vgaRom?: string;
+}
+
+export function addDisplayOptions(command: Command): Command {
+  return command
+    .option('--vga <kind>', 'the display adapter: std (VGA and Bochs modes) or none', 'std')
+    .option('--vga-rom <file>', 'the video BIOS; otherwise that of SeaBIOS, if it is installed');
+}
+
+/** Adapters, with the file names that their video BIOS has at SeaBIOS. */
+const ADAPTERS = { std: 'vgabios-stdvga.bin', none: undefined } as const;
+
+/** Where distributions put SeaBIOS. */
+const FOLDERS = ['/usr/share/seabios', '/usr/share/vgabios', '/usr/share/qemu', '/usr/local/share/qemu'];
+/** PCI 3.0 §6.3.1.1: the first bytes of an expansion ROM. */
+const ROM_SIGNATURE = [0x55, 0xaa] as const;
+const MOST_ROM = 0x10_0000;
+
+/** What was asked for; `bios` is the BIOS image that will look for a video BIOS, if there is one. */
+export function configureDisplay({ vga, vgaRom }: DisplayOptions, bios: string | undefined): DisplayConfig {
+  if (!isAdapter(vga))
+    throw new UsageError(`unknown display adapter "${vga}"; there are ${Object.keys(ADAPTERS).join(', ')}`);
+  if (vgaRom !== undefined) {
+    if (vga === 'none') throw new UsageError('--vga-rom needs a display adapter, and --vga none takes it away');
+    return { vga, rom: readRom(vgaRom) };
+  }
+  const file = bios === undefined ? undefined : find(ADAPTERS[vga], bios);
+  return { vga, rom: file === undefined ? null : readRom(file) };
+}
+
+const isAdapter = (name: string): name is keyof typeof ADAPTERS => Object.hasOwn(ADAPTERS, name);
+
+function find(name: string | undefined, bios: string): string | undefined {
+  if (name === undefined) return undefined;
+  return [path.dirname(bios), ...FOLDERS].map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
+}
+
+function readRom(file: string): Uint8Array {
+  const rom = readWholeFile(file, 'video BIOS');
+  if (rom.length > MOST_ROM || ROM_SIGNATURE.some((byte, i) => rom[i] !== byte))
+    throw new UsageError(`${file} is no video BIOS: an expansion ROM begins with the bytes 55 aa`);
+  return rom;
+}
