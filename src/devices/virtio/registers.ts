@@ -21,7 +21,16 @@ export const FEATURE = {
 export const COMMON_FEATURES = FEATURE.INDIRECT_DESC | FEATURE.EVENT_IDX | FEATURE.VERSION_1;
 
 /** Device types, §5. */
-export const DEVICE_TYPE = { NET: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4 } as const;
+export const DEVICE_TYPE = {
+  NET: 1,
+  BLOCK: 2,
+  CONSOLE: 3,
+  ENTROPY: 4,
+  BALLOON: 5,
+  P9: 9,
+  SOCKET: 19,
+  FILE_SYSTEM: 26,
+} as const;
 
 /** Descriptors of a split virtqueue, §2.7.5: 16 bytes. */
 export const DESCRIPTOR = { ADDRESS: 0, LENGTH: 8, FLAGS: 12, NEXT: 14, SIZE: 16 } as const;
