@@ -11,10 +11,11 @@ import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
 import { DEMO, guestBoot } from './images.js';
 import { parseClock, parseCpuCount, parseMemory, parseModule, parseOnly } from './parse.js';
+import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions, DiskOptions, DisplayOptions {
+interface RunOptions extends RawSessionOptions, DiskOptions, DisplayOptions, SharingOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -47,6 +48,12 @@ A disk is a file and words, divided by commas (a comma in the name is written tw
   if=virtio|sata|ide|floppy  what it is attached to; virtio unless it is a CD
   media=cdrom            a CD in a drive
   serial=TEXT            the serial number that the guest reads
+
+A shared folder is a folder and words:
+  tag=NAME               what the guest mounts it by; otherwise share, share1 ...
+  readonly               the guest cannot write
+  driver=virtiofs|9p     how it is carried: mount -t virtiofs NAME /mnt, or
+                         mount -t 9p -o trans=virtio,version=9p2000.L NAME /mnt
 
 The exit code is 0 when the guest powers off. Otherwise it is not 0, and the last line on
 standard error says why.
@@ -83,6 +90,7 @@ export function runCommand(): Command {
     .option('--disk <file[,words]>', 'a disk image; words: see below', collect)
     .option('--cdrom <file>', 'a CD image, in a drive', collect)
     .option('--snapshot', 'throw away what the guest writes to any disk')
+    .option('--share <folder[,words]>', 'share a folder with the guest; words: see below', collect)
     .option(
       '--clock <kind>',
       'host, or virtual: time made by instructions, a fixed date and fixed random numbers, so that every run is the same',
@@ -100,6 +108,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
   cpuModel(options.cpu);
   const memory = parseMemory(options.memory);
   checkMemory(memory);
+  const sharing = configureSharing(options);
   const base = {
     cpu: options.cpu,
     memory,
@@ -109,6 +118,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
     display: configureDisplay(options, options.bios),
+    ...(sharing && { sharing }),
   };
   return { ...base, boot: await whatToBoot(image, options) };
 }

@@ -10,6 +10,10 @@ export const GUEST_MODULES = [
   'virtio_rng',
   'virtio_net',
   'virtio_balloon',
+  'virtiofs',
+  '9p',
+  '9pnet_virtio',
+  'vmw_vsock_virtio_transport',
   'ext4',
   // ext4 asks for it by the name of an algorithm, which no dependency shows.
   'crc32c_generic',

@@ -14,4 +14,6 @@ export { MachineHandle, type MachineListener } from '../runtime/node/machine-han
 export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
 export type { DiskAttachment, DiskMedia } from '../machine/pc/disks.js';
 export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
+export type { ShareDriver } from '../machine/pc/sharing.js';
+export type { ShareConfig, SharingConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';

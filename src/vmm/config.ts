@@ -2,6 +2,7 @@
 import type { PcBoot } from '../machine/pc/build.js';
 import { VGA_KINDS, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
+import { sharingSchema, type SharingConfig } from './sharing-config.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
 /** How an image is read: `auto` looks at what is in it. */
@@ -38,6 +39,8 @@ export interface MachineConfig {
   readonly clock: ClockKind;
   /** Absent: a VGA on a card, without a video BIOS. */
   readonly display?: DisplayConfig;
+  /** What it shares with its host; absent: nothing. */
+  readonly sharing?: SharingConfig;
 }
 
 export interface DisplayConfig {
@@ -68,6 +71,7 @@ export const configSchema = struct({
   noReboot: bool,
   clock: oneOf('host', 'virtual'),
   display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()) }),
+  sharing: nullable(sharingSchema),
 });
 
 /** What it boots: needed again when the guest resets. */

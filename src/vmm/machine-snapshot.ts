@@ -21,6 +21,7 @@ import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import { saveSharing } from './sharing-config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
@@ -74,7 +75,8 @@ function upgradeMachine(value: Plain): Plain {
   if (!Array.isArray(disks)) return value;
   const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  return { ...value, config: { display: { vga: 'isa', rom: null }, ...value['config'], disks: upgraded } };
+  const more = { display: { vga: 'isa', rom: null }, sharing: null };
+  return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
 }
 
 const cpuName = (index: number): string => `cpu${index}`;
@@ -89,6 +91,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
       ...config,
       disks: config.disks.map((disk) => ({ ...disk })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
+      sharing: saveSharing(config.sharing),
     },
     uuid,
     time: machine.clock.now(),
@@ -157,7 +160,8 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const { uuid, time, virtual, disks } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
-  return { config: { ...saved.config, boot }, uuid, time, virtual: virtual ?? undefined, disks };
+  const { sharing, ...config } = saved.config;
+  return { config: { ...config, boot, ...(sharing && { sharing }) }, uuid, time, virtual: virtual ?? undefined, disks };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */

@@ -10,12 +10,14 @@ import type { BootServices } from '../machine/pc/boot.js';
 import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
 import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
 import type { Pc } from '../machine/pc/pc.js';
+import type { PcSharing } from '../machine/pc/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { DEFAULT_DISPLAY, type DiskConfig, type MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
 import { RunLoop } from './run-loop.js';
+import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
 import { VIRTUAL_START, VirtualTime } from './virtual-time.js';
 
@@ -49,6 +51,8 @@ export interface MachineHost {
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
   readonly disassemble?: Disassemble;
+  /** Absent: nothing of the host can be shared. */
+  readonly sharing?: SharingHost;
 }
 
 /** Why `run` came back. */
@@ -80,6 +84,7 @@ export class VirtualMachine {
   /** Replaced when the machine is reset. */
   private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
   private readonly builder: PcBuilder;
+  private readonly sharing: PcSharing;
   private readonly virtualTime: VirtualTime | undefined;
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
@@ -102,6 +107,7 @@ export class VirtualMachine {
     const display = { vga, rom: rom ?? undefined };
     this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display });
     this.disks = disks.map((disk) => host.openDisk(disk));
+    this.sharing = openSharing(config.sharing, host.sharing);
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
       this.virtualTime = new VirtualTime(saved?.virtual?.time ?? VIRTUAL_START);
@@ -183,6 +189,7 @@ export class VirtualMachine {
           const { attach, media } = this.config.disks[i];
           return { backend, attach, media };
         }),
+        sharing: this.sharing,
         ...(observe && { observe }),
       },
       this.services,

@@ -37,6 +37,7 @@ import { DiskControllers, type PcDisk } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
+import { attachSharing, type PcSharing } from './sharing.js';
 
 /** COM1 and COM2: ports and ISA interrupts. */
 export const SERIAL_PORTS = [
@@ -75,6 +76,8 @@ export interface PcConnections {
   readonly console: CharSink;
   /** In the order in which they are attached. */
   readonly disks: readonly PcDisk[];
+  /** Absent: nothing. */
+  readonly sharing?: PcSharing;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
 }
@@ -210,6 +213,7 @@ export class Pc {
       dma: connections.vm.dma,
       isa: (irq) => this.router.isa(irq),
     });
+    if (connections.sharing) attachSharing(connections.sharing, this.cards);
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);

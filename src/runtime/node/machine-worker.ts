@@ -9,6 +9,7 @@ import { VitrineError } from '../../base/errors.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
+import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { inspect } from '../../vmm/inspect.js';
@@ -94,6 +95,7 @@ const host: MachineHost = {
   },
   disassemble,
   openDisk,
+  sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly) },
   gunzip,
   poll: () => {
     output.flush();

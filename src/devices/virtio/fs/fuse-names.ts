@@ -1,6 +1,12 @@
 /** Operations on names and nodes. */
 import { FileError } from '../../../iface/errno.js';
-import { FILE_TYPE, type FileStatus, type Found, type NewFile, type StatusChange } from '../../../iface/shared-folder.js';
+import {
+  FILE_TYPE,
+  type FileStatus,
+  type Found,
+  type NewFile,
+  type StatusChange,
+} from '../../../iface/shared-folder.js';
 import type { Operation, Request } from './fuse-request.js';
 import { openMode } from './fuse-session.js';
 import { GETATTR_FH, OPEN, RENAME_NOREPLACE, SET, type Reply } from './fuse-protocol.js';
@@ -137,8 +143,7 @@ export const makeFolder: Operation = (request) => {
 
 export const unlink: Operation = (request) => request.folder.removeFile(request.node(), request.reader.name());
 
-export const removeFolder: Operation = (request) =>
-  request.folder.removeFolder(request.node(), request.reader.name());
+export const removeFolder: Operation = (request) => request.folder.removeFolder(request.node(), request.reader.name());
 
 function renameTo(request: Request, to: number, flags: number): void {
   // Exchanging two names and leaving a whiteout take system calls that Node does not have.

@@ -53,6 +53,7 @@ const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [OPCODE.READDIR]: files.readFolder,
   [OPCODE.RELEASEDIR]: files.release,
   [OPCODE.FSYNCDIR]: files.syncFolder,
+  [OPCODE.CREATE]: names.create,
   [OPCODE.DESTROY]: ({ session }) => session.clear(),
   [OPCODE.BATCH_FORGET]: names.batchForget,
   [OPCODE.FALLOCATE]: files.allocate,
@@ -90,7 +91,9 @@ export class FuseServer {
   /** Requests that were no requests. */
   malformed = 0;
 
+  /** What another guest, or this one before a reset, held of the folder is given up. */
   constructor(folder: SharedFolder) {
+    folder.clear();
     this.session = new FuseSession(folder);
   }
 

@@ -16,6 +16,8 @@ import { OPEN, ROOT_ID } from './fuse-protocol.js';
 const MAX_NODES = 1 << 21;
 /** Open files and folders. */
 const MAX_HANDLES = 8192;
+/** Entries of folders that are kept between two reads of an open one. */
+const MAX_LISTED = 1 << 20;
 
 const id = range(1, Number.MAX_SAFE_INTEGER);
 
@@ -70,6 +72,10 @@ export class FuseSession {
   private readonly known = new Map<number, KnownNode>();
   private readonly ids = new Map<SharedNode, number>();
   private readonly handles = new Map<number, OpenHandle>();
+
+  /** Open folders whose entries are kept, the oldest first. */
+  private readonly listed = new Set<OpenHandle>();
+  private listedEntries = 0;
 
   constructor(readonly folder: SharedFolder) {}
 
@@ -148,12 +154,30 @@ export class FuseSession {
   entries(handle: number, anew: boolean): readonly FolderEntry[] {
     const found = this.handles.get(handle);
     if (found?.kind !== 'folder') throw new FileError('EBADF');
-    if (anew || !found.entries) found.entries = this.folder.list(this.node(found.nodeId));
-    return found.entries;
+    if (!anew && found.entries) return found.entries;
+    this.dropEntries(found);
+    const entries = this.folder.list(this.node(found.nodeId));
+    found.entries = entries;
+    this.listed.add(found);
+    this.listedEntries += entries.length;
+    for (const old of this.listed) {
+      if (this.listedEntries <= MAX_LISTED || old === found) break;
+      this.dropEntries(old);
+    }
+    return entries;
+  }
+
+  private dropEntries(handle: OpenHandle): void {
+    if (!this.listed.delete(handle)) return;
+    this.listedEntries -= handle.entries?.length ?? 0;
+    handle.entries = undefined;
   }
 
   closeHandle(handle: number): void {
-    this.handles.get(handle)?.file?.close();
+    const found = this.handles.get(handle);
+    if (!found) return;
+    found.file?.close();
+    this.dropEntries(found);
     this.handles.delete(handle);
   }
 

@@ -140,9 +140,8 @@ export class HostFolder implements SharedFolder {
       // By name alone, which takes no descriptor; where that does not lead to it any more, `of` knows better.
       const place = node.places.at(0);
       const stat =
-        place &&
-        fs.lstatSync(this.handles.path(place.folder, place.name), { bigint: true, throwIfNoEntry: false });
-      if (stat && stat.ino === node.ino && stat.dev === node.device) return stat;
+        place && fs.lstatSync(this.handles.path(place.folder, place.name), { bigint: true, throwIfNoEntry: false });
+      if (stat?.ino === node.ino && stat.dev === node.device) return stat;
     }
     return fs.fstatSync(this.handles.of(node), { bigint: true });
   }
@@ -183,7 +182,7 @@ export class HostFolder implements SharedFolder {
   private changeTimes(node: HostNode, path: string, { accessed, modified }: StatusChange): void {
     const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
     const old = this.stat(node);
-    const pick = (wanted: bigint | 'now' | undefined, before: bigint): number =>
+    const pick = (wanted: bigint | 'now' | undefined, before: bigint): number | Date =>
       seconds(wanted === 'now' ? now() : (wanted ?? before));
     const [a, m] = [pick(accessed, old.atimeNs), pick(modified, old.mtimeNs)];
     if (node.type === FILE_TYPE.SYMLINK) fs.lutimesSync(this.placePath(node), a, m);
@@ -428,6 +427,7 @@ export class HostFolder implements SharedFolder {
   clear(): void {
     for (const file of [...this.files]) file.close();
     this.handles.closeAll();
+    this.table.clear(this.root);
   }
 
   /** Gives the folder up altogether. */
@@ -476,11 +476,14 @@ function accessFlags({ read, write }: OpenMode): number {
 
 const truncateFlag = ({ truncate }: OpenMode): number => (truncate ? fs.constants.O_TRUNC : 0);
 
-/** Node passes seconds as a double on and cuts them to microseconds: the middle of one is cut to the right one. */
-const seconds = (nanoseconds: bigint): number => {
-  const micros = BigInt.asIntN(64, nanoseconds) / 1000n - (nanoseconds < 0n && nanoseconds % 1000n !== 0n ? 1n : 0n);
-  return (Number(micros) + 0.5) / 1e6;
-};
+/**
+ * Node passes seconds as a double on and cuts them to microseconds: the middle of one is cut to the right one. Times before
+ * 1970 it takes only as dates, and spoils their fractions.
+ */
+function seconds(nanoseconds: bigint): number | Date {
+  if (nanoseconds < 0n) return new Date(1000 * Math.floor(Number(nanoseconds) / 1e9));
+  return (Number(nanoseconds / 1000n) + 0.5) / 1e6;
+}
 
 function typeOf(entry: fs.Dirent): number {
   if (entry.isFile()) return FILE_TYPE.REGULAR;

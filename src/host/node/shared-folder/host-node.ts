@@ -109,6 +109,19 @@ export class NodeTable {
     if (this.nodes.get(key) === node) this.nodes.delete(key);
   }
 
+  /** Forgets all but the root. Nodes that somebody still has lead nowhere. */
+  clear(root: HostNode): void {
+    for (const node of this.nodes.values()) {
+      node.places.length = 0;
+      node.children = undefined;
+      // Whoever releases it later changes nothing.
+      node.refs = Infinity;
+    }
+    this.nodes.clear();
+    this.nodes.set(keyOf(root.device, root.ino), root);
+    this.total = 1;
+  }
+
   /** Drops a node when nobody holds it, and with it those that only it held. */
   release(node: HostNode, count: number): void {
     node.refs -= count;
