@@ -1,4 +1,5 @@
 /** What a guest shares with its host on a PC: folders. */
+import { Virtio9p } from '../../devices/virtio/p9/virtio-9p.js';
 import { VirtioFs } from '../../devices/virtio/fs/virtio-fs.js';
 import type { SharedFolder } from '../../iface/shared-folder.js';
 import type { CardSlots } from './card-slots.js';
@@ -20,6 +21,10 @@ export interface PcSharing {
 
 /** Attaches a card for each, in the order given. */
 export function attachSharing({ shares }: PcSharing, cards: CardSlots): void {
-  for (const [i, { tag, folder }] of shares.entries())
-    cards.attachVirtio(new VirtioFs({ id: `virtio-fs${i}`, tag, folder }));
+  for (const [i, { tag, folder, driver }] of shares.entries())
+    cards.attachVirtio(
+      driver === 'virtiofs'
+        ? new VirtioFs({ id: `virtio-fs${i}`, tag, folder })
+        : new Virtio9p({ id: `virtio-9p${i}`, tag, folder }),
+    );
 }

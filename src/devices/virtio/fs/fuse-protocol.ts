@@ -2,8 +2,7 @@
  * The FUSE protocol as Linux has it in include/uapi/linux/fuse.h, version 7.31: what VIRTIO 1.2 §5.11 carries. All numbers
  * are little-endian, as virtio has them.
  */
-import { FileError } from '../../../iface/errno.js';
-import type { ByteString } from '../../../iface/shared-folder.js';
+import { MessageReader, MessageWriter, readNumber } from '../message.js';
 
 export const FUSE_VERSION = { MAJOR: 7, MINOR: 31 } as const;
 
@@ -104,16 +103,14 @@ export interface RequestHeader {
   readonly gid: number;
 }
 
-/** Takes a request apart; what ends too early is EINVAL. */
-export class RequestReader {
-  private readonly view: DataView;
-  private at = IN_HEADER;
+/** Takes a request apart. */
+export class RequestReader extends MessageReader {
   readonly header: RequestHeader;
 
   /** `bytes` begins with a whole header. */
-  constructor(private readonly bytes: Uint8Array) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.view = view;
+  constructor(bytes: Uint8Array) {
+    super(bytes, IN_HEADER);
+    const { view } = this;
     this.header = {
       length: view.getUint32(0, true),
       opcode: view.getUint32(4, true),
@@ -123,146 +120,12 @@ export class RequestReader {
       gid: view.getUint32(28, true),
     };
   }
-
-  private take(count: number): number {
-    const { at } = this;
-    if (count > this.bytes.length - at) throw new FileError('EINVAL');
-    this.at = at + count;
-    return at;
-  }
-
-  skip(count: number): this {
-    this.take(count);
-    return this;
-  }
-
-  u32(): number {
-    return this.view.getUint32(this.take(4), true);
-  }
-
-  u64(): bigint {
-    return this.view.getBigUint64(this.take(8), true);
-  }
-
-  /** An identifier or a count: what a double does not hold exactly reads as -1. */
-  number(): number {
-    return readNumber(this.view, this.take(8));
-  }
-
-  /** An offset or a size in a file: nothing is beyond what a double holds. */
-  offset(): number {
-    const value = this.number();
-    if (value < 0) throw new FileError('EINVAL');
-    return value;
-  }
-
-  /** Bytes up to a NUL. */
-  name(): ByteString {
-    const end = this.bytes.indexOf(0, this.at);
-    if (end < 0) throw new FileError('EINVAL');
-    const name = byteString(this.bytes.subarray(this.at, end));
-    this.at = end + 1;
-    return name;
-  }
-
-  data(count: number): Uint8Array {
-    const at = this.take(count);
-    return this.bytes.subarray(at, at + count);
-  }
 }
 
-function readNumber(view: DataView, at: number): number {
-  const high = view.getUint32(at + 4, true);
-  return high < 2 ** 21 ? high * 2 ** 32 + view.getUint32(at, true) : -1;
-}
-
-/** In pieces, because a call takes only so many arguments. */
-export function byteString(bytes: Uint8Array): ByteString {
-  let text = '';
-  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
-  return text;
-}
-
-/** A reply under construction, behind the place of its header, in a buffer that is used again for the next one. */
-export class Reply {
-  /** Grows to the largest reply that was asked for. */
-  private bytes = new Uint8Array(4096);
-  private view = new DataView(this.bytes.buffer);
-  private at = OUT_HEADER;
-  private room = 0;
-
-  /** `room`: bytes that the guest has for it, header included. */
-  begin(room: number): void {
-    this.at = OUT_HEADER;
-    this.room = room;
-  }
-
-  /** Bytes that still fit. */
-  get left(): number {
-    return this.room - this.at;
-  }
-
-  get length(): number {
-    return this.at;
-  }
-
-  /** Forgets what follows. */
-  cut(at: number): void {
-    this.at = at;
-  }
-
-  private take(count: number): number {
-    const { at } = this;
-    if (count > this.room - at) throw new FileError('EINVAL');
-    this.ensure(at + count);
-    this.at = at + count;
-    return at;
-  }
-
-  private ensure(size: number): void {
-    if (size <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(size, 2 * this.bytes.length));
-    grown.set(this.bytes.subarray(0, this.at));
-    this.bytes = grown;
-    this.view = new DataView(grown.buffer);
-  }
-
-  u16(value: number): this {
-    this.view.setUint16(this.take(2), value, true);
-    return this;
-  }
-
-  u32(...values: number[]): this {
-    for (const value of values) this.view.setUint32(this.take(4), value, true);
-    return this;
-  }
-
-  u64(value: bigint): this {
-    this.view.setBigUint64(this.take(8), value, true);
-    return this;
-  }
-
-  number(value: number): this {
-    return this.u32(value % 2 ** 32, Math.floor(value / 2 ** 32));
-  }
-
-  text(text: ByteString): this {
-    const at = this.take(text.length);
-    for (let i = 0; i < text.length; i++) this.bytes[at + i] = text.charCodeAt(i);
-    return this;
-  }
-
-  zeros(count: number): this {
-    const at = this.take(count);
-    this.bytes.fill(0, at, at + count);
-    return this;
-  }
-
-  /** Room of which `fill` says how much it used. */
-  fill(most: number, fill: (into: Uint8Array) => number): this {
-    const at = this.take(most);
-    this.at = at + fill(this.bytes.subarray(at, at + most));
-    return this;
+/** An answer under construction. */
+export class Reply extends MessageWriter {
+  constructor() {
+    super(OUT_HEADER);
   }
 
   /** With its header: valid until the next request. `errno` positive or 0. */
