@@ -55,6 +55,7 @@ export const nodePlaces = [
 export const packagePlaces = {
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
+  zstddec: ['host/node/zstd.ts'],
 };
 
 /** npm packages for tests and src/testing only. */

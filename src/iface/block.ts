@@ -18,4 +18,6 @@ export interface BlockBackend {
   flush(done: (status: BlockStatus) => void): void;
   discard(offset: number, length: number, done: (status: BlockStatus) => void): void;
   writeZeroes(offset: number, length: number, done: (status: BlockStatus) => void): void;
+  /** Makes durable what was written, and lets go of the host's files. Throws what the host refuses. */
+  close(): void;
 }

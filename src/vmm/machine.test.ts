@@ -66,7 +66,14 @@ class TestHost implements MachineHost {
   readonly console = { write() {} };
   createVm: MachineHost['createVm'] = (request) => new InterpVm({ ...request, image });
   openDisk = (): BlockBackend =>
-    ({ size: 512, readOnly: true, serial: 'x', identity: 'as it was', ...this.disk }) as BlockBackend;
+    ({
+      size: 512,
+      readOnly: true,
+      serial: 'x',
+      identity: 'as it was',
+      flush: (done: (status: 'ok') => void) => done('ok'),
+      ...this.disk,
+    }) as BlockBackend;
   gunzip = (data: Uint8Array): Uint8Array => gunzipSync(data);
   poll(): void {
     if (Number(this.machine?.cpus[0].retired ?? 0) >= this.stopAt) this.machine?.stop();

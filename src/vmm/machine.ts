@@ -1,7 +1,8 @@
 /** A virtual machine: its memory and CPUs on some accelerator, its board, and the loop that runs it. */
 import { randomUuid } from './uuid.js';
 import { assert, assertNever } from '../base/assert.js';
-import type { BlockBackend } from '../iface/block.js';
+import { HostError } from '../base/errors.js';
+import type { BlockBackend, BlockStatus } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
 import type { CharSink, MachineControl } from '../iface/lines.js';
@@ -75,6 +76,27 @@ const SETTLING = 5e6;
 /** Nanoseconds between two reports of triple faults. */
 const BETWEEN_REPORTS = 10e9;
 
+/** Opens all disks, or none. */
+function openAll(disks: readonly DiskConfig[], host: MachineHost): BlockBackend[] {
+  const opened: BlockBackend[] = [];
+  try {
+    for (const disk of disks) opened.push(host.openDisk(disk));
+  } catch (error) {
+    for (const disk of opened) disk.close();
+    throw error;
+  }
+  return opened;
+}
+
+/** Makes a disk durable, so that what it is now is what a snapshot goes on with. */
+function settle(disk: BlockBackend, name: string): void {
+  const answer: { status?: BlockStatus } = {};
+  disk.flush((status) => {
+    answer.status = status;
+  });
+  if (answer.status !== 'ok') throw new HostError(`the machine cannot be saved: its disk ${name} failed`);
+}
+
 export class VirtualMachine {
   readonly disks: readonly BlockBackend[];
   /** Input for COM1, and for the virtio console. */
@@ -106,7 +128,7 @@ export class VirtualMachine {
     const { cpu, memory, boot, debugExit, disks, display: { vga, rom } = DEFAULT_DISPLAY } = config;
     const display = { vga, rom: rom ?? undefined };
     this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display });
-    this.disks = disks.map((disk) => host.openDisk(disk));
+    this.disks = openAll(disks, host);
     this.sharing = openSharing(config.sharing, host.sharing);
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
@@ -292,6 +314,11 @@ export class VirtualMachine {
     for (const cpu of this.cpus) cpu.setDebug(request);
   }
 
+  /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
+  close(): void {
+    for (const disk of this.disks) disk.close();
+  }
+
   describeCpu(): string {
     return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma, this.host.disassemble)).join('\n');
   }
@@ -299,6 +326,7 @@ export class VirtualMachine {
   /** Saves everything. Only while `run` is not running. */
   save(writer: SnapshotWriter): void {
     this.clock.pause();
+    this.disks.forEach((disk, i) => settle(disk, this.config.disks[i].path));
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,

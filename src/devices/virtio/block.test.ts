@@ -9,6 +9,7 @@ type Done = (status: BlockStatus) => void;
 
 /** A disk in memory. With `later`, answers wait until `answer` is called. */
 class MemoryDisk implements BlockBackend {
+  close(): void {}
   readonly bytes: Uint8Array;
   readonly identity = 'memory';
   readonly serial = 'SERIAL-1';

@@ -1,12 +1,40 @@
 /** Opens the images of a machine's disks. */
-import { UsageError } from '../../base/errors.js';
-import { RawFile } from '../../host/node/raw-file.js';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { ImageDisk } from '../../block/disk.js';
+import type { DiskImage } from '../../block/image.js';
+import { openImage, type Opener } from '../../block/open.js';
+import { temporaryDisk } from '../../block/temporary.js';
+import { DiskFile } from '../../host/node/disk-file.js';
 import type { BlockBackend } from '../../iface/block.js';
 import type { DiskConfig } from '../../vmm/config.js';
+import { imageOpener } from './image-store.js';
 
-/** Throws a one-line error when the image cannot be a disk. */
-export function openDisk({ path, format, readOnly, temporary }: DiskConfig): BlockBackend {
-  if (format === 'qcow2') throw new UsageError('disks of the format qcow2 are not available yet; use raw');
-  if (temporary) throw new UsageError('writes that are thrown away (snapshot) are not available yet');
-  return new RawFile(path, readOnly);
+/** Throws a one-line error when the image cannot be a disk. `warn`: what its owner should know, as one line. */
+export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockBackend {
+  const { path: name, format, readOnly, temporary, serial } = disk;
+  const opener = imageOpener({ lock: true, warn });
+  const image = openImage({ name, format, readOnly: readOnly || temporary }, opener);
+  return new ImageDisk(temporary ? overlay(image, name, opener) : image, {
+    serial: serial ?? serialOf(name),
+    failed: (error) =>
+      warn(`vitrine: the disk ${name} failed: ${error instanceof Error ? error.message : String(error)}`),
+  });
+}
+
+function overlay(base: DiskImage, name: string, { unpack }: Opener): DiskImage {
+  try {
+    return temporaryDisk(base, DiskFile.temporary(`the writes to ${name}`, tmpdir()), unpack);
+  } catch (error) {
+    base.close();
+    throw error;
+  }
+}
+
+/** Up to 20 characters of the file's name. */
+function serialOf(file: string): string {
+  return path
+    .basename(file)
+    .replace(/[^\x21-\x7e]/g, '_')
+    .slice(0, 20);
 }

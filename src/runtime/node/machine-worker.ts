@@ -17,6 +17,7 @@ import type { DisplayAdapter } from '../../iface/display.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
+import { zstdReady } from '../../host/node/zstd.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
@@ -94,7 +95,7 @@ const host: MachineHost = {
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
-  openDisk,
+  openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
   sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly) },
   gunzip,
   poll: () => {
@@ -273,15 +274,27 @@ function main(): void {
   const exit = runToEnd(debugging, machine);
   output.flush();
   trace?.close();
+  machine.close();
   if (options.stats) for (const cpu of machine.cpus) report(cpu.describeWork?.().join('\n') ?? '');
   post({ kind: 'exit', exit });
 }
 
+/** The machine has failed already: that is told, not what fails besides. */
+function closeDisks(): void {
+  try {
+    machine?.close();
+  } catch {
+    // What the guest made durable is.
+  }
+}
+
 try {
+  await zstdReady();
   main();
 } catch (error) {
   output.flush();
   trace?.close();
+  closeDisks();
   post({ kind: 'error', error: portable(error) });
 }
 // Whatever else may keep the thread alive: it has nothing left to do.

@@ -1,0 +1,68 @@
+import type { BlockBackend, BlockStatus } from '../iface/block.js';
+import type { DiskImage } from './image.js';
+
+type Done = (status: BlockStatus) => void;
+
+export interface ImageDiskOptions {
+  readonly serial: string;
+  /** Something failed, for the first time; the guest has been told of an I/O error. */
+  readonly failed?: (error: unknown) => void;
+}
+
+/** An image as a device sees it. Requests complete before the call returns. */
+export class ImageDisk implements BlockBackend {
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly serial: string;
+  private told = false;
+
+  constructor(
+    private readonly image: DiskImage,
+    private readonly options: ImageDiskOptions,
+  ) {
+    this.size = image.size;
+    this.readOnly = image.readOnly;
+    this.serial = options.serial;
+  }
+
+  get identity(): string {
+    return this.image.identity;
+  }
+
+  read(offset: number, into: Uint8Array, done: Done): void {
+    this.attempt(done, () => this.image.read(offset, into));
+  }
+
+  write(offset: number, from: Uint8Array, done: Done): void {
+    this.attempt(done, () => this.image.write(offset, from));
+  }
+
+  flush(done: Done): void {
+    this.attempt(done, () => this.image.flush());
+  }
+
+  discard(offset: number, length: number, done: Done): void {
+    this.attempt(done, () => this.image.discard(offset, length));
+  }
+
+  writeZeroes(offset: number, length: number, done: Done): void {
+    this.attempt(done, () => this.image.writeZeroes(offset, length));
+  }
+
+  close(): void {
+    this.image.close();
+  }
+
+  /** A host error becomes the guest's I/O error: the guest decides what it means. */
+  private attempt(done: Done, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!this.told) this.options.failed?.(error);
+      this.told = true;
+      done('io-error');
+      return;
+    }
+    done('ok');
+  }
+}

@@ -1,0 +1,295 @@
+/** qcow2 images against a model: a disk of bytes. The images of others are in src/runtime/node/images.test.ts. */
+import { inflateRawSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { MemoryFile, type FileOperation } from '../../host/fake/memory-file.js';
+import type { Unpack } from '../image.js';
+import { openImage, type Opener } from '../open.js';
+import { temporaryDisk } from '../temporary.js';
+import { createQcow2, type NewImage } from './create.js';
+import { checkQcow2 } from './open.js';
+
+const unpack: Unpack = {
+  inflate: (data, length) => inflateRawSync(data, { maxOutputLength: length }),
+  unzstd: () => {
+    throw new Error('none here');
+  },
+};
+
+/** Files by name. */
+function opener(files: readonly MemoryFile[]): Opener {
+  return {
+    store: {
+      open: (name) => {
+        const file = files.find((one) => one.name === name);
+        if (!file) throw new Error(`no file ${name}`);
+        return file;
+      },
+      resolve: (_image, backing) => backing,
+    },
+    unpack,
+  };
+}
+
+const SIZE = 4 << 20;
+
+function random(seed: number): (below: number) => number {
+  let state = seed >>> 0 || 1;
+  return (below) => {
+    // xorshift32
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
+function create(options: Partial<NewImage> = {}, name = 'image'): MemoryFile {
+  const file = new MemoryFile(name);
+  createQcow2(file, { size: SIZE, ...options });
+  return file;
+}
+
+function pattern(seed: number, length: number): Uint8Array {
+  return new Uint8Array(length).fill(1 + (seed % 255));
+}
+
+interface Disk {
+  write(offset: number, from: Uint8Array): void;
+  discard(offset: number, length: number): void;
+  writeZeroes(offset: number, length: number): void;
+  flush(): void;
+}
+
+/** Does one thing to a disk and its model. Discards only where the result is known: whole clusters read as zeros. */
+function step(disk: Disk, model: Uint8Array, next: (below: number) => number): 'flush' | 'other' {
+  const sectors = model.length / 512;
+  const first = next(sectors);
+  const count = 1 + next(Math.min(sectors - first, next(4) === 0 ? 1024 : 16));
+  const [offset, length] = [first * 512, count * 512];
+  switch (next(8)) {
+    case 0:
+      disk.flush();
+      return 'flush';
+    case 1:
+      disk.writeZeroes(offset, length);
+      model.fill(0, offset, offset + length);
+      return 'other';
+    default: {
+      const bytes = pattern(next(1000), length);
+      disk.write(offset, bytes);
+      model.set(bytes, offset);
+      return 'other';
+    }
+  }
+}
+
+function readAll(disk: { readonly size: number; read(offset: number, into: Uint8Array): void }): Uint8Array {
+  const bytes = new Uint8Array(disk.size);
+  disk.read(0, bytes);
+  return bytes;
+}
+
+const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+const clean = { leaks: 0, errors: 0 };
+
+describe.each([512, 4096, 65536, 2 << 20])('an image with clusters of %d bytes', (clusterSize) => {
+  it.each([1, 8, 16, 64])('and counts of %d bits holds what was written', (refcountBits) => {
+    const file = create({ clusterSize, refcountBits });
+    const model = new Uint8Array(SIZE);
+    const next = random(clusterSize + refcountBits);
+    for (let round = 0; round < 4; round++) {
+      const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+      for (let i = 0; i < 60; i++) step(disk, model, next);
+      expect(same(readAll(disk), model)).toBe(true);
+      disk.close();
+      expect(checkQcow2(file)).toMatchObject(clean);
+    }
+    const disk = openImage({ name: 'image', format: 'auto', readOnly: true }, opener([file]));
+    expect(same(readAll(disk), model)).toBe(true);
+  });
+
+  it('shows what its backing file has, until it is written', () => {
+    const base = new MemoryFile('base', pattern(7, SIZE - 1536));
+    const file = create({ clusterSize, backing: { name: 'base', format: 'raw' } });
+    const model = new Uint8Array(SIZE);
+    model.set(base.contents());
+    const before = base.identity;
+    const next = random(clusterSize);
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file, base]));
+    for (let i = 0; i < 100; i++) step(disk, model, next);
+    expect(same(readAll(disk), model)).toBe(true);
+    disk.close();
+    expect(checkQcow2(file)).toMatchObject(clean);
+    expect(base.identity).toBe(before);
+  });
+});
+
+describe('discarding', () => {
+  it('makes whole clusters read as zeros, and their room is used again', () => {
+    const base = new MemoryFile('base', pattern(7, SIZE));
+    const file = create({ backing: { name: 'base', format: 'raw' } });
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file, base]));
+    const model = pattern(9, SIZE);
+    for (let i = 0; i < 20; i++) {
+      disk.write(0, model);
+      disk.flush();
+      disk.discard(65536 + 512, 20 * 65536);
+      disk.flush();
+    }
+    model.fill(0, 2 * 65536, 21 * 65536);
+    expect(same(readAll(disk), model)).toBe(true);
+    disk.close();
+    expect(checkQcow2(file)).toMatchObject(clean);
+    expect(file.size).toBeLessThan(2 * SIZE);
+  });
+});
+
+/** The file as it was after the first operations of a log. */
+function replay(start: MemoryFile, log: readonly FileOperation[]): MemoryFile {
+  const file = start.copy();
+  for (const operation of log) file.apply(operation);
+  return file;
+}
+
+describe.each([512, 65536])('a process that is killed, with clusters of %d bytes', (clusterSize) => {
+  it('leaves an image without a fault, with all that was flushed', () => {
+    const start = create({ clusterSize, size: 1 << 20 });
+    const file = start.copy();
+    file.log = [];
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    const model = new Uint8Array(1 << 20);
+    const next = random(clusterSize + 1);
+    /** Sectors that were written since the last flush, and what was durable then. */
+    const moments: { at: number; durable: Uint8Array; touched: Set<number> }[] = [];
+    let durable = model.slice();
+    let touched = new Set<number>();
+    for (let i = 0; i < 120; i++) {
+      const before = model.slice();
+      const from = file.log.length;
+      const kind = step(disk, model, next);
+      for (let sector = 0; sector < model.length / 512; sector++)
+        if (!same(before.subarray(sector * 512, sector * 512 + 512), model.subarray(sector * 512, sector * 512 + 512)))
+          touched.add(sector);
+      for (let at = from; at <= file.log.length; at++) moments.push({ at, durable, touched });
+      if (kind === 'flush') {
+        durable = model.slice();
+        touched = new Set();
+      }
+    }
+    for (const { at, durable: kept, touched: open } of moments.filter((_, i) => i % 3 === 0)) {
+      const left = replay(start, file.log.slice(0, at));
+      expect(checkQcow2(left)).toMatchObject(clean);
+      const after = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([left]));
+      const found = readAll(after);
+      for (let sector = 0; sector < kept.length / 512; sector++) {
+        const [from, to] = [sector * 512, sector * 512 + 512];
+        if (!open.has(sector)) expect(same(found.subarray(from, to), kept.subarray(from, to)), `${sector}`).toBe(true);
+      }
+    }
+  });
+
+  it('or that loses its power, some writes behind the last flush having reached the disk', () => {
+    const start = create({ clusterSize, size: 1 << 20 });
+    const file = start.copy();
+    file.log = [];
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    const model = new Uint8Array(1 << 20);
+    const next = random(clusterSize + 2);
+    for (let i = 0; i < 80; i++) step(disk, model, next);
+    const { log } = file;
+    for (let round = 0; round < 60; round++) {
+      const end = next(log.length);
+      const flushed = log.slice(0, end).findLastIndex(({ kind }) => kind === 'flush');
+      const kept = log.slice(0, end).filter((_, i) => i <= flushed || next(2) === 0);
+      expect(checkQcow2(replay(start, kept))).toMatchObject(clean);
+    }
+  });
+});
+
+describe('a host that refuses a write', () => {
+  it('costs that request and nothing else', () => {
+    const file = create({ clusterSize: 4096 });
+    const model = new Uint8Array(SIZE);
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    const next = random(5);
+    let failing = false;
+    file.beforeWrite = () => {
+      if (failing && next(3) === 0) throw new Error('no space');
+    };
+    for (let i = 0; i < 300; i++) {
+      const before = model.slice();
+      failing = next(4) === 0;
+      try {
+        const bytes = pattern(i, 512 * (1 + next(60)));
+        const offset = next((SIZE - bytes.length) / 512) * 512;
+        model.set(bytes, offset);
+        disk.write(offset, bytes);
+      } catch {
+        // Any part of it may be there.
+        failing = false;
+        disk.read(0, model);
+        for (let at = 0; at < SIZE; at += 512)
+          expect(model[at] === before[at] || model[at] === 1 + (i % 255)).toBe(true);
+      }
+      failing = false;
+      if (i % 10 === 0) disk.flush();
+    }
+    file.beforeWrite = undefined;
+    disk.flush();
+    expect(same(readAll(disk), model)).toBe(true);
+    expect(checkQcow2(file)).toMatchObject(clean);
+  });
+});
+
+describe('a temporary disk', () => {
+  it('leaves its base alone, and has its identity until it is written', () => {
+    const base = new MemoryFile('base', pattern(3, SIZE));
+    const image = openImage({ name: 'base', format: 'raw', readOnly: true }, opener([base]));
+    const disk = temporaryDisk(image, new MemoryFile('writes'), unpack);
+    const { identity } = image;
+    expect(disk.identity).toBe(identity);
+    const model = base.contents();
+    const next = random(3);
+    for (let i = 0; i < 100; i++) step(disk, model, next);
+    expect(same(readAll(disk), model)).toBe(true);
+    expect(image.identity).toBe(identity);
+    expect(disk.identity).not.toBe(identity);
+  });
+});
+
+describe('backing files', () => {
+  it('that make a loop are refused', () => {
+    const a = create({ backing: { name: 'b', format: 'qcow2' } }, 'a');
+    const b = create({ backing: { name: 'a', format: 'qcow2' } }, 'b');
+    expect(() => openImage({ name: 'a', format: 'auto', readOnly: true }, opener([a, b]))).toThrow(
+      'the disk a stands on itself: its backing files make a loop',
+    );
+    expect(a.closed && b.closed).toBe(true);
+  });
+  it('that never end are refused', () => {
+    const files = Array.from({ length: 100 }, (_, i) =>
+      create({ size: 65536, backing: { name: String(i + 1), format: 'qcow2' } }, String(i)),
+    );
+    expect(() => openImage({ name: '0', format: 'auto', readOnly: true }, opener(files))).toThrow(
+      'stands on more than 64 others',
+    );
+  });
+  it('of a format that is not known are refused', () => {
+    const file = create({ backing: { name: 'b', format: 'vmdk' } });
+    expect(() => openImage({ name: 'image', format: 'auto', readOnly: true }, opener([file]))).toThrow(
+      'stands on a file of the format vmdk, which is not known here',
+    );
+  });
+});
+
+describe('a raw disk whose format was guessed', () => {
+  it('cannot be made a qcow2 image by its guest', () => {
+    const file = new MemoryFile('image', new Uint8Array(65536));
+    const header = create().contents().subarray(0, 512);
+    const guessed = openImage({ name: 'image', format: 'auto', readOnly: false }, opener([file]));
+    expect(() => guessed.write(0, header)).toThrow('wants to make a qcow2 image of image');
+    guessed.write(512, header);
+    openImage({ name: 'image', format: 'raw', readOnly: false }, opener([file])).write(0, header);
+    expect(file.contents().subarray(0, 4)).toEqual(Uint8Array.of(0x51, 0x46, 0x49, 0xfb));
+  });
+});

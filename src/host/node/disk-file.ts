@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { HostError, UsageError } from '../../base/errors.js';
+import type { HostFile } from '../../iface/file.js';
+import { lockImage } from './image-lock.js';
+import { libc } from './native/libc.js';
+import { reasonOf } from './read-file.js';
+
+export interface DiskFileOptions {
+  readonly writable: boolean;
+  /** Others are kept from using it in ways that do not go together. */
+  readonly lock: boolean;
+  /** Called when there are no locks to be had. */
+  readonly unlocked?: (name: string) => void;
+}
+
+/** A regular file of the host. */
+export class DiskFile implements HostFile {
+  readonly writable: boolean;
+  readonly key: string;
+  private canPunch = libc !== undefined;
+  private closed = false;
+
+  private constructor(
+    readonly name: string,
+    private readonly fd: number,
+    options: { readonly writable: boolean },
+  ) {
+    this.writable = options.writable;
+    const { dev, ino } = fs.fstatSync(fd, { bigint: true });
+    this.key = `${dev}:${ino}`;
+  }
+
+  /** Throws a one-line error when it cannot be opened, or is in use. */
+  static open(name: string, { writable, lock, unlocked }: DiskFileOptions): DiskFile {
+    const fd = attempt(name, () => {
+      // A FIFO would wait for its other end.
+      if (!fs.statSync(name).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
+      return fs.openSync(name, writable ? 'r+' : 'r');
+    });
+    try {
+      if (!fs.fstatSync(fd).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
+      if (lock && lockImage(fd, name, writable) === 'unavailable') unlocked?.(name);
+      return new DiskFile(name, fd, { writable });
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** A new file. Throws a one-line error when there is one of that name, unless it may be overwritten and nobody uses it. */
+  static create(name: string, { overwrite = false }: { readonly overwrite?: boolean } = {}): DiskFile {
+    const fd = attempt(name, () => {
+      if (overwrite && fs.existsSync(name)) {
+        const file = DiskFile.open(name, { writable: true, lock: true });
+        file.truncate(0);
+        return file.fd;
+      }
+      return fs.openSync(name, 'wx+', 0o644);
+    });
+    return new DiskFile(name, fd, { writable: true });
+  }
+
+  /** A file without a name, which is gone with this process. `folder`: where its contents are kept. */
+  static temporary(name: string, folder: string): DiskFile {
+    const place = path.join(folder, `vitrine-${process.pid}-${randomUUID()}`);
+    const fd = attempt(place, () => fs.openSync(place, 'wx+', 0o600));
+    fs.unlinkSync(place);
+    return new DiskFile(name, fd, { writable: true });
+  }
+
+  get size(): number {
+    return fs.fstatSync(this.fd).size;
+  }
+
+  /** Path, number, size and time of the last change: a file that was touched meanwhile is another one. */
+  get identity(): string {
+    const { mtimeMs, size, ino } = fs.fstatSync(this.fd);
+    return `${path.resolve(this.name)}:${String(ino)}:${String(size)}:${String(mtimeMs)}`;
+  }
+
+  read(offset: number, into: Uint8Array): number {
+    let at = 0;
+    while (at < into.length) {
+      const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
+      if (count === 0) break;
+      at += count;
+    }
+    return at;
+  }
+
+  write(offset: number, from: Uint8Array): void {
+    for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+  }
+
+  flush(): void {
+    fs.fdatasyncSync(this.fd);
+  }
+
+  truncate(size: number): void {
+    fs.ftruncateSync(this.fd, size);
+  }
+
+  punch(offset: number, length: number): boolean {
+    if (!this.canPunch || libc?.punchHole(this.fd, offset, length) !== 0) this.canPunch = false;
+    return this.canPunch;
+  }
+
+  close(): void {
+    if (!this.closed) fs.closeSync(this.fd);
+    this.closed = true;
+  }
+}
+
+function attempt<T>(name: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw new HostError(`cannot open the disk ${name}: ${reasonOf(cause)}`, { cause });
+  }
+}

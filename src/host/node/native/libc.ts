@@ -1,0 +1,61 @@
+/**
+ * Calls of the C library that Node does not have, on Linux: locks of open files, and holes. Where they cannot be had,
+ * `libc` is undefined, and whoever wants them does without.
+ */
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
+
+/** fcntl(2) and fallocate(2), as asm-generic has them: all architectures that Node runs on. */
+const F_OFD_GETLK = 36;
+const F_OFD_SETLK = 37;
+export const LOCK = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
+export type LockKind = (typeof LOCK)[keyof typeof LOCK];
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+/** struct flock of 64-bit Linux: type and whence (16 bits each), then start and length (64 bits each) from byte 8. */
+const FLOCK = { TYPE: 0, START: 8, LENGTH: 16, SIZE: 32 } as const;
+
+export interface Libc {
+  /** Sets or removes a lock of the open file description on a range of bytes. 0, or an error number. */
+  lock(fd: number, kind: LockKind, start: number, length: number): number;
+  /** Whether somebody else's lock would be in the way. Negative: an error number. */
+  isLocked(fd: number, kind: LockKind, start: number, length: number): boolean | number;
+  /** Makes a hole. 0, or an error number. */
+  punchHole(fd: number, offset: number, length: number): number;
+}
+
+function load(): Libc | undefined {
+  if (process.platform !== 'linux' || !['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'].includes(process.arch))
+    return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    const library = koffi.load(null);
+    const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...args: unknown[]) => number;
+    const fallocate = library.func('int fallocate(int fd, int mode, int64 offset, int64 length)') as (
+      ...args: unknown[]
+    ) => number;
+    const call = (fd: number, command: number, range: { kind: LockKind; start: number; length: number }) => {
+      const flock = new Uint8Array(FLOCK.SIZE);
+      const view = new DataView(flock.buffer);
+      const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+      view.setInt16(FLOCK.TYPE, range.kind, little);
+      view.setBigInt64(FLOCK.START, BigInt(range.start), little);
+      view.setBigInt64(FLOCK.LENGTH, BigInt(range.length), little);
+      const error = fcntl(fd, command, 'void *', flock) === 0 ? 0 : koffi.errno();
+      return { error, kind: view.getInt16(FLOCK.TYPE, little) };
+    };
+    return {
+      lock: (fd, kind, start, length) => call(fd, F_OFD_SETLK, { kind, start, length }).error,
+      isLocked: (fd, kind, start, length) => {
+        const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
+        return error === 0 ? found !== LOCK.UNLOCK : -error;
+      },
+      punchHole: (fd, offset, length) =>
+        fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length) === 0 ? 0 : koffi.errno(),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+export const libc = load();

@@ -1,0 +1,38 @@
+/** The images of this host by name. */
+import * as path from 'node:path';
+import { UsageError } from '../../base/errors.js';
+import type { Opener } from '../../block/open.js';
+import { DiskFile } from '../../host/node/disk-file.js';
+import { unpack } from '../../host/node/unpack.js';
+import type { HostFile } from '../../iface/file.js';
+
+export interface StoreOptions {
+  /** Others are kept from using the images in ways that do not go together. */
+  readonly lock: boolean;
+  /** Something that the user should know, as one line. */
+  readonly warn: (text: string) => void;
+}
+
+/** `driver:name`, as QEMU writes what is not simply a file. */
+const PROTOCOL = /^([a-z][a-z0-9+.-]*):/;
+
+export function imageOpener({ lock, warn }: StoreOptions): Opener {
+  const open = (name: string, writable: boolean): HostFile =>
+    DiskFile.open(name, {
+      writable,
+      lock,
+      unlocked: () => {
+        if (writable) warn(`vitrine: the disk ${name} cannot be locked here: see to it that nothing else writes it`);
+      },
+    });
+  return { store: { open, resolve }, unpack };
+}
+
+/** A backing file is named relative to the image that stands on it. */
+function resolve(image: string, backing: string): string {
+  const [, protocol] = PROTOCOL.exec(backing) ?? [];
+  const name = protocol === 'file' ? backing.slice('file:'.length) : backing;
+  if (protocol !== undefined && protocol !== 'file')
+    throw new UsageError(`the disk ${image} stands on ${backing}, which is not a file`);
+  return path.resolve(path.dirname(image), name);
+}
