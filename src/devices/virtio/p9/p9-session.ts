@@ -1,6 +1,13 @@
 /** What a 9P client names by fids: nodes of the shared folder, some of them open. */
 import { FileError } from '../../../iface/errno.js';
-import type { ByteString, FolderEntry, SharedFile, SharedFolder, SharedNode } from '../../../iface/shared-folder.js';
+import type {
+  ByteString,
+  FolderEntry,
+  OpenMode,
+  SharedFile,
+  SharedFolder,
+  SharedNode,
+} from '../../../iface/shared-folder.js';
 import { array, int, nullable, range, str, struct, u32, type Infer } from '../../../snapshot/schema.js';
 import { walk } from '../walk-paths.js';
 import { OPEN } from './p9-protocol.js';
