@@ -9,6 +9,7 @@ const plain = {
   attach: 'virtio',
   media: 'disk',
   serial: null,
+  internal: null,
 };
 
 describe('--disk', () => {
@@ -25,6 +26,14 @@ describe('--disk', () => {
   });
   it('takes a comma in a name twice', () => {
     expect(parseDisk('a,,b.img,readonly')).toEqual({ ...plain, path: 'a,b.img', readOnly: true });
+  });
+  it('takes the name of a snapshot within an image', () => {
+    expect(parseDisk('a,readonly,internal=before')).toEqual({
+      ...plain,
+      path: 'a',
+      readOnly: true,
+      internal: 'before',
+    });
   });
   it('takes the address of an image', () => {
     expect(parseDisk('https://host/a.img?x=1').path).toBe('https://host/a.img?x=1');

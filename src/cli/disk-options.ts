@@ -5,7 +5,7 @@ import { DISK_FORMATS, type DiskConfig } from '../vmm/config.js';
 import { splitCommas } from './parse.js';
 
 /** The words of `--disk`, for messages. */
-const WORDS = 'format=, readonly, snapshot, if=, media= and serial=';
+const WORDS = 'format=, readonly, snapshot, if=, media=, serial= and internal=';
 
 /** What a virtio disk tells of itself is no longer; other disks' fields hold as much. */
 const MAX_SERIAL = 20;
@@ -28,7 +28,7 @@ function checkTogether(text: string, { attach, media }: DiskConfig): void {
 }
 
 /**
- * `file[,format=raw|qcow2|auto][,readonly][,snapshot][,if=virtio|sata|ide|floppy][,media=disk|cdrom][,serial=…]`; a comma in the
+ * `file[,format=raw|qcow2|auto][,readonly][,snapshot][,if=virtio|sata|ide|floppy][,media=disk|cdrom][,serial=…][,internal=…]`; a comma in the
  * name of the file is written twice.
  */
 export function parseDisk(text: string): DiskConfig {
@@ -42,6 +42,7 @@ export function parseDisk(text: string): DiskConfig {
     attach: 'virtio',
     media: 'disk',
     serial: null,
+    internal: null,
   };
   let attach: DiskAttachment | undefined;
   for (const word of words) {
@@ -52,6 +53,7 @@ export function parseDisk(text: string): DiskConfig {
     else if (key === 'if') attach = chosen(key, value, DISK_ATTACHMENTS);
     else if (key === 'media') disk.media = chosen(key, value, DISK_MEDIA);
     else if (key === 'serial') disk.serial = parseSerial(value);
+    else if (key === 'internal' && value !== '') disk.internal = value;
     else throw new UsageError(`--disk does not know "${word}"; there are ${WORDS}`);
   }
   disk.attach = attach ?? (disk.media === 'cdrom' ? 'sata' : 'virtio');

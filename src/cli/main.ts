@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
+import { diskCommand } from './disk-command.js';
 import { guestCommand } from './guest-command.js';
 import { infoCommand } from './info-command.js';
 import { resumeCommand } from './resume-command.js';
@@ -19,6 +20,7 @@ function createProgram(): Command {
     .helpCommand(false)
     .addCommand(runCommand())
     .addCommand(resumeCommand())
+    .addCommand(diskCommand())
     .addCommand(guestCommand())
     .addCommand(infoCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');

@@ -48,6 +48,7 @@ A disk is a file and words, divided by commas (a comma in the name is written tw
   if=virtio|sata|ide|floppy  what it is attached to; virtio unless it is a CD
   media=cdrom            a CD in a drive
   serial=TEXT            the serial number that the guest reads
+  internal=NAME              a snapshot within a qcow2 image; with readonly or snapshot
 
 A shared folder is a folder and words:
   tag=NAME               what the guest mounts it by; otherwise share, share1 ...

@@ -20,6 +20,8 @@ export interface DiskConfig {
   readonly media: DiskMedia;
   /** What the guest reads as the serial number, up to 20 characters of printable ASCII; null: one made of the path. */
   readonly serial: string | null;
+  /** A snapshot within a qcow2 image, to be read instead of its present contents. */
+  readonly internal: string | null;
 }
 
 /** `host`: the host's time. `virtual`: time that instructions make, the same in every run. */
@@ -59,6 +61,7 @@ const diskSchema = struct({
   attach: oneOf(...DISK_ATTACHMENTS),
   media: oneOf(...DISK_MEDIA),
   serial: nullable(str),
+  internal: nullable(str),
 });
 
 /** All of a `MachineConfig` but what it boots. */

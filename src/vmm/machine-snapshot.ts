@@ -73,7 +73,7 @@ function upgradeMachine(value: Plain): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
   const { disks } = value['config'];
   if (!Array.isArray(disks)) return value;
-  const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null };
+  const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null, internal: null };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
   const more = { display: { vga: 'isa', rom: null }, sharing: null };
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };

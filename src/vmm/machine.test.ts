@@ -223,6 +223,7 @@ describe('a snapshot of a machine', () => {
     attach: 'virtio',
     media: 'disk',
     serial: null,
+    internal: null,
   } as const;
   /** The machine, with sections replaced as they are written. */
   function tampered(change: (name: string, version: number, value: Plain) => [number, Plain] | undefined): Buffered {

@@ -12,9 +12,9 @@ import { imageOpener } from './image-store.js';
 
 /** Throws a one-line error when the image cannot be a disk. `warn`: what its owner should know, as one line. */
 export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockBackend {
-  const { path: name, format, readOnly, temporary, serial } = disk;
+  const { path: name, format, readOnly, temporary, serial, internal } = disk;
   const opener = imageOpener({ lock: true, warn });
-  const image = openImage({ name, format, readOnly: readOnly || temporary }, opener);
+  const image = openImage({ name, format, readOnly: readOnly || temporary, internal: internal ?? undefined }, opener);
   return new ImageDisk(temporary ? overlay(image, name, opener) : image, {
     serial: serial ?? serialOf(name),
     failed: (error) =>
