@@ -29,9 +29,12 @@ const NEW = ['qcow2', 'raw'];
 
 /** `vitrine disk`: images of disks. */
 export function diskCommand(): Command {
-  const command = new Command('disk').description('make, look at, check, copy and compare images of disks').addHelpText(
-    'after',
-    `
+  const command = new Command('disk')
+    .helpCommand(false)
+    .description('make, look at, check, copy and compare images of disks')
+    .addHelpText(
+      'after',
+      `
 Images are raw (the disk byte by byte) or qcow2 (QEMU's format: as large as what was written,
 on top of another image if need be). An image that a machine uses can be looked at with info
 only.
@@ -41,7 +44,7 @@ Examples:
   vitrine disk create mine.qcow2 --backing debian.raw   keeps what differs from debian.raw
   vitrine disk check disk.qcow2                         exit code 0: sound; 2: damaged; 3: leaks
   vitrine disk convert disk.qcow2 disk.img --to raw`,
-  );
+    );
   command
     .command('create')
     .description('make an image')

@@ -49,14 +49,10 @@ export class DiskFile implements HostFile {
     }
   }
 
-  /** A new file. Throws a one-line error when there is one of that name, unless it may be overwritten and nobody uses it. */
-  static create(name: string, { overwrite = false }: { readonly overwrite?: boolean } = {}): DiskFile {
+  /** A new file. Throws a one-line error when there is one of that name already. */
+  static create(name: string): DiskFile {
     const fd = attempt(name, () => {
-      if (overwrite && fs.existsSync(name)) {
-        const file = DiskFile.open(name, { writable: true, lock: true });
-        file.truncate(0);
-        return file.fd;
-      }
+      if (fs.existsSync(name)) throw new UsageError(`there is a file ${name} already`);
       return fs.openSync(name, 'wx+', 0o644);
     });
     return new DiskFile(name, fd, { writable: true });

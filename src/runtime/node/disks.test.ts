@@ -1,0 +1,161 @@
+/** Disks of a machine on files of this host: locks, kills, identities. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { BlockBackend } from '../../iface/block.js';
+import { killRound } from '../../testing/disk-kill.js';
+import { describeWith, requireTool } from '../../testing/tools.js';
+import type { DiskConfig } from '../../vmm/config.js';
+import { createDisk } from './disk-tools.js';
+import { openDisk } from './disks.js';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-disks-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = (name: string): string => path.join(folder, name);
+const img = await requireTool('qemu-img', 'qemu-utils');
+
+const plain = {
+  format: 'auto',
+  readOnly: false,
+  temporary: false,
+  attach: 'virtio',
+  media: 'disk',
+  serial: null,
+  internal: null,
+} as const;
+
+function open(name: string, more: Partial<DiskConfig> = {}): BlockBackend {
+  return openDisk({ ...plain, path: file(name), ...more }, (text) => {
+    throw new Error(text);
+  });
+}
+
+function raw(name: string, size = 65536): string {
+  writeFileSync(file(name), new Uint8Array(size));
+  return file(name);
+}
+
+function qcow2(name: string): string {
+  createDisk({ file: file(name), format: 'qcow2', size: 1 << 20 });
+  return file(name);
+}
+
+const write = (disk: BlockBackend, byte = 1): void =>
+  disk.write(0, new Uint8Array(512).fill(byte), (status) => expect(status).toBe('ok'));
+
+describe('an image', () => {
+  it('that is written is used by one machine alone', () => {
+    raw('alone');
+    const first = open('alone');
+    expect(() => open('alone')).toThrow(/^the disk .*alone is in use by another machine or program$/);
+    expect(() => open('alone', { readOnly: true })).toThrow(/alone is being written by another machine or program$/);
+    first.close();
+    open('alone').close();
+  });
+  it('that is read is read by any number, and not written', () => {
+    raw('shared');
+    const readers = [1, 2, 3].map(() => open('shared', { readOnly: true }));
+    const temporary = open('shared', { temporary: true });
+    expect(() => open('shared')).toThrow('is in use by another machine');
+    for (const reader of readers) reader.close();
+    temporary.close();
+    open('shared').close();
+  });
+  it('on which others stand is not written', () => {
+    raw('base');
+    createDisk({ file: file('overlay'), format: 'qcow2', size: undefined, backing: { file: 'base', format: 'raw' } });
+    const disk = open('overlay');
+    expect(() => open('base')).toThrow('is in use by another machine');
+    disk.close();
+  });
+  it('that cannot be opened as a whole leaves nothing open', () => {
+    raw('gone');
+    createDisk({ file: file('on-gone'), format: 'qcow2', size: undefined, backing: { file: 'gone', format: 'raw' } });
+    rmSync(file('gone'));
+    expect(() => open('on-gone')).toThrow(/^cannot open the disk .*gone: no such file$/);
+    // Nobody holds its lock.
+    open('on-gone', { format: 'raw' }).close();
+  });
+  it('is free again when the process that used it was killed', async () => {
+    const name = qcow2('killed');
+    const writer = fileURLToPath(new URL('../../../dist/testing/disk-writer.js', import.meta.url));
+    const child = spawn(process.execPath, [writer, name, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    expect(() => open('killed')).toThrow('is in use by another machine');
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('close', resolve));
+    open('killed').close();
+  });
+});
+
+describe('the identity of an image', () => {
+  it.each(['raw', 'qcow2'])('changes when it is written (%s)', (format) => {
+    const name = `identity.${format}`;
+    if (format === 'raw') raw(name);
+    else qcow2(name);
+    const disk = open(name);
+    const before = disk.identity;
+    disk.close();
+    const again = open(name);
+    expect(again.identity).toBe(before);
+    write(again);
+    again.close();
+    const after = open(name);
+    expect(after.identity).not.toBe(before);
+    after.close();
+  });
+  it('changes when what it stands on is written', () => {
+    raw('below');
+    createDisk({ file: file('above'), format: 'qcow2', size: undefined, backing: { file: 'below', format: 'raw' } });
+    const before = open('above', { readOnly: true });
+    const { identity } = before;
+    before.close();
+    const below = open('below');
+    write(below);
+    below.close();
+    const after = open('above', { readOnly: true });
+    expect(after.identity).not.toBe(identity);
+    after.close();
+  });
+});
+
+describe('writes that are thrown away', () => {
+  it('are seen by the guest, and leave nothing', () => {
+    const name = raw('kept');
+    const before = readdirSync(tmpdir()).filter((one) => /^vitrine-\d+-/.test(one));
+    const disk = open('kept', { temporary: true });
+    write(disk, 7);
+    const bytes = new Uint8Array(512);
+    disk.read(0, bytes, () => {});
+    expect(bytes[0]).toBe(7);
+    disk.close();
+    expect(readFileSync(name).every((byte) => byte === 0)).toBe(true);
+    expect(readdirSync(tmpdir()).filter((one) => /^vitrine-\d+-/.test(one))).toEqual(before);
+  });
+});
+
+describeWith([img], 'for QEMU', () => {
+  it('an image that a machine writes is in use, and the other way round', async () => {
+    const name = qcow2('both');
+    const disk = open('both');
+    const { status, stderr } = await img.run(['check', name]);
+    expect(status).not.toBe(0);
+    expect(stderr).toContain('lock');
+    disk.close();
+    expect((await img.run(['check', name])).status).toBe(0);
+  });
+});
+
+describeWith([img], 'an image whose machine was killed', () => {
+  it.each([
+    { seed: 1, size: 64 << 20 },
+    { seed: 2, size: 8 << 20, clusterSize: 4096 },
+    { seed: 3, size: 8 << 20, backing: 'kill-base' },
+  ])('is sound, with all that was promised (%o)', { timeout: 60_000 }, async (round) => {
+    if (round.backing !== undefined) writeFileSync(file(round.backing), new Uint8Array(round.size).fill(9));
+    await killRound({ img }, { ...round, file: file(`kill-${round.seed}`) });
+  });
+});
