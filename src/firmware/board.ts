@@ -49,6 +49,8 @@ export interface BoardDescription {
   readonly keyboard: boolean;
   readonly mouse: boolean;
   readonly vga: boolean;
+  /** A floppy disk controller at its usual place. */
+  readonly floppy?: boolean;
   /** First port of fw_cfg's twelve. */
   readonly fwCfg?: number;
 }

@@ -10,6 +10,8 @@ export interface CmosDescription {
   readonly highRam: number;
   readonly cpus: number;
   readonly mouse: boolean;
+  /** Types of the first and the second floppy disk drive: 1 360 KB, 2 1.2 MB, 3 720 KB, 4 1.44 MB, 5 2.88 MB; 0 none. */
+  readonly floppies?: readonly number[];
 }
 
 /** Boot device codes: hard disk, CD-ROM, network. */
@@ -34,8 +36,11 @@ export function cmosContent(description: CmosDescription): ReadonlyMap<number, n
   bytes.set(0x5c, (high >> 8) & 0xff);
   bytes.set(0x5d, (high >> 16) & 0xff);
   bytes.set(0x5f, description.cpus - 1);
-  // Equipment: a coprocessor, perhaps a PS/2 mouse, a display with its own BIOS, no floppy.
-  bytes.set(0x14, 0x02 | (description.mouse ? 0x04 : 0));
+  const [first = 0, second = 0] = description.floppies ?? [];
+  bytes.set(0x10, (first << 4) | second);
+  const drives = [first, second].filter((type) => type !== 0).length;
+  // Equipment: a coprocessor, perhaps a PS/2 mouse, a display with its own BIOS, floppies (bit 0, and how many more).
+  bytes.set(0x14, 0x02 | (description.mouse ? 0x04 : 0) | (drives > 0 ? 1 | ((drives - 1) << 6) : 0));
   bytes.set(0x3d, BOOT.DISK | (BOOT.CDROM << 4));
   bytes.set(0x38, SKIP_FLOPPY_CHECK | (BOOT.NETWORK << 4));
   return bytes;

@@ -40,7 +40,7 @@ function createBoard(): Board {
   const fwCfg = new FwCfg(new FakeMemory());
   fwCfg.addFile('etc/test', new Uint8Array(64), { writable: true });
   const vga = new Vga(clock);
-  const dma = new Dma8237();
+  const dma = new Dma8237(new FakeMemory());
   const a20 = new FastA20(line(), control);
   const reset = new ResetControl(control);
   const { ports, memory } = bus;

@@ -31,6 +31,7 @@ import {
 } from './aml.js';
 import {
   busWindow,
+  dmaChannel,
   io,
   ioWindow,
   irq,
@@ -137,6 +138,8 @@ function lpcBridge(board: BoardDescription): Aml {
   ];
   if (board.keyboard) terms.push(pnpDevice('KBD', 'PNP0303', resources(io(0x60, 1), io(0x64, 1), irq(1))));
   if (board.mouse) terms.push(pnpDevice('MOU', 'PNP0F13', resources(irq(12))));
+  if (board.floppy)
+    terms.push(pnpDevice('FDC0', 'PNP0700', resources(io(0x3f2, 4), io(0x3f7, 1), irq(6), dmaChannel(2))));
   board.serial.forEach(({ port, irq: line }, i) =>
     terms.push(pnpDevice(`COM${i + 1}`, 'PNP0501', name('_UID', integer(i + 1)), resources(io(port, 8), irq(line)))),
   );

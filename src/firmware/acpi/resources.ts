@@ -13,6 +13,9 @@ export const io = (port: number, length: number): Aml => [0x47, 1, ...le(port, 2
 /** IRQNoFlags() { irq }: edge, active high, exclusive, §6.4.2.1. */
 export const irq = (line: number): Aml => [0x22, ...le(1 << line, 2)];
 
+/** DMA(Compatibility, NotBusMaster, Transfer8) { channel }, §6.4.2.2. */
+export const dmaChannel = (channel: number): Aml => [0x2a, 1 << channel, 0];
+
 /** Interrupt(ResourceConsumer, Level, ActiveLow, Shared) { … }, §6.4.3.6. The first number stands at byte 5. */
 export const levelInterrupts = (...numbers: readonly number[]): Aml => {
   const CONSUMER = 1;

@@ -59,6 +59,7 @@ export function describeBoard(pc: Pc): BoardDescription {
     keyboard: true,
     mouse: false,
     vga: pc.options.display.vga !== 'none',
+    floppy: pc.floppies.length > 0,
     fwCfg: PC.FW_CFG,
   };
 }
@@ -114,6 +115,7 @@ export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): st
   const { vm, entropy } = services;
   const { model, ramSize } = pc.options;
   pc.setUpWithoutFirmware();
+  setCmos(pc);
   const board = describeBoard(pc);
   const acpiRsdp = placeTables(vm.dma, buildAcpi(board), describeSmbios(pc, services.uuid, services.version));
   const randomSeed = new Uint8Array(32);
@@ -186,10 +188,20 @@ function firmwareKernel({ name, data, commandLine, modules }: PcKernel, memoryMa
 
 /** Sets the clock chip's memory and the first CPU for a BIOS that was installed. */
 export function bootBios(pc: Pc): void {
-  const { model, ramSize } = pc.options;
-  const { low, high } = splitRam(ramSize, PC.LOW_RAM_LIMIT);
-  const content = cmosContent({ lowRam: low, highRam: high, cpus: pc.cpus.length, mouse: false });
-  for (const [index, value] of content) pc.rtc.setCmos(index, value);
+  setCmos(pc);
   const [first] = pc.cpus;
-  first.restoreState(bootVcpuState(resetIdentity(model), biosBootState));
+  first.restoreState(bootVcpuState(resetIdentity(pc.options.model), biosBootState));
+}
+
+/** Battery-backed memory as firmware's setup program would have left it. */
+function setCmos(pc: Pc): void {
+  const { low, high } = splitRam(pc.options.ramSize, PC.LOW_RAM_LIMIT);
+  const content = cmosContent({
+    lowRam: low,
+    highRam: high,
+    cpus: pc.cpus.length,
+    mouse: false,
+    floppies: pc.floppies,
+  });
+  for (const [index, value] of content) pc.rtc.setCmos(index, value);
 }

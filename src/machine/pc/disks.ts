@@ -7,8 +7,12 @@ import { AtaDisk } from '../../devices/ata/ata-disk.js';
 import { AtapiCdRom } from '../../devices/ata/atapi-cdrom.js';
 import type { AtaDrive } from '../../devices/ata/drive.js';
 import { IDE_CHANNELS, Piix3Ide } from '../../devices/ide/piix3-ide.js';
+import { Dma8237 } from '../../devices/legacy/dma8237/dma-8237.js';
+import { Fdc } from '../../devices/legacy/fdc/fdc.js';
+import { FLOPPY_SIZES, floppyFormat, type FloppyDisk } from '../../devices/legacy/fdc/floppy-drive.js';
 import { VirtioBlock } from '../../devices/virtio/block.js';
 import type { BlockBackend } from '../../iface/block.js';
+import type { IoSpace } from '../../iface/bus.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
@@ -35,14 +39,29 @@ export interface DiskBoard {
   readonly pci: PciBus;
   readonly environment: PciEnvironment;
   readonly dma: Dma;
+  readonly ports: IoSpace;
   /** A new driver of an ISA interrupt. */
-  isa(irq: number): IrqLine;
+  readonly isa: (irq: number) => IrqLine;
+}
+
+/** Drives that firmware knows. */
+const FLOPPY_DRIVES = 2;
+
+function floppyDisk(backend: BlockBackend): FloppyDisk {
+  const format = floppyFormat(backend.size);
+  if (format) return { backend, format };
+  const sizes = FLOPPY_SIZES.map((size) => size / 1024).join(', ');
+  throw new UsageError(
+    `the floppy ${backend.serial} has ${backend.size / 1024} KiB; there are floppies of ${sizes} KiB`,
+  );
 }
 
 /** Controllers on the board itself; each is there when something hangs on it. */
 export class DiskControllers {
   /** In the order in which they are restored. */
   readonly parts: Snapshotable[] = [];
+  /** Types of floppy disk drives, as CMOS memory tells them. */
+  readonly floppies: readonly number[];
   private readonly resumable: { resume(): void }[] = [];
 
   /** Throws a one-line error when there is no place for a disk. */
@@ -52,8 +71,8 @@ export class DiskControllers {
   ) {
     for (const [i, { backend, attach }] of disks.entries())
       if (attach === 'virtio') board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
-      else if (attach === 'floppy') throw new UsageError('disks on floppy are not available yet; there is if=virtio');
     const { environment, dma } = board;
+    this.floppies = this.addFloppies(disks);
     const sata = this.drives(disks, 'sata', AHCI_PORTS);
     if (sata.length > 0) {
       const ahci = new Ahci({ environment, dma, drives: sata });
@@ -84,6 +103,25 @@ export class DiskControllers {
       throw new UsageError(`there are ${drives.length} disks with if=${attach}, and places for ${places}`);
     this.parts.push(...drives);
     return drives;
+  }
+
+  /** The floppy controller with its DMA controller. Returns the types of its drives. */
+  private addFloppies(all: readonly PcDisk[]): readonly number[] {
+    const disks = all.filter(({ attach }) => attach === 'floppy').map(({ backend }) => floppyDisk(backend));
+    if (disks.length > FLOPPY_DRIVES)
+      throw new UsageError(`there are ${disks.length} floppy disks, and drives for ${FLOPPY_DRIVES}`);
+    if (disks.length === 0) return [];
+    const { ports, dma, isa } = this.board;
+    const isaDma = new Dma8237(dma);
+    const fdc = new Fdc({ irq: isa(6), dma: isaDma.channel(2), disks });
+    ports.claim('dma', 16, isaDma.firstPorts, 0x00);
+    ports.claim('dma-pages', 16, isaDma.pagePorts, 0x80);
+    ports.claim('dma-second', 32, isaDma.secondPorts, 0xc0);
+    ports.claim('fdc', 4, fdc.ports, 0x3f2);
+    ports.claim('fdc-change', 1, fdc.changePort, 0x3f7);
+    this.parts.push(isaDma, fdc);
+    this.resumable.push(fdc);
+    return disks.map(({ format }) => format.drive);
   }
 
   private add(controller: Snapshotable & { resume(): void }, pci: PciFunction, number: number): void {

@@ -101,6 +101,11 @@ export class Pc {
 
   private readonly devices: Snapshotable[] = [];
   private readonly cards: CardSlots;
+  /** Types of floppy disk drives, as CMOS memory tells them. */
+  get floppies(): readonly number[] {
+    return this.diskControllers.floppies;
+  }
+
   private readonly diskControllers: DiskControllers;
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
@@ -211,6 +216,7 @@ export class Pc {
       pci: this.pci,
       environment: this.pciEnvironment,
       dma: connections.vm.dma,
+      ports,
       isa: (irq) => this.router.isa(irq),
     });
     if (connections.sharing) attachSharing(connections.sharing, this.cards);

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { FakeMemory } from '../../../host/fake/memory.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { Dma8237 } from './dma-8237.js';
 
 describe('the 8237A pair', () => {
   it('passes a BIOS’s register test, both controllers apart', () => {
-    const dma = new Dma8237();
+    const dma = new Dma8237(new FakeMemory());
     for (const [ports, step] of [
       [dma.firstPorts, 1],
       [dma.secondPorts, 2],
@@ -22,7 +23,7 @@ describe('the 8237A pair', () => {
   });
 
   it('masks and requests channels', () => {
-    const { firstPorts: ports } = new Dma8237();
+    const { firstPorts: ports } = new Dma8237(new FakeMemory());
     expect(ports.read(15, 1)).toBe(15);
     ports.write(10, 1, 2);
     expect(ports.read(15, 1)).toBe(11);
@@ -36,7 +37,7 @@ describe('the 8237A pair', () => {
   });
 
   it('keeps page registers and the POST code', () => {
-    const dma = new Dma8237();
+    const dma = new Dma8237(new FakeMemory());
     for (let i = 0; i < 16; i++) dma.pagePorts.write(i, 1, 0xa0 + i);
     expect(Array.from({ length: 16 }, (_, i) => dma.pagePorts.read(i, 1))).toEqual(
       Array.from({ length: 16 }, (_, i) => 0xa0 + i),
@@ -46,7 +47,7 @@ describe('the 8237A pair', () => {
 });
 
 snapshotSuite('the 8237A pair', {
-  create: () => new Dma8237(),
+  create: () => new Dma8237(new FakeMemory()),
   change(dma) {
     for (let register = 0; register < 13; register++) {
       dma.firstPorts.write(register, 1, 0x10 + register);
