@@ -122,8 +122,8 @@ function describe({ file, format, size, allocated, backingFile, backingFormat, q
     `file       ${file}`,
     `format     ${format}${qcow2 ? `, version ${qcow2.version}` : ''}`,
     `size       ${readable(size)} (${size} bytes)`,
-    `on disk    ${readable(allocated)}`,
   ];
+  if (allocated > 0) lines.push(`on disk    ${readable(allocated)}`);
   if (backingFile !== undefined) lines.push(`backing    ${backingFile} (${backingFormat ?? 'auto'})`);
   if (!qcow2) return lines;
   lines.push(`clusters   ${readable(qcow2.clusterSize)}, counts of ${qcow2.refcountBits} bits, ${qcow2.compression}`);

@@ -40,10 +40,10 @@ function main(file: string, seed: number): void {
   }
   // All written: begin to give up, until killed.
   for (;;) {
-    disk.discard(next(disk.size / 65536) * 65536, 65536 * 4);
+    disk.discard(next(disk.size / 65536 - 3) * 65536, 65536 * 4);
     disk.flush();
   }
 }
 
 const [, program = '', file, seed] = process.argv;
-if (program.endsWith("disk-writer.js") && file !== undefined) main(file, Number(seed));
+if (program.endsWith('disk-writer.js') && file !== undefined) main(file, Number(seed));

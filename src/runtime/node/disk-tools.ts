@@ -1,6 +1,5 @@
 /** What can be done with disk images apart from running machines on them. */
 import * as fs from 'node:fs';
-import * as path from 'node:path';
 import { HostError, UsageError } from '../../base/errors.js';
 import { isZero, type DiskImage } from '../../block/image.js';
 import { backingFormat, openImage, type ImageFormat, type OpenRequest } from '../../block/open.js';
@@ -12,6 +11,7 @@ import { checkQcow2, repairQcow2 } from '../../block/qcow2/open.js';
 import { readSnapshots, type InternalSnapshot } from '../../block/qcow2/snapshots.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import { zstdReady } from '../../host/node/zstd.js';
+import { isAddress } from './http-images.js';
 import { imageOpener } from './image-store.js';
 
 /** Bytes that are copied or compared at once. */
@@ -58,8 +58,9 @@ function describeBacking(
   image: string,
   backing: { readonly file: string; readonly format: ImageFormat },
 ): { readonly size: number; readonly format: string } {
-  const name = path.resolve(path.dirname(image), backing.file);
-  const base = openImage({ name, format: backing.format, readOnly: true }, opener(true));
+  const { store, unpack } = opener(true);
+  const name = store.resolve(image, backing.file);
+  const base = openImage({ name, format: backing.format, readOnly: true }, { store, unpack });
   const { size, format } = base;
   base.close();
   return { size, format };
@@ -96,9 +97,9 @@ export interface DiskInfo {
 
 /** Looks at an image, in use or not, and at nothing that it stands on. Throws a one-line error. */
 export function describeDisk(name: string): DiskInfo {
-  const file = DiskFile.open(name, { writable: false, lock: false });
+  const file = opener(false).store.open(name, false);
   try {
-    const allocated = fs.statSync(name).blocks * 512;
+    const allocated = isAddress(name) ? 0 : fs.statSync(name).blocks * 512;
     const start = new Uint8Array(8);
     file.read(0, start);
     if (!looksLikeQcow2(start)) return { file: name, format: 'raw', size: file.size, allocated };

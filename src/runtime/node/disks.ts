@@ -8,13 +8,17 @@ import { temporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import type { BlockBackend } from '../../iface/block.js';
 import type { DiskConfig } from '../../vmm/config.js';
+import { isAddress } from './http-images.js';
 import { imageOpener } from './image-store.js';
 
 /** Throws a one-line error when the image cannot be a disk. `warn`: what its owner should know, as one line. */
 export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockBackend {
-  const { path: name, format, readOnly, temporary, serial, internal } = disk;
+  const { path: name, format, serial, internal } = disk;
+  // A server takes no writes: what a guest writes is thrown away, unless the disk stands under an image of this host.
+  const temporary = disk.temporary || (isAddress(name) && !disk.readOnly);
   const opener = imageOpener({ lock: true, warn });
-  const image = openImage({ name, format, readOnly: readOnly || temporary, internal: internal ?? undefined }, opener);
+  const readOnly = disk.readOnly || temporary;
+  const image = openImage({ name, format, readOnly, internal: internal ?? undefined }, opener);
   return new ImageDisk(temporary ? overlay(image, name, opener) : image, {
     serial: serial ?? serialOf(name),
     failed: (error) =>

@@ -5,6 +5,7 @@ import type { Opener } from '../../block/open.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import { unpack } from '../../host/node/unpack.js';
 import type { HostFile } from '../../iface/file.js';
+import { isAddress, openAddress } from './http-images.js';
 
 export interface StoreOptions {
   /** Others are kept from using the images in ways that do not go together. */
@@ -17,19 +18,31 @@ export interface StoreOptions {
 const PROTOCOL = /^([a-z][a-z0-9+.-]*):/;
 
 export function imageOpener({ lock, warn }: StoreOptions): Opener {
-  const open = (name: string, writable: boolean): HostFile =>
-    DiskFile.open(name, {
+  const open = (name: string, writable: boolean): HostFile => {
+    if (isAddress(name)) {
+      if (writable) throw new UsageError(`${name} cannot be written: it is on a server`);
+      return openAddress(name);
+    }
+    return DiskFile.open(name, {
       writable,
       lock,
       unlocked: () => {
         if (writable) warn(`vitrine: the disk ${name} cannot be locked here: see to it that nothing else writes it`);
       },
     });
+  };
   return { store: { open, resolve }, unpack };
 }
 
 /** A backing file is named relative to the image that stands on it. */
 function resolve(image: string, backing: string): string {
+  // What comes from a server must not reach for files of this host.
+  if (isAddress(image)) {
+    const target = URL.canParse(backing, image) ? new URL(backing, image).href : '';
+    if (isAddress(target)) return target;
+    throw new UsageError(`the disk ${image} stands on ${backing}, which is not on a server`);
+  }
+  if (isAddress(backing)) return backing;
   const [, protocol] = PROTOCOL.exec(backing) ?? [];
   const name = protocol === 'file' ? backing.slice('file:'.length) : backing;
   if (protocol !== undefined && protocol !== 'file')

@@ -1,0 +1,19 @@
+/** What passes between a thread that reads a file on a server, and waits, and the thread that fetches. */
+
+/** 32-bit words of the shared buffer, before the texts and the bytes. */
+export const WORD = { DONE: 0, TEXT_LENGTH: 1, BODY_LENGTH: 2 } as const;
+export const TEXT_AT = 64;
+export const TEXT_SIZE = 0x1_0000;
+export const BODY_AT = TEXT_AT + TEXT_SIZE;
+
+export interface HttpRequest {
+  readonly url: string;
+  readonly method: 'GET' | 'HEAD';
+  readonly headers: Readonly<Record<string, string>>;
+  /** Where the answer goes. */
+  readonly shared: SharedArrayBuffer;
+}
+
+/** What came back, as JSON in the text; the body is in the bytes. */
+export type HttpAnswer =
+  { readonly status: number; readonly headers: Readonly<Record<string, string>> } | { readonly error: string };
