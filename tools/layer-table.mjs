@@ -53,6 +53,7 @@ export const nodePlaces = [
 
 /** Which npm packages may be imported, and where. A package that is not named here may be imported by nothing. */
 export const packagePlaces = {
+  ws: ['host/node/'],
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
   zstddec: ['host/node/zstd.ts'],

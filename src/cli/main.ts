@@ -6,6 +6,7 @@ import { guestCommand } from './guest-command.js';
 import { infoCommand } from './info-command.js';
 import { resumeCommand } from './resume-command.js';
 import { runCommand } from './run-command.js';
+import { screenshotCommand } from './screenshot-command.js';
 import { productVersion } from './version.js';
 
 /** One line on stderr, whatever the text. */
@@ -21,6 +22,7 @@ function createProgram(): Command {
     .addCommand(runCommand())
     .addCommand(resumeCommand())
     .addCommand(diskCommand())
+    .addCommand(screenshotCommand())
     .addCommand(guestCommand())
     .addCommand(infoCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');

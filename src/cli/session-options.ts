@@ -4,12 +4,15 @@ import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
 import { parseGdb, parseQmp, parseTrace } from './parse.js';
+import { chooseDisplay } from './vnc-options.js';
 import type { SessionOptions } from './session.js';
 
 export interface RawSessionOptions {
   readonly accel: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
+  readonly display?: string;
+  readonly vnc?: string;
   readonly saveOnExit?: string;
   readonly gdb?: string;
   readonly qmp?: string;
@@ -28,6 +31,8 @@ export function addSessionOptions(command: Command): Command {
         .argParser(parseConsole)
         .default('serial' satisfies InputChannel, 'ttyS0'),
     )
+    .option('--display <kind>', 'who is shown the screen: none, or vnc (which is --vnc :0)')
+    .option('--vnc <display[,words]>', 'show the screen to VNC clients at :1, HOST:1 or HOST:5901')
     .option('--debugcon <file>', 'write what goes to ports 0xe9 and 0x402 to a file')
     .optionsGroup('How it runs:')
     .option(
@@ -58,6 +63,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
   const gdb = raw.gdb === undefined ? undefined : parseGdb(raw.gdb);
   const qmp = raw.qmp === undefined ? undefined : parseQmp(raw.qmp);
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
+  const vnc = chooseDisplay(raw.display, raw.vnc);
   const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
   return {
     accel: checkAccelerator(raw.accel),
@@ -65,6 +71,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),
     ...(gdb !== undefined && { gdb }),
+    ...(vnc !== undefined && { vnc }),
     ...(qmp !== undefined && { qmp }),
     ...(stopped && { startStopped: true }),
     ...(raw.stats && { stats: true }),

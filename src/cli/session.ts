@@ -8,6 +8,7 @@ import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { QmpServer, type QmpAddress } from '../runtime/node/qmp-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
+import { VncServer, type VncOptions } from '../runtime/node/vnc-server.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
 import { ESCAPE_HELP, EscapeKeys, type EscapeAction } from './escape-keys.js';
@@ -26,6 +27,8 @@ export interface SessionOptions {
   readonly gdb?: GdbAddress;
   /** Where clients of QMP can connect. */
   readonly qmp?: QmpAddress;
+  /** Where VNC clients can connect. */
+  readonly vnc?: VncOptions;
   /** The machine waits for gdb before its first instruction. */
   readonly startStopped?: boolean;
   readonly trace?: WorkerOptions['trace'];
@@ -52,6 +55,13 @@ const IN_A_HURRY = 500;
 /** Why the machine is to be stopped. */
 type Reason = 'quit' | 'QMP' | 'output closed' | Signal;
 
+/** Who can connect from outside. */
+interface Servers {
+  readonly gdb?: GdbServer;
+  readonly qmp?: QmpServer;
+  readonly vnc?: VncServer;
+}
+
 class Session {
   private readonly terminal = new Terminal(process.stdin);
   private readonly handle: MachineHandle;
@@ -68,9 +78,9 @@ class Session {
   constructor(
     start: MachineStart,
     private readonly options: SessionOptions,
-    private readonly gdb: GdbServer | undefined,
-    private readonly qmp: QmpServer | undefined,
+    private readonly servers: Servers,
   ) {
+    const { gdb, qmp, vnc } = servers;
     const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
@@ -84,6 +94,7 @@ class Session {
         report: (text) => this.say(text.split('\n')),
         drain: () => this.terminal.resume(),
         reset: () => qmp?.reset(),
+        frame: (news) => vnc?.frame(news),
         debugger: (bytes) => {
           if (bytes) gdb?.send(bytes);
           else gdb?.hangUp();
@@ -99,6 +110,7 @@ class Session {
       },
     );
     gdb?.attach(this.handle);
+    vnc?.attach(this.handle);
     qmp?.attach({
       handle: this.handle,
       version: productVersion(),
@@ -216,16 +228,17 @@ class Session {
   async run(): Promise<number> {
     for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.stop(signal));
     try {
-      if (this.gdb)
-        this.say([`vitrine: gdb: target remote ${this.gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
-      if (this.qmp) this.say([`vitrine: qmp: ${this.qmp.address}`]);
+      const { gdb, qmp, vnc } = this.servers;
+      if (gdb) this.say([`vitrine: gdb: target remote ${gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
+      if (qmp) this.say([`vitrine: qmp: ${qmp.address}`]);
+      if (vnc) this.say([`vitrine: vnc: ${vnc.description}`]);
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
       this.debugcon?.begin();
       this.openTerminal();
       const exit = await this.handle.exited;
       this.terminal.close();
-      this.qmp?.ended(exit.kind !== 'stopped');
+      this.servers.qmp?.ended(exit.kind !== 'stopped');
       return this.conclude(exit);
     } finally {
       this.terminal.close();
@@ -282,13 +295,15 @@ class Session {
 
 /** Runs a machine on this process's terminal. Returns the exit code. */
 export async function runSession(start: MachineStart, options: SessionOptions): Promise<number> {
-  const gdb = options.gdb && (await GdbServer.listen(options.gdb));
-  let qmp: QmpServer | undefined;
+  const servers: { gdb?: GdbServer; qmp?: QmpServer; vnc?: VncServer } = {};
   try {
-    qmp = options.qmp && (await QmpServer.listen(options.qmp));
-    return await new Session(start, options, gdb, qmp).run();
+    if (options.gdb) servers.gdb = await GdbServer.listen(options.gdb);
+    if (options.qmp) servers.qmp = await QmpServer.listen(options.qmp);
+    if (options.vnc) servers.vnc = await VncServer.listen(options.vnc, 'Vitrine');
+    return await new Session(start, options, servers).run();
   } finally {
-    gdb?.close();
-    qmp?.close();
+    servers.gdb?.close();
+    servers.qmp?.close();
+    servers.vnc?.close();
   }
 }

@@ -21,7 +21,7 @@ import { smbiosTable, type SmbiosTable } from '../../firmware/smbios/smbios.js';
 import type { Entropy } from '../../iface/clock.js';
 import type { Vm } from '../../iface/vcpu.js';
 import { PC } from './layout.js';
-import { SERIAL_PORTS, type Pc } from './pc.js';
+import { hasMouse, SERIAL_PORTS, type Pc } from './pc.js';
 
 /** A kernel to boot, as the user gave it. */
 export interface PcKernel {
@@ -57,7 +57,7 @@ export function describeBoard(pc: Pc): BoardDescription {
     },
     serial: SERIAL_PORTS,
     keyboard: true,
-    mouse: false,
+    mouse: hasMouse(pc.options),
     vga: pc.options.display.vga !== 'none',
     floppy: pc.floppies.length > 0,
     fwCfg: PC.FW_CFG,
@@ -200,7 +200,7 @@ function setCmos(pc: Pc): void {
     lowRam: low,
     highRam: high,
     cpus: pc.cpus.length,
-    mouse: false,
+    mouse: hasMouse(pc.options),
     floppies: pc.floppies,
   });
   for (const [index, value] of content) pc.rtc.setCmos(index, value);

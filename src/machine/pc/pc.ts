@@ -35,6 +35,7 @@ import { assert } from '../../base/assert.js';
 import { CardSlots } from './card-slots.js';
 import { DiskControllers, type PcDisk } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
+import { InputHub } from './input-hub.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 import { attachSharing, type PcSharing } from './sharing.js';
@@ -82,6 +83,9 @@ export interface PcConnections {
   readonly observe?: (io: GuestIo) => GuestIo;
 }
 
+/** Whoever sees a pointer can move it. */
+export const hasMouse = ({ display }: PcOptions): boolean => display.vga !== 'none' && display.vga !== 'isa';
+
 export class Pc {
   readonly bus = new Bus();
   readonly cpus: readonly Vcpu[];
@@ -93,6 +97,7 @@ export class Pc {
   readonly rtc: Rtc;
   readonly keyboard: I8042;
   readonly display: PcDisplay;
+  readonly input: InputHub;
   readonly fwCfg: FwCfg;
   readonly console: VirtioConsole;
   /** Where PCI functions claim windows and send messages. */
@@ -162,7 +167,7 @@ export class Pc {
     this.keyboard = new I8042(
       { irq1: this.router.isa(1), irq12: this.router.isa(12), a20: a20Gate.driver() },
       control,
-      { mouse: false },
+      { mouse: hasMouse(options) },
     );
     const a20 = new FastA20(a20Gate.driver(), control);
     this.fwCfg = new FwCfg(connections.vm.dma);
@@ -208,6 +213,7 @@ export class Pc {
       moved: () => this.mapMemory(),
     });
     this.devices.push(...this.display.parts);
+    this.input = new InputHub({ ps2: this.keyboard, adapter: this.display.adapter });
     this.console = new VirtioConsole('virtio-console0', connections.console);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));

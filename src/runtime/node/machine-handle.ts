@@ -2,7 +2,10 @@ import { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
 import type { Inspection } from '../../vmm/inspect.js';
+import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
+import type { InputEvent } from '../../iface/input.js';
+import { InputGate } from './input-gate.js';
 import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
@@ -10,7 +13,6 @@ import {
   type Button,
   type Command,
   type Event,
-  type FrameNews,
   type InputChannel,
   type MachineStart,
   type OutputChannel,
@@ -69,6 +71,8 @@ export class MachineHandle {
     { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
   >();
   private nextId = 1;
+  private readonly gate: InputGate;
+  private resizable = false;
   private inputUnderWay = 0;
   private full = false;
   /** Why nothing can be asked any more. */
@@ -83,6 +87,7 @@ export class MachineHandle {
   ) {
     const shared = new SharedArrayBuffer(SHARED.SIZE * 4);
     this.words = new Int32Array(shared);
+    this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);
     const { version, ...rest } = options;
     const data: WorkerData = { start, options: rest, shared, version };
     this.worker = new Worker(new URL('./machine-worker.js', import.meta.url), {
@@ -113,6 +118,7 @@ export class MachineHandle {
   private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
     switch (event.kind) {
       case 'started':
+        this.resizable = event.resizable;
         this.markStarted();
         break;
       case 'output':
@@ -237,6 +243,18 @@ export class MachineHandle {
   /** Asks for the screen's news; the listener's `frame` is called once for each time. */
   requestFrame(): void {
     this.post({ kind: 'frame' });
+  }
+
+  /** What a user does. Lost while the machine takes no input, releases of keys apart. */
+  input(event: InputEvent): void {
+    if (this.gate.admit(event)) this.post({ kind: 'user-input', event });
+  }
+
+  /** Asks the guest to show a size in pixels. False: this machine's display cannot tell it. */
+  preferSize(width: number, height: number): boolean {
+    if (!this.resizable) return false;
+    this.post({ kind: 'prefer-size', width, height });
+    return true;
   }
 
   /** What a debugger's connection brings. */

@@ -163,6 +163,13 @@ function quickCommands(): void {
       case 'screenshot':
         answer(command.id, () => ({ screenshot: display.screenshot(...shown()) }));
         break;
+      case 'user-input':
+        Atomics.add(words, SHARED.INPUT_TAKEN, 1);
+        machine.board.input.take(command.event);
+        break;
+      case 'prefer-size':
+        machine.board.display.adapter?.prefer?.(command.width, command.height);
+        break;
       case 'frame':
         post({ kind: 'frame', news: display.frame(...shown()) });
         break;
@@ -270,7 +277,7 @@ function main(): void {
   machine = createMachine();
   trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);
-  post({ kind: 'started' });
+  post({ kind: 'started', resizable: machine.board.display.adapter?.prefer !== undefined });
   const exit = runToEnd(debugging, machine);
   output.flush();
   trace?.close();

@@ -1,6 +1,6 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
-import type { Rectangle } from '../../display/rectangle.js';
-import type { CursorPicture } from '../../iface/display.js';
+import type { FrameNews } from '../../display/frame-news.js';
+import type { InputEvent } from '../../iface/input.js';
 import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { Inspection } from '../../vmm/inspect.js';
@@ -41,7 +41,9 @@ export const SHARED = {
   WAKE: 0,
   /** Bytes of output that have left the process, modulo 2**32; what the worker waits for when too many have not. */
   WRITTEN: 1,
-  SIZE: 2,
+  /** Events of a user that the machine has taken, modulo 2**32. */
+  INPUT_TAKEN: 2,
+  SIZE: 3,
 } as const;
 
 export type Button = 'reset' | 'power' | 'nmi';
@@ -57,6 +59,10 @@ export type Command =
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** The screen as PNG. */
   | { readonly kind: 'screenshot'; readonly id: number }
+  /** What a user does; counted in INPUT_TAKEN. */
+  | { readonly kind: 'user-input'; readonly event: InputEvent }
+  /** The size, in pixels, that the guest shall show. */
+  | { readonly kind: 'prefer-size'; readonly width: number; readonly height: number }
   /** Bring the shared frame up to date, and answer by a `frame`. */
   | { readonly kind: 'frame' }
   /** A debugger's connection is there, sends, or has gone. */
@@ -72,18 +78,6 @@ export type Answer =
   | { readonly screenshot: Uint8Array }
   | { readonly done: true };
 
-/** What has changed on the screen since the last time. */
-export interface FrameNews {
-  /** Pixels. */
-  readonly width: number;
-  readonly height: number;
-  readonly changed: readonly Rectangle[];
-  /** Pixels by rows, 0x00RRGGBB each; told when it is another one. Written to only between a request and its answer. */
-  readonly pixels?: SharedArrayBuffer;
-  /** Absent: there is none, or it is hidden. Without pixels: they are as they were. */
-  readonly pointer?: Omit<CursorPicture, 'pixels'> & { readonly pixels?: Uint8Array };
-}
-
 /** An error on its way between threads, which keeps only what it says. */
 export interface PortableError {
   readonly message: string;
@@ -93,7 +87,8 @@ export interface PortableError {
 }
 
 export type Event =
-  | { readonly kind: 'started' }
+  /** `resizable`: the display can tell the guest what size to show. */
+  | { readonly kind: 'started'; readonly resizable: boolean }
   | { readonly kind: 'output'; readonly channel: OutputChannel; readonly bytes: Uint8Array }
   /** Bytes of input that the guest has taken. */
   | { readonly kind: 'taken'; readonly count: number }

@@ -1,10 +1,10 @@
 /** The screen of a machine, drawn on the machine's thread when somebody asks for it; costs nothing while nobody does. */
+import type { FrameNews } from '../../display/frame-news.js';
 import { pointerPlace, drawPointer } from '../../display/pointer.js';
 import { encodePng } from '../../display/png.js';
 import { ScanOut, type Frame } from '../../display/scan-out.js';
 import { zlib } from '../../host/node/deflate.js';
 import type { DisplayAdapter } from '../../iface/display.js';
-import type { FrameNews } from './protocol.js';
 
 /** What is shown without an adapter. */
 const NOTHING = { kind: 'blank', width: 640, height: 400 } as const;

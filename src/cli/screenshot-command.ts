@@ -1,0 +1,69 @@
+import { connect } from 'node:net';
+import { Command } from 'commander';
+import { HostError, UsageError } from '../base/errors.js';
+import { encodePng } from '../display/png.js';
+import { RfbClient } from '../display/rfb/client.js';
+import type { Frame } from '../display/scan-out.js';
+import { zlib } from '../host/node/deflate.js';
+import { writeWholeFile } from '../host/node/output-file.js';
+import { rfbCrypto } from '../host/node/rfb-crypto.js';
+import type { VncOptions } from '../runtime/node/vnc-server.js';
+import { parseVnc } from './vnc-options.js';
+
+interface ScreenshotOptions {
+  readonly to: string;
+  readonly timeout: string;
+}
+
+const EXAMPLES = `
+The machine must run with --vnc; any other VNC server will do, too.
+
+Examples:
+  vitrine run --bios bios.bin --disk disk.img --vnc :1
+  vitrine screenshot :1 --to screen.png
+  vitrine screenshot :1,password-file=secret --to screen.png`;
+
+export function screenshotCommand(): Command {
+  return new Command('screenshot')
+    .description("write a picture of a machine's screen to a PNG file")
+    .argument('<display>', 'as given to --vnc: :1, HOST:1 or HOST:5901, with password= or password-file=')
+    .requiredOption('--to <file>', 'where to')
+    .option('--timeout <seconds>', 'how long to wait for the server', '10')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+async function run(display: string, { to, timeout }: ScreenshotOptions): Promise<void> {
+  const seconds = Number(timeout);
+  if (!(seconds > 0 && seconds < 1e6)) throw new UsageError(`--timeout ${timeout} is not a number of seconds`);
+  const frame = await look(parseVnc(display, 'the display'), seconds * 1000);
+  writeWholeFile(to, 'picture', encodePng(frame, zlib));
+}
+
+/** The screen of a VNC server. Rejected with a one-line error. */
+function look({ address, password }: VncOptions, milliseconds: number): Promise<Frame> {
+  const where = `${address.host}:${address.port}`;
+  return new Promise((resolve, reject) => {
+    const socket = connect(address.port, address.host);
+    const fail = (reason: string, cause?: unknown): void => {
+      socket.destroy();
+      reject(new HostError(`no picture of ${where}: ${reason}`, { cause }));
+    };
+    const client = new RfbClient({
+      password,
+      crypto: rfbCrypto,
+      write: (bytes) => socket.write(bytes),
+      finished: (frame) => {
+        socket.destroy();
+        resolve(frame);
+      },
+      failed: (reason) => fail(reason),
+    });
+    socket.setTimeout(milliseconds, () => fail('the server does not answer'));
+    socket.on('data', (bytes) => client.receive(new Uint8Array(bytes)));
+    socket.on('end', () => client.ended());
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      fail(error.code === 'ECONNREFUSED' ? 'there is no server' : (error.code ?? error.message), error),
+    );
+  });
+}
