@@ -7,6 +7,13 @@ import { readWholeFile } from '../host/node/read-file.js';
 import type { PcBoot } from '../machine/pc/build.js';
 import { checkMemory } from '../runtime/node/accelerators.js';
 import type { MachineConfig } from '../vmm/config.js';
+import {
+  addBootOptions,
+  BOOT_HELP,
+  configureFirmware,
+  type BootOptions,
+  type ConfiguredFirmware,
+} from './boot-options.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
 import { DEMO, guestBoot } from './images.js';
@@ -15,7 +22,7 @@ import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions, DiskOptions, DisplayOptions, SharingOptions {
+interface RunOptions extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, SharingOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -24,7 +31,6 @@ interface RunOptions extends RawSessionOptions, DiskOptions, DisplayOptions, Sha
   readonly initrd?: string;
   readonly module?: readonly string[];
   readonly append?: string;
-  readonly bios?: string;
   readonly clock: string;
   /** commander's reading of --no-reboot. */
   readonly reboot: boolean;
@@ -50,6 +56,8 @@ A disk is a file and words, divided by commas (a comma in the name is written tw
   serial=TEXT            the serial number that the guest reads
   internal=NAME              a snapshot within a qcow2 image; with readonly or snapshot
 
+${BOOT_HELP.trim()}
+
 A shared folder is a folder and words:
   tag=NAME               what the guest mounts it by; otherwise share, share1 ...
   readonly               the guest cannot write
@@ -74,15 +82,16 @@ Examples:
   vitrine run demo --trace exec,int            what it does, in vitrine.trace`;
 
 export function runCommand(): Command {
-  const command = new Command('run')
+  const command = new Command('run');
+  command
     .description('run a machine on this terminal')
     .argument('[image]', 'a guest to run: a name from "vitrine guest list", or demo')
     .optionsGroup('What to boot:')
     .option('--kernel <file>', 'a kernel, started without firmware')
     .option('--initrd <file>', "Linux's initial file system")
     .option('--module <file[,words]>', 'a module for a multiboot kernel, in order', collect)
-    .option('--append <words>', 'the kernel command line')
-    .option('--bios <file>', 'a BIOS image; it is handed --kernel, if there is one')
+    .option('--append <words>', 'the kernel command line');
+  addBootOptions(command)
     .optionsGroup('The machine:')
     .option('--memory <size>', 'RAM: 512M, 2G', '512M')
     .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
@@ -110,6 +119,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
   const memory = parseMemory(options.memory);
   checkMemory(memory);
   const sharing = configureSharing(options);
+  const firmware = await configureFirmware(options);
   const base = {
     cpu: options.cpu,
     memory,
@@ -118,15 +128,20 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     debugExit: (options.debugExit ?? false) || image === DEMO,
     noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
-    display: configureDisplay(options, options.bios),
+    display: configureDisplay(options, firmware.file),
+    ...(firmware.config && { firmware: firmware.config }),
     ...(sharing && { sharing }),
   };
-  return { ...base, boot: await whatToBoot(image, options) };
+  return { ...base, boot: await whatToBoot(image, options, firmware) };
 }
 
-async function whatToBoot(image: string | undefined, options: RunOptions): Promise<PcBoot> {
-  const { kernel, bios, initrd, module = [], append } = options;
-  const fromFiles = kernel !== undefined || bios !== undefined;
+async function whatToBoot(
+  image: string | undefined,
+  options: RunOptions,
+  { bios, file }: ConfiguredFirmware,
+): Promise<PcBoot> {
+  const { kernel, initrd, module = [], append } = options;
+  const fromFiles = kernel !== undefined || file !== undefined;
   if (image !== undefined && fromFiles) throw new UsageError(`give either a guest (${image}) or --kernel and --bios`);
   if (kernel === undefined && (initrd !== undefined || module.length > 0))
     throw new UsageError('--initrd and --module need --kernel');
@@ -143,7 +158,7 @@ async function whatToBoot(image: string | undefined, options: RunOptions): Promi
     modules.unshift({ name: initrd, data });
   }
   return {
-    ...(bios !== undefined && { bios: { name: bios, image: readWholeFile(bios, 'BIOS image') } }),
+    ...(bios && { bios }),
     ...(kernel !== undefined && {
       kernel: { name: kernel, data: readWholeFile(kernel, 'kernel'), commandLine: append ?? '', modules },
     }),

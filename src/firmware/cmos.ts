@@ -12,6 +12,8 @@ export interface CmosDescription {
   readonly mouse: boolean;
   /** Types of the first and the second floppy disk drive: 1 360 KB, 2 1.2 MB, 3 720 KB, 4 1.44 MB, 5 2.88 MB; 0 none. */
   readonly floppies?: readonly number[];
+  /** Up to three kinds of devices to boot from: 1 floppy, 2 hard disk, 3 CD, 4 network. None: disk, CD, network. */
+  readonly bootOrder?: readonly number[];
 }
 
 /** Boot device codes: hard disk, CD-ROM, network. */
@@ -41,7 +43,9 @@ export function cmosContent(description: CmosDescription): ReadonlyMap<number, n
   const drives = [first, second].filter((type) => type !== 0).length;
   // Equipment: a coprocessor, perhaps a PS/2 mouse, a display with its own BIOS, floppies (bit 0, and how many more).
   bytes.set(0x14, 0x02 | (description.mouse ? 0x04 : 0) | (drives > 0 ? 1 | ((drives - 1) << 6) : 0));
-  bytes.set(0x3d, BOOT.DISK | (BOOT.CDROM << 4));
-  bytes.set(0x38, SKIP_FLOPPY_CHECK | (BOOT.NETWORK << 4));
+  const given = description.bootOrder ?? [];
+  const [one = 0, two = 0, three = 0] = given.length > 0 ? given : [BOOT.DISK, BOOT.CDROM, BOOT.NETWORK];
+  bytes.set(0x3d, one | (two << 4));
+  bytes.set(0x38, SKIP_FLOPPY_CHECK | (three << 4));
   return bytes;
 }

@@ -69,6 +69,22 @@ export const targets: readonly GuestTarget[] = [
   {
     ...bookworm,
     kind: 'files',
+    name: 'ovmf',
+    description: 'OVMF, UEFI firmware (for --bios)',
+    package: 'ovmf',
+    files: [{ match: /^usr\/share\/OVMF\/OVMF_(CODE|VARS)_4M\.fd$/ }],
+  },
+  {
+    ...bookworm,
+    kind: 'files',
+    name: 'ipxe',
+    description: 'iPXE, ROMs that boot from the network',
+    package: 'ipxe-qemu',
+    files: [{ match: /^usr\/lib\/ipxe\/qemu\/(pxe|efi)-(virtio|e1000)\.rom$/ }],
+  },
+  {
+    ...bookworm,
+    kind: 'files',
     name: 'memtest86+',
     description: 'Memtest86+, a memory test that boots like a kernel',
     package: 'memtest86+',

@@ -2,6 +2,7 @@
 import type { PcBoot } from '../machine/pc/build.js';
 import { VGA_KINDS, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
+import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
 import { sharingSchema, type SharingConfig } from './sharing-config.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
@@ -41,6 +42,8 @@ export interface MachineConfig {
   readonly clock: ClockKind;
   /** Absent: a VGA on a card, without a video BIOS. */
   readonly display?: DisplayConfig;
+  /** How its firmware starts; absent: as it likes. */
+  readonly firmware?: FirmwareConfig;
   /** What it shares with its host; absent: nothing. */
   readonly sharing?: SharingConfig;
 }
@@ -75,6 +78,7 @@ export const configSchema = struct({
   clock: oneOf('host', 'virtual'),
   display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()) }),
   sharing: nullable(sharingSchema),
+  firmware: firmwareSchema,
 });
 
 /** What it boots: needed again when the guest resets. */

@@ -21,6 +21,7 @@ import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import { saveFirmware } from './firmware-config.js';
 import { saveSharing } from './sharing-config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
@@ -48,7 +49,8 @@ interface Saveable {
   readonly clock: MachineClock;
   readonly cpus: readonly Vcpu[];
   readonly ram: Uint8Array;
-  readonly disks: readonly BlockBackend[];
+  /** Files that must be the same when it goes on. */
+  readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
 }
 
 /** What makes a machine the same in every run. */
@@ -75,7 +77,7 @@ function upgradeMachine(value: Plain): Plain {
   if (!Array.isArray(disks)) return value;
   const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null, internal: null };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  const more = { display: { vga: 'isa', rom: null }, sharing: null };
+  const more = { display: { vga: 'isa', rom: null }, sharing: null, firmware: saveFirmware() };
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
 }
 
@@ -92,11 +94,12 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
       disks: config.disks.map((disk) => ({ ...disk })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
+      firmware: saveFirmware(config.firmware),
     },
     uuid,
     time: machine.clock.now(),
     virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,
-    disks: machine.disks.map((disk) => disk.identity),
+    disks: machine.images.map(({ image }) => image.identity),
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
   writer.addMemory('ram', VERSION.ram, machine.ram);
@@ -167,11 +170,9 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */
 export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved: SavedMachine, file: string): void {
   const sections = new Sections(snapshot, file);
-  machine.disks.forEach((disk, i) => {
-    if (disk.identity !== saved.disks[i])
-      throw new SnapshotError(
-        `the disk ${machine.config.disks[i].path} has changed since the machine was saved to ${file}`,
-      );
+  machine.images.forEach(({ image, name }, i) => {
+    if (image.identity !== saved.disks[i])
+      throw new SnapshotError(`the disk ${name} has changed since the machine was saved to ${file}`);
   });
   const known = new Set(['machine', 'boot', 'ram', 'ram.index']);
   sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);

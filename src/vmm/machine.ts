@@ -15,6 +15,7 @@ import type { PcSharing } from '../machine/pc/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { DEFAULT_DISPLAY, type DiskConfig, type MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
+import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
 import { RunLoop } from './run-loop.js';
@@ -99,6 +100,9 @@ function settle(disk: BlockBackend, name: string): void {
 
 export class VirtualMachine {
   readonly disks: readonly BlockBackend[];
+  /** All files that a machine that goes on needs as they are: disks and flash. */
+  readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
+  private currentConfig: MachineConfig;
   /** Input for COM1, and for the virtio console. */
   readonly serialInput: ConsoleInput;
   readonly consoleInput = new ConsoleInput();
@@ -121,14 +125,19 @@ export class VirtualMachine {
   private guestPolls = false;
 
   private constructor(
-    readonly config: MachineConfig,
+    config: MachineConfig,
     private readonly host: MachineHost,
     saved: SavedMachine | undefined,
   ) {
+    this.currentConfig = config;
     const { cpu, memory, boot, debugExit, disks, display: { vga, rom } = DEFAULT_DISPLAY } = config;
     const display = { vga, rom: rom ?? undefined };
-    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display });
-    this.disks = openAll(disks, host);
+    const chips = config.firmware?.flash ?? [];
+    const opened = openAll([...disks, ...chips.map(flashDisk)], host);
+    this.disks = opened.slice(0, disks.length);
+    const flash = flashChips(chips, opened.slice(disks.length));
+    this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
+    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display, flash });
     this.sharing = openSharing(config.sharing, host.sharing);
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
@@ -144,7 +153,7 @@ export class VirtualMachine {
   /** A machine that is about to boot. Throws a one-line error when it cannot be. */
   static create(config: MachineConfig, host: MachineHost): VirtualMachine {
     const machine = new VirtualMachine(config, host, undefined);
-    machine.builder.start(machine.board, machine.services);
+    machine.builder.start(machine.board, machine.services, bootOptions(config.firmware));
     return machine;
   }
 
@@ -162,6 +171,11 @@ export class VirtualMachine {
     restoreParts(machine, snapshot, saved, name);
     machine.board.resumeDevices();
     return machine;
+  }
+
+  /** As it is now: the order of the first start has gone after a reset. */
+  get config(): MachineConfig {
+    return this.currentConfig;
   }
 
   get board(): Pc {
@@ -215,6 +229,7 @@ export class VirtualMachine {
         ...(observe && { observe }),
       },
       this.services,
+      bootOptions(this.config.firmware),
     );
     const cpu = board.cpus.at(0);
     assert(cpu !== undefined, 'a board has a CPU');
@@ -300,12 +315,14 @@ export class VirtualMachine {
   private reset(): void {
     const { board, clock } = this;
     const rtc = board.rtc.save();
+    const { firmware } = this.config;
+    if (firmware) this.currentConfig = { ...this.config, firmware: afterFirstStart(firmware) };
     const { board: fresh } = this.assemble(clock.now());
     this.listeningSince = undefined;
     this.guestPolls = false;
     fresh.rtc.restoreAfterReset(rtc);
     this.host.wasReset?.();
-    this.builder.start(fresh, this.services);
+    this.builder.start(fresh, this.services, bootOptions(this.config.firmware));
   }
 
   /** What a debugger wants to be told of, from the next `run` on, resets included. */
@@ -316,7 +333,7 @@ export class VirtualMachine {
 
   /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
   close(): void {
-    for (const disk of this.disks) disk.close();
+    for (const { image } of this.images) image.close();
   }
 
   describeCpu(): string {
@@ -326,7 +343,7 @@ export class VirtualMachine {
   /** Saves everything. Only while `run` is not running. */
   save(writer: SnapshotWriter): void {
     this.clock.pause();
-    this.disks.forEach((disk, i) => settle(disk, this.config.disks[i].path));
+    for (const { image, name } of this.images) settle(image, name);
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,

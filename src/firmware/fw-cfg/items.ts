@@ -51,7 +51,9 @@ export interface FwCfgDescription {
   readonly smbios: SmbiosTable;
   /** Open Firmware paths of devices to boot from, the first one first. */
   readonly bootOrder: readonly string[];
-  /** Milliseconds that the firmware waits for a key that opens its boot menu; undefined: it does not. */
+  /** Whether the firmware offers a boot menu. */
+  readonly bootMenu?: boolean;
+  /** Milliseconds that it waits for the menu's key; undefined: its own default. */
   readonly bootMenuWait?: number;
 }
 
@@ -69,7 +71,7 @@ export function fwCfgItems(description: FwCfgDescription): FwCfgItem[] {
   const { acpi, smbios } = description;
   const key = (which: keyof typeof FW_CFG_KEY, data: Uint8Array): FwCfgItem => ({ key: FW_CFG_KEY[which], data });
   const file = (name: string, data: Uint8Array): FwCfgItem => ({ file: name, data });
-  const menu = description.bootMenuWait !== undefined;
+  const menu = description.bootMenu ?? description.bootMenuWait !== undefined;
   const items = [
     key('UUID', description.uuid),
     key('RAM_SIZE', u64(description.ramSize)),

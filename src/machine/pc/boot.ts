@@ -20,6 +20,7 @@ import { placeTables } from '../../firmware/place-tables.js';
 import { smbiosTable, type SmbiosTable } from '../../firmware/smbios/smbios.js';
 import type { Entropy } from '../../iface/clock.js';
 import type { Vm } from '../../iface/vcpu.js';
+import { bootOrder, CMOS_BOOT, type BootLetter, type PcBootOptions } from './boot-order.js';
 import { PC } from './layout.js';
 import { hasMouse, SERIAL_PORTS, type Pc } from './pc.js';
 
@@ -152,7 +153,7 @@ export function installBios(bios: PcBios, ramSize: number, services: BootService
  */
 export function fillFwCfg(
   pc: Pc,
-  firmware: { readonly kernel: PcKernel | undefined } | undefined,
+  firmware: { readonly kernel: PcKernel | undefined; readonly boot: PcBootOptions } | undefined,
   services: BootServices,
 ): void {
   const { ramSize } = pc.options;
@@ -165,7 +166,9 @@ export function fillFwCfg(
     memoryMap,
     acpi: buildAcpi(describeBoard(pc)),
     smbios: describeSmbios(pc, services.uuid, services.version),
-    bootOrder: [],
+    bootOrder: firmware ? bootOrder(pc.bootDevices, firmware.boot) : [],
+    bootMenu: firmware?.boot.menu ?? false,
+    ...(firmware?.boot.menuWait !== undefined && { bootMenuWait: firmware.boot.menuWait }),
   });
   if (firmware) {
     // SeaBIOS's console on COM1, besides the screen.
@@ -187,14 +190,14 @@ function firmwareKernel({ name, data, commandLine, modules }: PcKernel, memoryMa
 }
 
 /** Sets the clock chip's memory and the first CPU for a BIOS that was installed. */
-export function bootBios(pc: Pc): void {
-  setCmos(pc);
+export function bootBios(pc: Pc, boot: PcBootOptions): void {
+  setCmos(pc, boot.order);
   const [first] = pc.cpus;
   first.restoreState(bootVcpuState(resetIdentity(pc.options.model), biosBootState));
 }
 
 /** Battery-backed memory as firmware's setup program would have left it. */
-function setCmos(pc: Pc): void {
+function setCmos(pc: Pc, order: readonly BootLetter[] = []): void {
   const { low, high } = splitRam(pc.options.ramSize, PC.LOW_RAM_LIMIT);
   const content = cmosContent({
     lowRam: low,
@@ -202,6 +205,7 @@ function setCmos(pc: Pc): void {
     cpus: pc.cpus.length,
     mouse: hasMouse(pc.options),
     floppies: pc.floppies,
+    bootOrder: order.map((letter) => CMOS_BOOT[letter]),
   });
   for (const [index, value] of content) pc.rtc.setCmos(index, value);
 }

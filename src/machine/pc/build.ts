@@ -16,7 +16,9 @@ import {
   type PcBios,
   type PcKernel,
 } from './boot.js';
+import { DEFAULT_BOOT, type PcBootOptions } from './boot-order.js';
 import { displayMemory, type PcDisplayOptions } from './display.js';
+import { placeFlash, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
 import { Pc, type PcConnections } from './pc.js';
 
@@ -33,6 +35,8 @@ export interface PcSpecification {
   readonly ramSize: number;
   readonly debugExit: boolean;
   readonly boot: PcBoot;
+  /** Chips with firmware, instead of a BIOS image. */
+  readonly flash?: readonly PcFlash[];
   /** Absent: a VGA without a card. */
   readonly display?: PcDisplayOptions;
 }
@@ -61,16 +65,17 @@ export class PcBuilder {
 
   /** Throws a one-line error when there can be no such machine. */
   constructor(readonly specification: PcSpecification) {
-    const { cpu, ramSize, boot } = specification;
+    const { cpu, ramSize, boot, flash = [] } = specification;
     this.model = cpuModel(cpu);
     assert(ramSize % PAGE_SIZE === 0, 'memory is whole pages');
     // Checks the size as well.
     pcRamMap(ramSize);
     if (ramSize > PC.LOW_RAM_LIMIT && this.model.physicalBits < 36)
       throw new UsageError(`the CPU model ${cpu} reaches no more than ${PC.LOW_RAM_LIMIT / 2 ** 20} MiB of memory`);
-    this.bios = boot.bios && placeBios(boot.bios.image, boot.bios.name);
+    if (boot.bios && flash.length > 0) throw new UsageError('give either a BIOS image or flash images');
+    this.bios = boot.bios ? placeBios(boot.bios.image, boot.bios.name) : placeFlash(flash);
     this.display = specification.display ?? { vga: 'isa' };
-    this.displayOffset = Math.ceil((ramSize + (boot.bios?.image.length ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
+    this.displayOffset = Math.ceil((ramSize + (this.bios?.high.size ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
     this.vmRequest = {
       model: this.model,
       cpuid: (index) => boardCpuid(this.model, TSC_HZ, CPUS, index),
@@ -80,21 +85,21 @@ export class PcBuilder {
   }
 
   /** A new board, as it is when power comes on. */
-  build(connections: PcConnections, services: BootServices): Pc {
-    const { ramSize, debugExit, boot } = this.specification;
+  build(connections: PcConnections, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): Pc {
+    const { ramSize, debugExit, boot, flash = [] } = this.specification;
     const { model, bios, display, displayOffset } = this;
-    const options = { model, ramSize, bios, tscHz: TSC_HZ, debugExit, display, displayOffset };
+    const options = { model, ramSize, bios, flash, tscHz: TSC_HZ, debugExit, display, displayOffset };
     const pc = new Pc(options, connections);
     if (boot.bios) installBios(boot.bios, ramSize, services);
-    fillFwCfg(pc, boot.bios && { kernel: boot.kernel }, services);
+    fillFwCfg(pc, bios && { kernel: boot.kernel, boot: bootOptions }, services);
     return pc;
   }
 
   /** Sets the machine off. Returns what is started, for people. */
-  start(pc: Pc, services: BootServices): string {
+  start(pc: Pc, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): string {
     const { boot } = this.specification;
-    if (boot.bios) {
-      bootBios(pc);
+    if (this.bios) {
+      bootBios(pc, bootOptions);
       return 'BIOS';
     }
     assert(boot.kernel !== undefined, 'there is something to boot');

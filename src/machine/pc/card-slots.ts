@@ -22,8 +22,8 @@ export class CardSlots {
 
   constructor(private readonly connections: CardSlotsParts) {}
 
-  /** Throws a one-line error when there is no slot left. `parts`: what of the card is saved. */
-  attach(card: PciFunction, parts: readonly Snapshotable[]): void {
+  /** Returns the card's slot. Throws a one-line error when there is none left. `parts`: what of the card is saved. */
+  attach(card: PciFunction, parts: readonly Snapshotable[]): number {
     if (this.next > PC.LAST_CARD_SLOT) {
       const all = PC.LAST_CARD_SLOT - PC.FIRST_CARD_SLOT + 1;
       throw new UsageError(`there are more than ${all} cards: disks, network interfaces and other devices`);
@@ -31,13 +31,14 @@ export class CardSlots {
     const slot = this.next++;
     this.connections.pci.attach(slot, card);
     this.parts.push(...parts);
+    return slot;
   }
 
-  attachVirtio(device: VirtioDevice): void {
+  attachVirtio(device: VirtioDevice): number {
     const { environment, dma } = this.connections;
     const transport = new VirtioPci({ name: device.id, device, environment, dma });
     this.transports.push(transport);
-    this.attach(transport.pci, [transport, device]);
+    return this.attach(transport.pci, [transport, device]);
   }
 
   /** Lets devices go on with what was under way, after all of a machine was restored. */

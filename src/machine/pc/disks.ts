@@ -16,6 +16,7 @@ import type { IoSpace } from '../../iface/bus.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import { bootPath, type BootDevice } from './boot-order.js';
 import type { CardSlots } from './card-slots.js';
 import { PC } from './layout.js';
 
@@ -62,6 +63,8 @@ export class DiskControllers {
   readonly parts: Snapshotable[] = [];
   /** Types of floppy disk drives, as CMOS memory tells them. */
   readonly floppies: readonly number[];
+  /** By disk: where firmware finds it. */
+  private readonly boot: BootDevice[] = [];
   private readonly resumable: { resume(): void }[] = [];
 
   /** Throws a one-line error when there is no place for a disk. */
@@ -70,7 +73,10 @@ export class DiskControllers {
     private readonly board: DiskBoard,
   ) {
     for (const [i, { backend, attach }] of disks.entries())
-      if (attach === 'virtio') board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+      if (attach === 'virtio') {
+        const slot = board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+        this.boot[i] = { letter: 'c', path: bootPath.virtio(slot) };
+      }
     const { environment, dma } = board;
     this.floppies = this.addFloppies(disks);
     const sata = this.drives(disks, 'sata', AHCI_PORTS);
@@ -87,12 +93,24 @@ export class DiskControllers {
     }
   }
 
+  /** What firmware can boot from, in the order of the disks. */
+  get bootDevices(): readonly BootDevice[] {
+    return this.boot;
+  }
+
   private drives(disks: readonly PcDisk[], attach: 'sata' | 'ide', places: number): AtaDrive[] {
     const drives: AtaDrive[] = [];
     for (const [i, disk] of disks.entries()) {
       if (disk.attach !== attach) continue;
       const { backend, media } = disk;
       const serialAta = attach === 'sata';
+      const place = drives.length;
+      this.boot[i] = {
+        letter: media === 'cdrom' ? 'd' : 'c',
+        path: serialAta
+          ? bootPath.sata(PC.LPC_SLOT * 8 + PC.AHCI_FUNCTION, place)
+          : bootPath.ide(PC.LPC_SLOT * 8 + PC.IDE_FUNCTION, place),
+      };
       drives.push(
         media === 'cdrom'
           ? new AtapiCdRom({ id: `cdrom${i}`, medium: backend, serial: backend.serial, serialAta })
@@ -111,6 +129,9 @@ export class DiskControllers {
     if (disks.length > FLOPPY_DRIVES)
       throw new UsageError(`there are ${disks.length} floppy disks, and drives for ${FLOPPY_DRIVES}`);
     if (disks.length === 0) return [];
+    const indexes = [...all.keys()].filter((i) => all[i].attach === 'floppy');
+    for (const [drive, i] of indexes.entries())
+      this.boot[i] = { letter: 'a', path: bootPath.floppy(PC.LPC_SLOT, drive) };
     const { ports, dma, isa } = this.board;
     const isaDma = new Dma8237(dma);
     const fdc = new Fdc({ irq: isa(6), dma: isaDma.channel(2), disks });

@@ -3,7 +3,7 @@ import { GIB, gpa, MIB } from '../../base/units.js';
 import type { IoHandler } from '../../iface/bus.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
 import type { Vm } from '../../iface/vcpu.js';
-import type { BiosPlacement } from '../../firmware/bios.js';
+import type { BiosMapping, BiosPlacement } from '../../firmware/bios.js';
 import { splitRam } from '../../firmware/memory-map.js';
 import type { ShadowSegment } from '../../devices/pci/host-bridge.js';
 import { PC } from './layout.js';
@@ -14,6 +14,12 @@ export interface PcBacking {
   readonly bios: BiosPlacement | undefined;
 }
 
+/** Bytes from an address on. */
+export interface AddressSpan {
+  readonly start: number;
+  readonly size: number;
+}
+
 const ram = (start: number, end: number, offset: number): MemorySlot[] =>
   end > start ? [{ start: gpa(start), size: end - start, offset, kind: 'ram' }] : [];
 
@@ -21,7 +27,11 @@ const ram = (start: number, end: number, offset: number): MemorySlot[] =>
  * The slots for a setting of the shadow area. Reads and writes to RAM are RAM; reads from RAM alone are ROM in RAM's place;
  * reads from ROM are the BIOS image, or open bus. Writes to where no RAM is to be read go to the bus: see `ShadowWrites`.
  */
-export function memorySlots(backing: PcBacking, shadow: readonly ShadowSegment[]): MemorySlot[] {
+export function memorySlots(
+  backing: PcBacking,
+  shadow: readonly ShadowSegment[],
+  hidden: readonly AddressSpan[] = [],
+): MemorySlot[] {
   const { low, high } = splitRam(backing.ramSize, PC.LOW_RAM_LIMIT);
   const slots = [
     ...ram(0, Math.min(low, PC.VGA_WINDOW), 0),
@@ -29,15 +39,24 @@ export function memorySlots(backing: PcBacking, shadow: readonly ShadowSegment[]
     ...ram(4 * GIB, 4 * GIB + high, low),
   ];
   const { bios } = backing;
-  if (bios)
-    slots.push({
-      start: bios.high.start,
-      size: bios.high.size,
-      offset: backing.ramSize + bios.high.offset,
-      kind: 'rom',
-    });
+  if (bios) slots.push(...romSlots(bios.high, backing.ramSize, hidden));
   for (const segment of shadow) slots.push(...shadowSlot(backing, segment, low));
   return merge(slots);
+}
+
+/** A BIOS image below 4 GiB, without the flash chips in it that answer themselves. */
+function romSlots({ start, size, offset }: BiosMapping, ramSize: number, hidden: readonly AddressSpan[]): MemorySlot[] {
+  const slots: MemorySlot[] = [];
+  let at: number = start;
+  const upTo = (end: number): void => {
+    if (end > at) slots.push({ start: gpa(at), size: end - at, offset: ramSize + offset + (at - start), kind: 'rom' });
+  };
+  for (const span of hidden.toSorted((a, b) => a.start - b.start)) {
+    upTo(span.start);
+    at = span.start + span.size;
+  }
+  upTo(start + size);
+  return slots;
 }
 
 function shadowSlot({ bios, ramSize }: PcBacking, segment: ShadowSegment, low: number): MemorySlot[] {

@@ -32,10 +32,12 @@ import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { assert } from '../../base/assert.js';
+import { networkDevices, type BootDevice } from './boot-order.js';
 import { CardSlots } from './card-slots.js';
 import { DiskControllers, type PcDisk } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { InputHub } from './input-hub.js';
+import { FlashChips, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 import { attachSharing, type PcSharing } from './sharing.js';
@@ -53,7 +55,9 @@ export interface PcOptions {
   readonly model: CpuModel;
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly ramSize: number;
+  /** Where a BIOS image, or flash chips in its place, are found. */
   readonly bios: BiosPlacement | undefined;
+  readonly flash: readonly PcFlash[];
   /** Ticks of the time-stamp counter per second. */
   readonly tscHz: number;
   /** Adds isa-debug-exit at port 0xf4. */
@@ -106,12 +110,8 @@ export class Pc {
 
   private readonly devices: Snapshotable[] = [];
   private readonly cards: CardSlots;
-  /** Types of floppy disk drives, as CMOS memory tells them. */
-  get floppies(): readonly number[] {
-    return this.diskControllers.floppies;
-  }
-
   private readonly diskControllers: DiskControllers;
+  readonly flash: FlashChips;
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
@@ -200,6 +200,15 @@ export class Pc {
     this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
     this.devices.push(coprocessorError, resetControl, this.fwCfg);
 
+    this.flash = new FlashChips({
+      chips: options.flash,
+      vm: connections.vm,
+      memory,
+      offset: options.ramSize,
+      changed: () => this.mapMemory(),
+    });
+    this.devices.push(...this.flash.parts);
+
     // ---- cards ----
     this.cards = new CardSlots({ pci: this.pci, environment: this.pciEnvironment, dma: connections.vm.dma });
     this.display = new PcDisplay({
@@ -283,9 +292,10 @@ export class Pc {
 
   private mapMemory(): void {
     const { options, shadow, connections } = this;
-    // While the host bridge is made there is no display yet.
-    const display = (this as Partial<Pick<Pc, 'display'>>).display?.slots ?? [];
-    connections.vm.setSlots([...memorySlots(options, shadow.segments), ...display]);
+    // While the host bridge is made there are no display and no flash yet.
+    const { display, flash } = this as Partial<Pick<Pc, 'display' | 'flash'>>;
+    const hidden = flash?.hidden ?? [];
+    connections.vm.setSlots([...memorySlots(options, shadow.segments, hidden), ...(display?.slots ?? [])]);
   }
 
   /**
@@ -303,6 +313,16 @@ export class Pc {
       if (interruptPin > 0)
         config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[devfn >> 3][interruptPin - 1]]);
     this.pm.enterAcpiMode();
+  }
+
+  /** Types of floppy disk drives, as CMOS memory tells them. */
+  get floppies(): readonly number[] {
+    return this.diskControllers.floppies;
+  }
+
+  /** What firmware can boot from. */
+  get bootDevices(): readonly BootDevice[] {
+    return [...this.diskControllers.bootDevices, ...networkDevices(this.pci)];
   }
 
   /** All parts but CPUs and memory, in the order in which they are restored. */
