@@ -11,8 +11,8 @@ import { COMPRESSED_HIGH, COPIED_HIGH, offsetOf, Table } from './table.js';
 /** Clusters in one piece of the counters, and how many pieces there may be: 512 MiB of counters. */
 const PIECE = 1 << 16;
 const MAX_PIECES = 1 << 11;
-/** Entries of tables that are looked at: more than any real image has, and some minutes of work. */
-const MAX_ENTRIES = 2 ** 33;
+/** Entries of tables that are looked at: those of 128 TiB with clusters of 64 KiB, and some seconds of work. */
+const MAX_ENTRIES = 2 ** 31;
 /** Findings that are told one by one. */
 const MAX_MESSAGES = 20;
 
@@ -75,6 +75,8 @@ export class Check {
   private readonly clusterSize: number;
   private readonly fileClusters: number;
   private entriesLeft = MAX_ENTRIES;
+  /** Clusters of tables, where no guest's data can be. */
+  private readonly tables = new Set<number>();
 
   constructor(
     private readonly file: HostFile,
@@ -109,13 +111,25 @@ export class Check {
     for (let cluster = first; cluster <= last; cluster++) this.counters.add(cluster);
   }
 
+  /** Counts a table that nothing else can be as well. */
+  private countTable(offset: number, length: number, what: string): void {
+    const first = Math.floor(offset / this.clusterSize);
+    const last = Math.floor((offset + length - 1) / this.clusterSize);
+    if (last < this.fileClusters)
+      for (let cluster = first; cluster <= last; cluster++) {
+        if (this.tables.has(cluster)) this.fatal(`${what} at ${offset} lies where another table is`);
+        this.tables.add(cluster);
+      }
+    this.count(offset, length, what);
+  }
+
   /** Counts all references. */
   private walk(): void {
     const { header, metadata, clusterSize } = this;
-    this.count(0, clusterSize, 'the header');
-    this.count(header.refcountTableOffset, header.refcountTableClusters * clusterSize, 'the refcount table');
+    this.countTable(0, clusterSize, 'the header');
+    this.countTable(header.refcountTableOffset, header.refcountTableClusters * clusterSize, 'the refcount table');
     this.walkBlocks();
-    this.count(header.l1Offset, header.l1Size * 8, 'the L1 table');
+    this.countTable(header.l1Offset, header.l1Size * 8, 'the L1 table');
     this.walkRoot({ name: '', active: true, l1: metadata.l1 });
     this.walkSnapshots();
     this.walkBitmaps();
@@ -130,6 +144,7 @@ export class Check {
       const cluster = offset / clusterSize;
       if (Number.isInteger(cluster) && cluster < this.fileClusters && this.counters.get(cluster) === 0) {
         this.counters.add(cluster);
+        this.tables.add(cluster);
         continue;
       }
       blocks[i] = 0;
@@ -149,6 +164,7 @@ export class Check {
     const { snapshots, tableLength } = readSnapshots(this.file, header);
     this.count(header.snapshotsOffset, tableLength, 'the table of snapshots');
     for (const { name, l1Offset, l1Size } of snapshots) {
+      this.spend(l1Size);
       const l1 = new Uint8Array(l1Size * 8);
       this.count(l1Offset, l1.length, `the L1 table of the snapshot ${name}`);
       if (this.file.read(l1Offset, l1) === l1.length) this.walkRoot({ name: `snapshot ${name}, `, active: false, l1 });
@@ -161,6 +177,7 @@ export class Check {
     if (bitmaps.length > 0 && header.bitmaps)
       this.count(header.bitmaps.directoryOffset, header.bitmaps.directorySize, 'the directory of bitmaps');
     for (const { tableOffset, tableSize } of bitmaps) {
+      this.spend(tableSize);
       const bytes = new Uint8Array(tableSize * 8);
       this.count(tableOffset, bytes.length, 'the table of a bitmap');
       if (file.read(tableOffset, bytes) !== bytes.length) continue;
@@ -185,7 +202,9 @@ export class Check {
         this.fatal(`${what} is not where a cluster begins`);
         continue;
       }
-      this.count(offset, clusterSize, what);
+      // Snapshots share tables with what is now.
+      if (active) this.countTable(offset, clusterSize, what);
+      else this.count(offset, clusterSize, what);
       if (seen.has(offset)) {
         this.fatal(`${what} is another one as well`);
         continue;
@@ -271,6 +290,10 @@ export class Check {
         const high = table.high(entry);
         const place = offsetOf(high, table.low(entry));
         if (high & COMPRESSED_HIGH || place === 0) continue;
+        if (this.tables.has(place / clusterSize)) {
+          this.fatal(`cluster ${i * (clusterSize / 8) + entry} lies where a table is`);
+          continue;
+        }
         const answer = look(
           `cluster ${i * (clusterSize / 8) + entry}`,
           (high & COPIED_HIGH) !== 0,

@@ -9,6 +9,9 @@ import { Metadata } from './metadata.js';
 import { findSnapshot, readSnapshots } from './snapshots.js';
 import { readExactly } from './table.js';
 
+/** Entries of the L1 tables of all snapshots together: far more than anybody has. */
+const MAX_SNAPSHOT_ENTRIES = 2 ** 26;
+
 export interface OpenQcow2 {
   readonly header: Qcow2Header;
   readonly readOnly: boolean;
@@ -40,6 +43,8 @@ function protect(file: HostFile, header: Qcow2Header, metadata: Metadata): void 
     return;
   }
   const { snapshots, tableLength } = readSnapshots(file, header);
+  if (snapshots.reduce((sum, { l1Size }) => sum + l1Size, 0) > MAX_SNAPSHOT_ENTRIES)
+    throw new ImageError(`the disk ${file.name} has too many snapshots to be written`);
   metadata.protectTables([
     { offset: header.snapshotsOffset, length: tableLength },
     ...snapshots.map(({ l1Offset, l1Size }) => ({ offset: l1Offset, length: Math.max(1, l1Size * 8) })),
@@ -77,5 +82,8 @@ export function repairQcow2(file: HostFile, header: Qcow2Header = readHeader(fil
     throw new ImageError(`the disk ${file.name} is damaged beyond repair: ${result.messages.at(0) ?? 'unknown'}`);
   protect(file, header, metadata);
   check.repair();
+  const { leaks, errors, messages } = new Check(file, header, Metadata.open(file, header)).run();
+  if (leaks + errors > 0)
+    throw new ImageError(`the disk ${file.name} is damaged beyond repair: ${messages.at(0) ?? 'unknown'}`);
   return result;
 }

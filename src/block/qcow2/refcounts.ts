@@ -8,6 +8,10 @@ import { readExactly, Table, TableCache, offsetOf } from './table.js';
 const CACHE = 32 * MIB;
 /** Clusters that are known to be free are remembered up to here; others are looked for. */
 const MAX_FREE = 1 << 20;
+/** Clusters that one search looks at: a file that claims to be full to no end must not keep anybody. */
+const MAX_LOOKS = 1 << 22;
+/** Entries of a refcount table, QEMU's limit. */
+const MAX_BLOCKS = 1 << 20;
 /** Free clusters that only metadata takes, so that data stays in one piece. */
 const RESERVE = 16;
 
@@ -87,6 +91,7 @@ export class Refcounts {
     const index = Math.floor(cluster / this.perBlock);
     let table = this.load(index);
     if (!table) {
+      if (index >= MAX_BLOCKS) throw new ImageError(`the disk ${this.parts.file.name} is as large as it can be`);
       while (this.blocks.length <= index) this.blocks.push(0);
       table = this.cache.create(index);
     }
@@ -125,7 +130,7 @@ export class Refcounts {
     if (known !== undefined) return this.take(known);
     // What was given up since the last commit and not remembered must not be found before it.
     if (!this.leavingForgotten) {
-      while (this.hint < this.high) {
+      for (let looks = 0; this.hint < this.high && looks < MAX_LOOKS; looks++) {
         const cluster = this.hint++;
         if (this.usable(cluster)) return this.take(cluster);
       }

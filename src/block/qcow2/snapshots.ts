@@ -3,6 +3,7 @@ import { MIB } from '../../base/units.js';
 import type { HostFile } from '../../iface/file.js';
 import { ImageError, SECTOR } from '../image.js';
 import { neededL1, type Qcow2Header } from './header.js';
+import { readExactly } from './table.js';
 
 /** Offsets in an entry of the snapshot table. */
 const ENTRY = {
@@ -66,13 +67,13 @@ function readEntry(
   const fail = (what: string): never => {
     throw new ImageError(`the disk ${file.name} is damaged: ${what}`);
   };
-  const bytes = new Uint8Array(ENTRY.SIZE + MAX_EXTRA + 2 * 0xffff);
-  const count = file.read(at, bytes);
-  const view = new DataView(bytes.buffer);
-  const extra = view.getUint32(ENTRY.EXTRA_LENGTH);
-  const [idLength, nameLength] = [view.getUint16(ENTRY.ID_LENGTH), view.getUint16(ENTRY.NAME_LENGTH)];
+  const start = new DataView(readExactly(file, at, ENTRY.SIZE, 'its table of snapshots').buffer);
+  const extra = start.getUint32(ENTRY.EXTRA_LENGTH);
+  const [idLength, nameLength] = [start.getUint16(ENTRY.ID_LENGTH), start.getUint16(ENTRY.NAME_LENGTH)];
   const nameAt = ENTRY.SIZE + extra + idLength;
-  if (extra > MAX_EXTRA || nameAt + nameLength > count) fail('its table of snapshots is truncated');
+  if (extra > MAX_EXTRA) fail('a snapshot has too much to say');
+  const bytes = readExactly(file, at, nameAt + nameLength, 'its table of snapshots');
+  const view = new DataView(bytes.buffer);
   const number = (offset: number): number => {
     const value = view.getBigUint64(offset);
     return value > BigInt(Number.MAX_SAFE_INTEGER) ? fail('a snapshot is out of range') : Number(value);
