@@ -13,6 +13,8 @@ export type ImageFormat = 'auto' | 'raw' | 'qcow2';
 
 /** Where the files of images are. */
 export interface ImageStore {
+  /** What the `key` of a file will be once it is open. Throws a one-line error when there is no such file. */
+  keyOf(name: string): string;
   /** Opens a file. Throws a one-line error. */
   open(name: string, writable: boolean): HostFile;
   /**
@@ -43,12 +45,13 @@ export function openImage(request: OpenRequest, opener: Opener): DiskImage {
 /** `above`: the files that stand on this one. */
 function openAbove(request: OpenRequest, opener: Opener, above: readonly string[]): DiskImage {
   const { name, readOnly, internal } = request;
+  // Before it is opened: it may be locked, by ourselves.
+  if (above.includes(opener.store.keyOf(name)))
+    throw new ImageError(`the disk ${name} stands on itself: its backing files make a loop`);
+  if (above.length >= MAX_DEPTH) throw new ImageError(`the disk ${name} stands on more than ${MAX_DEPTH} others`);
   const file = opener.store.open(name, !readOnly);
   const opened: { close(): void }[] = [file];
   try {
-    if (above.includes(file.key))
-      throw new ImageError(`the disk ${name} stands on itself: its backing files make a loop`);
-    if (above.length >= MAX_DEPTH) throw new ImageError(`the disk ${name} stands on more than ${MAX_DEPTH} others`);
     const guessed = request.format === 'auto';
     const format = guessed ? probe(file) : request.format;
     if (format === 'raw') {

@@ -37,6 +37,32 @@ function truncatedKernel(): Uint8Array {
   return image;
 }
 
+/** A header of version 3, and a cluster for each table; or something that is nearly that. */
+function qcow2(name: string, change?: (header: DataView) => void, backing = ''): void {
+  const image = new Uint8Array(4 * 512);
+  const header = new DataView(image.buffer);
+  for (const [at, value] of [
+    [0, 0x514649fb],
+    [4, 3],
+    [0x14, 9],
+    [0x1c, 512],
+    [0x24, 1],
+    [0x2c, 1024],
+    [0x34, 512],
+    [0x38, 1],
+    [0x60, 4],
+    [0x64, 104],
+  ])
+    header.setUint32(at, value);
+  if (backing !== '') {
+    header.setUint32(0x0c, 256);
+    header.setUint32(0x10, backing.length);
+    image.set(Buffer.from(backing), 256);
+  }
+  change?.(header);
+  writeFileSync(file(`${name}.qcow2`), image);
+}
+
 beforeAll(() => {
   writeFileSync(file('empty'), '');
   writeFileSync(file('text'), 'not a kernel at all\n'.repeat(200));
@@ -45,6 +71,12 @@ beforeAll(() => {
   writeFileSync(file('gzip'), Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3));
   writeFileSync(file('odd'), new Uint8Array(1000));
   writeFileSync(file('zeros'), new Uint8Array(0x1_0000));
+  qcow2('plain');
+  qcow2('short', (header) => header.setUint32(0x24, 1000));
+  qcow2('secret', (header) => header.setUint32(0x20, 1));
+  qcow2('new', (header) => header.setUint32(0x4c, 1 << 9));
+  qcow2('a', undefined, 'b.qcow2');
+  qcow2('b', undefined, 'a.qcow2');
   writeFileSync(file('initrd'), '070701'.padEnd(80, '0'));
   writeFileSync(file('long'), longKernel());
 });
@@ -99,6 +131,41 @@ describe.each<[string, readonly string[], RegExp]>([
   ['a BIOS of zeros', ['run', '--bios', file('zeros')], /zeros is no x86 BIOS image, or is truncated/],
   ['a disk that is not there', ['run', 'demo', '--disk', file('none')], /cannot open the disk .*: no such file/],
   ['an empty disk', ['run', 'demo', '--disk', file('empty')], /the disk .* is empty/],
+  ['a folder as disk', ['run', 'demo', '--disk', folder], /the disk .* is not a regular file/],
+  ['a disk that is not qcow2', ['run', 'demo', '--disk', `${file('zeros')},format=qcow2`], /is not a qcow2 image/],
+  [
+    'a truncated qcow2 disk',
+    ['run', 'demo', '--disk', file('short.qcow2')],
+    /truncated|damaged|not a sound qcow2 image/,
+  ],
+  ['an encrypted qcow2 disk', ['run', 'demo', '--disk', file('secret.qcow2')], /is encrypted, which is not supported/],
+  ['a qcow2 disk with features of tomorrow', ['run', 'demo', '--disk', file('new.qcow2')], /not known here: bit 9/],
+  ['disks that stand on each other', ['run', 'demo', '--disk', file('a.qcow2')], /backing files make a loop/],
+  ['a disk twice', ['run', 'demo', '--disk', file('zeros'), '--disk', file('zeros')], /zeros is in use by another/],
+  [
+    'a disk on a server that is not there',
+    ['run', 'demo', '--disk', 'http://127.0.0.1:9/x'],
+    /127.0.0.1:9\/x: bad port/,
+  ],
+  [
+    'a snapshot that the disk has not',
+    ['run', 'demo', '--disk', `${file('b.qcow2')},readonly,internal=x`],
+    /loop|has no/,
+  ],
+  [
+    'a snapshot to write',
+    ['run', 'demo', '--disk', `${file('plain.qcow2')},internal=x`],
+    /can only be read: add readonly/,
+  ],
+  ['a disk to make where one is', ['disk', 'create', file('odd'), '1M'], /there is a file .*odd already/],
+  ['a disk to make without a size', ['disk', 'create', file('fresh')], /without a backing file needs a size/],
+  ['a disk to make of no size', ['disk', 'create', file('fresh'), 'much'], /much is not a size of a disk/],
+  [
+    'a disk to make of odd clusters',
+    ['disk', 'create', file('fresh'), '1M', '--cluster-size', '3K'],
+    /3072 bytes cannot be/,
+  ],
+  ['a raw disk to check', ['disk', 'check', file('zeros')], /is not a qcow2 image/],
   ['a truncated disk', ['run', 'demo', '--disk', file('odd')], /is not a whole number of 512-byte sectors/],
   ['more memory than there ever was', ['run', 'demo', '--memory', '3T'], /too much: an accelerator can give/],
   ['memory that is no size', ['run', 'demo', '--memory', 'much'], /is not a size of memory/],

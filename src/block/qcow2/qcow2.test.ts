@@ -19,6 +19,7 @@ const unpack: Unpack = {
 function opener(files: readonly MemoryFile[]): Opener {
   return {
     store: {
+      keyOf: (name) => name,
       open: (name) => {
         const file = files.find((one) => one.name === name);
         if (!file) throw new Error(`no file ${name}`);

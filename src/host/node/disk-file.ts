@@ -28,8 +28,12 @@ export class DiskFile implements HostFile {
     options: { readonly writable: boolean },
   ) {
     this.writable = options.writable;
-    const { dev, ino } = fs.fstatSync(fd, { bigint: true });
-    this.key = `${dev}:${ino}`;
+    this.key = keyOf(fs.fstatSync(fd, { bigint: true }));
+  }
+
+  /** The `key` of a file. Throws a one-line error when there is none. */
+  static keyOf(name: string): string {
+    return attempt(name, () => keyOf(fs.statSync(name, { bigint: true })));
   }
 
   /** Throws a one-line error when it cannot be opened, or is in use. */
@@ -108,6 +112,8 @@ export class DiskFile implements HostFile {
     this.closed = true;
   }
 }
+
+const keyOf = ({ dev, ino }: fs.BigIntStats): string => `${dev}:${ino}`;
 
 function attempt<T>(name: string, work: () => T): T {
   try {

@@ -55,7 +55,7 @@ export class RangeCache implements HostFile {
     const { url, size, version } = remote;
     this.name = url;
     this.size = size;
-    this.key = `${url} ${version}`;
+    this.key = url;
     const ofAddress = path.join(folder, hash(url));
     const place = path.join(ofAddress, hash(`${version} ${size}`));
     this.map = new Uint8Array(Math.ceil(size / BLOCK / 8));

@@ -20,14 +20,14 @@ interface Reply {
 }
 
 /** Asks a server, and waits for its answer. Throws a one-line error when there is none. */
-function ask(url: string, method: HttpRequest['method'], headers: HttpRequest['headers']): Reply {
+function ask(url: string, range: string, retries: number): Reply {
   if (!worker) {
     worker = new Worker(new URL('./http-worker.js', import.meta.url));
     worker.unref();
   }
-  const shared = new SharedArrayBuffer(BODY_AT + (method === 'GET' ? MAX_FETCH : 0));
+  const shared = new SharedArrayBuffer(BODY_AT + MAX_FETCH);
   const words = new Int32Array(shared, 0, TEXT_AT / 4);
-  const request: HttpRequest = { url, method, headers: { 'accept-encoding': 'identity', ...headers }, shared };
+  const request: HttpRequest = { url, headers: { 'accept-encoding': 'identity', range }, retries, shared };
   worker.postMessage(request);
   if (Atomics.wait(words, WORD.DONE, 0, LIMIT) === 'timed-out') throw new HostError(`cannot read ${url}: no answer`);
   // Shared memory does not decode.
@@ -46,7 +46,7 @@ const versionOf = (headers: Reply['headers']): string => headers['etag'] ?? head
 
 /** Finds out about a file by asking for its first byte: not every server answers HEAD as it answers GET. */
 function lookUp(url: string): RemoteFile {
-  const { status, headers } = ask(url, 'GET', { range: 'bytes=0-0' });
+  const { status, headers } = ask(url, 'bytes=0-0', 1);
   refuseStatus(url, status);
   const [, total] = /^bytes 0-0\/(\d+)$/.exec(headers['content-range'] ?? '') ?? [];
   if (status !== 206 || total === undefined)
@@ -56,7 +56,7 @@ function lookUp(url: string): RemoteFile {
 
 function fetchRange({ url, size, version }: RemoteFile, offset: number, length: number): Uint8Array {
   const last = offset + length - 1;
-  const { status, headers, body } = ask(url, 'GET', { range: `bytes=${offset}-${last}` });
+  const { status, headers, body } = ask(url, `bytes=${offset}-${last}`, 3);
   refuseStatus(url, status);
   if (
     status !== 206 ||

@@ -8,8 +8,9 @@ export const BODY_AT = TEXT_AT + TEXT_SIZE;
 
 export interface HttpRequest {
   readonly url: string;
-  readonly method: 'GET' | 'HEAD';
   readonly headers: Readonly<Record<string, string>>;
+  /** How often it is asked again when there is no answer. */
+  readonly retries: number;
   /** Where the answer goes. */
   readonly shared: SharedArrayBuffer;
 }

@@ -29,8 +29,8 @@ async function readBody(response: Response, room: Uint8Array): Promise<number> {
 }
 
 async function attempt(request: HttpRequest, room: Uint8Array): Promise<{ answer: HttpAnswer; length: number }> {
-  const { url, method, headers } = request;
-  const response = await fetch(url, { method, headers, signal: AbortSignal.timeout(LIMIT) });
+  const { url, headers } = request;
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(LIMIT) });
   const { status } = response;
   const answer = { status, headers: Object.fromEntries(response.headers) };
   // What is not a part of a file may be long, and nobody reads it.
@@ -42,7 +42,7 @@ async function attempt(request: HttpRequest, room: Uint8Array): Promise<{ answer
 async function serve(request: HttpRequest): Promise<{ answer: HttpAnswer; length: number }> {
   const room = new Uint8Array(request.shared, BODY_AT);
   for (let tries = 0; ; tries++) {
-    const last = tries >= PAUSES.length;
+    const last = tries >= Math.min(PAUSES.length, request.retries);
     try {
       const result = await attempt(request, room);
       const busy = 'status' in result.answer && (result.answer.status >= 500 || result.answer.status === 429);

@@ -31,7 +31,8 @@ export function imageOpener({ lock, warn }: StoreOptions): Opener {
       },
     });
   };
-  return { store: { open, resolve }, unpack };
+  const keyOf = (name: string): string => (isAddress(name) ? name : DiskFile.keyOf(name));
+  return { store: { open, resolve, keyOf }, unpack };
 }
 
 /** A backing file is named relative to the image that stands on it. */

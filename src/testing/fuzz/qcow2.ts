@@ -20,6 +20,7 @@ const SIZE = 1 << 20;
 function opener(file: MemoryFile): Opener {
   const base = new MemoryFile('base', new Uint8Array(SIZE / 2).fill(5));
   const store = {
+    keyOf: (name: string): string => name,
     open: (name: string): MemoryFile => {
       if (name === 'image') return file;
       if (name === 'base') return base;
