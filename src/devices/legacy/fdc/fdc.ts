@@ -366,9 +366,7 @@ export class Fdc implements Snapshotable<State> {
 
   /** After a restore: goes on with what the back end was doing. */
   resume(): void {
-    if (this.state.phase !== 'execution') return;
-    const drive = (this.state.command[1] ?? 0) & DOR.DRIVE;
-    this.transfer.resume(this.readable(drive), () => this.setInterrupt(true));
+    if (this.state.phase === 'execution') this.transfer.resume();
   }
 
   save(): State {
@@ -395,7 +393,8 @@ export class Fdc implements Snapshotable<State> {
       specify: [...state.specify],
       configure: [...state.configure],
     };
-    this.transfer.restore(transfer, buffer);
+    const drive = (this.state.command[1] ?? 0) & DOR.DRIVE;
+    this.transfer.restore(transfer, buffer, this.readable(drive), () => this.setInterrupt(true));
     this.updateIrq();
   }
 }

@@ -313,16 +313,17 @@ export class SectorTransfer {
     return { transfer: { ...this.state, id: { ...this.state.id } }, buffer: this.buffer.slice() };
   }
 
-  restore(state: State, buffer: Uint8Array): void {
+  /** `disk` and `interrupt` as `start` got them. */
+  restore(state: State, buffer: Uint8Array, disk: FloppyDisk | undefined, interrupt: () => void): void {
+    this.disk = disk;
+    this.interrupt = interrupt;
     this.life++;
     this.state = { ...state, id: { ...state.id } };
     this.buffer = buffer.slice();
   }
 
-  resume(disk: FloppyDisk | undefined, interrupt: () => void): void {
-    this.disk = disk;
-    this.interrupt = interrupt;
-    const { state } = this;
+  resume(): void {
+    const { state, disk } = this;
     if (state.action === 'none') return;
     if (!disk) this.end(ST1.NO_MARK, 0);
     else if (state.turn === 'host') return;
