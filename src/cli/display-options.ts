@@ -4,21 +4,28 @@ import * as path from 'node:path';
 import type { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { readWholeFile } from '../host/node/read-file.js';
+import { INPUT_KINDS } from '../machine/pc/display.js';
 import type { DisplayConfig } from '../vmm/config.js';
 
 export interface DisplayOptions {
   readonly vga: string;
   readonly vgaRom?: string;
+  readonly input: string;
 }
 
 export function addDisplayOptions(command: Command): Command {
   return command
-    .option('--vga <kind>', 'the display adapter: std (VGA and Bochs modes) or none', 'std')
-    .option('--vga-rom <file>', 'the video BIOS; otherwise that of SeaBIOS, if it is installed');
+    .option(
+      '--vga <kind>',
+      'the display adapter: std (VGA and Bochs modes), virtio (a virtio GPU besides) or none',
+      'std',
+    )
+    .option('--vga-rom <file>', 'the video BIOS; otherwise that of SeaBIOS, if it is installed')
+    .option('--input <kind>', 'keyboard and pointer: ps2, or virtio (a keyboard and a tablet) besides', 'ps2');
 }
 
 /** Adapters, with the file names that their video BIOS has at SeaBIOS. */
-const ADAPTERS = { std: 'vgabios-stdvga.bin', none: undefined } as const;
+const ADAPTERS = { std: 'vgabios-stdvga.bin', virtio: 'vgabios-virtio.bin', none: undefined } as const;
 
 /** Where distributions put SeaBIOS. */
 const FOLDERS = ['/usr/share/seabios', '/usr/share/vgabios', '/usr/share/qemu', '/usr/local/share/qemu'];
@@ -27,18 +34,22 @@ const ROM_SIGNATURE = [0x55, 0xaa] as const;
 const MOST_ROM = 0x10_0000;
 
 /** What was asked for; `bios` is the BIOS image that will look for a video BIOS, if there is one. */
-export function configureDisplay({ vga, vgaRom }: DisplayOptions, bios: string | undefined): DisplayConfig {
+export function configureDisplay({ vga, vgaRom, input }: DisplayOptions, bios: string | undefined): DisplayConfig {
   if (!isAdapter(vga))
     throw new UsageError(`unknown display adapter "${vga}"; there are ${Object.keys(ADAPTERS).join(', ')}`);
+  if (!isOneOf(input, INPUT_KINDS))
+    throw new UsageError(`unknown kind of input "${input}"; there are ${INPUT_KINDS.join(', ')}`);
   if (vgaRom !== undefined) {
     if (vga === 'none') throw new UsageError('--vga-rom needs a display adapter, and --vga none takes it away');
-    return { vga, rom: readRom(vgaRom) };
+    return { vga, rom: readRom(vgaRom), input };
   }
   const file = bios === undefined ? undefined : find(ADAPTERS[vga], bios);
-  return { vga, rom: file === undefined ? null : readRom(file) };
+  return { vga, rom: file === undefined ? null : readRom(file), input };
 }
 
 const isAdapter = (name: string): name is keyof typeof ADAPTERS => Object.hasOwn(ADAPTERS, name);
+
+const isOneOf = <T extends string>(name: string, all: readonly T[]): name is T => all.some((one) => one === name);
 
 function find(name: string | undefined, bios: string): string | undefined {
   if (name === undefined) return undefined;

@@ -26,7 +26,7 @@ function blend(below: number, pixels: Uint8Array, from: number): number {
   let color = 0;
   for (let part = 2; part >= 0; part--) {
     const level = (below >> (8 * part)) & 0xff;
-    color = (color << 8) | Math.round((pixels[from + part] * alpha + level * (255 - alpha)) / 255);
+    color = (color << 8) | Math.min(255, pixels[from + part] + Math.round((level * (255 - alpha)) / 255));
   }
   return color;
 }

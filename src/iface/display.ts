@@ -60,7 +60,7 @@ export interface CursorPicture {
   readonly height: number;
   readonly hotX: number;
   readonly hotY: number;
-  /** Blue, green, red, alpha for each pixel, by rows; not multiplied by alpha. */
+  /** Blue, green, red, alpha for each pixel, by rows; the colours are multiplied by alpha already. */
   readonly pixels: Uint8Array;
   /** Changes when anything but the place does. */
   readonly shape: number;

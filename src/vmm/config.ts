@@ -1,6 +1,6 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { PcBoot } from '../machine/pc/build.js';
-import { VGA_KINDS, type VgaKind } from '../machine/pc/display.js';
+import { INPUT_KINDS, VGA_KINDS, type InputKind, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
 import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
 import { sharingSchema, type SharingConfig } from './sharing-config.js';
@@ -52,9 +52,10 @@ export interface DisplayConfig {
   readonly vga: VgaKind;
   /** The video BIOS; null: none. */
   readonly rom: Uint8Array | null;
+  readonly input: InputKind;
 }
 
-export const DEFAULT_DISPLAY: DisplayConfig = { vga: 'std', rom: null };
+export const DEFAULT_DISPLAY: DisplayConfig = { vga: 'std', rom: null, input: 'ps2' };
 
 const diskSchema = struct({
   path: str,
@@ -76,7 +77,7 @@ export const configSchema = struct({
   debugExit: bool,
   noReboot: bool,
   clock: oneOf('host', 'virtual'),
-  display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()) }),
+  display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()), input: oneOf(...INPUT_KINDS) }),
   sharing: nullable(sharingSchema),
   firmware: firmwareSchema,
 });

@@ -77,7 +77,7 @@ function upgradeMachine(value: Plain): Plain {
   if (!Array.isArray(disks)) return value;
   const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null, internal: null };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  const more = { display: { vga: 'isa', rom: null }, sharing: null, firmware: saveFirmware() };
+  const more = { display: { vga: 'isa', rom: null, input: 'ps2' }, sharing: null, firmware: saveFirmware() };
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
 }
 

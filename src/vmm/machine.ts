@@ -130,8 +130,8 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     this.currentConfig = config;
-    const { cpu, memory, boot, debugExit, disks, display: { vga, rom } = DEFAULT_DISPLAY } = config;
-    const display = { vga, rom: rom ?? undefined };
+    const { cpu, memory, boot, debugExit, disks, display: { vga, rom, input } = DEFAULT_DISPLAY } = config;
+    const display = { vga, rom: rom ?? undefined, input };
     const chips = config.firmware?.flash ?? [];
     const opened = openAll([...disks, ...chips.map(flashDisk)], host);
     this.disks = opened.slice(0, disks.length);

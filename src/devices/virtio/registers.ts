@@ -28,6 +28,8 @@ export const DEVICE_TYPE = {
   ENTROPY: 4,
   BALLOON: 5,
   P9: 9,
+  GPU: 16,
+  INPUT: 18,
   SOCKET: 19,
   FILE_SYSTEM: 26,
 } as const;

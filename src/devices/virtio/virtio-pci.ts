@@ -23,11 +23,19 @@ const CAP_TYPE = { COMMON: 1, NOTIFY: 2, ISR: 3, DEVICE: 4, PCI_CONFIG: 5 } as c
 /** struct virtio_pci_cap, §4.1.4: offsets. */
 const CAP = { LENGTH: 2, TYPE: 3, BAR: 4, OFFSET: 8, AREA_LENGTH: 12, EXTRA: 16 } as const;
 
-/** BARs: MSI-X in a small 32-bit one, everything else in one that can lie anywhere. Offsets and sizes in bytes. */
-const MSIX_PLACE = { bar: 1, table: 0, pending: 0x800 } as const;
+/** Which BARs there are: MSI-X in a small 32-bit one, everything else in one that can lie anywhere. */
+export interface VirtioPciLayout {
+  readonly msixBar: number;
+  readonly registerBar: number;
+  /** Where the registers begin behind their BAR, bytes, and how large that is: what lies before them is another's. */
+  readonly registerOffset: number;
+  readonly registerBarSize: number;
+}
+
+/** Offsets and sizes in bytes. */
+const MSIX_PLACE = { table: 0, pending: 0x800 } as const;
 const MSIX_BAR_SIZE = 0x1000;
-const REGISTER_BAR = 4;
-const REGISTER_BAR_SIZE = 0x4000;
+const LAYOUT: VirtioPciLayout = { msixBar: 1, registerBar: 4, registerOffset: 0, registerBarSize: 0x4000 };
 const AREA = { COMMON: 0x0000, ISR: 0x1000, DEVICE: 0x2000, NOTIFY: 0x3000 } as const;
 /** Each queue has a notification address of its own: queue_notify_off is its index. */
 const NOTIFY_MULTIPLIER = 4;
@@ -60,6 +68,8 @@ export interface VirtioPciParts {
   readonly device: VirtioDevice;
   readonly environment: PciEnvironment;
   readonly dma: Dma;
+  /** Absent: the usual one. */
+  readonly layout?: VirtioPciLayout;
 }
 
 /**
@@ -85,13 +95,17 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
   private readonly queues: Virtqueue[];
   private readonly msix: MsixCapability;
   private readonly device: VirtioDevice;
-  private readonly registers = new Regions();
+  private readonly layout: VirtioPciLayout;
+  /** What is behind the BAR of the registers. */
+  readonly registers = new Regions();
   private restoring = false;
 
   constructor(parts: VirtioPciParts) {
     const { device, environment, name } = parts;
     this.id = `pci.${name}`;
     this.device = device;
+    this.layout = parts.layout ?? LAYOUT;
+    const { msixBar, registerBar, registerBarSize } = this.layout;
     this.pci = new PciFunction(
       name,
       {
@@ -119,14 +133,14 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
       });
     });
     this.queueVectors = this.queues.map(() => NO_VECTOR);
-    this.msix = this.pci.addMsix(this.queues.length + 1, MSIX_PLACE);
+    this.msix = this.pci.addMsix(this.queues.length + 1, { bar: msixBar, ...MSIX_PLACE });
     const msixRegions = new Regions();
     this.msix.attachTo(msixRegions);
-    this.pci.addBar(MSIX_PLACE.bar, { kind: 'mem32', size: MSIX_BAR_SIZE, handler: msixRegions });
+    this.pci.addBar(msixBar, { kind: 'mem32', size: MSIX_BAR_SIZE, handler: msixRegions });
     this.defineAreas();
-    this.pci.addBar(REGISTER_BAR, {
+    this.pci.addBar(registerBar, {
       kind: 'mem64',
-      size: REGISTER_BAR_SIZE,
+      size: registerBarSize,
       prefetchable: true,
       handler: this.registers,
     });
@@ -150,10 +164,10 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
     const at = this.pci.addCapability(CAPABILITY.VENDOR, CAP.EXTRA + extra);
     config.define(at + CAP.LENGTH, 1, { value: CAP.EXTRA + extra });
     config.define(at + CAP.TYPE, 1, { value: type });
-    config.define(at + CAP.BAR, 1, { value: REGISTER_BAR });
-    config.define(at + CAP.OFFSET, 4, { value: offset });
+    config.define(at + CAP.BAR, 1, { value: this.layout.registerBar });
+    config.define(at + CAP.OFFSET, 4, { value: this.layout.registerOffset + offset });
     config.define(at + CAP.AREA_LENGTH, 4, { value: size });
-    this.registers.add(offset, size, handler);
+    this.registers.add(this.layout.registerOffset + offset, size, handler);
     return at;
   }
 
@@ -171,7 +185,7 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
       const size = config.get(at + CAP.AREA_LENGTH, 4);
       const to = config.get(at + CAP.OFFSET, 4);
       const valid = offset === 0 && (size === 1 || size === 2 || size === 4) && to % size === 0;
-      return handler && valid && to < REGISTER_BAR_SIZE ? { handler, at: to, size } : undefined;
+      return handler && valid && to < this.layout.registerBarSize ? { handler, at: to, size } : undefined;
     };
     config.override(at + CAP.EXTRA, 4, {
       read: (offset, size) => {

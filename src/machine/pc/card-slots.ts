@@ -36,7 +36,10 @@ export class CardSlots {
 
   attachVirtio(device: VirtioDevice): number {
     const { environment, dma } = this.connections;
-    const transport = new VirtioPci({ name: device.id, device, environment, dma });
+    return this.attachTransport(new VirtioPci({ name: device.id, device, environment, dma }), device);
+  }
+
+  attachTransport(transport: VirtioPci, device: VirtioDevice): number {
     this.transports.push(transport);
     return this.attach(transport.pci, [transport, device]);
   }

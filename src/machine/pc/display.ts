@@ -3,8 +3,19 @@ import { gpa } from '../../base/units.js';
 import type { Bus } from '../../bus/io-space.js';
 import type { PciEnvironment } from '../../bus/pci/function.js';
 import { DISPI_PORT_COUNT, DISPI_PORTS } from '../../devices/legacy/vga/dispi.js';
-import { VgaCard, VRAM_SIZE } from '../../devices/legacy/vga/vga-card.js';
+import {
+  memoryBar,
+  MEMORY_BAR,
+  REGISTER_BAR,
+  REGISTER_SIZE,
+  VgaCard,
+  VgaRegisters,
+  VRAM_SIZE,
+} from '../../devices/legacy/vga/vga-card.js';
 import { Vga, VGA_MEMORY, VGA_MEMORY_SIZE, VGA_PORT_COUNT, VGA_PORTS } from '../../devices/legacy/vga/vga.js';
+import { VirtioGpu } from '../../devices/virtio/gpu/gpu.js';
+import { VirtioKeyboard, VirtioTablet } from '../../devices/virtio/input/input.js';
+import { VirtioPci, type VirtioPciLayout } from '../../devices/virtio/virtio-pci.js';
 import type { Clock } from '../../iface/clock.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
@@ -13,18 +24,37 @@ import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { CardSlots } from './card-slots.js';
 import { PC } from './layout.js';
 
-/** `std`: a PCI card with large modes. `isa`: a VGA without a card, as machines had that were saved by old versions. */
-export const VGA_KINDS = ['std', 'isa', 'none'] as const;
+/**
+ * `std`: a PCI card with large modes. `virtio`: the same, and a virtio GPU on one card. `isa`: a VGA without a card, as machines had
+ * that were saved by old versions.
+ */
+export const VGA_KINDS = ['std', 'virtio', 'isa', 'none'] as const;
 export type VgaKind = (typeof VGA_KINDS)[number];
+
+/** `virtio`: a keyboard and a tablet besides the PS/2 ones. */
+export const INPUT_KINDS = ['ps2', 'virtio'] as const;
+export type InputKind = (typeof INPUT_KINDS)[number];
 
 export interface PcDisplayOptions {
   readonly vga: VgaKind;
   /** The video BIOS, for the card's ROM. */
   readonly rom?: Uint8Array | undefined;
+  /** Absent: PS/2 alone. */
+  readonly input?: InputKind;
 }
 
+/** BARs of the card with both: the VGA's registers come first, as on a VGA of its own. */
+const VIRTIO_LAYOUT: VirtioPciLayout = {
+  msixBar: 4,
+  registerBar: REGISTER_BAR,
+  registerOffset: 0x4000,
+  registerBarSize: 0x8000,
+};
+/** A VGA-compatible controller. */
+const VGA_CLASS = 0x03_0000;
+
 /** Bytes of the machine's backing memory that an adapter shows. */
-export const displayMemory = (vga: VgaKind): number => (vga === 'std' ? VRAM_SIZE : 0);
+export const displayMemory = (vga: VgaKind): number => (vga === 'std' || vga === 'virtio' ? VRAM_SIZE : 0);
 
 export interface PcDisplayParts {
   readonly options: PcDisplayOptions;
@@ -32,7 +62,7 @@ export interface PcDisplayParts {
   readonly bus: Bus;
   readonly environment: PciEnvironment;
   readonly cards: CardSlots;
-  readonly vm: Pick<Vm, 'backing' | 'backingWritten'>;
+  readonly vm: Pick<Vm, 'backing' | 'backingWritten' | 'dma'>;
   /** Where display memory begins in the backing, bytes, whole pages. */
   readonly memoryOffset: number;
   /** Told when display memory appears elsewhere. */
@@ -42,21 +72,30 @@ export interface PcDisplayParts {
 export class PcDisplay {
   readonly vga: Vga | undefined;
   readonly adapter: DisplayAdapter | undefined;
+  readonly keyboard: VirtioKeyboard | undefined;
+  readonly tablet: VirtioTablet | undefined;
   /** In the order in which they are restored; the card is among the cards. */
   readonly parts: readonly Snapshotable[];
   /** Where the CPU finds display memory. */
   private memoryAddress: number | undefined;
 
   constructor(private readonly connections: PcDisplayParts) {
-    const { options } = connections;
-    this.vga = options.vga === 'none' ? undefined : this.addVga(options);
-    this.adapter = this.vga;
+    const { options, cards } = connections;
+    const { vga: kind } = options;
+    this.vga = kind === 'none' ? undefined : this.addVga(kind);
+    this.adapter = this.vga && (kind === 'virtio' ? this.addGpu(this.vga) : this.vga);
+    if (this.vga && kind === 'std') this.addCard(this.vga);
     this.parts = this.vga ? [this.vga] : [];
+    if (options.input !== 'virtio') return;
+    this.keyboard = new VirtioKeyboard('virtio-keyboard0');
+    this.tablet = new VirtioTablet('virtio-tablet0');
+    cards.attachVirtio(this.keyboard);
+    cards.attachVirtio(this.tablet);
   }
 
-  private addVga({ vga: kind, rom }: PcDisplayOptions): Vga {
-    const { bus, clock, cards, environment, vm, memoryOffset, moved } = this.connections;
-    if (kind !== 'std') return this.claim(new Vga(clock), bus);
+  private addVga(kind: VgaKind): Vga {
+    const { bus, clock, vm, memoryOffset } = this.connections;
+    if (kind === 'isa') return this.claim(new Vga(clock), bus);
     const vga = new Vga(clock, {
       bytes: vm.backing.subarray(memoryOffset, memoryOffset + VRAM_SIZE),
       // Code may have been run there.
@@ -64,17 +103,38 @@ export class PcDisplay {
         if (this.memoryAddress !== undefined) vm.backingWritten(memoryOffset + offset, length);
       },
     });
-    const card = new VgaCard({
-      vga,
-      environment,
-      rom,
-      moved: (address) => {
-        this.memoryAddress = address;
-        moved();
-      },
-    });
-    cards.attach(card.pci, [card]);
     return this.claim(vga, bus);
+  }
+
+  private moved(address: number | undefined): void {
+    this.memoryAddress = address;
+    this.connections.moved();
+  }
+
+  private addCard(vga: Vga): void {
+    const { cards, environment, options } = this.connections;
+    const card = new VgaCard({ vga, environment, rom: options.rom, moved: (address) => this.moved(address) });
+    cards.attach(card.pci, [card]);
+  }
+
+  /** The VGA is shown until a driver sets up the GPU. */
+  private addGpu(vga: Vga): DisplayAdapter {
+    const { cards, environment, options, vm } = this.connections;
+    const { dma } = vm;
+    const gpu = new VirtioGpu({ id: 'virtio-gpu0', classCode: VGA_CLASS, read: (from, into) => dma.read(from, into) });
+    const transport = new VirtioPci({ name: gpu.id, device: gpu, environment, dma, layout: VIRTIO_LAYOUT });
+    transport.registers.add(0, REGISTER_SIZE, new VgaRegisters(vga));
+    transport.pci.addBar(
+      MEMORY_BAR,
+      memoryBar(vga, (address) => this.moved(address)),
+    );
+    if (options.rom) transport.pci.addRom(options.rom);
+    cards.attachTransport(transport, gpu);
+    return {
+      picture: () => (gpu.active ? gpu.picture() : vga.picture()),
+      pointer: () => gpu.pointer(),
+      prefer: (width, height) => gpu.prefer(width, height),
+    };
   }
 
   /**

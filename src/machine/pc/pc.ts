@@ -222,7 +222,8 @@ export class Pc {
       moved: () => this.mapMemory(),
     });
     this.devices.push(...this.display.parts);
-    this.input = new InputHub({ ps2: this.keyboard, adapter: this.display.adapter });
+    const { keyboard, tablet, adapter } = this.display;
+    this.input = new InputHub({ ps2: this.keyboard, keyboard, tablet, adapter });
     this.console = new VirtioConsole('virtio-console0', connections.console);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));

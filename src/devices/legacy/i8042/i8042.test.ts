@@ -104,8 +104,50 @@ describe('the keyboard controller', () => {
     controller.keyboard.key('Enter', false);
     data(0xf0, 0x00);
     expect(drain()).toEqual([0xfa, 0xfa, 0x9c, 0xfa, 0xfa, 0x01]);
-    data(0xf0, 0x03);
+    data(0xf0, 0x04);
     expect(drain()).toEqual([0xfa, 0xfe]);
+  });
+
+  it('gives scan set 3, in which each key does what it was told to', () => {
+    const { keyboard } = controller;
+    const tap = (code: string): number[] => {
+      for (const down of [true, true, false]) keyboard.key(code, down);
+      return drain();
+    };
+    command(0x60, 0x25);
+    data(0xf0, 0x03);
+    data(0xf0, 0x00);
+    expect(drain()).toEqual([0xfa, 0xfa, 0xfa, 0xfa, 0x03]);
+    // After reset letters repeat, modifiers tell that they are released, the others go once.
+    expect(tap('KeyA')).toEqual([0x1c, 0x1c]);
+    expect(tap('ShiftLeft')).toEqual([0x12, 0xf0, 0x12]);
+    expect(tap('F1')).toEqual([0x07]);
+    expect(tap('Pause')).toEqual([0x62]);
+    data(0xfa);
+    expect([...drain(), ...tap('ArrowUp')]).toEqual([0xfa, 0x63, 0x63, 0xf0, 0x63]);
+    data(0xfc, 0x1c, 0x63);
+    expect([...drain(), ...tap('KeyA'), ...tap('ArrowUp')]).toEqual([
+      0xfa, 0xfa, 0xfa, 0x1c, 0xf0, 0x1c, 0x63, 0xf0, 0x63,
+    ]);
+    data(0xf9);
+    expect([...drain(), ...tap('KeyA'), ...tap('NumpadAdd')]).toEqual([0xfa, 0x1c, 0x7c]);
+    data(0xf6);
+    expect([...drain(), ...tap('NumpadEnter')]).toEqual([0xfa, 0xe0, 0x5a, 0xe0, 0x5a, 0xe0, 0xf0, 0x5a]);
+  });
+
+  it('has a mouse with five buttons after the other knock', () => {
+    command(0x60, 0x47);
+    const mouse = (...bytes: number[]): number[] => {
+      for (const byte of bytes) command(0xd4, byte);
+      return drain();
+    };
+    mouse(0xf3, 200, 0xf3, 200, 0xf3, 80);
+    expect(mouse(0xf2)).toEqual([0xfa, 4]);
+    mouse(0xf4);
+    controller.mouse?.move(0, 0, -1, 0b11001);
+    expect(drain()).toEqual([0x09, 0, 0, 0x3f]);
+    controller.mouse?.move(0, 0, 0, 0);
+    expect(drain()).toEqual([0x08, 0, 0, 0]);
   });
 
   it('holds the keyboard back while it is disabled, until it is spoken to', () => {

@@ -7,7 +7,7 @@
  */
 import type { IoHandler } from '../../../iface/bus.js';
 import type { IrqLine, MachineControl } from '../../../iface/lines.js';
-import { array, bool, bytes, nullable, oneOf, struct, u8, type Infer } from '../../../snapshot/schema.js';
+import { array, bool, bytes, nullable, oneOf, struct, u8, type Infer, type Plain } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import { keyboardState, Ps2Keyboard } from './keyboard.js';
 import { mouseState, Ps2Mouse } from './mouse.js';
@@ -101,7 +101,7 @@ export interface I8042Lines {
 /** Port 0x60 is offset 0, port 0x64 is offset 4; map it as one window of five ports, before port 0x61's. */
 export class I8042 implements IoHandler, Snapshotable<State> {
   readonly id = 'i8042';
-  readonly stateVersion = 1;
+  readonly stateVersion = 2;
   readonly stateSchema = stateSchema;
   readonly widest = 1;
 
@@ -332,6 +332,18 @@ export class I8042 implements IoHandler, Snapshotable<State> {
       last: this.last,
       keyboard: this.keyboard.save(),
       mouse: (this.mouse ?? new Ps2Mouse()).save(),
+    };
+  }
+
+  /** Version 1 knew neither scan set 3 nor five buttons. */
+  upgrade(state: Plain): Plain {
+    const { keyboard, mouse, ...rest } = state as { readonly [field: string]: Plain };
+    const { wheel, ...others } = mouse as { readonly [field: string]: Plain };
+    const fresh = new Ps2Keyboard().save();
+    return {
+      ...rest,
+      keyboard: { ...(keyboard as { readonly [field: string]: Plain }), keyTypes: fresh.keyTypes, down: fresh.down },
+      mouse: { ...others, identity: wheel === true ? 3 : 0 },
     };
   }
 

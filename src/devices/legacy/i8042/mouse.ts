@@ -1,6 +1,7 @@
 /**
- * A PS/2 mouse with three buttons and, once asked for, a wheel. After "PS/2 Hardware Interface Technical Reference:
- * Mouse", IBM, and for the wheel Microsoft's "IntelliMouse" knock: sample rates 200, 100, 80 in a row.
+ * A PS/2 mouse with three buttons and, once asked for, a wheel and two more buttons. After "PS/2 Hardware Interface Technical
+ * Reference: Mouse", IBM, and for the rest Microsoft's knocks: sample rates 200, 100, 80 in a row make it an IntelliMouse, with a
+ * wheel; 200, 200, 80 an IntelliMouse Explorer, with five buttons.
  */
 import { array, bool, int, nullable, range, struct, u8, type Infer } from '../../../snapshot/schema.js';
 import { PS2, PS2_QUEUE, type Ps2Device } from './ps2-device.js';
@@ -27,8 +28,13 @@ const COMMAND = {
 const PACKET = { ALWAYS: 1 << 3, X_SIGN: 1 << 4, Y_SIGN: 1 << 5, X_OVERFLOW: 1 << 6, Y_OVERFLOW: 1 << 7 } as const;
 /** First status byte. */
 const STATUS = { SCALING_2: 1 << 4, ENABLED: 1 << 5, REMOTE: 1 << 6 } as const;
-const ID = { STANDARD: 0, WHEEL: 3 } as const;
-const KNOCK = [200, 100, 80];
+const ID = { STANDARD: 0, WHEEL: 3, FIVE_BUTTONS: 4 } as const;
+const KNOCKS: ReadonlyMap<string, number> = new Map([
+  ['200,100,80', ID.WHEEL],
+  ['200,200,80', ID.FIVE_BUTTONS],
+]);
+
+const oneOfIds = range(ID.STANDARD, ID.FIVE_BUTTONS);
 
 export const mouseState = struct({
   queue: array(u8, { max: PS2_QUEUE }),
@@ -42,8 +48,9 @@ export const mouseState = struct({
   rate: u8,
   /** The last sample rates set, by which drivers ask for the wheel. */
   rates: array(u8, { length: 3 }),
-  wheel: bool,
-  buttons: range(0, 7),
+  /** What it says it is: `ID`. */
+  identity: oneOfIds,
+  buttons: range(0, 31),
   /** Movement not yet reported: counts, right and up positive; wheel steps, down positive. */
   dx: int,
   dy: int,
@@ -62,7 +69,7 @@ const resetState = (): State => ({
   resolution: 2,
   rate: 100,
   rates: [0, 0, 0],
-  wheel: false,
+  identity: ID.STANDARD,
   buttons: 0,
   dx: 0,
   dy: 0,
@@ -79,25 +86,29 @@ export class Ps2Mouse implements Ps2Device {
 
   /**
    * The mouse was moved by counts (right and up positive) and wheel steps (down positive); `buttons` are those held:
-   * bit 0 left, 1 right, 2 middle.
+   * bit 0 left, 1 right, 2 middle, 3 side, 4 extra.
    */
   move(dx: number, dy: number, dz: number, buttons: number): void {
     const s = this.state;
     s.dx += Math.trunc(dx);
     s.dy += Math.trunc(dy);
     s.dz += Math.trunc(dz);
-    s.buttons = buttons & 7;
+    s.buttons = buttons & 31;
     if (s.reporting && !s.remote) this.report();
+  }
+
+  private get wheel(): boolean {
+    return this.state.identity !== ID.STANDARD;
   }
 
   /** Queues packets for what is not reported; keeps movement that finds no room. */
   private report(): void {
     const s = this.state;
-    const size = s.wheel ? 4 : 3;
+    const size = this.wheel ? 4 : 3;
     do {
       if (s.queue.length + size > PS2_QUEUE) return;
       this.sendPacket();
-    } while (s.dx !== 0 || s.dy !== 0 || (s.wheel && s.dz !== 0));
+    } while (s.dx !== 0 || s.dy !== 0 || (this.wheel && s.dz !== 0));
   }
 
   private sendPacket(): void {
@@ -105,14 +116,15 @@ export class Ps2Mouse implements Ps2Device {
     const x = clamp(s.dx, -256, 255);
     const y = clamp(s.dy, -256, 255);
     const z = clamp(s.dz, -8, 7);
+    const five = s.identity === ID.FIVE_BUTTONS;
     s.dx -= x;
     s.dy -= y;
-    s.dz = s.wheel ? s.dz - z : 0;
+    s.dz = this.wheel ? s.dz - z : 0;
     this.send(
-      PACKET.ALWAYS | s.buttons | (x < 0 ? PACKET.X_SIGN : 0) | (y < 0 ? PACKET.Y_SIGN : 0),
+      PACKET.ALWAYS | (s.buttons & 7) | (x < 0 ? PACKET.X_SIGN : 0) | (y < 0 ? PACKET.Y_SIGN : 0),
       x & 0xff,
       y & 0xff,
-      ...(s.wheel ? [z & 0xff] : []),
+      ...(this.wheel ? [five ? (z & 0x0f) | ((s.buttons & 0x18) << 1) : z & 0xff] : []),
     );
   }
 
@@ -130,7 +142,7 @@ export class Ps2Mouse implements Ps2Device {
     } else if (command === COMMAND.SAMPLE_RATE) {
       s.rate = byte;
       s.rates = [...s.rates.slice(1), byte];
-      if (s.rates.every((rate, i) => rate === KNOCK[i])) s.wheel = true;
+      s.identity = KNOCKS.get(s.rates.join()) ?? s.identity;
       this.send(PS2.ACK);
     } else this.execute(byte);
   }
@@ -168,7 +180,7 @@ export class Ps2Mouse implements Ps2Device {
         s.wrap = command === COMMAND.WRAP;
         break;
       case COMMAND.IDENTIFY:
-        this.send(PS2.ACK, s.wheel ? ID.WHEEL : ID.STANDARD);
+        this.send(PS2.ACK, s.identity);
         return;
       case COMMAND.ENABLE:
       case COMMAND.DISABLE:
@@ -176,7 +188,7 @@ export class Ps2Mouse implements Ps2Device {
         s.dx = s.dy = s.dz = 0;
         break;
       case COMMAND.DEFAULTS:
-        this.state = { ...resetState(), wheel: s.wheel, buttons: s.buttons, last: s.last };
+        this.state = { ...resetState(), identity: s.identity, buttons: s.buttons, last: s.last };
         break;
       case COMMAND.RESET:
         this.state = { ...resetState(), buttons: s.buttons };

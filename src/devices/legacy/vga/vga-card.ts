@@ -2,6 +2,7 @@
  * A VGA as a PCI card: display memory behind BAR 0, registers behind BAR 2, the video BIOS in its ROM. The layout is that of QEMU's
  * standard VGA (docs/specs/standard-vga.rst), which every system has a driver for.
  */
+import type { BarSpec } from '../../../bus/pci/bar.js';
 import { PciFunction, type PciEnvironment, type PciState } from '../../../bus/pci/function.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
@@ -63,6 +64,15 @@ export class VgaRegisters implements IoHandler {
   }
 }
 
+/** BAR 0. `moved` is told where display memory is visible, whenever that changes. */
+export const memoryBar = (vga: Vga, moved: (address: number | undefined) => void): BarSpec => ({
+  kind: 'mem32',
+  size: VRAM_SIZE,
+  prefetchable: true,
+  handler: vga.linear,
+  moved,
+});
+
 export interface VgaCardParts {
   readonly vga: Vga;
   readonly environment: PciEnvironment;
@@ -90,8 +100,7 @@ export class VgaCard implements Snapshotable<PciState> {
       },
       environment,
     );
-    const memory = { kind: 'mem32', size: VRAM_SIZE, prefetchable: true, handler: vga.linear, moved } as const;
-    this.pci.addBar(MEMORY_BAR, memory);
+    this.pci.addBar(MEMORY_BAR, memoryBar(vga, moved));
     this.pci.addBar(REGISTER_BAR, { kind: 'mem32', size: REGISTER_SIZE, handler: new VgaRegisters(vga) });
     if (rom) this.pci.addRom(rom);
   }
