@@ -1,10 +1,12 @@
-import type { BlockBackend, BlockStatus } from '../iface/block.js';
+import type { BlockBackend, BlockStatus, DiskWrites } from '../iface/block.js';
 import type { DiskImage } from './image.js';
 
 type Done = (status: BlockStatus) => void;
 
 export interface ImageDiskOptions {
   readonly serial: string;
+  /** Of a disk whose writes are thrown away. */
+  readonly writes?: DiskWrites | undefined;
   /** Something failed, for the first time; the guest has been told of an I/O error. */
   readonly failed?: (error: unknown) => void;
 }
@@ -14,6 +16,7 @@ export class ImageDisk implements BlockBackend {
   readonly size: number;
   readonly readOnly: boolean;
   readonly serial: string;
+  readonly writes?: DiskWrites;
   private told = false;
 
   constructor(
@@ -23,6 +26,7 @@ export class ImageDisk implements BlockBackend {
     this.size = image.size;
     this.readOnly = image.readOnly;
     this.serial = options.serial;
+    if (options.writes) this.writes = options.writes;
   }
 
   get identity(): string {

@@ -1,6 +1,8 @@
 /** Disks whose writes are thrown away. */
+import { PAGE_SIZE } from '../base/units.js';
+import type { DiskWrites } from '../iface/block.js';
 import type { HostFile } from '../iface/file.js';
-import type { DiskImage, Unpack } from './image.js';
+import { ImageError, type DiskImage, type Unpack } from './image.js';
 import { createQcow2 } from './qcow2/create.js';
 import { readHeader } from './qcow2/header.js';
 import { openQcow2 } from './qcow2/open.js';
@@ -41,39 +43,42 @@ class Fleeting implements HostFile {
   }
 }
 
-/**
- * A disk that begins as `base` and takes writes, which go into `file`, an empty one. What was written is lost with it, so its
- * identity is that of the base until the first write, and then one that is never found again.
- */
-export function temporaryDisk(base: DiskImage, file: HostFile, unpack: Unpack): DiskImage {
-  const fleeting = new Fleeting(file);
-  createQcow2(fleeting, { size: base.size });
-  const image = openQcow2(fleeting, { header: readHeader(fleeting), readOnly: false, backing: base, unpack });
-  return new TemporaryDisk(base, image, file.key);
-}
+/** Bytes of writes that are saved with a machine: they are held in memory meanwhile. */
+const MAX_SAVED = 2 ** 31;
 
-class TemporaryDisk implements DiskImage {
+/**
+ * A disk that begins as `base` and takes writes, which go into `file`, an empty one, and are lost with it. Its identity is that of
+ * the base: the writes are another matter.
+ */
+export class TemporaryDisk implements DiskImage, DiskWrites {
   readonly format: string;
   readonly size: number;
   readonly readOnly = false;
+  private readonly file: Fleeting;
+  private overlay: DiskImage;
   private written = false;
 
   constructor(
     private readonly base: DiskImage,
-    private readonly overlay: DiskImage,
-    private readonly key: string,
+    file: HostFile,
+    private readonly unpack: Unpack,
   ) {
     this.format = base.format;
-    this.size = overlay.size;
+    this.size = base.size;
+    this.file = new Fleeting(file);
+    createQcow2(this.file, { size: base.size });
+    this.overlay = this.openOverlay();
+  }
+
+  private openOverlay(): DiskImage {
+    const { file, base, unpack } = this;
+    const header = readHeader(file);
+    if (header.size !== this.size) throw new ImageError(`${file.name} are those to another disk`);
+    return openQcow2(file, { header, readOnly: false, backing: base, unpack });
   }
 
   get identity(): string {
-    return this.written ? `temporary:${this.key}|${this.base.identity}` : this.base.identity;
-  }
-
-  /** Whether it holds what cannot be had again. */
-  get isWritten(): boolean {
-    return this.written;
+    return this.base.identity;
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -100,5 +105,22 @@ class TemporaryDisk implements DiskImage {
 
   close(): void {
     this.overlay.close();
+  }
+
+  save(): Uint8Array | undefined {
+    if (!this.written) return undefined;
+    this.overlay.flush();
+    const { size, name } = this.file;
+    if (size > MAX_SAVED) throw new ImageError(`${name} are too many to be saved with the machine: ${size} bytes`);
+    const bytes = new Uint8Array(Math.ceil(size / PAGE_SIZE) * PAGE_SIZE);
+    this.file.read(0, bytes);
+    return bytes;
+  }
+
+  restore(saved: Uint8Array): void {
+    this.file.truncate(0);
+    this.file.write(0, saved);
+    this.written = true;
+    this.overlay = this.openOverlay();
   }
 }

@@ -1,11 +1,21 @@
 /** How a request ended. */
 export type BlockStatus = 'ok' | 'io-error' | 'unsupported';
 
+/** What was written to a disk since it was opened. */
+export interface DiskWrites {
+  /** All of it, whole pages of 4 KiB; undefined when there is nothing. Throws a one-line error when it is too much. */
+  save(): Uint8Array | undefined;
+  /** Puts the disk into the state that was saved. Throws a one-line error when that cannot be. */
+  restore(saved: Uint8Array): void;
+}
+
 /**
  * A disk as a device sees it, in bytes. Offsets and lengths are multiples of 512 within `size`. `done` may be called
  * before the method returns. Flush means flushed: when it reports `ok`, every write reported before is durable.
  */
 export interface BlockBackend {
+  /** Of a disk whose writes are thrown away: these writes, to be saved with a machine. */
+  readonly writes?: DiskWrites;
   /** Bytes; a multiple of 512. */
   readonly size: number;
   readonly readOnly: boolean;

@@ -254,6 +254,11 @@ export class SnapshotReader {
     }
   }
 
+  /** Bytes of a section of memory, as it says; undefined when there is none of that name. */
+  memorySize(name: string): number | undefined {
+    return this.sections.has(indexName(name)) ? this.sections.get(name)?.length : undefined;
+  }
+
   /** Fills memory of exactly the size that was saved, and which is all zeros. Returns the section's version. */
   readMemory(name: string, into: Uint8Array): number {
     return this.guard(() => {

@@ -27,7 +27,10 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 2, boot: 1, ram: 1, cpu: 1 } as const;
+const VERSION = { machine: 2, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+
+/** Bytes that a disk may have taken and a snapshot gives back: what a file cannot claim without having it. */
+const MAX_WRITES = 2 ** 32;
 
 const machineSchema = struct({
   /** The Vitrine that wrote it, for people. */
@@ -81,6 +84,9 @@ function upgradeMachine(value: Plain): Plain {
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
 }
 
+/** Section of what was written to a disk and is thrown away otherwise. */
+const writesName = (disk: number): string => `writes${disk}`;
+
 const cpuName = (index: number): string => `cpu${index}`;
 
 /** The clock must stand still. */
@@ -103,6 +109,10 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
   writer.addMemory('ram', VERSION.ram, machine.ram);
+  for (const [i, { image }] of machine.images.entries()) {
+    const written = image.writes?.save();
+    if (written) writer.addMemory(writesName(i), VERSION.writes, written);
+  }
   for (const cpu of machine.cpus) writer.add(cpuName(cpu.index), VERSION.cpu, cpu.saveState());
   for (const part of machine.board.parts) writer.add(part.id, part.stateVersion, part.save());
   writer.finish();
@@ -175,6 +185,16 @@ export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved:
       throw new SnapshotError(`the disk ${name} has changed since the machine was saved to ${file}`);
   });
   const known = new Set(['machine', 'boot', 'ram', 'ram.index']);
+  machine.images.forEach(({ image }, i) => {
+    const name = writesName(i);
+    const size = snapshot.memorySize(name);
+    if (size === undefined) return;
+    if (!image.writes || size > MAX_WRITES) throw new SnapshotError(`the snapshot ${file} is damaged: ${name}`);
+    known.add(name).add(`${name}.index`);
+    const written = new Uint8Array(size);
+    sections.checkVersion(name, snapshot.readMemory(name, written), VERSION.writes);
+    image.writes.restore(written);
+  });
   sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
   machine.clock.set(saved.time);
   for (const part of machine.board.parts) {

@@ -264,6 +264,21 @@ describe('a snapshot of a machine', () => {
     });
     expect(refusal(file)).toBe('accepted');
   });
+  it('holds what was written to a disk and is thrown away otherwise', () => {
+    const written = new Uint8Array(8192).fill(7);
+    const host = new TestHost();
+    host.disk = { writes: { save: () => written, restore() {} } };
+    const machine = host.create({ boot: demo, disks: [disk] });
+    host.stopAt = 1;
+    machine.run();
+    const file = save(machine);
+    const found: Uint8Array[] = [];
+    const restore = (bytes: Uint8Array): void => void found.push(bytes);
+    expect(refusal(file, { writes: { save: () => undefined, restore } })).toBe('accepted');
+    expect(found).toEqual([written]);
+    // Nobody to take it.
+    expect(refusal(file)).toBe('SnapshotError: the snapshot test.snap is damaged: writes0');
+  });
   it('with a changed disk is refused', () => {
     expect(
       refusal(

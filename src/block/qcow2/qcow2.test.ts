@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryFile, type FileOperation } from '../../host/fake/memory-file.js';
 import type { Unpack } from '../image.js';
 import { openImage, type Opener } from '../open.js';
-import { temporaryDisk } from '../temporary.js';
+import { TemporaryDisk } from '../temporary.js';
 import { createQcow2, type NewImage } from './create.js';
 import { checkQcow2 } from './open.js';
 
@@ -243,18 +243,25 @@ describe('a host that refuses a write', () => {
 });
 
 describe('a temporary disk', () => {
-  it('leaves its base alone, and has its identity until it is written', () => {
+  it('leaves its base alone; what was written to it can be saved', () => {
     const base = new MemoryFile('base', pattern(3, SIZE));
     const image = openImage({ name: 'base', format: 'raw', readOnly: true }, opener([base]));
-    const disk = temporaryDisk(image, new MemoryFile('writes'), unpack);
+    const disk = new TemporaryDisk(image, new MemoryFile('writes'), unpack);
     const { identity } = image;
-    expect(disk.identity).toBe(identity);
+    expect(disk.save()).toBeUndefined();
     const model = base.contents();
     const next = random(3);
     for (let i = 0; i < 100; i++) step(disk, model, next);
     expect(same(readAll(disk), model)).toBe(true);
     expect(image.identity).toBe(identity);
-    expect(disk.identity).not.toBe(identity);
+    expect(disk.identity).toBe(identity);
+    const again = new TemporaryDisk(image, new MemoryFile('writes'), unpack);
+    again.restore(disk.save() ?? new Uint8Array());
+    expect(same(readAll(again), model)).toBe(true);
+    for (let i = 0; i < 100; i++) step(again, model, next);
+    expect(same(readAll(again), model)).toBe(true);
+    expect(() => again.restore(new Uint8Array(4096))).toThrow('is not a qcow2 image');
+    expect(() => again.restore(create({ size: 512 }).contents())).toThrow('those to another disk');
   });
 });
 

@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { ImageDisk } from '../../block/disk.js';
 import type { DiskImage } from '../../block/image.js';
 import { openImage, type Opener } from '../../block/open.js';
-import { temporaryDisk } from '../../block/temporary.js';
+import { TemporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import type { BlockBackend } from '../../iface/block.js';
 import type { DiskConfig } from '../../vmm/config.js';
@@ -19,16 +19,18 @@ export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockB
   const opener = imageOpener({ lock: true, warn });
   const readOnly = disk.readOnly || temporary;
   const image = openImage({ name, format, readOnly, internal: internal ?? undefined }, opener);
-  return new ImageDisk(temporary ? overlay(image, name, opener) : image, {
+  const overlay = temporary ? overlayOf(image, name, opener) : undefined;
+  return new ImageDisk(overlay ?? image, {
+    writes: overlay,
     serial: serial ?? serialOf(name),
     failed: (error) =>
       warn(`vitrine: the disk ${name} failed: ${error instanceof Error ? error.message : String(error)}`),
   });
 }
 
-function overlay(base: DiskImage, name: string, { unpack }: Opener): DiskImage {
+function overlayOf(base: DiskImage, name: string, { unpack }: Opener): TemporaryDisk {
   try {
-    return temporaryDisk(base, DiskFile.temporary(`the writes to ${name}`, tmpdir()), unpack);
+    return new TemporaryDisk(base, DiskFile.temporary(`the writes to ${name}`, tmpdir()), unpack);
   } catch (error) {
     base.close();
     throw error;
