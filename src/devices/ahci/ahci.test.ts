@@ -527,7 +527,11 @@ snapshotSuite('a CD-ROM drive', {
   change(drive) {
     const send = (...packet: readonly number[]): void => {
       const waiting = drive.begin({ command: ATA.PACKET, feature: 0, count: 0, lba: 0, device: 0 });
-      drive.beginPacket(waiting, Uint8Array.from({ ...packet, length: 12 }), 0xfffe);
+      drive.beginPacket(
+        waiting,
+        Uint8Array.from({ length: 12 }, (_, i) => packet[i] ?? 0),
+        0xfffe,
+      );
     };
     drive.begin({ command: ATA.SET_FEATURES, feature: 3, count: 0x42, lba: 0, device: 0 });
     send(0);

@@ -119,5 +119,9 @@ snapshotSuite('a flash chip', {
   },
   // Set while the array is not read, when something was written: the buffer above has not been.
   untouched: ['dirty'],
-  observe: (chip) => [chip.handler.read(0, 4), chip.handler.write(0, 1, 0xff), chip.handler.read(0, 4)],
+  observe: (chip) => {
+    const before = chip.handler.read(0, 4);
+    chip.handler.write(0, 1, 0xff);
+    return [before, chip.handler.read(0, 4)];
+  },
 });

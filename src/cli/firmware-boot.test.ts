@@ -1,0 +1,90 @@
+/** Disks, CDs and a floppy with boot loaders, through SeaBIOS and OVMF. */
+import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { cacheRoot } from '../guests/cache.js';
+import { bootTools, makeBootImages, type BootImages } from '../testing/boot-images.js';
+import { VitrineProcess } from '../testing/machine-process.js';
+import { describeWith, requireGuest, type Requirement } from '../testing/tools.js';
+
+const amd64 = await requireGuest('amd64');
+const seabios = await requireGuest('seabios');
+const ovmf = await requireGuest('ovmf');
+const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-boot-'));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** The images, or why there are none. */
+async function prepare(): Promise<{ readonly requirement: Requirement; readonly images?: BootImages }> {
+  const name = 'boot images';
+  try {
+    const tools = await bootTools({ cache: cacheRoot() });
+    const { vmlinuz, initrd } = amd64.files;
+    const append = 'console=ttyS0 quiet panic=-1 tsc=reliable';
+    return {
+      requirement: { name, missing: undefined },
+      images: await makeBootImages(folder, tools, { vmlinuz, initrd, append }),
+    };
+  } catch (error) {
+    const missing = `${name} cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+    return { requirement: { name, missing } };
+  }
+}
+
+const { requirement, images } =
+  amd64.missing === undefined ? await prepare() : { requirement: amd64, images: undefined };
+const PROMPT = /^vitrine:~# /m;
+
+/** Boots to our guest's shell and powers off. */
+async function toShell(args: readonly string[], loader: RegExp): Promise<void> {
+  const vitrine = new VitrineProcess(['run', ...args]);
+  const loaded = await vitrine.until(loader);
+  await vitrine.until(PROMPT, loaded);
+  vitrine.type('poweroff\n');
+  expect((await vitrine.ended).code).toBe(0);
+}
+
+describeWith([requirement, seabios], 'SeaBIOS', () => {
+  const bios = (): string[] => ['--bios', seabios.files['bios-256k.bin']];
+  it('boots GRUB from an AHCI disk', { timeout: 120_000 }, async () => {
+    await toShell([...bios(), '--disk', `${images?.disk ?? ''},if=sata`], /GRUB starts the kernel/);
+  });
+  it('boots GRUB from an IDE disk', { timeout: 120_000 }, async () => {
+    await toShell([...bios(), '--disk', `${images?.disk ?? ''},if=ide`], /GRUB starts the kernel/);
+  });
+  it('boots ISOLINUX from a CD before a disk, once', { timeout: 120_000 }, async () => {
+    const { disk = '', isolinuxCd = '' } = images ?? {};
+    const vitrine = new VitrineProcess([
+      'run',
+      ...bios(),
+      '--disk',
+      disk,
+      '--cdrom',
+      isolinuxCd,
+      '--boot',
+      'order=c,once=d',
+    ]);
+    const first = await vitrine.until(PROMPT, await vitrine.until(/ISOLINUX/));
+    vitrine.type('reboot -f\n');
+    await vitrine.until(PROMPT, await vitrine.until(/GRUB starts the kernel/, first));
+    vitrine.type('poweroff\n');
+    expect((await vitrine.ended).code).toBe(0);
+  });
+  it('boots GRUB from a floppy', { timeout: 60_000 }, async () => {
+    const vitrine = new VitrineProcess(['run', ...bios(), '--disk', `${images?.floppy ?? ''},if=floppy`]);
+    await vitrine.until(/GRUB from a floppy/);
+    vitrine.kill('SIGKILL');
+  });
+});
+
+describeWith([requirement, ovmf], 'OVMF', () => {
+  it('boots GRUB from a disk, with its variables in flash', { timeout: 180_000 }, async () => {
+    const { 'OVMF_CODE_4M.fd': code, 'OVMF_VARS_4M.fd': variables } = ovmf.files;
+    const chips = ['--pflash', `${code},readonly`, '--pflash', `${folder}/vars.fd`];
+    await copyFile(variables, `${folder}/vars.fd`);
+    await toShell([...chips, '--disk', `${images?.disk ?? ''},if=sata`], /GRUB starts the kernel/);
+    // What it wants to boot from stands there now, in UTF-16.
+    const written = await readFile(`${folder}/vars.fd`);
+    expect(written.includes(Buffer.from('BootOrder', 'utf16le'))).toBe(true);
+  });
+});
