@@ -101,6 +101,12 @@ export function runCommand(): Command {
     .option('--cdrom <file>', 'a CD image, in a drive', collect)
     .option('--snapshot', 'throw away what the guest writes to any disk')
     .option('--share <folder[,words]>', 'share a folder with the guest; words: see below', collect)
+    .option('--balloon', 'a memory balloon: what the guest does not need is given back to the host')
+    .option(
+      '--vsock <path=file[,cid=n]>',
+      'sockets between guest and host (vsock), by a Unix socket: CONNECT PORT there reaches the guest; the guest reaches FILE_PORT',
+    )
+    .option('--port <name=name,path=file>', 'a port of the virtio console, by a Unix socket', collect)
     .option(
       '--clock <kind>',
       'host, or virtual: time made by instructions, a fixed date and fixed random numbers, so that every run is the same',

@@ -23,7 +23,7 @@ describe('--share', () => {
   });
 
   it('gives each a tag of its own', () => {
-    expect(configureSharing({ share: ['/a', '/b', '/c'] })?.shares.map(({ tag }) => tag)).toEqual([
+    expect(configureSharing({ share: ['/a', '/b', '/c'] })?.shares?.map(({ tag }) => tag)).toEqual([
       'share',
       'share1',
       'share2',

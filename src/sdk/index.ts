@@ -15,5 +15,5 @@ export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/
 export type { DiskAttachment, DiskMedia } from '../machine/pc/disks.js';
 export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
 export type { ShareDriver } from '../machine/pc/sharing.js';
-export type { ShareConfig, SharingConfig } from '../vmm/sharing-config.js';
+export type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';

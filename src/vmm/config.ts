@@ -78,7 +78,7 @@ export const configSchema = struct({
   noReboot: bool,
   clock: oneOf('host', 'virtual'),
   display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()), input: oneOf(...INPUT_KINDS) }),
-  sharing: nullable(sharingSchema),
+  sharing: sharingSchema,
   firmware: firmwareSchema,
 });
 

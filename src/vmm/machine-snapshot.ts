@@ -22,7 +22,7 @@ import type { Vcpu } from '../iface/vcpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
-import { saveSharing } from './sharing-config.js';
+import { restoreSharing, saveSharing } from './sharing-config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
@@ -173,7 +173,8 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const { uuid, time, virtual, disks } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
-  const { sharing, ...config } = saved.config;
+  const { sharing: savedSharing, ...config } = saved.config;
+  const sharing = restoreSharing(savedSharing);
   return { config: { ...config, boot, ...(sharing && { sharing }) }, uuid, time, virtual: virtual ?? undefined, disks };
 }
 

@@ -163,7 +163,8 @@ export class VirtioConsole implements VirtioDevice, CharReceiver {
     for (let chain = queue?.pop(); chain; chain = queue?.pop()) {
       const bytes = new Uint8Array(CONTROL_SIZE);
       const view = new DataView(bytes.buffer);
-      if (chain.read(0, bytes)) this.takeControl(view.getUint32(0, true), view.getUint16(4, true), view.getUint16(6, true));
+      if (chain.read(0, bytes))
+        this.takeControl(view.getUint32(0, true), view.getUint16(4, true), view.getUint16(6, true));
       queue?.push(chain, 0);
     }
     queue?.flush();
@@ -287,13 +288,15 @@ export class VirtioConsole implements VirtioDevice, CharReceiver {
     this.cols = state.cols;
     this.rows = state.rows;
     this.controls = state.controls.filter(({ id }) => id <= this.ports.length);
-    this.ports.forEach((port, i) => Object.assign(port, state.ports.at(i)));
+    this.ports.forEach((port, i) => {
+      const saved = state.ports.at(i);
+      if (saved) Object.assign(port, saved);
+    });
   }
 
   /** Version 1 had no ports but the console. */
   upgrade(state: Plain): Plain {
-    return typeof state === 'object' && state !== null && !Array.isArray(state) && !(state instanceof Uint8Array)
-      ? { ...state, ports: [], controls: [] }
-      : state;
+    const isRecord = typeof state === 'object' && state !== null && !Array.isArray(state);
+    return isRecord ? { ...(state as { readonly [key: string]: Plain }), ports: [], controls: [] } : state;
   }
 }

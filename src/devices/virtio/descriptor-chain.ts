@@ -21,10 +21,11 @@ export class DescriptorChain {
     readonly head: number,
     private readonly dma: Dma,
     private readonly readable: readonly Segment[],
-    private readonly writable: readonly Segment[],
+    /** Where the device writes. */
+    readonly writableSegments: readonly Segment[],
   ) {
     this.readLength = total(readable);
-    this.writeLength = total(writable);
+    this.writeLength = total(writableSegments);
   }
 
   /** Copies from the readable part. False: it ends before, or some of it is not in RAM. */
@@ -34,7 +35,7 @@ export class DescriptorChain {
 
   /** Copies to the writable part. False: it ends before, or some of it is not in RAM. */
   write(offset: number, bytes: Uint8Array): boolean {
-    return this.transfer(this.writable, offset, bytes, (at, part) => this.dma.write(at, part));
+    return this.transfer(this.writableSegments, offset, bytes, (at, part) => this.dma.write(at, part));
   }
 
   private transfer(

@@ -22,6 +22,7 @@ import { Rtc } from '../../devices/legacy/rtc/rtc.js';
 import { Uart16550 } from '../../devices/legacy/uart/uart-16550.js';
 import { HostBridge, type ShadowSegment } from '../../devices/pci/host-bridge.js';
 import { LpcBridge } from '../../devices/pci/lpc-bridge.js';
+import { VirtioBalloon } from '../../devices/virtio/balloon.js';
 import { VirtioConsole } from '../../devices/virtio/console.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
@@ -39,6 +40,7 @@ import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { InputHub } from './input-hub.js';
 import { FlashChips, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
+import { PcMemoryTaker } from './memory-taker.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 import { attachSharing, type PcSharing } from './sharing.js';
 
@@ -104,6 +106,7 @@ export class Pc {
   readonly input: InputHub;
   readonly fwCfg: FwCfg;
   readonly console: VirtioConsole;
+  readonly balloon: VirtioBalloon | undefined;
   /** Where PCI functions claim windows and send messages. */
   readonly pciEnvironment: PciEnvironment;
   readonly router: InterruptRouter;
@@ -224,7 +227,7 @@ export class Pc {
     this.devices.push(...this.display.parts);
     const { keyboard, tablet, adapter } = this.display;
     this.input = new InputHub({ ps2: this.keyboard, keyboard, tablet, adapter });
-    this.console = new VirtioConsole('virtio-console0', connections.console);
+    this.console = new VirtioConsole('virtio-console0', connections.console, connections.sharing?.ports);
     this.cards.attachVirtio(this.console);
     this.cards.attachVirtio(new VirtioEntropy('virtio-rng0', connections.entropy));
     this.diskControllers = new DiskControllers(connections.disks, {
@@ -235,7 +238,15 @@ export class Pc {
       ports,
       isa: (irq) => this.router.isa(irq),
     });
-    if (connections.sharing) attachSharing(connections.sharing, this.cards);
+    const { sharing, vm } = connections;
+    if (sharing) attachSharing(sharing, this.cards);
+    if (sharing?.balloon) {
+      this.balloon = new VirtioBalloon(
+        'virtio-balloon0',
+        new PcMemoryTaker(vm, options.ramSize, sharing.balloon.giveBack),
+      );
+      this.cards.attachVirtio(this.balloon);
+    }
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);

@@ -6,10 +6,13 @@ import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import type { InputEvent } from '../../iface/input.js';
 import { InputGate } from './input-gate.js';
+import type { SharingConfig } from '../../vmm/sharing-config.js';
+import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
   type Answer,
+  type BalloonStatus,
   type Button,
   type Command,
   type Event,
@@ -66,6 +69,7 @@ export class MachineHandle {
   readonly started: Promise<void>;
   private readonly worker: Worker;
   private readonly words: Int32Array;
+  private bridge: SocketBridge | undefined;
   private readonly waiting = new Map<
     number,
     { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
@@ -111,6 +115,7 @@ export class MachineHandle {
 
   private abandon(error: Error): void {
     this.over = error;
+    this.bridge?.close();
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
   }
@@ -126,6 +131,12 @@ export class MachineHandle {
         break;
       case 'taken':
         this.taken(event.count);
+        break;
+      case 'sharing':
+        this.share(event.config, reject);
+        break;
+      case 'stream':
+        this.bridge?.handle(event.message);
         break;
       case 'report':
         this.listener.report?.(event.text);
@@ -159,6 +170,15 @@ export class MachineHandle {
       default:
         assertNever(event);
     }
+  }
+
+  /** Opens the sockets that lead into the machine. A machine without them ends. */
+  private share(config: SharingConfig, reject: (error: Error) => void): void {
+    this.bridge = new SocketBridge(config, (message) => this.post({ kind: 'stream', message }));
+    this.bridge.open().catch((error: unknown) => {
+      reject(error instanceof Error ? error : new Error(String(error)));
+      this.stop();
+    });
   }
 
   private written(count: number): void {
@@ -222,6 +242,16 @@ export class MachineHandle {
   /** Resolves when the button was pressed; what comes of it is the guest's affair. */
   async press(button: Button): Promise<void> {
     await this.ask((id) => ({ kind: 'press', id, button }));
+  }
+
+  /**
+   * How much memory the guest has. `target`: bytes that are to be left to it from now on; it follows as fast as it can.
+   * Each call asks for statistics, which the next one tells. Rejected when the machine has no balloon.
+   */
+  async balloon(target?: number): Promise<BalloonStatus> {
+    const answer = await this.ask((id) => ({ kind: 'balloon', id, target }));
+    assert('balloon' in answer, 'an answer to the question');
+    return answer.balloon;
   }
 
   /** Makes the machine stand still, and its time with it. */

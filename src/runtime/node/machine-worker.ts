@@ -4,16 +4,20 @@
  */
 import { inspect as show } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { PAGE_SIZE } from '../../base/units.js';
+import type { VirtioBalloon } from '../../devices/virtio/balloon.js';
 import { assert, assertNever } from '../../base/assert.js';
-import { VitrineError } from '../../base/errors.js';
+import { UsageError, VitrineError } from '../../base/errors.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
+import { giveBack } from '../../host/node/give-back.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import { inspect } from '../../vmm/inspect.js';
 import type { DisplayAdapter } from '../../iface/display.js';
+import { StreamMux } from '../../vmm/stream-mux.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
@@ -27,6 +31,7 @@ import { OutputBuffer } from './output-buffer.js';
 import {
   SHARED,
   type Answer,
+  type BalloonStatus,
   type Command,
   type Button,
   type Event,
@@ -76,6 +81,8 @@ function portable(error: unknown): PortableError {
 
 const report = (text: string): void => post({ kind: 'report', text });
 
+const streams = new StreamMux((message) => post({ kind: 'stream', message }), 0);
+
 const host: MachineHost = {
   version,
   time: hostTime,
@@ -96,7 +103,7 @@ const host: MachineHost = {
   },
   disassemble,
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
-  sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly) },
+  sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
   gunzip,
   poll: () => {
     output.flush();
@@ -154,6 +161,15 @@ function quickCommands(): void {
         sent += command.bytes.length;
         (command.channel === 'serial' ? machine.serialInput : machine.consoleInput).send(command.bytes);
         break;
+      case 'balloon': {
+        const { balloon } = machine.board;
+        const { memory } = machine.config;
+        answer(command.id, () => ({ balloon: balloonStatus(balloon, memory, command.target) }));
+        break;
+      }
+      case 'stream':
+        streams.handle(command.message);
+        break;
       case 'resize':
         machine.board.console.resize(command.columns, command.rows);
         break;
@@ -186,6 +202,19 @@ function quickCommands(): void {
         assertNever(command);
     }
   }
+}
+
+/** Sets how much memory is to be left to the guest, bytes; asks for statistics, which are there the next time. */
+function balloonStatus(balloon: VirtioBalloon | undefined, memory: number, target: number | undefined): BalloonStatus {
+  if (!balloon) throw new UsageError('the machine has no balloon');
+  if (target !== undefined) balloon.targetPages = Math.max(0, Math.ceil((memory - target) / PAGE_SIZE));
+  const status = {
+    target: memory - balloon.targetPages * PAGE_SIZE,
+    left: memory - balloon.pages * PAGE_SIZE,
+    statistics: Object.fromEntries(balloon.statistics),
+  };
+  balloon.refresh();
+  return status;
 }
 
 type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume' }> | DebugCommand;
@@ -275,6 +304,7 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
+  if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
   trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);
   post({ kind: 'started', resizable: machine.board.display.adapter?.prefer !== undefined });

@@ -5,6 +5,9 @@ import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { TraceKind } from '../trace.js';
+import type { BalloonStatistic } from '../../devices/virtio/balloon.js';
+import type { SharingConfig } from '../../vmm/sharing-config.js';
+import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { MachineExit } from '../../vmm/machine.js';
 
 /** Character devices by what they are for. */
@@ -69,6 +72,10 @@ export type Command =
   | { readonly kind: 'gdb-open' }
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
   | { readonly kind: 'gdb-close' }
+  /** Of a stream to a socket of the host. */
+  | { readonly kind: 'stream'; readonly message: StreamMessage }
+  /** `target`: bytes that are to be left to the guest. */
+  | { readonly kind: 'balloon'; readonly id: number; readonly target: number | undefined }
   | { readonly kind: 'stop' };
 
 export type Answer =
@@ -76,7 +83,17 @@ export type Answer =
   | { readonly screen: readonly string[] }
   | { readonly inspection: Inspection }
   | { readonly screenshot: Uint8Array }
+  | { readonly balloon: BalloonStatus }
   | { readonly done: true };
+
+/** What the guest has of its memory. Bytes. */
+export interface BalloonStatus {
+  /** What is to be left to it, and what is left to it. */
+  readonly target: number;
+  readonly left: number;
+  /** What it told of itself last, as far as it knows: counts, or bytes. */
+  readonly statistics: Readonly<Partial<Record<BalloonStatistic, bigint>>>;
+}
 
 /** An error on its way between threads, which keeps only what it says. */
 export interface PortableError {
@@ -93,6 +110,9 @@ export type Event =
   /** Bytes of input that the guest has taken. */
   | { readonly kind: 'taken'; readonly count: number }
   | { readonly kind: 'report'; readonly text: string }
+  /** What the machine shares with sockets of the host. */
+  | { readonly kind: 'sharing'; readonly config: SharingConfig }
+  | { readonly kind: 'stream'; readonly message: StreamMessage }
   /** The machine was reset and boots again. */
   | { readonly kind: 'reset' }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }

@@ -1,13 +1,12 @@
 /** Listens for clients of a machine's monitor. */
 import { once } from 'node:events';
-import * as fs from 'node:fs';
-import { dirname } from 'node:path';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HostError } from '../../base/errors.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
 import type { MachineHandle } from './machine-handle.js';
 import { listenReason } from './listen-reason.js';
+import { listenUnix } from './listen-unix.js';
 
 export type QmpAddress =
   /** Port 0: one that is free. */
@@ -19,29 +18,12 @@ const show = (address: QmpAddress): string =>
     ? `unix:${address.path}`
     : `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 
-/** Whether somebody listens at a socket in the file system. What a killed process left there is not used by anybody. */
-async function isInUse(path: string): Promise<boolean> {
-  const socket = connect(path);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
 async function listen(server: Server, address: QmpAddress): Promise<void> {
-  if (address.kind === 'tcp') server.listen(address.port, address.host);
-  else {
-    const { path } = address;
-    // The system's own answer would be that it is not permitted.
-    if (!fs.existsSync(dirname(path))) throw new HostError(`there is no folder ${dirname(path)}`);
-    if (fs.statSync(path, { throwIfNoEntry: false })?.isSocket() && !(await isInUse(path)))
-      fs.rmSync(path, { force: true });
-    server.listen(path);
+  if (address.kind === 'unix') {
+    await listenUnix(server, address.path);
+    return;
   }
+  server.listen(address.port, address.host);
   await once(server, 'listening');
 }
 

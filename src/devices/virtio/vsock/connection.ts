@@ -247,7 +247,9 @@ export class Connection implements StreamListener {
   }
 
   private outgoing(op: number, flags: number, payload?: Uint8Array): Outgoing {
+    // Every packet tells of credit.
     this.toldForwarded = this.forwarded;
+    this.pending &= ~(1 << OP.CREDIT_UPDATE);
     return { op, flags, payload };
   }
 }

@@ -12,6 +12,8 @@ export const LOCK = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 export type LockKind = (typeof LOCK)[keyof typeof LOCK];
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
+/** madvise(2): memory of the process's own is zeros at the next access. */
+const MADV_DONTNEED = 4;
 /** struct flock of 64-bit Linux: type and whence (16 bits each), then start and length (64 bits each) from byte 8. */
 const FLOCK = { TYPE: 0, START: 8, LENGTH: 16, SIZE: 32 } as const;
 
@@ -22,6 +24,8 @@ export interface Libc {
   isLocked(fd: number, kind: LockKind, start: number, length: number): boolean | number;
   /** Makes a hole. 0, or an error number. */
   punchHole(fd: number, offset: number, length: number): number;
+  /** Lets the system have whole pages of memory, which are zeros then. 0, or an error number. */
+  discard(bytes: Uint8Array): number;
 }
 
 function load(): Libc | undefined {
@@ -32,6 +36,9 @@ function load(): Libc | undefined {
     const library = koffi.load(null);
     const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...args: unknown[]) => number;
     const fallocate = library.func('int fallocate(int fd, int mode, int64 offset, int64 length)') as (
+      ...args: unknown[]
+    ) => number;
+    const madvise = library.func('int madvise(void *start, size_t length, int advice)') as (
       ...args: unknown[]
     ) => number;
     const call = (fd: number, command: number, range: { kind: LockKind; start: number; length: number }) => {
@@ -50,6 +57,7 @@ function load(): Libc | undefined {
         const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
         return error === 0 ? found !== LOCK.UNLOCK : -error;
       },
+      discard: (bytes) => (madvise(bytes, bytes.length, MADV_DONTNEED) === 0 ? 0 : koffi.errno()),
       punchHole: (fd, offset, length) =>
         fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length) === 0 ? 0 : koffi.errno(),
     };
