@@ -69,11 +69,11 @@ describeWith([amd64, generic], 'shared folders', () => {
   it.each([
     ['virtiofs', 'amd64', 'mount -t virtiofs'],
     ['9p', 'amd64-generic', 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144'],
-  ] as const)('carry trees both ways by %s', { timeout: 120_000 }, async (driver, guest, mount) => {
+  ] as const)('carry trees both ways by %s', { timeout: 240_000 }, async (driver, guest, mount) => {
     const [place, secret] = [folder(), folder()];
     fs.mkdirSync(path.join(place, 'tree'));
     const sums = plant(path.join(place, 'tree'));
-    fs.writeFileSync(path.join(secret, 'file'), 'kept');
+    fs.writeFileSync(path.join(secret, 'file'), 'kept\n');
     const vitrine = new VitrineProcess([
       ...['run', guest, '--share', `${place},driver=${driver}`],
       ...['--share', `${secret},readonly,tag=ro,driver=${driver}`],
@@ -137,7 +137,7 @@ async function reach(socketPath: string, port: number): Promise<{ readonly socke
 }
 
 describeWith([amd64], 'sockets and ports', () => {
-  it('connect programs of guest and host, before and after the machine was saved', { timeout: 120_000 }, async () => {
+  it('connect programs of guest and host, before and after the machine was saved', { timeout: 240_000 }, async () => {
     const place = folder();
     const [vsock, port, snapshot] = ['v', 'p', 'snapshot'].map((name) => path.join(place, name));
     const shared = path.join(place, 'shared');
