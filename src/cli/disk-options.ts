@@ -5,7 +5,10 @@ import { DISK_FORMATS, type DiskConfig } from '../vmm/config.js';
 import { splitCommas } from './parse.js';
 
 /** The words of `--disk`, for messages. */
-const WORDS = 'format=, readonly, snapshot, if=, media=, serial= and internal=';
+const WORDS = 'format=, readonly, snapshot, if=, media=, serial=, internal= and queues=';
+
+/** Queues that a virtio disk can have. */
+const MAX_QUEUES = 16;
 
 /** What a virtio disk tells of itself is no longer; other disks' fields hold as much. */
 const MAX_SERIAL = 20;
@@ -21,8 +24,16 @@ function parseSerial(value: string): string {
   throw new UsageError(`--disk serial=${value} is not 1 to ${MAX_SERIAL} characters of ASCII without spaces`);
 }
 
+function parseQueues(value: string): number {
+  const queues = /^\d+$/.test(value) ? Number(value) : 0;
+  if (queues >= 1 && queues <= MAX_QUEUES) return queues;
+  throw new UsageError(`--disk queues=${value} is not a number from 1 to ${MAX_QUEUES}`);
+}
+
 /** A CD is in a drive for CDs, which hangs on the AHCI unless it is said to hang on IDE. */
-function checkTogether(text: string, { attach, media }: DiskConfig): void {
+function checkTogether(text: string, { attach, media, queues }: DiskConfig): void {
+  if (queues !== undefined && attach !== 'virtio')
+    throw new UsageError(`--disk ${text}: only virtio disks have queues=`);
   if (media === 'cdrom' && attach !== 'sata' && attach !== 'ide')
     throw new UsageError(`--disk ${text}: a drive for CDs has if=sata or if=ide`);
 }
@@ -54,6 +65,7 @@ export function parseDisk(text: string): DiskConfig {
     else if (key === 'media') disk.media = chosen(key, value, DISK_MEDIA);
     else if (key === 'serial') disk.serial = parseSerial(value);
     else if (key === 'internal' && value !== '') disk.internal = value;
+    else if (key === 'queues') disk.queues = parseQueues(value);
     else throw new UsageError(`--disk does not know "${word}"; there are ${WORDS}`);
   }
   disk.attach = attach ?? (disk.media === 'cdrom' ? 'sata' : 'virtio');

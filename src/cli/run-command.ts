@@ -55,6 +55,7 @@ A disk is a file and words, divided by commas (a comma in the name is written tw
   media=cdrom            a CD in a drive
   serial=TEXT            the serial number that the guest reads
   internal=NAME              a snapshot within a qcow2 image; with readonly or snapshot
+  queues=N               queues of a virtio disk, 1 to 16
 
 ${BOOT_HELP.trim()}
 

@@ -23,6 +23,8 @@ export interface DiskConfig {
   readonly serial: string | null;
   /** A snapshot within a qcow2 image, to be read instead of its present contents. */
   readonly internal: string | null;
+  /** Queues of a virtio disk, 1 … 16; absent: one. */
+  readonly queues?: number;
 }
 
 /** `host`: the host's time. `virtual`: time that instructions make, the same in every run. */
@@ -66,6 +68,7 @@ const diskSchema = struct({
   media: oneOf(...DISK_MEDIA),
   serial: nullable(str),
   internal: nullable(str),
+  queues: range(1, 16),
 });
 
 /** All of a `MachineConfig` but what it boots. */

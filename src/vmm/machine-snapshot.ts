@@ -78,7 +78,15 @@ function upgradeMachine(value: Plain): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
   const { disks } = value['config'];
   if (!Array.isArray(disks)) return value;
-  const added = { format: 'raw', temporary: false, attach: 'virtio', media: 'disk', serial: null, internal: null };
+  const added = {
+    format: 'raw',
+    temporary: false,
+    attach: 'virtio',
+    media: 'disk',
+    serial: null,
+    internal: null,
+    queues: 1,
+  };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
   const more = { display: { vga: 'isa', rom: null, input: 'ps2' }, sharing: null, firmware: saveFirmware() };
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
@@ -97,7 +105,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
     config: {
       machine: 'pc',
       ...config,
-      disks: config.disks.map((disk) => ({ ...disk })),
+      disks: config.disks.map((disk) => ({ queues: 1, ...disk })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
       firmware: saveFirmware(config.firmware),

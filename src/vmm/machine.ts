@@ -222,8 +222,8 @@ export class VirtualMachine {
         debugConsole,
         console,
         disks: this.disks.map((backend, i) => {
-          const { attach, media } = this.config.disks[i];
-          return { backend, attach, media };
+          const { attach, media, queues } = this.config.disks[i];
+          return { backend, attach, media, ...(queues !== undefined && { queues }) };
         }),
         sharing: this.sharing,
         ...(observe && { observe }),

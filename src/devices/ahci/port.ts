@@ -4,7 +4,8 @@ import type { Dma } from '../../iface/guest-memory.js';
 import { bool, int, range, struct, u32, u8, type Infer } from '../../snapshot/schema.js';
 import type { AtaDrive, Operation, Outcome, Taskfile } from '../ata/drive.js';
 import { STATUS } from '../ata/registers.js';
-import { BufferPool, moveData, ScatterList, type Piece } from '../ata/transfer.js';
+import { BufferPool } from '../buffer-pool.js';
+import { moveData, ScatterList, type Piece } from '../ata/transfer.js';
 import { d2hFrame, dmaSetupFrame, pioSetupFrame, setBitsFrame, taskfileOf } from './frames.js';
 import {
   CMD,

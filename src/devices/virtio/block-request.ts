@@ -1,4 +1,5 @@
 import type { BlockBackend, BlockStatus } from '../../iface/block.js';
+import type { BufferPool } from '../buffer-pool.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 
 /** Request types, VIRTIO 1.2 §5.2.6. */
@@ -26,6 +27,10 @@ export interface RequestLimits {
 
 /** Whom a request tells how it ends: exactly once, unless it is not current any more. */
 export interface RequestOwner {
+  /** Scratch memory for data on their way. */
+  readonly buffers: BufferPool;
+  /** Written data must be durable before the request is done. */
+  readonly durable: boolean;
   /** False once the device has been reset: the guest's memory is not touched any more, nobody is told. */
   current(): boolean;
   /** The status stands in guest memory; `written` bytes of the chain were written, status included. */
@@ -101,7 +106,7 @@ export class BlockRequest {
   }
 
   private *read(length: number): Generator<Step, undefined> {
-    const buffer = new Uint8Array(Math.min(CHUNK, length));
+    const buffer = this.owner.buffers.take(CHUNK);
     for (let at = 0; at < length; at += CHUNK) {
       const part = buffer.subarray(0, Math.min(CHUNK, length - at));
       yield {
@@ -112,10 +117,11 @@ export class BlockRequest {
         },
       };
     }
+    this.owner.buffers.give(buffer);
   }
 
   private *write(length: number): Generator<Step, undefined> {
-    const buffer = new Uint8Array(Math.min(CHUNK, length));
+    const buffer = this.owner.buffers.take(CHUNK);
     for (let at = 0; at < length; at += CHUNK) {
       const part = buffer.subarray(0, Math.min(CHUNK, length - at));
       const fetched = this.chain.read(HEADER.SIZE + at, part);
@@ -123,6 +129,8 @@ export class BlockRequest {
         issue: (done) => (fetched ? this.backend.write(this.offset + at, part, done) : done('io-error')),
       };
     }
+    this.owner.buffers.give(buffer);
+    if (this.owner.durable) yield { issue: (done) => this.backend.flush(done) };
   }
 
   private getId(length: number): BlockStatus {

@@ -1,64 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { BlockBackend, BlockStatus } from '../../iface/block.js';
+import { MemoryDisk } from '../../testing/memory-disk.js';
 import { noise } from '../../testing/noise.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
 import { VERSION_1, VirtioDriver, type SetUpOptions } from '../../testing/virtio-driver.js';
 import { VirtioBlock, type VirtioBlockParts } from './block.js';
-
-type Done = (status: BlockStatus) => void;
-
-/** A disk in memory. With `later`, answers wait until `answer` is called. */
-class MemoryDisk implements BlockBackend {
-  close(): void {}
-  readonly bytes: Uint8Array;
-  readonly identity = 'memory';
-  readonly serial = 'SERIAL-1';
-  readonly log: string[] = [];
-  readonly waiting: (() => void)[] = [];
-  later = false;
-  fails = false;
-
-  constructor(
-    readonly size = 64 * 512,
-    readonly readOnly = false,
-  ) {
-    this.bytes = Uint8Array.from({ length: size }, (_, i) => (i >> 9) + i);
-  }
-
-  private do(what: string, act: () => void, done: Done): void {
-    this.log.push(what);
-    const run = (): void => {
-      if (!this.fails) act();
-      done(this.fails ? 'io-error' : 'ok');
-    };
-    if (this.later) this.waiting.push(run);
-    else run();
-  }
-
-  answer(index = 0): void {
-    this.waiting.splice(index, 1)[0]();
-  }
-
-  read(offset: number, into: Uint8Array, done: Done): void {
-    this.do(`read ${offset} ${into.length}`, () => into.set(this.bytes.subarray(offset, offset + into.length)), done);
-  }
-
-  write(offset: number, from: Uint8Array, done: Done): void {
-    this.do(`write ${offset} ${from.length}`, () => this.bytes.set(from, offset), done);
-  }
-
-  flush(done: Done): void {
-    this.do('flush', () => undefined, done);
-  }
-
-  discard(offset: number, length: number, done: Done): void {
-    this.do(`discard ${offset} ${length}`, () => undefined, done);
-  }
-
-  writeZeroes(offset: number, length: number, done: Done): void {
-    this.do(`zero ${offset} ${length}`, () => this.bytes.fill(0, offset, offset + length), done);
-  }
-}
 
 function setUp(disk = new MemoryDisk(), parts: Partial<VirtioBlockParts> = {}, options: SetUpOptions = {}) {
   const device = new VirtioBlock({ id: 'blk0', backend: disk, ...parts });
@@ -102,7 +47,7 @@ describe('configuration (VIRTIO 1.2 §5.2.4)', () => {
   it('offers what the disk can do', () => {
     const features = (parts: Partial<VirtioBlockParts>, readOnly = false) =>
       new VirtioBlock({ id: 'b', backend: new MemoryDisk(512, readOnly), ...parts }).features;
-    expect(features({})).toBe(0x6644n);
+    expect(features({})).toBe(0x6e44n);
     expect(features({}, true)).toBe(0x0664n);
     expect(features({ queues: 4 }) & 0x1000n).toBe(0x1000n);
     expect(new VirtioBlock({ id: 'b', backend: new MemoryDisk(512), queues: 4 }).queueSizes).toEqual([
@@ -260,6 +205,37 @@ describe('a back end that answers later', () => {
   });
 });
 
+describe('cache modes (§5.2.6.2)', () => {
+  const FLUSH_FEATURE = 1n << 9n;
+  const WCE = 1n << 11n;
+  const write = [header(OUT, 1), new Uint8Array(512)];
+  it('write through for a driver that knows no flush', () => {
+    const { disk, queue } = setUp(new MemoryDisk(), {}, { features: VERSION_1 });
+    queue.exchange(write, [1]);
+    expect(disk.log).toEqual(['write 512 512', 'flush']);
+  });
+  it('write back for one that does', () => {
+    const { disk, queue } = setUp(new MemoryDisk(), {}, { features: VERSION_1 | FLUSH_FEATURE });
+    queue.exchange(write, [1]);
+    expect(disk.log).toEqual(['write 512 512']);
+  });
+  it('are the driver’s choice where it may choose', () => {
+    const { disk, device, queue } = setUp(new MemoryDisk(), {}, { features: VERSION_1 | FLUSH_FEATURE | WCE });
+    expect(device.readConfig(32, 1)).toBe(1);
+    device.writeConfig(32, 1, 0);
+    queue.exchange(write, [1]);
+    expect(disk.log).toEqual(['write 512 512', 'flush']);
+    device.reset();
+    expect(device.readConfig(32, 1)).toBe(1);
+  });
+  it('are on in the state of older versions', () => {
+    expect(new VirtioBlock({ id: 'b', backend: new MemoryDisk() }).upgrade({ inFlight: [] })).toEqual({
+      inFlight: [],
+      writeback: true,
+    });
+  });
+});
+
 describe('several queues (VIRTIO_BLK_F_MQ)', () => {
   it('work side by side', () => {
     const { driver } = setUp(new MemoryDisk(), { queues: 3 });
@@ -272,7 +248,7 @@ describe('several queues (VIRTIO_BLK_F_MQ)', () => {
 
 snapshotSuite('the virtio block device', {
   create: () => new VirtioBlock({ id: 'blk0', backend: new MemoryDisk() }),
-  change: (device) => device.restore({ inFlight: [{ queue: 0, head: 3 }] }),
+  change: (device) => device.restore({ inFlight: [{ queue: 0, head: 3 }], writeback: false }),
   observe: (device) => device.pending,
 });
 

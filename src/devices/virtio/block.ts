@@ -1,6 +1,7 @@
 import { assert } from '../../base/assert.js';
 import type { BlockBackend } from '../../iface/block.js';
-import { array, range, struct, u16, type Infer } from '../../snapshot/schema.js';
+import { array, bool, range, struct, u16, type Infer, type Plain } from '../../snapshot/schema.js';
+import { BufferPool } from '../buffer-pool.js';
 import { get } from '../../bus/pci/config-space.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 import type { VirtioDevice, VirtioPort } from './device.js';
@@ -14,6 +15,7 @@ const FEATURE = {
   BLK_SIZE: 1n << 6n,
   FLUSH: 1n << 9n,
   TOPOLOGY: 1n << 10n,
+  CONFIG_WCE: 1n << 11n,
   MQ: 1n << 12n,
   DISCARD: 1n << 13n,
   WRITE_ZEROES: 1n << 14n,
@@ -27,6 +29,7 @@ const CONFIG = {
   PHYSICAL_BLOCK_EXP: 24,
   MIN_IO_SIZE: 26,
   OPT_IO_SIZE: 28,
+  WRITEBACK: 32,
   NUM_QUEUES: 34,
   MAX_DISCARD_SECTORS: 36,
   MAX_DISCARD_SEG: 40,
@@ -46,6 +49,8 @@ const LIMITS: RequestLimits = { maxRangeSectors: 0x20_0000, maxRanges: 16 };
 const stateSchema = struct({
   /** Requests under way: to be done again after a restore. */
   inFlight: array(struct({ queue: range(0, MAX_QUEUES - 1), head: u16 }), { max: MAX_QUEUES * MAX_QUEUE_SIZE }),
+  /** The driver's choice, where it may choose: written data may wait for a flush. */
+  writeback: bool,
 });
 type State = Infer<typeof stateSchema>;
 
@@ -70,7 +75,7 @@ export interface VirtioBlockParts {
  */
 export class VirtioBlock implements VirtioDevice {
   readonly id: string;
-  readonly stateVersion = 1;
+  readonly stateVersion = 2;
   readonly stateSchema = stateSchema;
   readonly deviceType = DEVICE_TYPE.BLOCK;
   /** Mass storage controller, as others have it: SCSI. */
@@ -84,6 +89,7 @@ export class VirtioBlock implements VirtioDevice {
   private port: VirtioPort | undefined;
   /** Changes with every reset; completions of another life are dropped. */
   private life = 0;
+  private readonly buffers = new BufferPool();
   private readonly inFlight = new Set<{ readonly queue: number; readonly head: number }>();
   /** Queues that are being served: their interrupts wait until all is taken. */
   private readonly serving = new Set<number>();
@@ -100,6 +106,7 @@ export class VirtioBlock implements VirtioDevice {
       FEATURE.BLK_SIZE |
       FEATURE.FLUSH |
       FEATURE.TOPOLOGY |
+      (backend.readOnly ? 0n : FEATURE.CONFIG_WCE) |
       (queues > 1 ? FEATURE.MQ : 0n) |
       (backend.readOnly ? FEATURE.RO : FEATURE.DISCARD | FEATURE.WRITE_ZEROES);
     this.config = configOf(parts);
@@ -118,7 +125,21 @@ export class VirtioBlock implements VirtioDevice {
     return get(this.config, offset, size);
   }
 
-  writeConfig(): void {}
+  /** Only the cache mode can be written, 0 or 1 (§5.2.5). */
+  writeConfig(offset: number, _size: number, value: number): void {
+    if (offset === CONFIG.WRITEBACK && (this.port?.features ?? 0n) & FEATURE.CONFIG_WCE)
+      this.config[CONFIG.WRITEBACK] = value & 1;
+  }
+
+  /**
+   * Whether written data are durable when a write is reported: the driver has said so, or it knows no flush (§5.2.6.2, cache
+   * mode).
+   */
+  private get writeThrough(): boolean {
+    const features = this.port?.features ?? 0n;
+    if (features & FEATURE.CONFIG_WCE) return this.config[CONFIG.WRITEBACK] === 0;
+    return (features & FEATURE.FLUSH) === 0n;
+  }
 
   notified(index: number): void {
     const queue = this.port?.queue(index);
@@ -134,6 +155,8 @@ export class VirtioBlock implements VirtioDevice {
     const { life } = this;
     this.inFlight.add(entry);
     const request = new BlockRequest(chain, this.backend, LIMITS, {
+      buffers: this.buffers,
+      durable: this.writeThrough,
       current: () => life === this.life,
       done: (written) => {
         this.inFlight.delete(entry);
@@ -153,6 +176,7 @@ export class VirtioBlock implements VirtioDevice {
     this.life++;
     this.inFlight.clear();
     this.again = [];
+    this.config[CONFIG.WRITEBACK] = 1;
   }
 
   resume(): void {
@@ -168,12 +192,23 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   save(): State {
-    return { inFlight: [...this.inFlight, ...this.again].map(({ queue, head }) => ({ queue, head })) };
+    return {
+      inFlight: [...this.inFlight, ...this.again].map(({ queue, head }) => ({ queue, head })),
+      writeback: this.config[CONFIG.WRITEBACK] === 1,
+    };
   }
 
   restore(state: State): void {
     this.reset();
     this.again = state.inFlight;
+    this.config[CONFIG.WRITEBACK] = state.writeback ? 1 : 0;
+  }
+
+  /** Version 1 had no choice of the cache mode. */
+  upgrade(state: Plain): Plain {
+    return typeof state === 'object' && state !== null
+      ? { ...(state as { [key: string]: Plain }), writeback: true }
+      : state;
   }
 }
 
@@ -188,6 +223,7 @@ function configOf({ backend, queues = 1, queueSize = 256, ...sizes }: VirtioBloc
   view.setUint8(CONFIG.PHYSICAL_BLOCK_EXP, Math.log2(physicalBlockSize / blockSize));
   view.setUint16(CONFIG.MIN_IO_SIZE, physicalBlockSize / blockSize, true);
   view.setUint32(CONFIG.OPT_IO_SIZE, 0, true);
+  view.setUint8(CONFIG.WRITEBACK, 1);
   view.setUint16(CONFIG.NUM_QUEUES, queues, true);
   if (!backend.readOnly) {
     view.setUint32(CONFIG.MAX_DISCARD_SECTORS, LIMITS.maxRangeSectors, true);

@@ -32,6 +32,8 @@ export interface PcDisk {
   readonly backend: BlockBackend;
   readonly attach: DiskAttachment;
   readonly media: DiskMedia;
+  /** Of a virtio disk, 1 … 16; absent: one. */
+  readonly queues?: number;
 }
 
 /** What controllers are connected to. */
@@ -72,9 +74,9 @@ export class DiskControllers {
     disks: readonly PcDisk[],
     private readonly board: DiskBoard,
   ) {
-    for (const [i, { backend, attach }] of disks.entries())
+    for (const [i, { backend, attach, queues = 1 }] of disks.entries())
       if (attach === 'virtio') {
-        const slot = board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend }));
+        const slot = board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend, queues }));
         this.boot[i] = { letter: 'c', path: bootPath.virtio(slot) };
       }
     const { environment, dma } = board;
