@@ -17,12 +17,13 @@ import {
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
 import { DEMO, guestBoot } from './images.js';
+import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
 import { parseClock, parseCpuCount, parseMemory, parseModule, parseOnly } from './parse.js';
 import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, SharingOptions {
+interface RunOptions extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, NetOptions, SharingOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -115,7 +116,9 @@ export function runCommand(): Command {
     )
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
     .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1');
-  return addSessionOptions(addDisplayOptions(command)).addHelpText('after', EXAMPLES).action(run);
+  return addSessionOptions(addDisplayOptions(addNetOptions(command)))
+    .addHelpText('after', `${NET_HELP}\n${EXAMPLES}`)
+    .action(run);
 }
 
 /** What was asked for, checked as far as it can be without a machine. */
@@ -138,6 +141,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     display: configureDisplay(options, firmware.file),
     ...(firmware.config && { firmware: firmware.config }),
     ...(sharing && { sharing }),
+    networks: configureNetworks(options, parseClock(options.clock), image !== DEMO),
   };
   return { ...base, boot: await whatToBoot(image, options, firmware) };
 }

@@ -3,6 +3,8 @@ import type { PcBoot } from '../machine/pc/build.js';
 import { INPUT_KINDS, VGA_KINDS, type InputKind, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
 import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
+import type { NetConfig } from '../iface/net-config.js';
+import { networksSchema } from './net-config.js';
 import { sharingSchema, type SharingConfig } from './sharing-config.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
@@ -48,6 +50,8 @@ export interface MachineConfig {
   readonly firmware?: FirmwareConfig;
   /** What it shares with its host; absent: nothing. */
   readonly sharing?: SharingConfig;
+  /** Network cards, in the order of their slots; absent: none. */
+  readonly networks?: readonly NetConfig[];
 }
 
 export interface DisplayConfig {
@@ -82,6 +86,7 @@ export const configSchema = struct({
   clock: oneOf('host', 'virtual'),
   display: struct({ vga: oneOf(...VGA_KINDS), rom: nullable(bytes()), input: oneOf(...INPUT_KINDS) }),
   sharing: sharingSchema,
+  networks: networksSchema,
   firmware: firmwareSchema,
 });
 

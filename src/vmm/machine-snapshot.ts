@@ -23,6 +23,7 @@ import type { Pc } from '../machine/pc/pc.js';
 import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
 import { restoreSharing, saveSharing } from './sharing-config.js';
+import { restoreNetworks, saveNetworks } from './net-config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
@@ -88,7 +89,12 @@ function upgradeMachine(value: Plain): Plain {
     queues: 1,
   };
   const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  const more = { display: { vga: 'isa', rom: null, input: 'ps2' }, sharing: null, firmware: saveFirmware() };
+  const more = {
+    display: { vga: 'isa', rom: null, input: 'ps2' },
+    sharing: null,
+    networks: [],
+    firmware: saveFirmware(),
+  };
   return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
 }
 
@@ -108,6 +114,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
       disks: config.disks.map((disk) => ({ queues: 1, ...disk })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
+      networks: saveNetworks(config.networks ?? []),
       firmware: saveFirmware(config.firmware),
     },
     uuid,
@@ -181,9 +188,10 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const { uuid, time, virtual, disks } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
-  const { sharing: savedSharing, ...config } = saved.config;
+  const { sharing: savedSharing, networks, ...rest } = saved.config;
   const sharing = restoreSharing(savedSharing);
-  return { config: { ...config, boot, ...(sharing && { sharing }) }, uuid, time, virtual: virtual ?? undefined, disks };
+  const config = { ...rest, boot, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
+  return { config, uuid, time, virtual: virtual ?? undefined, disks };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */

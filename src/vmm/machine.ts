@@ -11,6 +11,7 @@ import type { BootServices } from '../machine/pc/boot.js';
 import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
 import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
 import type { Pc } from '../machine/pc/pc.js';
+import type { PcNic } from '../machine/pc/nics.js';
 import type { PcSharing } from '../machine/pc/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { DEFAULT_DISPLAY, type DiskConfig, type MachineConfig } from './config.js';
@@ -18,6 +19,7 @@ import { ConsoleInput } from './console-input.js';
 import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
+import { openNics, type NetHost } from './net-config.js';
 import { RunLoop } from './run-loop.js';
 import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
@@ -55,6 +57,8 @@ export interface MachineHost {
   readonly disassemble?: Disassemble;
   /** Absent: nothing of the host can be shared. */
   readonly sharing?: SharingHost;
+  /** Absent: there are no networks. */
+  readonly networks?: NetHost;
 }
 
 /** Why `run` came back. */
@@ -111,6 +115,7 @@ export class VirtualMachine {
   private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
   private readonly builder: PcBuilder;
   private readonly sharing: PcSharing;
+  private readonly nics: readonly PcNic[];
   private readonly virtualTime: VirtualTime | undefined;
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
@@ -139,6 +144,7 @@ export class VirtualMachine {
     this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
     this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display, flash });
     this.sharing = openSharing(config.sharing, host.sharing);
+    this.nics = openNics(config.networks ?? [], host.networks);
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
       this.virtualTime = new VirtualTime(saved?.virtual?.time ?? VIRTUAL_START);
@@ -226,6 +232,7 @@ export class VirtualMachine {
           return { backend, attach, media, ...(queues !== undefined && { queues }) };
         }),
         sharing: this.sharing,
+        nics: this.nics,
         ...(observe && { observe }),
       },
       this.services,

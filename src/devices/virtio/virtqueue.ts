@@ -101,15 +101,29 @@ export class Virtqueue {
     return chain;
   }
 
+  /** Takes back the last `count` calls of `pop`: the chains are as the driver made them available. */
+  unpop(count: number): void {
+    if (!this.usable) return;
+    this.nextAvailable = (this.nextAvailable - count) & 0xffff;
+    this.outstanding = Math.max(0, this.outstanding - count);
+  }
+
   /** Gives a chain back, of which the device wrote `written` bytes. `flush` tells the driver. */
   push(chain: DescriptorChain, written: number): void {
+    this.pushAll([chain], [written]);
+  }
+
+  /** Gives chains back that belong together: the driver sees all of them or none. */
+  pushAll(chains: readonly DescriptorChain[], written: readonly number[]): void {
     if (!this.usable) return;
     const { dma } = this.host;
-    const element = this.used + USED.RING + USED.ELEMENT * (this.usedIndex % this.size);
-    dma.writeU32(gpa(element), chain.head);
-    dma.writeU32(gpa(element + 4), written);
-    this.usedIndex = (this.usedIndex + 1) & 0xffff;
-    this.outstanding = Math.max(0, this.outstanding - 1);
+    chains.forEach((chain, i) => {
+      const element = this.used + USED.RING + USED.ELEMENT * (this.usedIndex % this.size);
+      dma.writeU32(gpa(element), chain.head);
+      dma.writeU32(gpa(element + 4), written[i]);
+      this.usedIndex = (this.usedIndex + 1) & 0xffff;
+    });
+    this.outstanding = Math.max(0, this.outstanding - chains.length);
     dma.writeU16(gpa(this.used + USED.INDEX), this.usedIndex);
   }
 

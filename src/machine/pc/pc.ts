@@ -42,6 +42,7 @@ import { FlashChips, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
 import { PcMemoryTaker } from './memory-taker.js';
 import { memorySlots, ShadowWrites } from './memory.js';
+import { attachNics, type PcNic } from './nics.js';
 import { attachSharing, type PcSharing } from './sharing.js';
 
 /** COM1 and COM2: ports and ISA interrupts. */
@@ -85,6 +86,8 @@ export interface PcConnections {
   readonly disks: readonly PcDisk[];
   /** Absent: nothing. */
   readonly sharing?: PcSharing;
+  /** Network cards; absent: none. */
+  readonly nics?: readonly PcNic[];
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
 }
@@ -247,6 +250,7 @@ export class Pc {
       );
       this.cards.attachVirtio(this.balloon);
     }
+    attachNics(connections.nics ?? [], this.cards);
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);

@@ -26,6 +26,7 @@ import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { openDisk } from './disks.js';
+import { Networks } from './network-thread.js';
 import { WorkerDisplay } from './worker-display.js';
 import { OutputBuffer } from './output-buffer.js';
 import {
@@ -83,6 +84,8 @@ const report = (text: string): void => post({ kind: 'report', text });
 
 const streams = new StreamMux((message) => post({ kind: 'stream', message }), 0);
 
+const networks = new Networks(shared);
+
 const host: MachineHost = {
   version,
   time: hostTime,
@@ -104,16 +107,18 @@ const host: MachineHost = {
   disassemble,
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
   sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
+  networks: { openNetworks: (configs) => networks.open(configs) },
   gunzip,
   poll: () => {
     output.flush();
     fetchCommands();
     if (commands.length > 0) quickCommands();
     reportTaken();
+    networks.poll();
   },
   sleep: (nanoseconds) => {
     output.flush();
-    if (commands.length > 0) return;
+    if (commands.length > 0 || networks.isBusy) return;
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
   report,
@@ -304,6 +309,7 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
+  networks.check();
   if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
   trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);

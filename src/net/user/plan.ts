@@ -1,0 +1,56 @@
+import { UsageError } from '../../base/errors.js';
+import type { UserNetConfig } from '../../iface/net-config.js';
+import { addressIn, isWithin, parseAddress, parsePrefix, type Address, type Prefix } from '../addresses.js';
+
+/** The network's own Ethernet address, 52:55:0a:00:02:02. */
+export const GATEWAY_MAC = Uint8Array.of(0x52, 0x55, 0x0a, 0x00, 0x02, 0x02);
+
+/** Addresses of a user network. */
+export interface Plan {
+  readonly net: Prefix;
+  readonly gateway: Address;
+  readonly dns: Address;
+  /** The first that DHCP gives away. */
+  readonly firstGuest: Address;
+  /** Undefined: no IPv6. */
+  readonly six:
+    { readonly net: Prefix; readonly gateway: Address; readonly dns: Address; readonly linkLocal: Address } | undefined;
+}
+
+function address(text: string, option: string): Address {
+  const found = parseAddress(text);
+  if (found?.length !== 4) throw new UsageError(`${option}=${text} is not an IPv4 address`);
+  return found;
+}
+
+/** Throws a one-line error when the addresses do not go together. */
+export function planNetwork(config: UserNetConfig): Plan {
+  const net = parsePrefix(config.net);
+  if (net?.address.length !== 4 || net.length > 29 || net.length < 4)
+    throw new UsageError(`net=${config.net} is not an IPv4 network such as 10.0.2.0/24`);
+  const pick = (text: string, option: string, offset: number): Address => {
+    const found = text === '' ? addressIn(net, offset) : address(text, option);
+    if (!isWithin(found, net)) throw new UsageError(`${option}=${text} is not within net=${config.net}`);
+    return found;
+  };
+  // In a small network there is less room than the usual numbers need.
+  const guest = net.length > 27 ? 4 : 15;
+  const plan = {
+    net: { address: addressIn(net, 0), length: net.length },
+    gateway: pick(config.host, 'host', 2),
+    dns: pick(config.dns, 'dns', 3),
+    firstGuest: pick(config.dhcpStart, 'dhcpstart', guest),
+  };
+  return { ...plan, six: planSix(config.net6) };
+}
+
+function planSix(text: string): Plan['six'] {
+  if (text === '') return undefined;
+  const net = parsePrefix(text);
+  if (net?.address.length !== 16 || net.length !== 64)
+    throw new UsageError(`net6=${text} is not an IPv6 network of 64 bits such as fec0::/64`);
+  const linkLocal = new Uint8Array(16);
+  linkLocal.set([0xfe, 0x80]);
+  linkLocal[15] = 2;
+  return { net, gateway: addressIn(net, 2), dns: addressIn(net, 3), linkLocal };
+}

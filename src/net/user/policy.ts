@@ -1,0 +1,88 @@
+import type { AllowConfig } from '../../iface/net-config.js';
+import type { HostSockets } from '../../iface/host-sockets.js';
+import { addressText, isLocalOnly, isWithin, parseAddress, type Address } from '../addresses.js';
+import type { Plan } from './plan.js';
+
+/** Milliseconds between two looks at the addresses of names. */
+const REFRESH = 60_000;
+/** Addresses that a name may have been known to have. */
+const MAX_ADDRESSES = 256;
+
+interface NameRule {
+  readonly name: string;
+  readonly port: number;
+  readonly addresses: Set<string>;
+}
+
+/** Where the guest's connections go on the host, and which may go anywhere (`restrict`). */
+export class Policy {
+  private readonly addressRules: { readonly address: string; readonly port: number }[] = [];
+  private readonly nameRules: NameRule[] = [];
+
+  constructor(
+    private readonly plan: Plan,
+    readonly restricted: boolean,
+    allow: readonly AllowConfig[],
+    private readonly sockets: HostSockets,
+  ) {
+    for (const { host, port } of allow) {
+      const address = parseAddress(host);
+      if (address) this.addressRules.push({ address: addressText(address), port });
+      else this.nameRules.push({ name: canonical(host), port, addresses: new Set() });
+    }
+    if (this.nameRules.length === 0) return;
+    this.refresh();
+    sockets.every(REFRESH, () => this.refresh());
+  }
+
+  private refresh(): void {
+    for (const { name } of this.nameRules)
+      void this.sockets.resolve(name).then(
+        (addresses) => this.learn(name, addresses.map(parseAddress)),
+        () => {},
+      );
+  }
+
+  /** A name was seen to have addresses. */
+  learn(name: string, addresses: readonly (Address | undefined)[]): void {
+    for (const rule of this.nameRules) {
+      if (rule.name !== canonical(name)) continue;
+      for (const address of addresses)
+        // A name must not lead to the host itself, whatever its owner says.
+        if (address && !this.isOurs(address) && !isLocalOnly(address) && rule.addresses.size < MAX_ADDRESSES)
+          rule.addresses.add(addressText(address));
+    }
+  }
+
+  /** Whether the guest may ask for the addresses of a name. */
+  allowsName(name: string): boolean {
+    return !this.restricted || this.nameRules.some((rule) => rule.name === canonical(name));
+  }
+
+  private isOurs(address: Address): boolean {
+    const { net, six } = this.plan;
+    return isWithin(address, net) || (six !== undefined && isWithin(address, six.net));
+  }
+
+  /** The host's address for a destination of the guest; undefined: it may not go there, or nothing is there. */
+  route(destination: Address, port: number): string | undefined {
+    const { gateway, six } = this.plan;
+    const text = addressText(destination);
+    if (this.restricted && !this.isAllowed(text, port)) return undefined;
+    if (text === addressText(gateway)) return '127.0.0.1';
+    if (six && text === addressText(six.gateway)) return '::1';
+    if (this.isOurs(destination) || isLocalOnly(destination)) return undefined;
+    return text;
+  }
+
+  private isAllowed(address: string, port: number): boolean {
+    const matches = (rule: number): boolean => rule === 0 || rule === port;
+    return (
+      this.addressRules.some((rule) => rule.address === address && matches(rule.port)) ||
+      this.nameRules.some((rule) => rule.addresses.has(address) && matches(rule.port))
+    );
+  }
+}
+
+/** Names differ neither by case nor by a final dot. */
+const canonical = (name: string): string => name.toLowerCase().replace(/\.$/, '');

@@ -1,0 +1,37 @@
+/** What passes between a machine's thread and the thread of its networks. */
+import type { MessagePort } from 'node:worker_threads';
+import type { NetConfig } from '../../iface/net-config.js';
+
+export interface NetWorkerData {
+  readonly networks: readonly {
+    readonly config: NetConfig;
+    /** Frames from the guest, and to it. */
+    readonly fromGuest: SharedArrayBuffer;
+    readonly toGuest: SharedArrayBuffer;
+  }[];
+  /** The machine's words, see protocol.ts: WAKE wakes it. */
+  readonly shared: SharedArrayBuffer;
+  /** `STATUS` words of this thread, and one LINK word for each network. */
+  readonly status: SharedArrayBuffer;
+  readonly port: MessagePort;
+}
+
+export const STATUS = {
+  /** Not 0: the networks are there, or an error lies in the port. */
+  READY: 0,
+  /** Counts answers to `save`. */
+  ANSWERS: 1,
+  /** The first of the words that say whether there is a network: 1, or 0. */
+  LINK: 2,
+} as const;
+
+export type NetCommand =
+  /** There are frames, or room for them. */
+  | 'wake'
+  | { readonly kind: 'reset'; readonly network: number }
+  | { readonly kind: 'save'; readonly network: number }
+  | { readonly kind: 'restore'; readonly network: number; readonly connections: Uint8Array };
+
+export type NetAnswer =
+  | { readonly kind: 'error'; readonly message: string; readonly expected: boolean }
+  | { readonly kind: 'saved'; readonly connections: Uint8Array };

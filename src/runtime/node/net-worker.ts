@@ -1,0 +1,81 @@
+/** The thread of a machine's networks: rings of frames on one side, the host's sockets on the other. */
+import { workerData } from 'node:worker_threads';
+import { VitrineError } from '../../base/errors.js';
+import { startNetwork, type RunningNetwork } from './networks.js';
+import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
+import { SHARED } from './protocol.js';
+
+const { networks, shared, status, port } = workerData as NetWorkerData;
+const words = new Int32Array(shared);
+const statusWords = new Int32Array(status);
+const running: RunningNetwork[] = [];
+
+function wakeMachine(): void {
+  Atomics.store(words, SHARED.WAKE, 1);
+  Atomics.notify(words, SHARED.WAKE);
+}
+
+let scheduled = false;
+
+/** Moves frames until there are none; sockets get their turn in between. */
+function work(): void {
+  scheduled = false;
+  let more = false;
+  for (const network of running) more = network.move() || more;
+  if (more) schedule();
+}
+
+function schedule(): void {
+  if (scheduled) return;
+  scheduled = true;
+  setImmediate(work);
+}
+
+function command(message: NetCommand): void {
+  if (message === 'wake') {
+    work();
+    return;
+  }
+  const network = running.at(message.network);
+  switch (message.kind) {
+    case 'reset':
+      network?.reset();
+      break;
+    case 'save':
+      port.postMessage({ kind: 'saved', connections: network?.save() ?? new Uint8Array(0) } satisfies NetAnswer);
+      Atomics.add(statusWords, STATUS.ANSWERS, 1);
+      Atomics.notify(statusWords, STATUS.ANSWERS);
+      break;
+    case 'restore':
+      network?.restore(message.connections);
+      break;
+  }
+}
+
+function ready(): void {
+  Atomics.store(statusWords, STATUS.READY, 1);
+  Atomics.notify(statusWords, STATUS.READY);
+}
+
+try {
+  for (const [i, { config, fromGuest, toGuest }] of networks.entries())
+    running.push(
+      await startNetwork({
+        config,
+        fromGuest,
+        toGuest,
+        wakeMachine,
+        setLink: (up) => {
+          Atomics.store(statusWords, STATUS.LINK + i, up ? 1 : 0);
+          wakeMachine();
+        },
+      }),
+    );
+  port.on('message', command);
+  ready();
+  work();
+} catch (error) {
+  const { message } = error instanceof Error ? error : new Error(String(error));
+  port.postMessage({ kind: 'error', message, expected: error instanceof VitrineError } satisfies NetAnswer);
+  ready();
+}

@@ -1,0 +1,132 @@
+/** The thread of a machine's networks, from the machine's side. */
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { HostError, VitrineError } from '../../base/errors.js';
+import type { NetConfig } from '../../iface/net-config.js';
+import { FrameRing } from '../../net/frame-ring.js';
+import { RingBackend } from '../../net/ring-backend.js';
+import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
+
+/** Bytes of a ring: some tens of the longest frames. */
+const RING = 2 * 2 ** 20;
+/** Milliseconds that the thread may take to start, and to answer. */
+const START = 30_000;
+const ANSWER = 2000;
+
+/** Whether opening the network may fail, which is to be known before the guest runs. */
+const mayFail = ({ network, pcap }: NetConfig): boolean =>
+  network.kind !== 'user' || network.forwards.length > 0 || pcap !== '';
+
+export class NetworkThread {
+  readonly backends: readonly RingBackend[];
+  private readonly status: Int32Array;
+  private readonly data: Omit<NetWorkerData, 'port'>;
+  private readonly channel = new MessageChannel();
+  private worker: Worker | undefined;
+  private checked = false;
+
+  /** `shared`: the machine's words. */
+  constructor(networks: readonly NetConfig[], shared: SharedArrayBuffer) {
+    const status = new SharedArrayBuffer((STATUS.LINK + networks.length) * 4);
+    this.status = new Int32Array(status);
+    this.status.fill(1, STATUS.LINK);
+    const rings = networks.map(() => ({ from: FrameRing.create(RING), to: FrameRing.create(RING) }));
+    this.data = {
+      networks: networks.map((config, i) => ({
+        config,
+        fromGuest: rings[i].from.shared,
+        toGuest: rings[i].to.shared,
+      })),
+      shared,
+      status,
+    };
+    this.backends = rings.map(({ from, to }, network) => {
+      // So that the first frame starts the thread.
+      from.markAsleep();
+      return new RingBackend(`net${network}`, from, to, {
+        wake: () => this.post('wake'),
+        reset: () => this.post({ kind: 'reset', network }),
+        save: () => this.save(network),
+        restore: (connections) => {
+          if (connections.length > 0) this.post({ kind: 'restore', network, connections });
+        },
+      });
+    });
+    this.channel.port1.unref();
+    if (networks.some(mayFail)) this.start();
+  }
+
+  /** Networks whose opening cannot fail wait for the first frame: many guests never send one. */
+  private start(): Worker {
+    const { port2: port } = this.channel;
+    const data: NetWorkerData = { ...this.data, port };
+    const worker = new Worker(new URL('./net-worker.js', import.meta.url), { workerData: data, transferList: [port] });
+    worker.unref();
+    this.worker = worker;
+    return worker;
+  }
+
+  private post(command: NetCommand): void {
+    if (!this.worker) {
+      if (typeof command === 'object' && command.kind !== 'restore') return;
+      this.start();
+    }
+    this.channel.port1.postMessage(command);
+  }
+
+  /** Waits for networks whose opening may fail. Throws a one-line error when it has. */
+  check(): void {
+    if (this.checked || !this.worker) return;
+    this.checked = true;
+    Atomics.wait(this.status, STATUS.READY, 0, START);
+    if (Atomics.load(this.status, STATUS.READY) === 0) throw new HostError('the networks do not start');
+    const answer = receiveMessageOnPort(this.channel.port1)?.message as NetAnswer | undefined;
+    if (answer?.kind === 'error') throw answer.expected ? new VitrineError(answer.message) : new Error(answer.message);
+    this.poll();
+  }
+
+  private save(network: number): Uint8Array {
+    if (!this.worker) return new Uint8Array(0);
+    const before = Atomics.load(this.status, STATUS.ANSWERS);
+    this.post({ kind: 'save', network });
+    Atomics.wait(this.status, STATUS.ANSWERS, before, ANSWER);
+    const answer = receiveMessageOnPort(this.channel.port1)?.message as NetAnswer | undefined;
+    return answer?.kind === 'saved' ? answer.connections : new Uint8Array(0);
+  }
+
+  /** Takes what has come. Cheap when nothing has. */
+  poll(): void {
+    this.backends.forEach((backend, i) => {
+      backend.setLink(Atomics.load(this.status, STATUS.LINK + i) !== 0);
+      backend.poll();
+    });
+  }
+
+  /** Frames wait that the guest has room for. */
+  get isBusy(): boolean {
+    return this.backends.some((backend) => backend.isBusy);
+  }
+}
+
+/** The networks that a machine has. */
+export class Networks {
+  private thread: NetworkThread | undefined;
+
+  constructor(private readonly shared: SharedArrayBuffer) {}
+
+  open(networks: readonly NetConfig[]): readonly RingBackend[] {
+    this.thread = new NetworkThread(networks, this.shared);
+    return this.thread.backends;
+  }
+
+  check(): void {
+    this.thread?.check();
+  }
+
+  poll(): void {
+    this.thread?.poll();
+  }
+
+  get isBusy(): boolean {
+    return this.thread?.isBusy ?? false;
+  }
+}

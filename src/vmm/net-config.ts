@@ -1,0 +1,96 @@
+/** Networks of a machine as plain data, as the rest of its description. */
+import { UsageError } from '../base/errors.js';
+import type { NetConfig, NetworkConfig, UserNetConfig } from '../iface/net-config.js';
+import { NIC_MODELS } from '../iface/net-config.js';
+import type { NetBackend } from '../iface/net.js';
+import type { PcNic } from '../machine/pc/nics.js';
+import {
+  array,
+  bool,
+  nullable,
+  oneOf,
+  range,
+  SchemaError,
+  str,
+  struct,
+  u16,
+  type Infer,
+  type Plain,
+} from '../snapshot/schema.js';
+
+const userSchema = struct({
+  net: str,
+  host: str,
+  dns: str,
+  dhcpStart: str,
+  hostname: str,
+  domain: str,
+  net6: str,
+  resolver: str,
+  bootFile: str,
+  forwards: array(
+    struct({
+      protocol: oneOf('tcp', 'udp'),
+      hostAddress: str,
+      hostPort: u16,
+      guestAddress: str,
+      guestPort: u16,
+    }),
+    { max: 1024 },
+  ),
+  restrict: bool,
+  allow: array(struct({ host: str, port: u16 }), { max: 1024 }),
+});
+
+/** One of the kinds is there, the other is null. */
+const netSchema = struct({
+  model: oneOf(...NIC_MODELS),
+  mac: str,
+  queues: range(1, 8),
+  mtu: range(576, 65521),
+  pcap: str,
+  user: nullable(userSchema),
+  link: nullable(struct({ path: str })),
+});
+
+export const networksSchema = array(netSchema, { max: 16 });
+
+export function saveNetworks(networks: readonly NetConfig[]): Plain {
+  return networks.map(({ network, ...rest }) => {
+    const { kind, ...values } = network;
+    return { ...rest, user: null, link: null, [kind]: values as unknown as Plain };
+  });
+}
+
+function networkOf({ user, link }: Infer<typeof netSchema>): NetworkConfig {
+  if (user) return { kind: 'user', ...user } satisfies UserNetConfig;
+  if (link) return { kind: 'link', ...link };
+  throw new SchemaError('networks: one is of no kind');
+}
+
+export function restoreNetworks(saved: Infer<typeof networksSchema>): NetConfig[] {
+  return saved.map((net) => {
+    const { model, mac, queues, mtu, pcap } = net;
+    return { network: networkOf(net), model, mac, queues, mtu, pcap };
+  });
+}
+
+/** What a host gives a machine for its networks. */
+export interface NetHost {
+  /** Networks for cards, all at once. Throws a one-line error when one cannot be had. */
+  openNetworks(networks: readonly NetConfig[]): readonly NetBackend[];
+}
+
+/** Cards for the board. */
+export function openNics(networks: readonly NetConfig[], host: NetHost | undefined): PcNic[] {
+  if (networks.length === 0) return [];
+  if (!host) throw new UsageError('there are no networks here');
+  const backends = host.openNetworks(networks);
+  return networks.map(({ model, mac, queues, mtu }, i) => ({
+    model,
+    mac: Uint8Array.from(mac.split(':'), (part) => parseInt(part, 16)),
+    queues,
+    mtu,
+    backend: backends[i],
+  }));
+}
