@@ -7,8 +7,8 @@ import { MAX_FETCH, RangeCache, type RemoteFile } from '../../host/node/range-ca
 import type { HostFile } from '../../iface/file.js';
 import { BODY_AT, TEXT_AT, WORD, type HttpAnswer, type HttpRequest } from './http-protocol.js';
 
-/** Milliseconds after which the other thread must have died. */
-const LIMIT = 200_000;
+/** Milliseconds without a beat of the other thread, after which it must have died. */
+const LIMIT = 60_000;
 
 /** Of this thread, once it is needed. */
 let worker: Worker | undefined;
@@ -29,7 +29,11 @@ function ask(url: string, range: string, retries: number): Reply {
   const words = new Int32Array(shared, 0, TEXT_AT / 4);
   const request: HttpRequest = { url, headers: { 'accept-encoding': 'identity', range }, retries, shared };
   worker.postMessage(request);
-  if (Atomics.wait(words, WORD.DONE, 0, LIMIT) === 'timed-out') throw new HostError(`cannot read ${url}: no answer`);
+  for (let beat = -1; Atomics.wait(words, WORD.DONE, 0, LIMIT) === 'timed-out';) {
+    const now = Atomics.load(words, WORD.BEAT);
+    if (now === beat) throw new HostError(`cannot read ${url}: no answer`);
+    beat = now;
+  }
   // Shared memory does not decode.
   const text = new Uint8Array(shared, TEXT_AT, words[WORD.TEXT_LENGTH]).slice();
   const answer = JSON.parse(new TextDecoder().decode(text)) as HttpAnswer;
