@@ -53,7 +53,8 @@ export const nodePlaces = [
 
 /** Which npm packages may be imported, and where. A package that is not named here may be imported by nothing. */
 export const packagePlaces = {
-  ws: ['host/node/'],
+  // Its client in a test besides.
+  ws: ['host/node/', 'cli/vnc[.]test[.]ts'],
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
   zstddec: ['host/node/zstd.ts'],

@@ -55,9 +55,9 @@ export interface DispiListener {
   changed(): void;
 }
 
-/** Index and data: ports 0x1ce … 0x1d0, of which the second and the third are data. */
+/** Index and data: ports 0x1ce … 0x1d1; data is at the second as on a PC's Bochs, and at the third, where a word is aligned. */
 export const DISPI_PORTS = 0x1ce;
-export const DISPI_PORT_COUNT = 3;
+export const DISPI_PORT_COUNT = 4;
 
 export class Dispi {
   index = 0;

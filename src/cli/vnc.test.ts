@@ -1,0 +1,130 @@
+/** A machine's screen for real clients: SeaBIOS's text, and a boot loader's graphics. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { inflateSync } from 'node:zlib';
+import { afterAll, expect, it } from 'vitest';
+import WebSocket from 'ws';
+import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
+import { VitrineProcess } from '../testing/machine-process.js';
+
+const seabios = await requireGuest('seabios');
+const gvnccapture = await requireTool('gvnccapture', 'gvncviewer');
+const vncsnapshot = await requireTool('vncsnapshot');
+
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-vnc-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Width, height, and red, green, blue by rows, of a PNG of 8 bits a colour, with or without alpha. */
+function readPng(file: string): { width: number; height: number; rgb: Uint8Array } {
+  const png = readFileSync(file);
+  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
+  const size = png[25] === 6 ? 4 : 3;
+  const parts: Buffer[] = [];
+  for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at))
+    if (png.toString('latin1', at + 4, at + 8) === 'IDAT')
+      parts.push(png.subarray(at + 8, at + 8 + png.readUInt32BE(at)));
+  const data = inflateSync(Buffer.concat(parts));
+  const stride = width * size;
+  const rows = new Uint8Array(stride * height);
+  for (let y = 0; y < height; y++) {
+    const filter = data[y * (stride + 1)];
+    for (let x = 0; x < stride; x++) {
+      const left = x >= size ? rows[y * stride + x - size] : 0;
+      const up = y > 0 ? rows[(y - 1) * stride + x] : 0;
+      const corner = x >= size && y > 0 ? rows[(y - 1) * stride + x - size] : 0;
+      const paeth = [left, up, corner].map((one) => Math.abs(left + up - corner - one));
+      const nearest = paeth[0] <= paeth[1] && paeth[0] <= paeth[2] ? left : paeth[1] <= paeth[2] ? up : corner;
+      const guess = [0, left, up, (left + up) >> 1, nearest][filter];
+      rows[y * stride + x] = data[y * (stride + 1) + 1 + x] + guess;
+    }
+  }
+  const rgb = rows.filter((_, i) => size === 3 || i % 4 !== 3);
+  return { width, height, rgb };
+}
+
+/** Pixels that are not the same. */
+function differences(a: string, b: string): number {
+  const [one, other] = [readPng(a), readPng(b)];
+  expect([one.width, one.height]).toEqual([other.width, other.height]);
+  let count = 0;
+  for (let i = 0; i < one.rgb.length; i += 3)
+    if (one.rgb[i] !== other.rgb[i] || one.rgb[i + 1] !== other.rgb[i + 1] || one.rgb[i + 2] !== other.rgb[i + 2])
+      count++;
+  return count;
+}
+
+/** A boot sector that sets a VESA mode (0x4117: 1024 × 768, 16 bits) and fills the first bank with green; then it waits. */
+function graphicsBootSector(): Uint8Array {
+  const sector = new Uint8Array(1474560);
+  sector.set([
+    ...[0xb8, 0x02, 0x4f, 0xbb, 0x17, 0x01, 0xcd, 0x10], // mov ax,4f02h; mov bx,117h; int 10h
+    ...[0xb8, 0x00, 0xa0, 0x8e, 0xc0, 0x31, 0xff], // mov ax,0a000h; mov es,ax; xor di,di
+    ...[0xb8, 0xe0, 0x07, 0xb9, 0x00, 0x80, 0xfc, 0xf3, 0xab], // mov ax,7e0h; mov cx,8000h; cld; rep stosw
+    ...[0xf4, 0xeb, 0xfd], // hlt; jmp $-1
+  ]);
+  sector.set([0x55, 0xaa], 510);
+  return sector;
+}
+
+async function started(args: readonly string[]): Promise<{ machine: VitrineProcess; port: number; webSocket: number }> {
+  const machine = new VitrineProcess(['run', '--memory', '32M', ...args]);
+  for (let i = 0; i < 400 && !/vnc: .*\n/.test(machine.errors); i++)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  const [, port, webSocket = '0'] =
+    /vnc: 127\.0\.0\.1:(\d+)(?:, WebSocket 127\.0\.0\.1:(\d+))?/.exec(machine.errors) ?? [];
+  expect(machine.errors).toMatch(/vnc: 127/);
+  return { machine, port: Number(port), webSocket: Number(webSocket) };
+}
+
+async function screenshot(port: number, to: string, words = ''): Promise<string> {
+  const file = path.join(folder, to);
+  const { code, errors } = await new VitrineProcess(['screenshot', `:${port}${words}`, '--to', file]).ended;
+  expect([code, errors]).toEqual([0, '']);
+  return file;
+}
+
+describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => {
+  const bios = seabios.files['bios-256k.bin'];
+
+  it('shows SeaBIOS’s text to Debian’s clients as to our own', { timeout: 90_000 }, async () => {
+    const { machine, port, webSocket } = await started(['--bios', bios, '--vnc', ':auto,websocket']);
+    await machine.until(/No bootable device/);
+    const ours = await screenshot(port, 'text.png');
+    expect(readPng(ours)).toMatchObject({ width: 720, height: 400 });
+    const captured = path.join(folder, 'captured.png');
+    await gvnccapture.run([`127.0.0.1:${port - 5900}`, captured]);
+    // The cursor may be in the other half of its blinking.
+    expect(differences(ours, captured)).toBeLessThan(9 * 16);
+    for (const encodings of ['raw', 'hextile', 'tight', 'rre', 'copyrect']) {
+      const file = path.join(folder, `${encodings}.jpg`);
+      await vncsnapshot.run(['-encodings', encodings, `127.0.0.1::${port}`, file]);
+      expect(readFileSync(file).length).toBeGreaterThan(1000);
+    }
+    // As noVNC connects, and as a page of somebody else's would.
+    const socket = new WebSocket(`ws://127.0.0.1:${webSocket}`, ['binary', 'base64']);
+    const first = await new Promise((resolve) =>
+      socket.once('message', (data: Buffer) => resolve(data.toString('latin1'))),
+    );
+    expect([first, socket.protocol]).toEqual(['RFB 003.008\n', 'binary']);
+    socket.close();
+    const foreign = new WebSocket(`ws://127.0.0.1:${webSocket}`, { origin: 'http://example.com' });
+    expect(await new Promise((resolve) => foreign.once('error', (error) => resolve(error.message)))).toMatch(/401/);
+  });
+
+  it('shows VESA graphics, to who knows the password', { timeout: 90_000 }, async () => {
+    const disk = path.join(folder, 'disk.img');
+    writeFileSync(disk, graphicsBootSector());
+    const { machine, port } = await started(['--bios', bios, '--disk', disk, '--vnc', ':auto,password=secret']);
+    await machine.until(/Booting from/);
+    // VESA graphics of a boot sector: the upper 32 lines are green.
+    let picture: ReturnType<typeof readPng> = { width: 0, height: 0, rgb: new Uint8Array(0) };
+    for (let i = 0; i < 40 && picture.width !== 1024; i++)
+      picture = readPng(await screenshot(port, 'graphics.png', ',password=secret'));
+    expect([picture.width, picture.height, ...picture.rgb.subarray(0, 3)]).toEqual([1024, 768, 0, 255, 0]);
+    const at = 40 * 1024 * 3;
+    expect([...picture.rgb.subarray(at, at + 3)]).toEqual([0, 0, 0]);
+    const { code, errors } = await new VitrineProcess(['screenshot', `:${port}`, '--to', '/dev/null']).ended;
+    expect([code, errors]).toEqual([1, `vitrine: no picture of 127.0.0.1:${port}: the server wants a password\n`]);
+  });
+});
