@@ -130,6 +130,8 @@ export async function generateImage(tools: ImageTools, folder: string, seed: num
       // Narrow counts have no room for many.
       const { status } = await tools.img.run(['snapshot', '-c', `s${round}`, file]);
       if (status === 0) snapshots.push(`s${round}`);
+      // A snapshot that failed leaves lost clusters.
+      else await checked(tools.img, ['check', '-q', '-r', 'leaks', file]);
     }
   }
   if (!v2 && next(4) === 0) {

@@ -332,7 +332,8 @@ function closeDisks(): void {
 }
 
 try {
-  await zstdReady();
+  // It takes some 30 ms, and may be what an image needs.
+  if (start.kind === 'resume' || start.config.disks.length > 0) await zstdReady();
   main();
 } catch (error) {
   output.flush();
