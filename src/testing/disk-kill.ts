@@ -36,8 +36,8 @@ export async function killRound({ img }: Pick<ImageTools, 'img'>, round: KillRou
   const disk = openImage({ name: file, format: 'auto', readOnly: true }, imageOpener({ lock: true, warn: () => {} }));
   const all = size / RECORD;
   let number = 0;
-  // Once all was written, records are discarded.
-  if (promised < all - 50)
+  // Once all is promised, records are discarded.
+  if (promised < all)
     for (const offset of places(all, seed)) {
       if (number >= promised) break;
       const bytes = new Uint8Array(RECORD);

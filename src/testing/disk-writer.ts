@@ -38,7 +38,9 @@ function main(file: string, seed: number): void {
     disk.flush();
     writeSync(1, `${number}\n`);
   }
-  // All written: begin to give up, until killed.
+  // All written, and promised before they are given up one by one, until killed.
+  disk.flush();
+  writeSync(1, `${number}\n`);
   for (;;) {
     disk.discard(next(disk.size / 65536 - 3) * 65536, 65536 * 4);
     disk.flush();
