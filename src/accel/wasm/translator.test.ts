@@ -215,6 +215,17 @@ describe('a region that is compiled while the guest runs on', () => {
     expect(text).toMatch(/ 1 failed$/m);
   });
 
+  it('is made once only when there is no way into it', () => {
+    const bench = new GuestBench({ accelerator: 'wasm', hotAfter: 1 });
+    bench.asm(32, CODE, (asm) => {
+      const stay = asm.bind();
+      asm.emit('jmp', stay);
+    });
+    bench.set({ ...protectedMode(bench), rip: BigInt(CODE) });
+    for (let i = 0; i < 5; i++) expect(bench.run(1000).kind).toBe('budget');
+    expect(work(bench)).toMatch(/not translated +[1-9]\d? not translatable, 0 too many/);
+  });
+
   it('is waited for no longer when the VM ends', () => {
     const { bench, compiler } = runHeld(() => undefined);
     bench.vm.dispose();

@@ -45,6 +45,8 @@ export interface TranslatorOptions extends TranslatorSettings {
 const NO_RECORD = 0;
 /** So often may a place in the middle of a region be found hot before it gets a region of its own. */
 const PATIENCE = 2;
+/** Where it begins when what begins there could not be entered, such as a jump to itself: other code may lie there some time. */
+const HOPELESS = -100;
 /** So often may translated code of a page be overwritten before it is left to the interpreter. */
 const OVERWRITES = 8;
 /** Jumps until a place is hot again for which the compiler had no time. */
@@ -152,7 +154,8 @@ export class Translator implements CodeTranslator {
     this.expect(record);
     if (record !== NO_RECORD && !this.code.isTranslated(record) && !this.isPending(record)) {
       const times = this.covered.get(record);
-      if (times !== undefined && times < PATIENCE && hotAfter === undefined) this.covered.set(record, times + 1);
+      const waits = times !== undefined && times < PATIENCE && (hotAfter === undefined || times < 0);
+      if (waits) this.covered.set(record, times + 1);
       else this.request(record, () => this.scanner().scan(record));
     }
     this.install();
@@ -300,7 +303,9 @@ export class Translator implements CodeTranslator {
     const regions: { readonly region: CompiledRegion; readonly pending: Pending }[] = [];
     for (const region of compiled.regions) {
       const pending = this.takeCurrent(region.ticket);
-      if (pending) regions.push({ region, pending });
+      if (pending === undefined) continue;
+      if (region.entries.length > 0) regions.push({ region, pending });
+      else this.giveUp(pending);
     }
     if (regions.length === 0) return;
     const { memory, helpers } = this.options;
@@ -321,6 +326,14 @@ export class Translator implements CodeTranslator {
       this.made.regions++;
       this.made.instructions += graph.units;
     }
+  }
+
+  /** There is no way into the region, so making it once more is no use either. */
+  private giveUp({ graph, index }: Pending): void {
+    this.dropped.nothing++;
+    this.store.release(index);
+    this.uncover(recordsOf(graph.blocks));
+    this.covered.set(graph.blocks[0].start, HOPELESS);
   }
 
   /** Takes a region off the list; undefined when its code has been overwritten since it was asked for. */

@@ -1,0 +1,92 @@
+import type { Gpa } from '../../base/units.js';
+import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
+
+/** Device access to guest memory through the slots, with decoded code kept right. */
+export class SlotDma implements Dma {
+  private slots: readonly MemorySlot[] = [];
+  private readonly scratch = new Uint8Array(8);
+  private readonly scratchView = new DataView(this.scratch.buffer);
+
+  /** `written` is told of every range of the backing that a device changed. */
+  constructor(
+    private readonly backing: Uint8Array,
+    private readonly written: (offset: number, length: number) => void,
+  ) {}
+
+  setSlots(slots: readonly MemorySlot[]): void {
+    this.slots = slots;
+  }
+
+  private slotAt(address: number): MemorySlot | undefined {
+    return this.slots.find((slot) => address >= slot.start && address < slot.start + slot.size);
+  }
+
+  /** Calls `visit` for each piece of a range: in a slot, or outside all (undefined). False when any part was outside. */
+  private walk(
+    from: number,
+    length: number,
+    visit: (done: number, count: number, slot: MemorySlot | undefined, offset: number) => void,
+  ): boolean {
+    let complete = true;
+    for (let done = 0; done < length;) {
+      const address = from + done;
+      const slot = this.slotAt(address);
+      if (slot === undefined) {
+        const next = Math.min(
+          ...this.slots.map((s) => s.start as number).filter((start) => start > address),
+          from + length,
+        );
+        visit(done, next - address, undefined, 0);
+        done = next - from;
+        complete = false;
+        continue;
+      }
+      const count = Math.min(length - done, slot.start + slot.size - address);
+      visit(done, count, slot, slot.offset + (address - slot.start));
+      done += count;
+    }
+    return complete;
+  }
+
+  read(from: Gpa, into: Uint8Array): boolean {
+    return this.walk(from, into.length, (done, count, slot, offset) => {
+      if (slot) into.set(this.backing.subarray(offset, offset + count), done);
+      else into.fill(0xff, done, done + count);
+    });
+  }
+
+  write(to: Gpa, bytes: Uint8Array): boolean {
+    return this.walk(to, bytes.length, (done, count, slot, offset) => {
+      if (slot?.kind !== 'ram') return;
+      this.backing.set(bytes.subarray(done, done + count), offset);
+      this.written(offset, count);
+    });
+  }
+
+  private fetch(from: Gpa, length: number): DataView {
+    this.read(from, this.scratch.subarray(0, length));
+    return this.scratchView;
+  }
+
+  readU16(from: Gpa): number {
+    return this.fetch(from, 2).getUint16(0, true);
+  }
+  readU32(from: Gpa): number {
+    return this.fetch(from, 4).getUint32(0, true);
+  }
+  readU64(from: Gpa): bigint {
+    return this.fetch(from, 8).getBigUint64(0, true);
+  }
+  writeU16(to: Gpa, value: number): void {
+    this.scratchView.setUint16(0, value, true);
+    this.write(to, this.scratch.subarray(0, 2));
+  }
+  writeU32(to: Gpa, value: number): void {
+    this.scratchView.setUint32(0, value, true);
+    this.write(to, this.scratch.subarray(0, 4));
+  }
+  writeU64(to: Gpa, value: bigint): void {
+    this.scratchView.setBigUint64(0, value, true);
+    this.write(to, this.scratch.subarray(0, 8));
+  }
+}
