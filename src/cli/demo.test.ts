@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { Check } from '../cpu/x86/demo/plan.js';
-import { ACCELERATORS, checkAccelerator, type AcceleratorName } from '../runtime/node/accelerators.js';
+import { ACCELERATORS, type AcceleratorName } from '../runtime/node/accelerators.js';
+import { requireKvm } from '../testing/tools.js';
 
 const { stages } = buildDemo();
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -40,14 +41,8 @@ const STAGES: Readonly<Record<AcceleratorName, readonly string[]>> = {
   kvm: ['real', 'long', 'ring3'],
 };
 
-const accelerators = ACCELERATORS.map((name) => {
-  try {
-    checkAccelerator(name);
-    return { name, missing: undefined };
-  } catch (error) {
-    return { name, missing: error instanceof Error ? error.message : String(error) };
-  }
-});
+const kvm = await requireKvm();
+const accelerators = ACCELERATORS.map((name) => ({ name, missing: name === 'kvm' ? kvm.missing : undefined }));
 
 describe.each(accelerators)('vitrine run demo --accel $name', ({ name, missing }) => {
   const title = (text: string): string => (missing === undefined ? text : `${text} [${missing}]`);

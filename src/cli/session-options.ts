@@ -37,7 +37,7 @@ export function addSessionOptions(command: Command): Command {
     .optionsGroup('How it runs:')
     .option(
       '--accel <name>',
-      'what runs the guest: wasm (a translator) or interp (an interpreter)',
+      "what runs the guest: wasm (a translator), interp (an interpreter) or kvm (the host's processor)",
       DEFAULT_ACCELERATOR,
     )
     .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH")

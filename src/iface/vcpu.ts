@@ -57,6 +57,8 @@ export interface DebugRequest {
 /** One virtual CPU. All methods are called on the thread that runs it. */
 export interface Vcpu {
   readonly index: number;
+  /** Budgets of `run` are nanoseconds, about, instead of instructions: the accelerator cannot count those. */
+  readonly isTimed?: boolean;
   /** Runs at most `budget` instructions (exact on interp and wasm). */
   run(budget: number): VcpuExit;
   /** Makes a running or next `run` return soon with `kicked`. Callable inside device callbacks. */

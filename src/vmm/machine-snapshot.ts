@@ -9,6 +9,7 @@ import {
   bytes,
   int,
   nullable,
+  range,
   SchemaError,
   str,
   struct,
@@ -19,6 +20,7 @@ import {
 import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
+import { DEFAULT_TSC_HZ } from '../machine/pc/build.js';
 import type { Pc } from '../machine/pc/pc.js';
 import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
@@ -40,6 +42,8 @@ const machineSchema = struct({
   uuid: bytes(16),
   /** Nanoseconds on the machine's clock. */
   time: int,
+  /** Ticks of the guest's time-stamp counters per second. */
+  tscHz: range(1, 1e12),
   /** Of a machine that is the same in every run. */
   virtual: nullable(struct({ time: virtualTimeSchema, entropy: u64 })),
   /** What the disks were when the machine was saved. */
@@ -55,6 +59,7 @@ interface Saveable {
   readonly ram: Uint8Array;
   /** Files that must be the same when it goes on. */
   readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
+  readonly tscHz: number;
 }
 
 /** What makes a machine the same in every run. */
@@ -95,7 +100,7 @@ function upgradeMachine(value: Plain): Plain {
     networks: [],
     firmware: saveFirmware(),
   };
-  return { ...value, config: { ...more, ...value['config'], disks: upgraded } };
+  return { ...value, tscHz: DEFAULT_TSC_HZ, config: { ...more, ...value['config'], disks: upgraded } };
 }
 
 /** Section of what was written to a disk and is thrown away otherwise. */
@@ -119,6 +124,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
     },
     uuid,
     time: machine.clock.now(),
+    tscHz: machine.tscHz,
     virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,
     disks: machine.images.map(({ image }) => image.identity),
   });
@@ -137,6 +143,7 @@ export interface SavedMachine {
   readonly config: MachineConfig;
   readonly uuid: Uint8Array;
   readonly time: number;
+  readonly tscHz: number;
   readonly virtual: VirtualState | undefined;
   readonly disks: readonly string[];
 }
@@ -185,13 +192,13 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check, upgrade: upgradeMachine });
   const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
-  const { uuid, time, virtual, disks } = saved;
+  const { uuid, time, tscHz, virtual, disks } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
   const { sharing: savedSharing, networks, ...rest } = saved.config;
   const sharing = restoreSharing(savedSharing);
   const config = { ...rest, boot, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
-  return { config, uuid, time, virtual: virtual ?? undefined, disks };
+  return { config, uuid, time, tscHz, virtual: virtual ?? undefined, disks };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */

@@ -1,14 +1,14 @@
 /** A virtual machine: its memory and CPUs on some accelerator, its board, and the loop that runs it. */
 import { randomUuid } from './uuid.js';
 import { assert, assertNever } from '../base/assert.js';
-import { HostError } from '../base/errors.js';
+import { HostError, UsageError } from '../base/errors.js';
 import type { BlockBackend, BlockStatus } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
 import type { CharSink, MachineControl } from '../iface/lines.js';
 import type { DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
 import type { BootServices } from '../machine/pc/boot.js';
-import { PcBuilder, type VmRequest } from '../machine/pc/build.js';
+import { DEFAULT_TSC_HZ, PcBuilder, type VmRequest } from '../machine/pc/build.js';
 import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
 import type { Pc } from '../machine/pc/pc.js';
 import type { PcNic } from '../machine/pc/nics.js';
@@ -39,6 +39,10 @@ export interface MachineHost {
   readonly console: CharSink;
   /** Whether input for COM1 waits until the guest has switched on the receiver's interrupt. */
   readonly holdInput?: boolean;
+  /** Ticks per second of the time-stamp counters of new machines, where the accelerator has no choice. */
+  readonly tscHz?: number;
+  /** Whether the accelerator counts instructions, which virtual time is made of. Default true. */
+  readonly countsInstructions?: boolean;
   /** Memory and CPUs on an accelerator. Throws a one-line error when it cannot give that much. */
   createVm(request: VmRequest): Vm;
   openDisk(disk: DiskConfig): BlockBackend;
@@ -120,6 +124,8 @@ export class VirtualMachine {
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
   private readonly entropy: Entropy;
+  /** Ticks of the guest's time-stamp counters per second. */
+  readonly tscHz: number;
   /** 16 bytes. */
   readonly uuid: Uint8Array;
   /** When the owner was last told of a triple fault. */
@@ -142,11 +148,14 @@ export class VirtualMachine {
     this.disks = opened.slice(0, disks.length);
     const flash = flashChips(chips, opened.slice(disks.length));
     this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
-    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display, flash });
+    this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
+    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display, flash, tscHz: this.tscHz });
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.vm = host.createVm(this.builder.vmRequest);
     if (config.clock === 'virtual') {
+      if (host.countsInstructions === false)
+        throw new UsageError('--clock virtual needs an accelerator that counts instructions: wasm or interp');
       this.virtualTime = new VirtualTime(saved?.virtual?.time ?? VIRTUAL_START);
       this.seeded = new SeededEntropy(saved?.virtual?.entropy ?? 0n);
     }

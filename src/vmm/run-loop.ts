@@ -35,6 +35,9 @@ export interface VirtualPlan {
 /** Instructions between two looks at timers and input, at most and at least. */
 const MAX_SLICE = 200_000;
 const MIN_SLICE = 2_000;
+/** Nanoseconds of a slice, where the accelerator does not count instructions. */
+const MAX_TIME = 4e6;
+const MIN_TIME = 20_000;
 /** Instructions per nanosecond that a slice is planned with, until measured. */
 const ASSUMED_SPEED = 0.05;
 
@@ -71,12 +74,12 @@ export class RunLoop {
       const started = clock.now();
       const budget = virtual ? virtual.budget() : this.plan(started);
       // Virtual time stands still during a slice, so only what is due at once is early.
-      this.sliceEnd = virtual ? started + 1 : started + budget / this.speed;
+      this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
       const exit = cpu.run(budget);
       this.sliceEnd = -Infinity;
       switch (exit.kind) {
         case 'budget':
-          this.measure(budget, clock.now() - started);
+          if (!cpu.isTimed) this.measure(budget, clock.now() - started);
           break;
         case 'kicked':
           break;
@@ -99,9 +102,13 @@ export class RunLoop {
     }
   }
 
-  /** Instructions until the next deadline, as far as one can tell. */
+  /** Instructions until the next deadline, as far as one can tell, or nanoseconds. */
   private plan(now: number): number {
     const deadline = this.options.clock.nextDeadline;
+    if (this.options.cpu.isTimed) {
+      const left = deadline === undefined ? MAX_TIME : deadline - now;
+      return Math.max(MIN_TIME, Math.min(MAX_TIME, left));
+    }
     const slice = deadline === undefined ? MAX_SLICE : Math.floor((deadline - now) * this.speed);
     return Math.max(MIN_SLICE, Math.min(MAX_SLICE, slice));
   }

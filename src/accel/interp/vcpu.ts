@@ -11,7 +11,7 @@ import type { InterpImage } from './image.js';
 import type { MachineMemory } from './memory.js';
 import { describeWork } from './statistics.js';
 import { EventLog } from './event-log.js';
-import { MsrFile } from './msr-file.js';
+import { MsrFile } from '../common/msr-file.js';
 import { describeModel } from './model.js';
 import { readState, StateView, writeState } from './state.js';
 

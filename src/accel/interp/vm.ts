@@ -4,7 +4,7 @@ import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { LAYOUT } from '../../memory/layout.js';
-import { SlotDma } from './dma.js';
+import { SlotDma } from '../common/slot-dma.js';
 import type { InterpImage } from './image.js';
 import { MachineMemory } from './memory.js';
 import { InterpVcpu, type InterpVcpuOptions } from './vcpu.js';

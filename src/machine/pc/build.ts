@@ -37,6 +37,8 @@ export interface PcSpecification {
   readonly boot: PcBoot;
   /** Chips with firmware, instead of a BIOS image. */
   readonly flash?: readonly PcFlash[];
+  /** Ticks of the time-stamp counter per second. */
+  readonly tscHz: number;
   /** Absent: a VGA without a card. */
   readonly display?: PcDisplayOptions;
 }
@@ -52,7 +54,7 @@ export interface VmRequest {
 }
 
 /** Ticks of the time-stamp counter per second: a nanosecond each. */
-const TSC_HZ = 1e9;
+export const DEFAULT_TSC_HZ = 1e9;
 const CPUS = 1;
 
 export class PcBuilder {
@@ -65,7 +67,7 @@ export class PcBuilder {
 
   /** Throws a one-line error when there can be no such machine. */
   constructor(readonly specification: PcSpecification) {
-    const { cpu, ramSize, boot, flash = [] } = specification;
+    const { cpu, ramSize, boot, tscHz, flash = [] } = specification;
     this.model = cpuModel(cpu);
     assert(ramSize % PAGE_SIZE === 0, 'memory is whole pages');
     // Checks the size as well.
@@ -78,17 +80,17 @@ export class PcBuilder {
     this.displayOffset = Math.ceil((ramSize + (this.bios?.high.size ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
     this.vmRequest = {
       model: this.model,
-      cpuid: (index) => boardCpuid(this.model, TSC_HZ, CPUS, index),
-      tscHz: TSC_HZ,
+      cpuid: (index) => boardCpuid(this.model, tscHz, CPUS, index),
+      tscHz,
       backingSize: this.displayOffset + displayMemory(this.display.vga),
     };
   }
 
   /** A new board, as it is when power comes on. */
   build(connections: PcConnections, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): Pc {
-    const { ramSize, debugExit, boot, flash = [] } = this.specification;
+    const { ramSize, debugExit, boot, tscHz, flash = [] } = this.specification;
     const { model, bios, display, displayOffset } = this;
-    const options = { model, ramSize, bios, flash, tscHz: TSC_HZ, debugExit, display, displayOffset };
+    const options = { model, ramSize, bios, flash, tscHz, debugExit, display, displayOffset };
     const pc = new Pc(options, connections);
     if (boot.bios) installBios(boot.bios, ramSize, services);
     fillFwCfg(pc, bios && { kernel: boot.kernel, boot: bootOptions }, services);

@@ -27,11 +27,10 @@ function hostMemory(): number {
 
 const mebibytes = (size: number): string => `${Math.floor(size / MIB)} MiB`;
 
-/** Throws a one-line error when there is no such accelerator, or it is not there yet. */
+/** Throws a one-line error when there is no such accelerator. */
 export function checkAccelerator(name: string): AcceleratorName {
   const found = ACCELERATORS.find((known) => known === name);
   if (found === undefined) throw new UsageError(`unknown accelerator "${name}"; there are ${ACCELERATORS.join(', ')}`);
-  if (found === 'kvm') throw new UsageError('the accelerator kvm is not available yet; use wasm or interp');
   return found;
 }
 
@@ -46,7 +45,8 @@ export function checkMemory(size: number): void {
 }
 
 export interface VmOptions {
-  readonly accel?: AcceleratorName | undefined;
+  /** An accelerator of WebAssembly. */
+  readonly accel?: Exclude<AcceleratorName, 'kvm'> | undefined;
   /** Is told what the user should know, in one line or more. */
   readonly report: (text: string) => void;
   /** Gets each translation. */
@@ -65,8 +65,8 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
   };
 }
 
-/** Memory and CPUs for a machine. */
-export function createVm(request: VmRequest, { accel = DEFAULT_ACCELERATOR, report, observe }: VmOptions): Vm {
+/** Memory and CPUs for a machine, in WebAssembly. */
+export function createVm(request: VmRequest, { accel = 'wasm', report, observe }: VmOptions): Vm {
   checkMemory(request.backingSize);
   if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
   const variants = loadVariants();

@@ -15,6 +15,8 @@ import { giveBack } from '../../host/node/give-back.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import type { Vm } from '../../iface/vcpu.js';
+import type { VmRequest } from '../../machine/pc/build.js';
 import { inspect } from '../../vmm/inspect.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
@@ -86,7 +88,21 @@ const streams = new StreamMux((message) => post({ kind: 'stream', message }), 0)
 
 const networks = new Networks(shared);
 
-const host: MachineHost = {
+/** KVM, when it was asked for. */
+const kvm = options.accel === 'kvm' ? await import('./kvm.js') : undefined;
+
+function createOn(request: VmRequest): Vm {
+  if (kvm) return kvm.createKvmVm(request, report);
+  return createVm(request, {
+    accel: options.accel === 'kvm' ? undefined : options.accel,
+    report,
+    observe: options.trace?.kinds.includes('translate')
+      ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
+      : undefined,
+  });
+}
+
+const base: MachineHost = {
   version,
   time: hostTime,
   entropy: hostEntropy,
@@ -95,13 +111,7 @@ const host: MachineHost = {
   console: output.sink('console'),
   holdInput: options.holdInput ?? false,
   createVm: (request) => {
-    const vm = createVm(request, {
-      accel: options.accel,
-      report,
-      observe: options.trace?.kinds.includes('translate')
-        ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
-        : undefined,
-    });
+    const vm = createOn(request);
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
@@ -126,6 +136,7 @@ const host: MachineHost = {
 };
 
 function createMachine(): VirtualMachine {
+  const host = kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base;
   if (start.kind === 'create') return VirtualMachine.create(start.config, host);
   const { file, noReboot } = start;
   const source = new FileSource(file, 'snapshot');

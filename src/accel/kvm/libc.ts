@@ -1,0 +1,145 @@
+/** The few functions of the C library that KVM needs, by koffi. */
+import koffi from 'koffi';
+import { HostError } from '../../base/errors.js';
+
+const OPEN = { RDWR: 2, CLOEXEC: 0o2000000 } as const;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+const SIG_BLOCK = 0;
+const CLOCK_MONOTONIC = 1;
+const SIGEV_THREAD_ID = 4;
+const GETTID = 186;
+
+export const ERRNO = { EPERM: 1, ENOENT: 2, EINTR: 4, EAGAIN: 11, EACCES: 13 } as const;
+
+/** By which a timer takes a thread out of KVM_RUN: a real-time signal that neither Node nor the C library uses. */
+export const TIMER_SIGNAL = 50;
+
+const lib = koffi.load('libc.so.6');
+/** Declared with the kinds of arguments that they are called with: an address, or a number. */
+const functions = {
+  open: lib.func('open', 'int', ['str', 'int']),
+  close: lib.func('close', 'int', ['int']),
+  ioctlBuffer: lib.func('ioctl', 'int', ['int', 'ulong', 'void *']),
+  ioctlNumber: lib.func('ioctl', 'int', ['int', 'ulong', 'ulong']),
+  mmap: lib.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'long']),
+  munmap: lib.func('munmap', 'int', ['void *', 'size_t']),
+  sigmask: lib.func('pthread_sigmask', 'int', ['int', 'void *', 'void *']),
+  sigtimedwait: lib.func('sigtimedwait', 'int', ['void *', 'void *', 'void *']),
+  timerCreate: lib.func('timer_create', 'int', ['int', 'void *', 'void *']),
+  timerSettime: lib.func('timer_settime', 'int', ['uintptr_t', 'int', 'void *', 'void *']),
+  timerDelete: lib.func('timer_delete', 'int', ['uintptr_t']),
+  syscall: lib.func('syscall', 'long', ['long']),
+};
+
+/** A call of the system failed. */
+export class SystemError extends HostError {
+  constructor(
+    readonly what: string,
+    readonly errno: number,
+  ) {
+    super(`${what}: error ${errno} of the system`);
+  }
+}
+
+/** Opens a device for reading and writing. Throws a SystemError. */
+export function open(path: string): number {
+  const fd = functions.open(path, OPEN.RDWR | OPEN.CLOEXEC) as number;
+  if (fd < 0) throw new SystemError(`open ${path}`, koffi.errno());
+  return fd;
+}
+
+export function close(fd: number): void {
+  functions.close(fd);
+}
+
+/** With the address of `bytes`. Returns a number from 0 on; throws a SystemError that says `what` was tried. */
+export function ioctl(fd: number, request: number, argument: Uint8Array | number, what: string): number {
+  const result = (
+    typeof argument === 'number'
+      ? functions.ioctlNumber(fd, request, argument)
+      : functions.ioctlBuffer(fd, request, argument)
+  ) as number;
+  if (result < 0) throw new SystemError(what, koffi.errno());
+  return result;
+}
+
+/** The same for the one request that is made all the time. Returns 0, or the negative error. */
+export function ioctlRun(fd: number, request: number): number {
+  return (functions.ioctlNumber(fd, request, 0) as number) < 0 ? -koffi.errno() : 0;
+}
+
+export interface Mapping {
+  readonly view: DataView;
+  unmap(): void;
+}
+
+/** Maps `length` bytes of a descriptor, shared, for reading and writing. */
+export function map(fd: number, length: number): Mapping {
+  const at: unknown = functions.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  if (addressOf(at) === 0xffff_ffff_ffff_ffffn) throw new SystemError('mmap', koffi.errno());
+  return {
+    view: new DataView(koffi.view(at, length)),
+    unmap: () => {
+      functions.munmap(at, length);
+    },
+  };
+}
+
+/** The address of a buffer or of a pointer. */
+export const addressOf = (value: unknown): bigint => BigInt.asUintN(64, koffi.address(value));
+
+/** A C library's set of one signal. */
+function setOf(signal: number): Uint8Array {
+  const set = new Uint8Array(128);
+  set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
+  return set;
+}
+
+const timerSet = setOf(TIMER_SIGNAL);
+const NO_TIME = new Uint8Array(16);
+
+/** A timer that sends the calling thread its signal, which is blocked but where KVM lets it through. */
+export class ThreadTimer {
+  private readonly id: bigint;
+  private readonly setting = new Uint8Array(32);
+  private readonly settingView = new DataView(this.setting.buffer);
+
+  constructor() {
+    functions.sigmask(SIG_BLOCK, timerSet, null);
+    // struct sigevent: value, signo, notify, thread id.
+    const event = new Uint8Array(64);
+    const view = new DataView(event.buffer);
+    view.setInt32(8, TIMER_SIGNAL, true);
+    view.setInt32(12, SIGEV_THREAD_ID, true);
+    view.setInt32(16, Number(functions.syscall(GETTID)), true);
+    const id = new Uint8Array(8);
+    if ((functions.timerCreate(CLOCK_MONOTONIC, event, id) as number) < 0)
+      throw new SystemError('timer_create', koffi.errno());
+    this.id = new DataView(id.buffer).getBigUint64(0, true);
+  }
+
+  /** Sends the signal after so many nanoseconds, from 1 on, instead of when it was set to before. */
+  set(nanoseconds: number): void {
+    const seconds = Math.floor(nanoseconds / 1e9);
+    this.settingView.setBigInt64(16, BigInt(seconds), true);
+    this.settingView.setBigInt64(24, BigInt(Math.max(1, Math.floor(nanoseconds - seconds * 1e9))), true);
+    functions.timerSettime(this.id, 0, this.setting, null);
+  }
+
+  /** Takes back a signal that was sent. */
+  drain(): void {
+    functions.sigtimedwait(timerSet, null, NO_TIME);
+  }
+
+  close(): void {
+    functions.timerDelete(this.id);
+  }
+}
+
+/** The kernel's set of the signals that are blocked in KVM_RUN: struct kvm_signal_mask. */
+export function runSignalMask(): Uint8Array {
+  const mask = new Uint8Array(12);
+  new DataView(mask.buffer).setUint32(0, 8, true);
+  return mask;
+}

@@ -1,0 +1,118 @@
+/** /dev/kvm: whether it can be used, and what makes a machine of it. */
+import { HostError } from '../../base/errors.js';
+import { MSR } from '../../arch/x86/msrs.js';
+import { API_VERSION, CAP, KVM, MSR_FILTER, MSR_REASONS, SIZE } from './abi.js';
+import { addressOf, close, ERRNO, ioctl, open, SystemError } from './libc.js';
+import { Structure } from './registers.js';
+
+const DEVICE = '/dev/kvm';
+
+const NEEDED: readonly (readonly [number, string])[] = [
+  [CAP.USER_MEMORY, 'memory of user space'],
+  [CAP.READONLY_MEM, 'read-only memory'],
+  [CAP.VCPU_EVENTS, 'the state of events'],
+  [CAP.DEBUGREGS, 'the debug registers'],
+  [CAP.XSAVE, 'the state of the floating-point unit'],
+  [CAP.GET_TSC_KHZ, 'the rate of the time-stamp counter'],
+  [CAP.X86_USER_SPACE_MSR, 'MSRs of user space'],
+  [CAP.X86_MSR_FILTER, 'filtered MSRs'],
+];
+
+/** Ranges of MSRs that KVM itself is to hold; all others come to the same code as on the other accelerators. */
+const OWN_MSRS: readonly (readonly [first: number, last: number])[] = [
+  [MSR.TSC, MSR.TSC],
+  [MSR.SYSENTER_CS, MSR.SYSENTER_EIP],
+  [MSR.PAT, MSR.PAT],
+  [MSR.EFER, MSR.FMASK],
+  [MSR.FS_BASE, MSR.TSC_AUX],
+];
+
+function openDevice(): number {
+  try {
+    return open(DEVICE);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    switch (error.errno) {
+      case ERRNO.ENOENT:
+        throw new HostError('this host has no /dev/kvm: its processor or its kernel offers no virtualization');
+      case ERRNO.EACCES:
+      case ERRNO.EPERM:
+        throw new HostError('/dev/kvm may not be opened: join the group kvm, or run as somebody who may');
+      default:
+        throw new HostError(`/dev/kvm cannot be opened: error ${error.errno} of the system`);
+    }
+  }
+}
+
+export class KvmSystem {
+  readonly fd: number;
+
+  /** Throws a one-line error that says why there is no KVM to be had. */
+  constructor() {
+    this.fd = openDevice();
+    const version = ioctl(this.fd, KVM.GET_API_VERSION, 0, 'KVM_GET_API_VERSION');
+    const lacking = NEEDED.find(([capability]) => !this.has(capability));
+    if (version === API_VERSION && lacking === undefined) return;
+    this.close();
+    throw new HostError(
+      lacking
+        ? `the host's KVM does not offer ${lacking[1]}`
+        : `the host's KVM has version ${version}, not ${API_VERSION}`,
+    );
+  }
+
+  has(capability: number): boolean {
+    return ioctl(this.fd, KVM.CHECK_EXTENSION, capability, 'KVM_CHECK_EXTENSION') > 0;
+  }
+
+  createVm(): number {
+    return ioctl(this.fd, KVM.CREATE_VM, 0, 'KVM_CREATE_VM');
+  }
+
+  /** Size of struct kvm_run with what follows it, in bytes. */
+  get runSize(): number {
+    return ioctl(this.fd, KVM.GET_VCPU_MMAP_SIZE, 0, 'KVM_GET_VCPU_MMAP_SIZE');
+  }
+
+  /** Makes accesses to MSRs leave the guest, those to KVM's own apart. */
+  routeMsrs(vm: number): void {
+    const capability = new Structure(SIZE.ENABLE_CAP);
+    capability.view.setUint32(0, CAP.X86_USER_SPACE_MSR, true);
+    capability.setU64(8, BigInt(MSR_REASONS));
+    ioctl(vm, KVM.ENABLE_CAP, capability.bytes, 'KVM_CAP_X86_USER_SPACE_MSR');
+    const filter = new Structure(SIZE.MSR_FILTER);
+    filter.view.setUint32(0, MSR_FILTER.DEFAULT_DENY, true);
+    // KVM reads the bitmaps during the call only.
+    // Of buffers of their own, which stay where they are.
+    const bitmaps = OWN_MSRS.map(([first, last]) =>
+      new Uint8Array(new ArrayBuffer(Math.ceil((last - first + 1) / 8))).fill(0xff),
+    );
+    for (const [i, [first, last]] of OWN_MSRS.entries()) {
+      const at = 8 + 24 * i;
+      filter.view.setUint32(at, MSR_FILTER.READ | MSR_FILTER.WRITE, true);
+      filter.view.setUint32(at + 4, last - first + 1, true);
+      filter.view.setUint32(at + 8, first, true);
+      filter.setU64(at + 16, addressOf(bitmaps[i]));
+    }
+    ioctl(vm, KVM.X86_SET_MSR_FILTER, filter.bytes, 'KVM_X86_SET_MSR_FILTER');
+  }
+
+  /** Ticks of the time-stamp counter that guests see, per second. */
+  tscHz(): number {
+    const vm = this.createVm();
+    try {
+      const cpu = ioctl(vm, KVM.CREATE_VCPU, 0, 'KVM_CREATE_VCPU');
+      try {
+        return ioctl(cpu, KVM.GET_TSC_KHZ, 0, 'KVM_GET_TSC_KHZ') * 1000;
+      } finally {
+        close(cpu);
+      }
+    } finally {
+      close(vm);
+    }
+  }
+
+  close(): void {
+    close(this.fd);
+  }
+}
