@@ -186,6 +186,7 @@ export class Qcow2Image implements DiskImage {
   // ---- writing ----
 
   write(offset: number, from: Uint8Array): void {
+    this.metadata.checkUsable();
     const request = new WriteRequest(this.metadata, from);
     try {
       for (let at = 0; at < from.length;) {
@@ -205,10 +206,10 @@ export class Qcow2Image implements DiskImage {
       request.giveUp();
       throw error;
     }
-    for (const { table, entry, host, found } of request.allocated) {
-      this.releaseOld(found);
+    for (const { table, entry, host } of request.allocated)
       table.setOffset(entry, COPIED_HIGH, host * this.clusterSize);
-    }
+    // Last: it may find that the image lies about what is in use.
+    for (const { found } of request.allocated) this.releaseOld(found);
     this.commitWhenFull();
   }
 
@@ -332,7 +333,7 @@ export class Qcow2Image implements DiskImage {
 
   flush(): void {
     if (this.metadata.dirty) this.metadata.commit();
-    else this.file.flush();
+    else this.metadata.sync();
   }
 
   close(): void {

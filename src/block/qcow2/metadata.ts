@@ -125,7 +125,7 @@ export class Metadata {
 
   /** An L2 table that is going to be changed. */
   tableForWrite(index: number): Table {
-    if (this.broken) throw this.broken;
+    this.checkUsable();
     const table = this.table(index) ?? this.l2.create(index);
     this.l2.touch(table);
     return table;
@@ -163,7 +163,7 @@ export class Metadata {
    * nobody knows what the host has stored: then nothing is written any more.
    */
   commit(): void {
-    if (this.broken) throw this.broken;
+    this.checkUsable();
     if (!this.dirty) return;
     if (this.l2.dirtyCount > 0 || this.refcounts.dirty) this.writeTables();
     this.surely(() => this.file.flush());
@@ -179,6 +179,17 @@ export class Metadata {
       if (count * this.clusterSize >= WORTH_PUNCHING)
         this.file.punch(cluster * this.clusterSize, count * this.clusterSize);
     });
+  }
+
+  /** Throws when the host has failed in a way after which nothing is written any more. */
+  checkUsable(): void {
+    if (this.broken) throw this.broken;
+  }
+
+  /** Makes data durable, where no table has changed. */
+  sync(): void {
+    this.checkUsable();
+    this.surely(() => this.file.flush());
   }
 
   /** What must not fail: afterwards it would be unknown what the file holds. */

@@ -242,6 +242,26 @@ describe('a host that refuses a write', () => {
   });
 });
 
+describe('a host that fails a flush', () => {
+  it('is not written to any more, and what it has is sound', () => {
+    const file = create();
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    disk.write(0, pattern(1, 65536));
+    disk.flush();
+    file.flush = () => {
+      throw new Error('EIO');
+    };
+    disk.write(65536, pattern(2, 512));
+    expect(() => disk.flush()).toThrow('the disk image failed: nothing is written to it any more');
+    file.log = [];
+    expect(() => disk.write(0, pattern(3, 512))).toThrow('nothing is written to it any more');
+    expect(() => disk.flush()).toThrow('nothing is written to it any more');
+    expect(() => disk.close()).toThrow('nothing is written to it any more');
+    expect(file.log).toEqual([]);
+    expect(checkQcow2(file)).toMatchObject(clean);
+  });
+});
+
 describe('a temporary disk', () => {
   it('leaves its base alone; what was written to it can be saved', () => {
     const base = new MemoryFile('base', pattern(3, SIZE));
