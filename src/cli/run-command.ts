@@ -48,7 +48,8 @@ bzImage, an ELF file with a PVH entry, or a multiboot 1 kernel, gzip'ed or not.
 The terminal is the guest's first serial port. Ctrl-A x quits, Ctrl-A h lists the other
 keys; Ctrl-C goes to the guest. Without a terminal, standard input is piped to the port.
 
-A disk is a file and words, divided by commas (a comma in the name is written twice):
+A disk is a file, or the address of one (http, https), and words, divided by commas (a comma in
+the name is written twice); "vitrine disk" makes images:
   format=raw|qcow2       what the image is; otherwise what it looks like
   readonly               the guest cannot write
   snapshot               what the guest writes is thrown away in the end
