@@ -2,11 +2,18 @@
 import * as fs from 'node:fs';
 import type { Command } from 'commander';
 import { HostError, UsageError } from '../base/errors.js';
-import { cacheRoot, findFirmware } from '../guests/index.js';
+import { cacheRoot, findBootRom, findFirmware, type ToolOptions } from '../guests/index.js';
 import { readWholeFile } from '../host/node/read-file.js';
+import { NIC_MODELS } from '../iface/net-config.js';
 import { BOOT_LETTERS, type BootLetter } from '../machine/pc/boot-order.js';
 import type { PcBios } from '../machine/pc/build.js';
-import { DEFAULT_FIRMWARE, type BootConfig, type FirmwareConfig, type FlashConfig } from '../vmm/firmware-config.js';
+import {
+  DEFAULT_FIRMWARE,
+  type BootConfig,
+  type FirmwareConfig,
+  type FlashConfig,
+  type NetRomConfig,
+} from '../vmm/firmware-config.js';
 import { exitOnSignals } from './guest-command.js';
 import { splitCommas } from './parse.js';
 import { progressLine } from './progress-line.js';
@@ -99,8 +106,11 @@ export async function configureFirmware({ bios, pflash = [], boot }: BootOptions
   if (bios !== undefined && flash.length > 0) throw new UsageError('give either --bios or --pflash');
   if (boot !== undefined && bios === undefined && flash.length === 0)
     throw new UsageError('--boot needs firmware: --bios seabios, for instance');
+  // What takes its time at each start is there when it is asked for.
+  const network = order.order.includes('n') || order.once?.includes('n') === true;
+  const netRoms = network ? await bootRoms() : [];
   const config = (chips: readonly FlashConfig[]): FirmwareConfig | undefined =>
-    boot === undefined && chips.length === 0 ? undefined : { boot: order, flash: chips };
+    boot === undefined && chips.length === 0 ? undefined : { boot: order, flash: chips, netRoms };
   if (bios === undefined) return { bios: undefined, config: config(flash), file: flash.at(0)?.path };
   const [name, ...words] = splitCommas(bios);
   if (name === 'ovmf') {
@@ -117,15 +127,32 @@ export async function configureFirmware({ bios, pflash = [], boot }: BootOptions
 
 const biosFile = (file: string): PcBios => ({ name: file, image: readWholeFile(file, 'BIOS image') });
 
-async function named(name: 'seabios' | 'ovmf'): Promise<{ readonly code: string; readonly variables: string }> {
+/** Files of iPXE, each for a BIOS and for UEFI, by model of network card. */
+const BOOT_ROMS: Readonly<Record<string, string>> = { 'virtio-net': 'efi-virtio.rom', e1000: 'efi-e1000.rom' };
+
+async function bootRoms(): Promise<NetRomConfig[]> {
+  const roms: NetRomConfig[] = [];
+  for (const model of NIC_MODELS) {
+    const file = await fetching((options) => findBootRom(BOOT_ROMS[model], options));
+    if (file !== undefined) roms.push({ model, image: readWholeFile(file, 'boot ROM') });
+  }
+  return roms;
+}
+
+/** Looks for something that may have to be fetched, with progress on stderr. */
+async function fetching<T>(find: (options: ToolOptions) => Promise<T>): Promise<T> {
   const stop = exitOnSignals();
   const { progress, done } = progressLine(process.stderr);
   try {
-    return await findFirmware(name, { cache: cacheRoot(), progress });
+    return await find({ cache: cacheRoot(), progress });
   } finally {
     done();
     stop();
   }
+}
+
+async function named(name: 'seabios' | 'ovmf'): Promise<{ readonly code: string; readonly variables: string }> {
+  return fetching((options) => findFirmware(name, options));
 }
 
 function ovmfChips(code: string, template: string, words: readonly string[]): FlashConfig[] {

@@ -46,6 +46,8 @@ export interface BootImages {
   readonly isolinuxCd: string;
   /** A floppy with GRUB that greets and halts. */
   readonly floppy: string;
+  /** What GRUB calls a network boot program: greets and halts. */
+  readonly network: string;
 }
 
 const SERIAL = 'serial --unit=0 --speed=115200\nterminal_output serial\n';
@@ -129,7 +131,9 @@ export async function makeBootImages(
   await writeFile(floppy, '');
   await truncate(floppy, 1440 * 1024);
   await embed(floppy, path.join(tools.bios, 'boot.img'), at('greet.img'), SECTOR);
-  return { disk, grubCd: at('grub.iso'), isolinuxCd: at('isolinux.iso'), floppy };
+  await writeFile(at('net.cfg'), `${SERIAL}echo GRUB from the network\nhalt\n`);
+  await grub('i386-pc-pxe', tools.bios, 'net.0', 'net.cfg', 'pxe');
+  return { disk, network: at('net.0'), grubCd: at('grub.iso'), isolinuxCd: at('isolinux.iso'), floppy };
 }
 
 async function makeDisk(file: string, boot: string, core: string): Promise<void> {

@@ -2,7 +2,7 @@
 import { BOOT_LETTERS, DEFAULT_BOOT, type BootLetter, type PcBootOptions } from '../machine/pc/boot-order.js';
 import type { PcFlash } from '../machine/pc/flash.js';
 import type { BlockBackend } from '../iface/block.js';
-import { array, bool, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
+import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 import type { DiskConfig } from './config.js';
 
 /** What to boot from. */
@@ -24,14 +24,22 @@ export interface FlashConfig {
   readonly volatile: boolean;
 }
 
+export interface NetRomConfig {
+  readonly model: string;
+  readonly image: Uint8Array;
+}
+
 export interface FirmwareConfig {
   readonly boot: BootConfig;
   readonly flash: readonly FlashConfig[];
+  /** ROMs of network cards by model, to boot from the network. */
+  readonly netRoms: readonly NetRomConfig[];
 }
 
 export const DEFAULT_FIRMWARE: FirmwareConfig = {
   boot: { order: [], once: null, menu: false, menuWait: null, strict: false },
   flash: [],
+  netRoms: [],
 };
 
 const letters = array(oneOf(...BOOT_LETTERS), { max: 8 });
@@ -45,11 +53,13 @@ export const firmwareSchema = struct({
     strict: bool,
   }),
   flash: array(struct({ path: str, readOnly: bool, volatile: bool }), { max: 8 }),
+  netRoms: array(struct({ model: str, image: bytes() }), { max: 8 }),
 });
 
-export const saveFirmware = ({ boot, flash }: FirmwareConfig = DEFAULT_FIRMWARE): Plain => ({
+export const saveFirmware = ({ boot, flash, netRoms }: FirmwareConfig = DEFAULT_FIRMWARE): Plain => ({
   boot: { ...boot, order: [...boot.order], once: boot.once && [...boot.once] },
   flash: flash.map((chip) => ({ ...chip })),
+  netRoms: netRoms.map((rom) => ({ ...rom })),
 });
 
 /** What the board is told. */

@@ -241,7 +241,10 @@ export class VirtualMachine {
           return { backend, attach, media, ...(queues !== undefined && { queues }) };
         }),
         sharing: this.sharing,
-        nics: this.nics,
+        nics: this.nics.map((nic) => ({
+          ...nic,
+          rom: this.config.firmware?.netRoms.find(({ model }) => model === nic.model)?.image,
+        })),
         ...(observe && { observe }),
       },
       this.services,

@@ -1,5 +1,6 @@
 // Boot loaders from every kind of disk, through SeaBIOS and OVMF.
 import { copyFileSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import path from 'node:path';
 import { Buffer } from 'node:buffer';
 import { cacheRoot } from '../../dist/guests/index.js';
@@ -62,6 +63,16 @@ export async function run(log, { accel } = {}) {
       script: greeting,
     });
     log('SeaBIOS, a floppy: GRUB greets');
+    const server = createServer((_request, response) => response.end(readFileSync(images.network)));
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const net = `user,bootfile=http://10.0.2.2:${server.address().port}/net.0`;
+      const fromNet = [[/GRUB from the network/, (child) => child.kill('SIGTERM')]];
+      await vitrine(['run', ...accelerator(accel), ...bios, '--boot', 'n', '--net', net], { script: fromNet });
+      log('SeaBIOS, iPXE from the ROM of a network card: GRUB greets');
+    } finally {
+      server.close();
+    }
     const kept = readFileSync(variables).includes(Buffer.from('BootOrder', 'utf16le'));
     expect(kept, 'OVMF has not kept its variables');
   });

@@ -34,9 +34,12 @@ export class CardSlots {
     return slot;
   }
 
-  attachVirtio(device: VirtioDevice): number {
+  /** `rom`: what firmware finds on the card. */
+  attachVirtio(device: VirtioDevice, rom?: Uint8Array): number {
     const { environment, dma } = this.connections;
-    return this.attachTransport(new VirtioPci({ name: device.id, device, environment, dma }), device);
+    const transport = new VirtioPci({ name: device.id, device, environment, dma });
+    if (rom) transport.pci.addRom(rom);
+    return this.attachTransport(transport, device);
   }
 
   attachTransport(transport: VirtioPci, device: VirtioDevice): number {

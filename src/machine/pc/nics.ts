@@ -13,12 +13,14 @@ export interface PcNic {
   /** Bytes of the largest packet. */
   readonly mtu: number;
   readonly backend: NetBackend;
+  /** What firmware finds on the card, to boot from the network. */
+  readonly rom?: Uint8Array | undefined;
 }
 
 /** Attaches a card for each, in the order given. */
 export function attachNics(nics: readonly PcNic[], cards: CardSlots): void {
-  for (const [i, { mac, queues, mtu, backend }] of nics.entries()) {
-    cards.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu }));
+  for (const [i, { mac, queues, mtu, backend, rom }] of nics.entries()) {
+    cards.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu }), rom);
     cards.parts.push(backend);
   }
 }
