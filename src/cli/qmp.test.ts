@@ -1,5 +1,5 @@
 /** The monitor: a real machine asked over a socket, and what it can do against QEMU's own schema. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -146,6 +146,32 @@ describe('--qmp', () => {
     await qmp.closed;
     const { code, errors } = await vitrine.ended;
     expect([code, errors]).toEqual([0, `vitrine: qmp: unix:${socket}\nvitrine: stopped by QMP\n`]);
+  });
+
+  it('writes the screen to a file, types, and says what there is not', async () => {
+    const socket = path.join(folder, 'd.sock');
+    const vitrine = run('--qmp', `unix:${socket}`);
+    const qmp = await client(socket);
+    await qmp.ask('qmp_capabilities');
+    const picture = path.join(folder, 'screen.ppm');
+    expect(await qmp.ask('screendump', { filename: picture })).toEqual({ return: {} });
+    const [, width, height] = /^P6\n(\d+) (\d+)\n255\n/.exec(await readFile(picture, 'latin1')) ?? [];
+    expect([Number(width), Number(height)]).toEqual([720, 400]);
+    await qmp.ask('screendump', { filename: picture, format: 'png' });
+    expect((await readFile(picture)).subarray(0, 4)).toEqual(Buffer.from('\x89PNG', 'latin1'));
+    const refused = await qmp.ask('screendump', { filename: '/nowhere/x' });
+    expect(refused).toEqual({
+      error: { class: 'GenericError', desc: 'cannot write the picture /nowhere/x: no such file' },
+    });
+    const keys = [{ type: 'qcode', data: 'a' }];
+    expect(await qmp.ask('send-key', { keys, 'hold-time': 1 })).toEqual({ return: {} });
+    expect(await qmp.ask('send-key', { keys: [{ type: 'qcode', data: 'no' }] })).toMatchObject({
+      error: { desc: "Parameter 'data' does not accept value 'no'" },
+    });
+    expect(await qmp.ask('query-balloon')).toMatchObject({ error: { class: 'DeviceNotActive' } });
+    expect(await qmp.ask('device_del', { id: 'x' })).toMatchObject({ error: { class: 'DeviceNotFound' } });
+    await qmp.ask('quit');
+    await vitrine.ended;
   });
 
   it('presses the power button, for more clients than one', async () => {

@@ -19,6 +19,7 @@ import {
   type InputChannel,
   type MachineStart,
   type OutputChannel,
+  type PictureFormat,
   type PortableError,
   type WorkerData,
   type WorkerOptions,
@@ -264,9 +265,9 @@ export class MachineHandle {
     await this.ask((id) => ({ kind: 'resume', id }));
   }
 
-  /** The screen as a PNG file. */
-  async screenshot(): Promise<Uint8Array> {
-    const answer = await this.ask((id) => ({ kind: 'screenshot', id }));
+  /** The screen as the bytes of a PNG file, or of a portable pixmap. */
+  async screenshot(format: PictureFormat = 'png'): Promise<Uint8Array> {
+    const answer = await this.ask((id) => ({ kind: 'screenshot', id, format }));
     return 'screenshot' in answer ? answer.screenshot : new Uint8Array(0);
   }
 

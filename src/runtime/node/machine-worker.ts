@@ -193,7 +193,7 @@ function quickCommands(): void {
         answer(command.id, () => ({ screen: machine?.board.display.vga?.readText() ?? [] }));
         break;
       case 'screenshot':
-        answer(command.id, () => ({ screenshot: display.screenshot(...shown()) }));
+        answer(command.id, () => ({ screenshot: display.screenshot(command.format, ...shown()) }));
         break;
       case 'user-input':
         Atomics.add(words, SHARED.INPUT_TAKEN, 1);

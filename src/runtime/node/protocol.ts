@@ -49,6 +49,9 @@ export const SHARED = {
   SIZE: 3,
 } as const;
 
+/** How a picture of the screen is written. */
+export type PictureFormat = 'png' | 'ppm';
+
 export type Button = 'reset' | 'power' | 'nmi';
 
 export type Command =
@@ -61,7 +64,7 @@ export type Command =
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** The screen as PNG. */
-  | { readonly kind: 'screenshot'; readonly id: number }
+  | { readonly kind: 'screenshot'; readonly id: number; readonly format: PictureFormat }
   /** What a user does; counted in INPUT_TAKEN. */
   | { readonly kind: 'user-input'; readonly event: InputEvent }
   /** The size, in pixels, that the guest shall show. */

@@ -1,7 +1,10 @@
 /** Listens for clients of a machine's monitor. */
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { HostError } from '../../base/errors.js';
+import { HostError, VitrineError } from '../../base/errors.js';
+import { writeFileSafely } from '../../host/node/snapshot-file.js';
+import { QmpError } from '../../vmm/qmp/types.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
 import type { MachineHandle } from './machine-handle.js';
@@ -25,6 +28,16 @@ async function listen(server: Server, address: QmpAddress): Promise<void> {
   }
   server.listen(address.port, address.host);
   await once(server, 'listening');
+}
+
+/** Bytes that the guest has. */
+async function askBalloon(handle: MachineHandle, target: number | undefined): Promise<number> {
+  try {
+    return (await handle.balloon(target)).left;
+  } catch (cause) {
+    if (cause instanceof VitrineError) throw new QmpError('No balloon device has been activated', 'DeviceNotActive');
+    throw cause;
+  }
 }
 
 export interface QmpServerOptions {
@@ -100,6 +113,16 @@ export class QmpServer {
           if (button === 'power') this.tell('POWERDOWN');
           await handle.press(button);
         },
+        screendump: async (file, format) => {
+          const picture = await handle.screenshot(format);
+          writeFileSafely(file, 'picture', (target) => target.write(0, picture));
+        },
+        typeKeys: async (codes, holdTime) => {
+          for (const code of codes) handle.input({ kind: 'key', code, down: true });
+          await delay(holdTime);
+          for (const code of [...codes].reverse()) handle.input({ kind: 'key', code, down: false });
+        },
+        balloon: (target) => askBalloon(handle, target),
         quit: () => {
           this.asked = 'host-qmp-quit';
           options.quit();

@@ -1,6 +1,8 @@
 /** The screen of a machine, drawn on the machine's thread when somebody asks for it; costs nothing while nobody does. */
 import type { FrameNews } from '../../display/frame-news.js';
 import { pointerPlace, drawPointer } from '../../display/pointer.js';
+import { encodePpm } from '../../display/ppm.js';
+import type { PictureFormat } from './protocol.js';
 import { encodePng } from '../../display/png.js';
 import { ScanOut, type Frame } from '../../display/scan-out.js';
 import { zlib } from '../../host/node/deflate.js';
@@ -38,13 +40,13 @@ export class WorkerDisplay {
   }
 
   /** The screen as a PNG file, pointer included. */
-  screenshot(adapter: DisplayAdapter | undefined, now: number): Uint8Array {
+  screenshot(format: PictureFormat, adapter: DisplayAdapter | undefined, now: number): Uint8Array {
     const out = new ScanOut();
     out.update(adapter?.picture() ?? NOTHING, now);
     const frame: Frame = out.frame;
     const pointer = adapter?.pointer?.();
     if (pointer && pointerPlace(pointer).width > 0)
       drawPointer(frame.pixels, { x: 0, y: 0, width: frame.width, height: frame.height }, pointer);
-    return encodePng(frame, zlib);
+    return format === 'ppm' ? encodePpm(frame) : encodePng(frame, zlib);
   }
 }

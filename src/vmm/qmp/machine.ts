@@ -9,6 +9,12 @@ export interface QmpMachine {
   pause(): Promise<void>;
   resume(): Promise<void>;
   press(button: 'reset' | 'power' | 'nmi'): Promise<void>;
+  /** Writes the screen to a file. Throws a one-line error when that cannot be written. */
+  screendump(file: string, format: 'ppm' | 'png'): Promise<void>;
+  /** Presses keys (W3C KeyboardEvent codes) one after the other, and releases them so many milliseconds later. */
+  typeKeys(codes: readonly string[], holdTime: number): Promise<void>;
+  /** Bytes that the guest has; `target`: that it is to have. Throws a QmpError where there is no balloon. */
+  balloon(target?: number): Promise<number>;
   /** Ends it, like pulling the plug. */
   quit(): void;
 }
