@@ -87,6 +87,7 @@ export function addressIn({ address, length }: Prefix, offset: number): Address 
 const BAD: readonly Prefix[] = [
   '0.0.0.0/8',
   '127.0.0.0/8',
+  '169.254.0.0/16',
   '224.0.0.0/4',
   '240.0.0.0/4',
   '::/96',

@@ -74,10 +74,11 @@ export class DnsProxy {
   /** Not to be guessed by who would like to answer instead. */
   private freeId(): number | undefined {
     if (this.questions.size >= MAX_QUESTIONS) return undefined;
-    for (;;) {
+    for (let attempt = 0; attempt < 16; attempt++) {
       const id = get16(this.sockets.random(2), 0);
       if (!this.questions.has(id)) return id;
     }
+    return undefined;
   }
 
   private send(question: Question): void {

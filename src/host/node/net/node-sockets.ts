@@ -37,10 +37,10 @@ class NodeStream implements HostStream {
     socket.setNoDelay(true);
   }
 
-  /** Wires the socket's events. */
-  tell(events: StreamEvents): void {
+  /** Wires the events of a socket that is connected, or will be. */
+  tell(events: StreamEvents, isConnected: boolean): void {
     const { socket } = this;
-    let connected = !socket.connecting;
+    let connected = isConnected;
     let broken = false;
     socket.on('connect', () => {
       connected = true;
@@ -112,7 +112,7 @@ export class NodeSockets implements HostSockets {
   connect(address: string, port: number, events: StreamEvents): HostStream {
     const socket = new net.Socket({ allowHalfOpen: true });
     const stream = new NodeStream(socket);
-    stream.tell(events);
+    stream.tell(events, false);
     // 0 is no port that anything listens on.
     if (port === 0) socket.destroy(Object.assign(new Error('port 0'), { code: 'ECONNREFUSED' }));
     else socket.connect({ host: address, port });
@@ -149,7 +149,7 @@ export class NodeSockets implements HostSockets {
     return new Promise((resolve, reject) => {
       const server = net.createServer({ allowHalfOpen: true }, (socket) => {
         const stream = new NodeStream(socket);
-        stream.tell(accept(stream));
+        stream.tell(accept(stream), true);
       });
       server.once('error', (error) => reject(listenError(`${address}:${port}`, error)));
       server.listen({ host: address, port }, () => {
