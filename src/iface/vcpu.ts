@@ -80,6 +80,8 @@ export interface Vcpu {
   restoreState(state: Plain): void;
   /** Power-on reset of the processor. */
   reset(): void;
+  /** Breakpoints and watchpoints in all, where there is a limit below the debugger's own. */
+  readonly debugPlaces?: number;
   /** Sets what the debugger watches; takes effect at the next `run`. */
   setDebug(request: DebugRequest): void;
   readonly location: CodeLocation;

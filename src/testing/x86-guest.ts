@@ -11,9 +11,9 @@ import { cpuidLeaves } from '../arch/x86/cpuid.js';
 import { GPR_NAMES, vcpuStateSchema, type GprName, type SegmentState, type VcpuState } from '../arch/x86/state.js';
 import { MIB, type Gpa } from '../base/units.js';
 import { Assembler, type Bits } from '../cpu/x86/assembler/index.js';
-import type { LocalApic } from '../iface/local-apic.js';
 import type { Translation } from '../cpu/x86/translate/describe.js';
 import type { VcpuExit } from '../iface/vcpu.js';
+import { quietApic } from './quiet-apic.js';
 import { accelerate, isTestedAccelerator, type TestedAccelerator } from './accelerators.js';
 
 /** What benches run on that say nothing of it; vitest.config.ts runs tests of processor behaviour once for each. */
@@ -97,34 +97,12 @@ export class GuestBench {
           if (this.mmio.length < MOST) this.mmio.push(['write', address, size]);
         },
       },
-      apic: this.apic(),
+      apic: quietApic(this.pending),
       now: () => (now += 1000),
       fillRandom: (target) => target.fill(0x5a),
       acknowledgeExtInt: () => 0,
     });
     this.set({});
-  }
-
-  private apic(): LocalApic {
-    const pending = this.pending;
-    return {
-      apicBase: 0xfee0_0900n,
-      writeApicBase: () => false,
-      mmioRead: () => 0,
-      mmioWrite: () => undefined,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-      tscDeadline: 0n,
-      cr8: 0,
-      pendingVector: () => pending[0] ?? -1,
-      acknowledge: () => pending.shift() ?? -1,
-      extIntPending: false,
-      takeExtInt: () => false,
-      deliver: () => undefined,
-      setLint: () => undefined,
-      tscChanged: () => undefined,
-      reset: () => undefined,
-    };
   }
 
   /** Raises an external interrupt. */

@@ -11,6 +11,7 @@ import type { InterpImage } from './image.js';
 import type { MachineMemory } from './memory.js';
 import { describeWork } from './statistics.js';
 import { EventLog } from './event-log.js';
+import { ApicWindow } from '../common/apic-window.js';
 import { MsrFile } from '../common/msr-file.js';
 import { describeModel } from './model.js';
 import { readState, StateView, writeState } from './state.js';
@@ -42,7 +43,6 @@ export interface CodeTranslator {
   close(): void;
 }
 
-const APIC_WINDOW = 0x1000;
 /** IA32_EFER: long mode is active. */
 const EFER_LMA = 1n << 10n;
 /** The largest budget that a single call into the interpreter takes. */
@@ -60,8 +60,7 @@ export class InterpVcpu implements Vcpu {
   private readonly options: InterpVcpuOptions;
   private readonly events: EventLog;
   private debug: DebugRequest = { singleStep: false, breakpoints: [], watchpoints: [] };
-  /** Base of the local APIC's window as a number, or -1 while it does not answer. */
-  private apicWindow = 0xfee0_0000;
+  private readonly window: ApicWindow;
 
   private readonly translator: CodeTranslator | undefined;
 
@@ -75,8 +74,9 @@ export class InterpVcpu implements Vcpu {
     this.state = new StateView(memory.view, memory.bytes, base);
     this.events = new EventLog(this.state);
     this.attention = new Int32Array(memory.memory.buffer, base + STATE.ATTN, 1);
+    this.window = new ApicWindow(environment);
     this.msrs = new MsrFile(model, environment.apic, () => {
-      this.apicMoved();
+      this.window.moved();
     });
     const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base) });
     this.helpers = helpers.exports as unknown as HelperExports;
@@ -99,18 +99,10 @@ export class InterpVcpu implements Vcpu {
       memory: memory.memory,
       state_base: new WebAssembly.Global({ value: 'i32', mutable: false }, base),
       mmio_read: (lo: number, hi: number, size: number): number => {
-        const address = (lo >>> 0) + (hi >>> 0) * 4294967296;
-        const offset = address - this.apicWindow;
-        if (offset >= 0 && offset < APIC_WINDOW && this.apicWindow >= 0) return this.apicRead(offset, size);
-        return io.mmioRead(address, size);
+        return this.window.read((lo >>> 0) + (hi >>> 0) * 4294967296, size);
       },
       mmio_write: (lo: number, hi: number, size: number, value: number): void => {
-        const address = (lo >>> 0) + (hi >>> 0) * 4294967296;
-        const offset = address - this.apicWindow;
-        // Only aligned 32-bit writes are supported (SDM vol. 3 §11.4.1).
-        if (offset >= 0 && offset < APIC_WINDOW && this.apicWindow >= 0) {
-          if ((offset & 3) === 0 && size === 4) apic.mmioWrite(offset, value >>> 0);
-        } else io.mmioWrite(address, size, value >>> 0);
+        this.window.write((lo >>> 0) + (hi >>> 0) * 4294967296, size, value >>> 0);
       },
       pio_read: (port: number, size: number): number => io.portRead(port & 0xffff, size),
       pio_write: (port: number, size: number, value: number): void => {
@@ -148,19 +140,6 @@ export class InterpVcpu implements Vcpu {
       },
       ferr: (level: number): void => environment.setFerr?.(level !== 0),
     };
-  }
-
-  private apicRead(offset: number, size: number): number {
-    const word = this.environment.apic.mmioRead(offset & ~3);
-    const shifted = word >>> ((offset & 3) * 8);
-    return size === 4 ? shifted : shifted & (size === 2 ? 0xffff : 0xff);
-  }
-
-  /** The APIC's base or mode changed: it answers in its window only when enabled and not in x2APIC mode. */
-  private apicMoved(): void {
-    const base = this.environment.apic.apicBase;
-    const answers = (base & 0xc00n) === 0x800n;
-    this.apicWindow = answers ? Number(base & 0xf_ffff_ffff_f000n) : -APIC_WINDOW;
   }
 
   private answerCpuid(leaf: number, subleaf: number): void {
@@ -286,7 +265,7 @@ export class InterpVcpu implements Vcpu {
     this.state.setU64('TSC_OFFSET', 0n);
     this.state.setU64('TSC_OFFSET', checked.tsc - this.readTsc());
     this.environment.apic.tscChanged();
-    this.apicMoved();
+    this.window.moved();
     this.helpers.state_restored();
   }
 
@@ -299,7 +278,7 @@ export class InterpVcpu implements Vcpu {
   reset(): void {
     this.msrs.reset();
     this.helpers.reset_cpu(this.index === 0 ? 1 : 0);
-    this.apicMoved();
+    this.window.moved();
   }
 
   setDebug(request: DebugRequest): void {

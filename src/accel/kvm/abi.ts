@@ -8,7 +8,6 @@ export const KVM = {
   CREATE_VM: 0xae01,
   CHECK_EXTENSION: 0xae03,
   GET_VCPU_MMAP_SIZE: 0xae04,
-  GET_SUPPORTED_CPUID: 0xc008ae05,
   CREATE_VCPU: 0xae41,
   SET_USER_MEMORY_REGION: 0x4020ae46,
   SET_TSS_ADDR: 0xae47,
@@ -30,7 +29,6 @@ export const KVM = {
   SET_VCPU_EVENTS: 0x4040aea0,
   GET_DEBUGREGS: 0x8080aea1,
   SET_DEBUGREGS: 0x4080aea2,
-  SET_TSC_KHZ: 0xaea2,
   GET_TSC_KHZ: 0xaea3,
   ENABLE_CAP: 0x4068aea3,
   GET_XSAVE: 0x9000aea4,
@@ -45,15 +43,12 @@ export const KVM = {
 /** Extensions that CHECK_EXTENSION is asked for. */
 export const CAP = {
   USER_MEMORY: 3,
-  SET_GUEST_DEBUG: 0x17,
   VCPU_EVENTS: 0x29,
   DEBUGREGS: 0x32,
   XSAVE: 0x37,
   XCRS: 0x38,
-  TSC_CONTROL: 0x3c,
   GET_TSC_KHZ: 0x3d,
   READONLY_MEM: 0x51,
-  IMMEDIATE_EXIT: 0x88,
   X86_USER_SPACE_MSR: 0xbc,
   X86_MSR_FILTER: 0xbd,
   SREGS2: 0xc8,
@@ -62,12 +57,10 @@ export const CAP = {
 /** struct kvm_run: offsets. */
 export const RUN = {
   REQUEST_INTERRUPT_WINDOW: 0,
-  IMMEDIATE_EXIT: 1,
   EXIT_REASON: 8,
   READY_FOR_INTERRUPT: 12,
   IF_FLAG: 13,
   CR8: 16,
-  APIC_BASE: 24,
   IO_DIRECTION: 32,
   IO_SIZE: 33,
   IO_PORT: 34,
@@ -80,12 +73,9 @@ export const RUN = {
   MSR_ERROR: 32,
   MSR_INDEX: 44,
   MSR_DATA: 48,
-  DEBUG_EXCEPTION: 32,
   DEBUG_PC: 40,
   DEBUG_DR6: 48,
   INTERNAL_SUBERROR: 32,
-  INTERNAL_COUNT: 36,
-  INTERNAL_DATA: 40,
   ENTRY_FAILURE: 32,
 } as const;
 

@@ -5,7 +5,7 @@ import { DEBUG, RUN, SIZE } from './abi.js';
 import { Structure } from './registers.js';
 
 /** There are four of them. */
-const REGISTERS = 4;
+export const REGISTERS = 4;
 /** DR7: R/W and LEN of a register, and GE with bit 10, which is always set. */
 const KIND = { EXECUTE: 0, WRITE: 1, ACCESS: 3 } as const;
 const LENGTHS: Readonly<Record<number, number>> = { 1: 0, 2: 1, 4: 3, 8: 2 };

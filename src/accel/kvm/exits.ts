@@ -1,26 +1,19 @@
 /** Why a guest leaves KVM, and what its machine answers. */
 import type { VcpuEnvironment } from '../../iface/vcpu.js';
+import { ApicWindow } from '../common/apic-window.js';
 import type { MsrFile } from '../common/msr-file.js';
 import { IO_OUT, RUN } from './abi.js';
 
-const APIC_WINDOW = 4096;
-
 export class Exits {
-  /** Base of the local APIC's window, or where nothing is while it does not answer. */
-  private apicWindow = 0xfee0_0000;
+  readonly window: ApicWindow;
 
   /** `view`: struct kvm_run and what follows. */
   constructor(
     private readonly view: DataView,
     private readonly environment: VcpuEnvironment,
     private readonly msrs: MsrFile,
-  ) {}
-
-  /** The APIC's base or mode changed: it answers in its window only when enabled and not in x2APIC mode. */
-  apicMoved(): void {
-    const base = this.environment.apic.apicBase;
-    const answers = (base & 0xc00n) === 0x800n;
-    this.apicWindow = answers ? Number(base & 0xf_ffff_ffff_f000n) : -APIC_WINDOW;
+  ) {
+    this.window = new ApicWindow(environment);
   }
 
   /** IN, OUT and their string forms. */
@@ -48,26 +41,10 @@ export class Exits {
       const left = length - done;
       const at = address + done;
       const size = left >= 4 && at % 4 === 0 ? 4 : left >= 2 && at % 2 === 0 ? 2 : 1;
-      if (isWrite) this.write(at, size, this.get(RUN.MMIO_DATA + done, size));
-      else this.put(RUN.MMIO_DATA + done, size, this.read(at, size));
+      if (isWrite) this.window.write(at, size, this.get(RUN.MMIO_DATA + done, size));
+      else this.put(RUN.MMIO_DATA + done, size, this.window.read(at, size));
       done += size;
     }
-  }
-
-  private read(address: number, size: number): number {
-    const { apic, io } = this.environment;
-    const offset = address - this.apicWindow;
-    if (offset < 0 || offset >= APIC_WINDOW || this.apicWindow < 0) return io.mmioRead(address, size);
-    const word = apic.mmioRead(offset & ~3) >>> ((offset & 3) * 8);
-    return size === 4 ? word >>> 0 : word & (size === 2 ? 0xffff : 0xff);
-  }
-
-  private write(address: number, size: number, value: number): void {
-    const { apic, io } = this.environment;
-    const offset = address - this.apicWindow;
-    if (offset < 0 || offset >= APIC_WINDOW || this.apicWindow < 0) io.mmioWrite(address, size, value);
-    // Only aligned 32-bit writes are supported (SDM vol. 3 §11.4.1).
-    else if (size === 4 && (offset & 3) === 0) apic.mmioWrite(offset, value);
   }
 
   readMsr(): void {

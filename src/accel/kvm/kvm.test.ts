@@ -9,6 +9,7 @@ import type { Gpa } from '../../base/units.js';
 import { Assembler, ptr, qword, R, type Bits } from '../../cpu/x86/assembler/index.js';
 import type { Vcpu, VcpuEnvironment } from '../../iface/vcpu.js';
 import { GUEST_MEMORY, GuestBench, segment, type Changes } from '../../testing/x86-guest.js';
+import { quietApic } from '../../testing/quiet-apic.js';
 import { describeWith, requireKvm } from '../../testing/tools.js';
 import type { KvmVm } from './vm.js';
 
@@ -66,24 +67,7 @@ class KvmBench {
           log.push(`write ${address.toString(16)}.${size} ${value.toString(16)}`);
         },
       },
-      apic: {
-        apicBase: 0xfee0_0900n,
-        writeApicBase: () => false,
-        mmioRead: () => 0,
-        mmioWrite: () => undefined,
-        readMsr: () => undefined,
-        writeMsr: () => false,
-        tscDeadline: 0n,
-        cr8: 0,
-        pendingVector: () => pending[0] ?? -1,
-        acknowledge: () => pending.shift() ?? -1,
-        extIntPending: false,
-        takeExtInt: () => false,
-        deliver: () => undefined,
-        setLint: () => undefined,
-        tscChanged: () => undefined,
-        reset: () => undefined,
-      },
+      apic: quietApic(pending),
       now: () => 0,
       fillRandom: (target) => target.fill(0x5a),
       acknowledgeExtInt: () => 0,
@@ -268,6 +252,23 @@ describeWith([kvm], 'a CPU on KVM', () => {
     bench.asm(64, CODE, (asm) => asm.emit('ud2'));
     bench.set({ ...longRing3(bench.vm.backing, CODE), idtr: { base: 0n, limit: 0 } });
     expect(bench.cpu.run(SECOND).kind).toBe('shutdown');
+  });
+
+  it('keeps by INIT what a power-on would not', () => {
+    const bench = make();
+    const fpu = {
+      ...bench.state.fpu,
+      mxcsr: 0x1fa0,
+      xmm: bench.state.fpu.xmm.map((_, i) => new Uint8Array(16).fill(i)),
+    };
+    bench.asm(16, CODE, (asm) => asm.emit('hlt'));
+    bench.cpu.restoreState({ ...bench.state, fpu, gpr: bench.state.gpr.map(() => 7n) });
+    bench.cpu.init();
+    bench.cpu.kick();
+    expect(bench.cpu.run(SECOND).kind).toBe('kicked');
+    expect(bench.state.gpr[0]).toBe(0n);
+    expect(bench.state.rip).toBe(0xfff0n);
+    expect(bench.state.fpu).toEqual(fpu);
   });
 
   it('has the state back that it was given', () => {

@@ -1,4 +1,5 @@
 /** One CPU on KVM. It runs, and its devices are called, on the thread that calls `run`. */
+import { CR0 } from '../../arch/x86/control-registers.js';
 import { resetVcpuState } from '../../arch/x86/boot-state.js';
 import { initialMsrs } from '../../arch/x86/msr-policy.js';
 import { MSR } from '../../arch/x86/msrs.js';
@@ -8,7 +9,7 @@ import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuEnvironment, VcpuE
 import type { Plain } from '../../snapshot/schema.js';
 import { MsrFile } from '../common/msr-file.js';
 import { EXIT, KVM, REGS, RUN, SIZE } from './abi.js';
-import { debugReason, debugStructure } from './debug.js';
+import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
 import { close, ERRNO, ioctl, ioctlRun, map, runSignalMask, ThreadTimer, type Mapping } from './libc.js';
 import { KVM_MSRS, Registers, Structure } from './registers.js';
@@ -22,6 +23,7 @@ export class KvmVcpu implements Vcpu {
   readonly recentEvents: readonly CpuEvent[] = [];
   /** Budgets are nanoseconds. */
   readonly isTimed = true;
+  readonly debugPlaces = REGISTERS;
   private readonly fd: number;
   private readonly run_: Mapping;
   private readonly view: DataView;
@@ -59,7 +61,7 @@ export class KvmVcpu implements Vcpu {
   }
 
   private partsFor(environment: VcpuEnvironment): [MsrFile, Exits] {
-    const msrs = new MsrFile(this.vm.options.model, environment.apic, () => this.exits.apicMoved());
+    const msrs = new MsrFile(this.vm.options.model, environment.apic, () => this.exits.window.moved());
     return [msrs, new Exits(this.view, environment, msrs)];
   }
 
@@ -81,11 +83,11 @@ export class KvmVcpu implements Vcpu {
     this.timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
       if (this.shutDown) return { kind: 'shutdown' };
+      if (this.initPending) this.takeInit();
       if (this.kicked) {
         this.kicked = false;
         return { kind: 'kicked' };
       }
-      if (this.initPending) this.takeInit();
       if (!this.offerInterrupt()) return { kind: 'halt' };
       const { apic } = this.environment;
       this.view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
@@ -200,9 +202,14 @@ export class KvmVcpu implements Vcpu {
   /** The bootstrap processor starts without one. */
   startup(): void {}
 
+  /** What INIT leaves as it was: SDM vol. 3 table 10-1. */
   private takeInit(): void {
-    this.initPending = false;
-    this.reset();
+    const { model } = this.vm.options;
+    const { fpu, msrs, xcr0, cr0, tsc, events } = vcpuStateSchema.check(this.saveState(), 'cpu');
+    const fresh = resetVcpuState({ signature: model.signature, msrs }, this.index === 0);
+    const CACHE = BigInt(CR0.CD | CR0.NW) & 0xffff_ffffn;
+    const kept = { fpu, xcr0, cr0: (fresh.cr0 & ~CACHE) | (cr0 & CACHE) };
+    this.write({ ...fresh, ...kept, events: { ...fresh.events, nmiPending: events.nmiPending } }, tsc);
   }
 
   /** DEVIATION: address line 20 cannot be switched off under KVM, as in QEMU. */
@@ -277,10 +284,9 @@ export class KvmVcpu implements Vcpu {
     this.halted = state.activity === 'halted';
     this.shutDown = state.activity === 'shutdown';
     this.initPending = state.events.initPending;
-    this.kicked = false;
     this.view.setUint8(RUN.READY_FOR_INTERRUPT, 0);
     this.view.setUint8(RUN.IF_FLAG, Number((state.rflags >> 9n) & 1n));
-    this.exits.apicMoved();
+    this.exits.window.moved();
   }
 
   close(): void {

@@ -116,11 +116,7 @@ export class KvmVm implements Vm {
     this.system.close();
   }
 
-  has(capability: number): boolean {
-    return ioctl(this.system.fd, KVM.CHECK_EXTENSION, capability, 'KVM_CHECK_EXTENSION') > 0;
-  }
-
   get capabilities(): { readonly sregs2: boolean; readonly xcrs: boolean } {
-    return { sregs2: this.has(CAP.SREGS2), xcrs: this.has(CAP.XCRS) };
+    return { sregs2: this.system.has(CAP.SREGS2), xcrs: this.system.has(CAP.XCRS) };
   }
 }

@@ -5,7 +5,7 @@ import { cpuModel, resetIdentity } from '../../arch/x86/cpu-models.js';
 import { cpuidLeaves } from '../../arch/x86/cpuid.js';
 import type { Gpa } from '../../base/units.js';
 import type { GuestIo } from '../../iface/bus.js';
-import type { LocalApic } from '../../iface/local-apic.js';
+import { quietApic } from '../quiet-apic.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import { accelerate, type TestedAccelerator } from '../accelerators.js';
 import { GUEST } from './guest-program.js';
@@ -15,25 +15,6 @@ const noIo: GuestIo = {
   portWrite: () => undefined,
   mmioRead: () => 0xffff_ffff,
   mmioWrite: () => undefined,
-};
-
-const noApic: LocalApic = {
-  apicBase: 0xfee0_0900n,
-  writeApicBase: () => false,
-  mmioRead: () => 0,
-  mmioWrite: () => undefined,
-  readMsr: () => undefined,
-  writeMsr: () => false,
-  tscDeadline: 0n,
-  cr8: 0,
-  pendingVector: () => -1,
-  acknowledge: () => -1,
-  extIntPending: false,
-  takeExtInt: () => false,
-  deliver: () => undefined,
-  setLint: () => undefined,
-  tscChanged: () => undefined,
-  reset: () => undefined,
 };
 
 const TSC_HZ = 1_000_000_000;
@@ -51,7 +32,7 @@ export function machineForOracle(accelerator: TestedAccelerator): { vm: Vm; vcpu
   let nanoseconds = 0;
   const vcpu = vm.createVcpu(0, {
     io: noIo,
-    apic: noApic,
+    apic: quietApic(),
     now: () => (nanoseconds += 1000),
     fillRandom: (target) => target.fill(0x5a),
     acknowledgeExtInt: () => 0,

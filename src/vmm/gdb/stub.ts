@@ -261,6 +261,11 @@ export class GdbStub {
     return this.target.writeMemory(this.cpu, BigInt(`0x${match[1]}`), bytes) ? 'OK' : 'E14';
   }
 
+  /** Whether the CPU can watch no more places, with so many watchpoints. */
+  private isFull(watchpoints: number): boolean {
+    return this.breakpoints.size + watchpoints >= (this.target.cpus[0].debugPlaces ?? Infinity);
+  }
+
   /** `type,address,kind`: 0 and 1 are breakpoints, 2 write, 3 read and 4 access watchpoints (read is taken as access). */
   private changePoint(insert: boolean, body: string): string {
     const [type, addressText, kindText] = body.split(',');
@@ -268,7 +273,7 @@ export class GdbStub {
     const address = BigInt(`0x${addressText ?? ''}`);
     if (type === '0' || type === '1') {
       if (!insert) this.breakpoints.delete(address);
-      else if (this.breakpoints.size >= MAX_BREAKPOINTS) return 'E1c';
+      else if (this.breakpoints.size >= MAX_BREAKPOINTS || this.isFull(this.watchpoints.length)) return 'E1c';
       else this.breakpoints.add(address);
       return 'OK';
     }
@@ -276,7 +281,7 @@ export class GdbStub {
     if (!['2', '3', '4'].includes(type ?? '') || !(length >= 1 && length <= 8)) return '';
     const access = type === '2' ? 'write' : 'access';
     const others = this.watchpoints.filter((w) => w.address !== address || w.length !== length || w.access !== access);
-    if (insert && others.length >= MAX_WATCHPOINTS) return 'E1c';
+    if (insert && (others.length >= MAX_WATCHPOINTS || this.isFull(others.length))) return 'E1c';
     this.watchpoints = insert ? [...others, { address, length, access }] : others;
     return 'OK';
   }

@@ -1,7 +1,7 @@
 import type { SharedFolder } from '../../../iface/shared-folder.js';
 import { get } from '../../../bus/pci/config-space.js';
-import type { DescriptorChain } from '../descriptor-chain.js';
 import type { VirtioDevice, VirtioPort } from '../device.js';
+import { MessageQueue } from '../message-queue.js';
 import { DEVICE_TYPE } from '../registers.js';
 import { IN_HEADER, OUT_HEADER } from './fuse-protocol.js';
 import { FuseServer, MAX_REQUEST } from './fuse-server.js';
@@ -34,12 +34,12 @@ export class VirtioFs implements VirtioDevice {
   private readonly config = new Uint8Array(CONFIG.SIZE + 4);
   private readonly server: FuseServer;
   private port: VirtioPort | undefined;
-  /** Where requests are copied to; grows to the largest. */
-  private request = new Uint8Array(4096);
+  private readonly messages: MessageQueue;
 
   constructor({ id, tag, folder }: VirtioFsParts) {
     this.id = id;
     this.server = new FuseServer(folder);
+    this.messages = new MessageQueue(this.server, { longest: MAX_REQUEST, header: IN_HEADER, refusal: OUT_HEADER });
     this.config.set(new TextEncoder().encode(tag).subarray(0, CONFIG.TAG_SIZE), CONFIG.TAG);
     new DataView(this.config.buffer).setUint32(CONFIG.REQUEST_QUEUES, QUEUES.length - 1, true);
   }
@@ -55,27 +55,7 @@ export class VirtioFs implements VirtioDevice {
   writeConfig(): void {}
 
   notified(index: number): void {
-    const queue = this.port?.queue(index);
-    for (let chain = queue?.pop(); chain; chain = queue?.pop()) queue?.push(chain, this.serve(chain));
-    queue?.flush();
-  }
-
-  /** Returns the bytes written. A chain without room for an answer gets none. */
-  private serve(chain: DescriptorChain): number {
-    const answer = this.answer(chain);
-    if (!answer) return 0;
-    chain.write(0, answer);
-    return answer.length;
-  }
-
-  private answer(chain: DescriptorChain): Uint8Array | undefined {
-    const { readLength, writeLength } = chain;
-    const length = readLength > MAX_REQUEST ? IN_HEADER : readLength;
-    if (length > this.request.length) this.request = new Uint8Array(Math.max(length, 2 * this.request.length));
-    const message = this.request.subarray(0, length);
-    if (!chain.read(0, message)) return undefined;
-    if (length === readLength) return this.server.handle(message, writeLength);
-    return writeLength < OUT_HEADER ? undefined : this.server.refuse(message);
+    this.messages.serve(this.port, index);
   }
 
   reset(): void {

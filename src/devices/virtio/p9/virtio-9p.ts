@@ -1,8 +1,8 @@
 import { ERRNO, FileError } from '../../../iface/errno.js';
 import type { SharedFolder } from '../../../iface/shared-folder.js';
 import { get } from '../../../bus/pci/config-space.js';
-import type { DescriptorChain } from '../descriptor-chain.js';
 import type { VirtioDevice, VirtioPort } from '../device.js';
+import { MessageQueue } from '../message-queue.js';
 import { DEVICE_TYPE } from '../registers.js';
 import { OPERATIONS } from './p9-operations.js';
 import { ERROR_SIZE, HEADER, P9Reader, P9Reply, T } from './p9-protocol.js';
@@ -89,12 +89,12 @@ export class Virtio9p implements VirtioDevice {
   private readonly config: Uint8Array;
   private readonly server: P9Server;
   private port: VirtioPort | undefined;
-  /** Where requests are copied to; grows to the largest. */
-  private request = new Uint8Array(4096);
+  private readonly messages: MessageQueue;
 
   constructor({ id, tag, folder }: Virtio9pParts) {
     this.id = id;
     this.server = new P9Server(folder);
+    this.messages = new MessageQueue(this.server, { longest: MAX_MESSAGE, header: HEADER, refusal: ERROR_SIZE });
     // tag_len (16 bits), then the tag.
     const bytes = new TextEncoder().encode(tag);
     this.configSize = 2 + bytes.length;
@@ -114,27 +114,7 @@ export class Virtio9p implements VirtioDevice {
   writeConfig(): void {}
 
   notified(index: number): void {
-    const queue = this.port?.queue(index);
-    for (let chain = queue?.pop(); chain; chain = queue?.pop()) queue?.push(chain, this.serve(chain));
-    queue?.flush();
-  }
-
-  /** Returns the bytes written. A chain without room for an answer gets none. */
-  private serve(chain: DescriptorChain): number {
-    const answer = this.answer(chain);
-    if (!answer) return 0;
-    chain.write(0, answer);
-    return answer.length;
-  }
-
-  private answer(chain: DescriptorChain): Uint8Array | undefined {
-    const { readLength, writeLength } = chain;
-    const length = readLength > MAX_MESSAGE ? HEADER : readLength;
-    if (length > this.request.length) this.request = new Uint8Array(Math.max(length, 2 * this.request.length));
-    const message = this.request.subarray(0, length);
-    if (!chain.read(0, message)) return undefined;
-    if (length === readLength) return this.server.handle(message, writeLength);
-    return writeLength < ERROR_SIZE ? undefined : this.server.refuse(message);
+    this.messages.serve(this.port, index);
   }
 
   reset(): void {
