@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { CPU_MODELS } from '../arch/x86/cpu-models.js';
-import { MAX_BACKING } from '../accel/interp/memory.js';
+import { maxBacking } from '../accel/interp/memory.js';
 import { MIB } from '../base/units.js';
 import { cacheRoot } from '../guests/index.js';
 import { productVersion } from './version.js';
@@ -25,7 +25,7 @@ async function info(): Promise<void> {
   const lines = [
     `Vitrine ${productVersion()}, Node.js ${process.versions.node}`,
     'accelerators wasm: translator to WebAssembly (the default); interp: interpreter',
-    `             both in WebAssembly, with up to ${Math.floor(MAX_BACKING / MIB)} MiB of memory`,
+    `             both in WebAssembly, with up to ${Math.floor(maxBacking(1) / MIB)} MiB of memory`,
     `             ${await describeKvm()}`,
     'machine      pc: Q35 and ICH9',
     ...CPU_MODELS.map(({ name, summary }, i) => `${i === 0 ? 'CPU models' : '          '}   ${name}: ${summary}`),

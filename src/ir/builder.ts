@@ -66,6 +66,11 @@ export class Builder {
     return { kind: 'const', type: 'i32', id: -1, value: BigInt(value | 0) };
   }
 
+  /** An address in memory as a value. */
+  address(value: number): Node {
+    return { kind: 'const', type: 'i32', id: -1, value: BigInt(value | 0), isAddress: true };
+  }
+
   i64(value: number | bigint): Node {
     const near = Number(value);
     if (isSmall(near)) return SMALL_I64[near - SMALL.lowest];

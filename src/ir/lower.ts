@@ -5,6 +5,7 @@
 import { assertNever } from '../base/assert.js';
 import type { Block, FunctionRef, Node, Statement, Variable } from './nodes.js';
 import type { ByteWriter } from './wasm/bytes.js';
+import { addOrigin, pushBase, type Origin } from './wasm/origin.js';
 import {
   COMPARE_EXCHANGES,
   CONTROL,
@@ -62,6 +63,8 @@ export interface LowerContext {
   exit(name: string, out: ByteWriter, depth: number): void;
   /** Emits what `insert` names. */
   insert?(name: string, out: ByteWriter): void;
+  /** For code that is for any of several areas of memory. */
+  readonly origin?: Origin | undefined;
   /** Locals of variables that outlive the piece, by their ids. */
   readonly variables?: ReadonlyMap<number, number>;
 }
@@ -245,7 +248,7 @@ function lowerStatement(s: Statement, piece: Piece, depth: number, loopDepth: nu
       return;
     case 'store': {
       const { code, align } = STORES[s.op];
-      push(s.address, piece);
+      pushAddress(s.address, s.offset, piece);
       push(s.value, piece);
       for (const byte of code) out.u8(byte);
       out.u32(align).u32(s.offset);
@@ -305,6 +308,17 @@ function push(node: Node, piece: Piece): void {
   else compute(node, piece);
 }
 
+/** Puts the address of an access with a static offset on the stack. */
+function pushAddress(address: Node, offset: number, piece: Piece): void {
+  const { out, context } = piece;
+  if (address.kind === 'const' && address.value === 0n) {
+    pushBase(out, context.origin, offset);
+    return;
+  }
+  push(address, piece);
+  addOrigin(out, context.origin, offset);
+}
+
 function constant(type: ValueType, value: bigint, out: ByteWriter): void {
   switch (type) {
     case 'i32':
@@ -333,6 +347,7 @@ function compute(node: Node, piece: Piece): void {
   switch (node.kind) {
     case 'const':
       constant(node.type, node.value, out);
+      if (node.isAddress) addOrigin(out, piece.context.origin, Number(node.value));
       return;
     case 'param':
       out.u8(CONTROL.LOCAL_GET).u32(node.index);
@@ -357,7 +372,7 @@ function compute(node: Node, piece: Piece): void {
       return;
     case 'load': {
       const { code, align } = LOADS[node.op];
-      push(node.address, piece);
+      pushAddress(node.address, node.offset, piece);
       for (const byte of code) out.u8(byte);
       out.u32(align).u32(node.offset);
       return;

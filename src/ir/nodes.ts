@@ -22,7 +22,12 @@ export interface Variable {
 export type Node = { readonly type: ValueType; readonly id: number } &
   /** Floating point and vector constants hold their bits, unsigned. */
   (
-    | { readonly kind: 'const'; readonly value: bigint }
+    | {
+        readonly kind: 'const';
+        readonly value: bigint;
+        /** It is an address: where code is for any of several areas, one in the first of them. */
+        readonly isAddress?: true;
+      }
     | { readonly kind: 'param'; readonly index: number }
     | {
         readonly kind: 'pure';

@@ -152,7 +152,7 @@ function modifyPlainly(
 ): void {
   b.store(STORE_OF[size], address, change(b.load(LOAD_OF[size], address)));
   if (mmu.miss !== undefined) return;
-  b.if(b.op('i32.eq', address, b.i32(mmu.bounce)), () => {
+  b.if(b.op('i32.eq', address, b.address(mmu.bounce)), () => {
     b.if(b.eqz(b.call(mmu.modifyCommit)), () => {
       b.exit(mmu.fault);
     });
@@ -171,7 +171,7 @@ export function guestModifyAtomically(
   change: (old: Node) => Node,
 ): void {
   const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
-  const bounced = mmu.miss === undefined ? b.op('i32.eq', address, b.i32(mmu.bounce)) : b.i32(0);
+  const bounced = mmu.miss === undefined ? b.op('i32.eq', address, b.address(mmu.bounce)) : b.i32(0);
   const misaligned = size === 1 ? bounced : b.or(bounced, b.and(address, b.i32(size - 1)));
   b.if(
     misaligned,

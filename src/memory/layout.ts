@@ -7,46 +7,88 @@ import { KIB, MIB } from '../base/units.js';
 /** At most this many virtual CPUs. */
 export const MAX_VCPUS = 16;
 
+/** Where the areas of CPUs begin. */
+const CPU_AREAS = 5 * MIB;
+
+/**
+ * Addresses in the memory. What is below CPU_AREA all CPUs of a machine share; from there on each CPU has an area of CPU_STRIDE bytes of
+ * its own, of which these are the addresses for CPU 0; guest memory is behind the last area.
+ */
 export const LAYOUT = {
   /** Static data of the AssemblyScript helpers. The first KiB stays empty, so that address 0 means "none". */
   HELPER_DATA: 1 * KIB,
   HELPER_DATA_END: 256 * KIB,
-  /** One STATE_STRIDE block for each virtual CPU. */
-  STATES: 256 * KIB,
-  STATE_STRIDE: 16 * KIB,
+  /** Words by which CPUs and the machine's thread agree: SYNC. */
+  SYNC: 256 * KIB,
   /** Tables that drive the decoder, made from the instruction table. */
   DECODER_TABLES: 512 * KIB,
   DECODER_TABLES_END: 1 * MIB - 64 * KIB,
   /** Memory map for the CPUs: u32 count, u32 0, then SLOT_SIZE bytes each. */
   SLOTS: 1 * MIB - 64 * KIB,
-  /** Software TLBs: for each vCPU a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each; then remembered page walks. */
-  TLB: 1 * MIB,
-  TLB_STRIDE: 256 * KIB,
-  /** Jump caches: JUMP_ENTRIES entries of 16 bytes for each vCPU; then its table of straddling instructions. */
-  JUMP_CACHE: 5 * MIB,
-  JUMP_STRIDE: 260 * KIB,
-  /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
-  CODE_CACHE: 10 * MIB,
-  /** … then decoded records from the bottom up and their maps from the top down. */
-  CODE_POOL: 14 * MIB,
-  CODE_POOL_END: 46 * MIB,
+  /** For each page of this memory a u32 with a bit for each CPU that has decoded code of it. */
+  CODE_OWNERS: 1 * MIB,
+
+  /** State of the CPU. */
+  CPU_AREA: CPU_AREAS,
+  STATES: CPU_AREAS,
+  /** What other CPUs have written to pages that this one has decoded: REMOTE_WRITES. */
+  REMOTE_WRITES: CPU_AREAS + 16 * KIB,
+  /** Software TLB: a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each; then remembered page walks. */
+  TLB: CPU_AREAS + 64 * KIB,
+  TLB_END: CPU_AREAS + 320 * KIB,
+  /** Jump cache: JUMP_ENTRIES entries of 16 bytes; then a table of straddling instructions. */
+  JUMP_CACHE: CPU_AREAS + 320 * KIB,
+  JUMP_CACHE_END: CPU_AREAS + 580 * KIB,
   /** Translator: a u16 for each of HOT_COUNTERS groups of records … */
-  HOT_COUNTERS: 46 * MIB,
+  HOT_COUNTERS: CPU_AREAS + 640 * KIB,
   /** … and REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
-  REGION_SLOTS: 46 * MIB + 128 * KIB,
+  REGION_SLOTS: CPU_AREAS + 768 * KIB,
   /** A u32 for each handler number: how often translated code left its instruction to the interpreter. */
-  FALLBACK_COUNTERS: 47 * MIB + 128 * KIB,
+  FALLBACK_COUNTERS: CPU_AREAS + 1792 * KIB,
   /** For each of the first REGION_LOGS regions a REGION_LOG. */
-  REGION_LOGS: 47 * MIB + 192 * KIB,
+  REGION_LOGS: CPU_AREAS + 1856 * KIB,
   /** Records of translated instructions that straddle two pages: STRADDLE_COPIES of RECORD_SIZE. */
-  STRADDLE_COPIES: 48 * MIB + 192 * KIB,
+  STRADDLE_COPIES: CPU_AREAS + 2880 * KIB,
   /** A u8 for each of MAX_REGIONS regions, set whenever it is entered. */
-  REGION_USED: 48 * MIB + 256 * KIB,
-  CODE_CACHE_END: 48 * MIB + 320 * KIB,
+  REGION_USED: CPU_AREAS + 2944 * KIB,
+  /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
+  CODE_CACHE: CPU_AREAS + 3 * MIB,
+  /** … then decoded records from the bottom up and their maps from the top down. */
+  CODE_POOL: CPU_AREAS + 7 * MIB,
+  CODE_POOL_END: CPU_AREAS + 39 * MIB,
+  /** Bytes from one CPU's area to the next one's. */
+  CPU_STRIDE: 39 * MIB,
 } as const;
 
-/** Bytes of the code cache from LAYOUT.CODE_CACHE on; what a machine backs its guest's memory with may come behind it. */
-export const CODE_CACHE_SIZE = LAYOUT.CODE_CACHE_END - LAYOUT.CODE_CACHE;
+/** What is added to the addresses of LAYOUT from CPU_AREA on for the CPU with this index. */
+export function cpuOrigin(index: number): number {
+  return index * LAYOUT.CPU_STRIDE;
+}
+
+/** Where guest memory begins, for so many CPUs: at a page of every host, so that other accelerators can map it. */
+export function guestBase(cpus: number): number {
+  return LAYOUT.CPU_AREA + cpuOrigin(cpus);
+}
+
+/** Words at LAYOUT.SYNC, u32 each. */
+export const SYNC = {
+  /** CPUs of the machine. */
+  CPUS: 0,
+} as const;
+
+/** At LAYOUT.REMOTE_WRITES: what others leave for a CPU to do when it looks at ATTN.REMOTE. */
+export const REMOTE = {
+  /** u32: how many pages were left, and how many were taken; modulo 2**32. */
+  HEAD: 0,
+  TAIL: 4,
+  /** u32: bits of REMOTE_FLAG. */
+  FLAGS: 8,
+  /** u64[REMOTE_PAGES]: address of a page whose decoded code is to go, and above 32 bits its number, from 1 on. */
+  PAGES: 64,
+} as const;
+export const REMOTE_PAGES = 4096;
+/** All decoded code is to go; the memory map has changed. */
+export const REMOTE_FLAG = { FLUSH: 1, MAP: 2 } as const;
 
 /** Header of the pool: u32s. */
 export const POOL = {
@@ -121,7 +163,7 @@ export const REGION_SLOT = { HANDLER: 0, ENTRY: 2, FUNCTION: 4 } as const;
 
 /** Entries in each TLB half; 16 bytes each: i64 tag, i64 addend. */
 export const TLB_ENTRIES = 2048;
-/** Offsets of the halves within a vCPU's TLB block. */
+/** Offsets of the halves within the TLB. */
 export const TLB_READ = 0;
 export const TLB_WRITE = TLB_ENTRIES * 16;
 export const TLB_FETCH = TLB_ENTRIES * 32;

@@ -15,17 +15,19 @@ export const isTestedAccelerator = (name: string): name is TestedAccelerator =>
 
 const built = new URL('../../dist/cpu/x86/', import.meta.url);
 const read = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(fs.readFileSync(new URL(name, built)));
-const images = new Map<TestedAccelerator, InterpImage>();
+const images = new Map<string, InterpImage>();
 
-function imageOf(accelerator: TestedAccelerator): InterpImage {
-  const known = images.get(accelerator);
+function imageOf(accelerator: TestedAccelerator, anyCpu: boolean): InterpImage {
+  const name = `${accelerator === 'wasm' ? 'interpreter-regions' : 'interpreter'}${anyCpu ? '-smp' : ''}.wasm`;
+  const known = images.get(name);
   if (known) return known;
   const image = {
+    anyCpu,
     helpers: new WebAssembly.Module(read('helpers.wasm')),
-    interpreter: new WebAssembly.Module(read(accelerator === 'wasm' ? 'interpreter-regions.wasm' : 'interpreter.wasm')),
+    interpreter: new WebAssembly.Module(read(name)),
     decoderTables: read('decoder-tables.bin'),
   };
-  images.set(accelerator, image);
+  images.set(name, image);
   return image;
 }
 
@@ -42,8 +44,9 @@ export function accelerate(
   hotAfter: number | undefined,
   observe?: (translation: Translation) => void,
   settings: TranslatorSettings = {},
+  cpus = 1,
 ): Pick<InterpVmOptions, 'image' | 'createTranslator'> {
-  const image = imageOf(accelerator);
+  const image = imageOf(accelerator, cpus > 1);
   if (accelerator === 'interp') return { image };
   return { image, createTranslator: createTranslator(builtVariants(), { ...settings, hotAfter, observe }) };
 }

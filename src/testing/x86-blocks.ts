@@ -47,7 +47,7 @@ function partsOf(b: Builder, step: Step): InstructionParts {
 
 /** The code of a block: its result is the number of its instructions that were done before one fell back. */
 function lowerBlock(block: readonly Step[], functionIndex: (callee: FunctionRef) => number): FunctionCode {
-  const bases = cpuBases(0);
+  const bases = cpuBases(false);
   const b = new Builder();
   let facts = new Facts();
   block.forEach((step, i) => {

@@ -5,7 +5,7 @@ import { packDecoderTables } from '../cpu/x86/decoder-tables.js';
 import { FIRST_HANDLER, MICRO } from '../cpu/x86/micro.js';
 import { RECORD, RECORD_SIZE, SEGMENT, STATE } from '../cpu/x86/state-layout.js';
 import { variants, type Variant } from '../cpu/x86/variants.js';
-import { LAYOUT, SLOT } from '../memory/layout.js';
+import { LAYOUT, SLOT, SYNC } from '../memory/layout.js';
 
 /** A decoded record as plain numbers. */
 export interface DecodedRecord {
@@ -60,7 +60,7 @@ export class TestDecoder {
     for (const { name, kind } of WebAssembly.Module.imports(module)) {
       if (kind === 'function') env[name] = () => 0;
       else if (kind === 'memory') env[name] = memory;
-      else if (kind === 'global') env[name] = LAYOUT.STATES;
+      else if (kind === 'global') env[name] = name === 'state_base' ? LAYOUT.STATES : 0;
     }
     this.exports = new WebAssembly.Instance(module, { env }).exports as unknown as DecoderExports;
     let next = 0;
@@ -68,6 +68,7 @@ export class TestDecoder {
       packDecoderTables(() => FIRST_HANDLER + next++),
       LAYOUT.DECODER_TABLES,
     );
+    this.view.setUint32(LAYOUT.SYNC + SYNC.CPUS, 1, true);
     this.view.setUint32(LAYOUT.SLOTS, 1, true);
     const slot = LAYOUT.SLOTS + 8;
     this.view.setBigUint64(slot + SLOT.START, 0n, true);

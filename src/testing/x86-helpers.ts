@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { RECORD, STATE } from '../cpu/x86/state-layout.js';
-import { LAYOUT, SLOT } from '../memory/layout.js';
+import { LAYOUT, SLOT, SYNC } from '../memory/layout.js';
 
 /** What an instruction under test is given besides the state. */
 export interface HelperOperands {
@@ -45,9 +45,11 @@ export class HelperBench {
     for (const { name, kind } of WebAssembly.Module.imports(module))
       if (kind === 'function') env[name] = imports[name] ?? (() => 0);
     env['memory'] = this.memory;
+    env['cpu_origin'] = new WebAssembly.Global({ value: 'i32', mutable: false }, 0);
     env['state_base'] = new WebAssembly.Global({ value: 'i32', mutable: false }, LAYOUT.STATES);
     this.exports = new WebAssembly.Instance(module, { env }).exports as typeof this.exports;
 
+    this.view.setUint32(LAYOUT.SYNC + SYNC.CPUS, 1, true);
     this.view.setUint32(LAYOUT.SLOTS, 1, true);
     const slot = LAYOUT.SLOTS + 8;
     this.view.setBigUint64(slot + SLOT.START, 0n, true);

@@ -1,17 +1,24 @@
 import { HostError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
-import { CODE_CACHE_SIZE, LAYOUT, MAX_SLOTS, SLOT, SLOT_SIZE } from '../../memory/layout.js';
+import { guestBase, LAYOUT, MAX_SLOTS, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
 
 const WASM_PAGE = 65536;
 /** Bytes that one WebAssembly memory can have without memory64. */
 const WASM_LIMIT = 65536 * WASM_PAGE;
 
-/** Where guest memory begins: page-aligned, so that other accelerators can map it. */
-const GUEST_BASE = Math.ceil((LAYOUT.CODE_CACHE + CODE_CACHE_SIZE) / WASM_PAGE) * WASM_PAGE;
+/** Most guest memory (RAM and ROM) that a machine with so many CPUs can have on this accelerator, in bytes. */
+export const maxBacking = (cpus: number): number => WASM_LIMIT - guestBase(cpus);
 
-/** Most guest memory (RAM and ROM) that a machine can have on this accelerator, in bytes. */
-export const MAX_BACKING = WASM_LIMIT - GUEST_BASE;
+function reserve(size: number, backingSize: number): WebAssembly.Memory {
+  const pages = Math.ceil(size / WASM_PAGE);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (cause) {
+    const mib = String(Math.ceil(backingSize / 1048576));
+    throw new HostError(`cannot reserve ${mib} MiB of memory for the guest`, { cause });
+  }
+}
 
 /** The one Wasm memory of a machine, and the guest's memory within it. */
 export class MachineMemory {
@@ -20,19 +27,20 @@ export class MachineMemory {
   readonly view: DataView;
   /** RAM, then ROM. */
   readonly backing: Uint8Array;
+  private readonly guestBase: number;
 
-  /** `backingSize` is in bytes, a multiple of the page size. */
-  constructor(backingSize: number) {
-    const pages = Math.ceil((GUEST_BASE + backingSize) / WASM_PAGE);
-    try {
-      this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    } catch (cause) {
-      const mib = String(Math.ceil(backingSize / 1048576));
-      throw new HostError(`cannot reserve ${mib} MiB of memory for the guest`, { cause });
-    }
+  /** `backingSize` is in bytes, a multiple of the page size; `memory` is the same machine's, from another thread. */
+  constructor(
+    backingSize: number,
+    readonly cpus = 1,
+    memory?: WebAssembly.Memory,
+  ) {
+    this.guestBase = guestBase(cpus);
+    this.memory = memory ?? reserve(this.guestBase + backingSize, backingSize);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
-    this.backing = new Uint8Array(this.memory.buffer, GUEST_BASE, backingSize);
+    this.backing = new Uint8Array(this.memory.buffer, this.guestBase, backingSize);
+    this.view.setUint32(LAYOUT.SYNC + SYNC.CPUS, cpus, true);
   }
 
   /** Tells the CPUs where guest-physical addresses lie. */
@@ -45,13 +53,13 @@ export class MachineMemory {
       const at = LAYOUT.SLOTS + 8 + i * SLOT_SIZE;
       this.view.setBigUint64(at + SLOT.START, BigInt(slot.start), true);
       this.view.setBigUint64(at + SLOT.LENGTH, BigInt(slot.size), true);
-      this.view.setUint32(at + SLOT.HOST, GUEST_BASE + slot.offset, true);
+      this.view.setUint32(at + SLOT.HOST, this.guestBase + slot.offset, true);
       this.view.setUint32(at + SLOT.FLAGS, slot.kind === 'rom' ? 1 : 0, true);
     }
   }
 
   /** Address in the Wasm memory of a byte of the backing. */
   hostAddress(offset: number): number {
-    return GUEST_BASE + offset;
+    return this.guestBase + offset;
   }
 }

@@ -1,6 +1,6 @@
 /** What a CPU has done and how, for people: `--stats`. */
 import { NEXT, REGION_EXIT, STATISTIC } from '../../cpu/x86/state-layout.js';
-import { LAYOUT } from '../../memory/layout.js';
+import { cpuOrigin, LAYOUT } from '../../memory/layout.js';
 import type { StateView } from './state.js';
 
 interface Translated {
@@ -30,10 +30,10 @@ const REASONS: readonly { readonly name: string; readonly exits: readonly number
 ];
 
 /** Which instructions translated code left to the interpreter, most frequent first. */
-function leftToInterpreter(view: DataView, translator: Translated): [string, number][] {
+function leftToInterpreter(view: DataView, counters: number, translator: Translated): [string, number][] {
   const times = new Map<string, number>();
   for (let handler = 0; handler < MOST_HANDLERS; handler++) {
-    const count = view.getUint32(LAYOUT.FALLBACK_COUNTERS + handler * 4, true);
+    const count = view.getUint32(counters + handler * 4, true);
     if (count === 0) continue;
     const name = translator.nameOf(handler) ?? 'ends of what was decoded';
     times.set(name, (times.get(name) ?? 0) + count);
@@ -42,7 +42,12 @@ function leftToInterpreter(view: DataView, translator: Translated): [string, num
 }
 
 /** Lines that say how many instructions were executed, and by what. */
-export function describeWork(view: DataView, state: StateView, translator: Translated | undefined): string[] {
+export function describeWork(
+  view: DataView,
+  cpu: number,
+  state: StateView,
+  translator: Translated | undefined,
+): string[] {
   const retired = state.u64('RETIRED');
   const lines = [`instructions            ${grouped(retired)}`];
   if (translator === undefined) return lines;
@@ -58,7 +63,7 @@ export function describeWork(view: DataView, state: StateView, translator: Trans
     }),
     ...translator.describe(),
   );
-  const left = leftToInterpreter(view, translator);
+  const left = leftToInterpreter(view, LAYOUT.FALLBACK_COUNTERS + cpuOrigin(cpu), translator);
   const all = left.reduce((sum, [, count]) => sum + count, 0);
   if (all > 0) {
     const named = left.slice(0, SHOWN).map(([name, count]) => `${name} ${share(BigInt(count), BigInt(all))}`);

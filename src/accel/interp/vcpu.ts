@@ -4,7 +4,7 @@ import { vcpuStateSchema } from '../../arch/x86/state.js';
 import { assert } from '../../base/assert.js';
 import { ATTN, EVENTS, GDB, MAX_BREAKPOINTS, SEGMENT, STATE } from '../../cpu/x86/state-layout.js';
 import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
-import { LAYOUT } from '../../memory/layout.js';
+import { cpuOrigin, LAYOUT } from '../../memory/layout.js';
 import type { Plain } from '../../snapshot/schema.js';
 import type { HelperExports, InterpreterExports } from './helpers.js';
 import type { InterpImage } from './image.js';
@@ -25,7 +25,9 @@ export interface InterpVcpuOptions {
   readonly tscHz: number;
   readonly memory: MachineMemory;
   /** For an image whose interpreter enters translated code. */
-  readonly createTranslator?: ((memory: MachineMemory, helpers: WebAssembly.Exports) => CodeTranslator) | undefined;
+  readonly createTranslator?:
+    | ((memory: MachineMemory, cpu: number, helpers: WebAssembly.Exports) => CodeTranslator)
+    | undefined;
 }
 
 /** Turns hot guest code into functions of a table. */
@@ -70,7 +72,8 @@ export class InterpVcpu implements Vcpu {
     this.index = index;
     this.environment = environment;
     this.model = model;
-    const base = LAYOUT.STATES + index * LAYOUT.STATE_STRIDE;
+    const origin = cpuOrigin(index);
+    const base = LAYOUT.STATES + origin;
     this.state = new StateView(memory.view, memory.bytes, base);
     this.events = new EventLog(this.state);
     this.attention = new Int32Array(memory.memory.buffer, base + STATE.ATTN, 1);
@@ -78,12 +81,11 @@ export class InterpVcpu implements Vcpu {
     this.msrs = new MsrFile(model, environment.apic, () => {
       this.window.moved();
     });
-    const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base) });
+    const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base, origin) });
     this.helpers = helpers.exports as unknown as HelperExports;
-    assert(index === 0, 'the interpreter module is built for one CPU');
-    this.translator = options.createTranslator?.(memory, helpers.exports);
+    this.translator = options.createTranslator?.(memory, index, helpers.exports);
     const interpreter = new WebAssembly.Instance(image.interpreter, {
-      env: { memory: memory.memory, ...(this.translator && { regions: this.translator.table }) },
+      env: { memory: memory.memory, cpu_origin: origin, ...(this.translator && { regions: this.translator.table }) },
       helpers: helpers.exports,
     });
     this.interpreter = interpreter.exports as unknown as InterpreterExports;
@@ -91,12 +93,13 @@ export class InterpVcpu implements Vcpu {
     this.reset();
   }
 
-  private imports(base: number): WebAssembly.ModuleImports {
+  private imports(base: number, origin: number): WebAssembly.ModuleImports {
     const { memory, environment } = this.options;
     const { io, apic } = environment;
     const scratch = base + STATE.SCRATCH;
     return {
       memory: memory.memory,
+      cpu_origin: new WebAssembly.Global({ value: 'i32', mutable: false }, origin),
       state_base: new WebAssembly.Global({ value: 'i32', mutable: false }, base),
       mmio_read: (lo: number, hi: number, size: number): number => {
         return this.window.read((lo >>> 0) + (hi >>> 0) * 4294967296, size);
@@ -221,7 +224,7 @@ export class InterpVcpu implements Vcpu {
   }
 
   describeWork(): readonly string[] {
-    return describeWork(this.options.memory.view, this.state, this.translator);
+    return describeWork(this.options.memory.view, this.index, this.state, this.translator);
   }
 
   get recentEvents(): readonly CpuEvent[] {

@@ -3,6 +3,7 @@ import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import { assert } from '../../base/assert.js';
 import { LAYOUT } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
 import type { InterpImage } from './image.js';
@@ -18,6 +19,10 @@ export interface InterpVmOptions {
   readonly tscHz: number;
   /** RAM and ROM together, in bytes; a multiple of the page size. */
   readonly backingSize: number;
+  /** Virtual CPUs; absent: one. */
+  readonly cpus?: number;
+  /** The machine's memory, when another thread has made it: then that one fills it. */
+  readonly memory?: WebAssembly.Memory;
   readonly createTranslator?: InterpVcpuOptions['createTranslator'];
 }
 
@@ -29,8 +34,10 @@ export class InterpVm implements Vm {
   private readonly cpus: InterpVcpu[] = [];
 
   constructor(private readonly options: InterpVmOptions) {
-    this.memory = new MachineMemory(options.backingSize);
-    this.memory.bytes.set(options.image.decoderTables, LAYOUT.DECODER_TABLES);
+    const { image, backingSize, cpus = 1, memory } = options;
+    assert(image.anyCpu || cpus === 1, 'the interpreter is for as many CPUs');
+    this.memory = new MachineMemory(backingSize, cpus, memory);
+    if (!memory) this.memory.bytes.set(image.decoderTables, LAYOUT.DECODER_TABLES);
     this.backing = this.memory.backing;
     this.slotDma = new SlotDma(this.backing, (offset, length) => {
       this.backingWritten(offset, length);

@@ -28,6 +28,7 @@ function emitModule(requests: readonly RegionRequest[], bases: CpuBases, observe
   }
   const module = new WasmModule();
   module.importMemory({ module: 'env', name: 'memory', ...MEMORY });
+  if (bases.anyCpu) module.importGlobal('env', 'cpu_origin', 'i32');
   for (const { callee } of callees.values())
     module.importFunction('h', callee.name, callee.params, callee.result ? [callee.result] : []);
   const regions = emitted.map(({ code, entries }, i) => {

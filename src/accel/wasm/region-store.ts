@@ -7,7 +7,7 @@ import { RECORD } from '../../cpu/x86/state-layout.js';
 import type { CodeView } from '../../cpu/x86/translate/code-view.js';
 import type { RegionEntry } from '../../cpu/x86/translate/region.js';
 import type { RegionPage } from '../../cpu/x86/translate/scan.js';
-import { LAYOUT, MAX_REGIONS, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import { MAX_REGIONS, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
 
 export interface StoreLimits {
   /** Bytes of WebAssembly in all modules; V8's own code and tables for them take about ten times as much. */
@@ -161,7 +161,7 @@ export class RegionStore {
 
   private enter(record: number, slot: number, entry: number, index: number): void {
     const { memory } = this.code;
-    const at = LAYOUT.REGION_SLOTS + slot * SLOT_SIZE;
+    const at = this.code.at('REGION_SLOTS') + slot * SLOT_SIZE;
     memory.setUint16(at + REGION_SLOT.HANDLER, this.code.handler(record), true);
     memory.setUint16(at + REGION_SLOT.ENTRY, entry, true);
     memory.setUint32(at + REGION_SLOT.FUNCTION, index, true);
@@ -174,11 +174,11 @@ export class RegionStore {
   private readonly recordOf: number[] = [];
 
   private isUsed(index: number): boolean {
-    return this.code.memory.getUint8(LAYOUT.REGION_USED + index) !== 0;
+    return this.code.memory.getUint8(this.code.at('REGION_USED') + index) !== 0;
   }
 
   private setUsed(index: number, used: 0 | 1): void {
-    this.code.memory.setUint8(LAYOUT.REGION_USED + index, used);
+    this.code.memory.setUint8(this.code.at('REGION_USED') + index, used);
   }
 
   /** Evicts until everything is within its limits. Not while translated code runs. */
@@ -210,7 +210,7 @@ export class RegionStore {
   private remove(region: StoredRegion): void {
     const { index, slots, records, module } = region;
     for (const slot of slots) {
-      const at = LAYOUT.REGION_SLOTS + slot * SLOT_SIZE;
+      const at = this.code.at('REGION_SLOTS') + slot * SLOT_SIZE;
       // Another region has taken it over.
       if (this.code.u32(at + REGION_SLOT.FUNCTION) !== index) continue;
       const record = this.recordOf[slot];

@@ -177,7 +177,7 @@ describe('a region that is compiled while the guest runs on', () => {
       expect(b.run(3 * 100).kind).toBe('budget');
       const [before, after] = compiler.held;
       expect(after.index).toBe(before.index);
-      const compiled = compileRegions(compiler.held.splice(0), cpuBases(0), { now: () => 0 });
+      const compiled = compileRegions(compiler.held.splice(0), cpuBases(false), { now: () => 0 });
       compiler.take = () => {
         compiler.take = () => undefined;
         return compiled;

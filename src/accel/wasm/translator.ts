@@ -1,5 +1,5 @@
 /** Finds out what of hot guest code to translate, has it compiled, and leads the interpreter's loop to the result. */
-import { HOT_COUNTERS } from '../../memory/layout.js';
+import { cpuOrigin, HOT_COUNTERS } from '../../memory/layout.js';
 import type { CodeTranslator } from '../interp/vcpu.js';
 import { grouped } from '../interp/statistics.js';
 import type { MachineMemory } from '../interp/memory.js';
@@ -36,6 +36,9 @@ export interface TranslatorSettings {
 export interface TranslatorOptions extends TranslatorSettings {
   readonly memory: WebAssembly.Memory;
   readonly view: DataView;
+  /** Index of the CPU, and how many the machine has. */
+  readonly cpu: number;
+  readonly cpus: number;
   /** Exports of helpers.wasm. */
   readonly helpers: WebAssembly.Exports;
   /** The variant of each handler, from FIRST_HANDLER on. */
@@ -113,17 +116,18 @@ export class Translator implements CodeTranslator {
 
   constructor(private readonly options: TranslatorOptions) {
     const { view, memory, limits = STORE_LIMITS } = options;
-    const bases = cpuBases(0);
+    const bases = cpuBases(options.cpus > 1);
     this.now = options.now ?? (() => 0);
-    this.code = new CodeView(view, 0);
+    this.code = new CodeView(view, cpuOrigin(options.cpu));
     this.store = new RegionStore(this.code, (records) => this.uncover(records), limits);
     this.compiler =
       options.createCompiler?.(bases, memory) ??
       new InThreadCompiler(bases, this.now, (graph, region, callees) =>
         options.observe?.({ graph, region, view: this.code, bases, callees }),
       );
-    this.hotRecord = bases.state + STATE.HOT_RECORD;
-    this.regionRequest = bases.state + STATE.REGION_REQUEST;
+    const state = this.code.at('STATES');
+    this.hotRecord = state + STATE.HOT_RECORD;
+    this.regionRequest = state + STATE.REGION_REQUEST;
     for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
   }
 
@@ -309,7 +313,10 @@ export class Translator implements CodeTranslator {
     }
     if (regions.length === 0) return;
     const { memory, helpers } = this.options;
-    const { exports } = new WebAssembly.Instance(compiled.module, { env: { memory }, h: helpers });
+    const { exports } = new WebAssembly.Instance(compiled.module, {
+      env: { memory, cpu_origin: this.code.origin },
+      h: helpers,
+    });
     const module = this.store.addModule(compiled.bytes);
     this.made.bytes += compiled.bytes;
     for (const { region, pending } of regions) {
@@ -374,8 +381,8 @@ export class Translator implements CodeTranslator {
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
 export function createTranslator(variants: readonly Variant[], settings: TranslatorSettings = {}) {
-  return ({ memory, view }: MachineMemory, helpers: WebAssembly.Exports): Translator =>
-    new Translator({ memory, view, helpers, variants, ...settings });
+  return ({ memory, view, cpus }: MachineMemory, cpu: number, helpers: WebAssembly.Exports): Translator =>
+    new Translator({ memory, view, cpu, cpus, helpers, variants, ...settings });
 }
 
 /** Records that a region begins instructions at, those of functions within their callers apart. */

@@ -174,6 +174,17 @@ const FIELDS = [
   ['STRADDLE', 16, 10],
   /** Room for private fields of the AssemblyScript helpers. */
   ['SCRATCH', 16, 64],
+  // Buffers that one part of the helpers each has for itself.
+  /** far.ts: parameters of a call gate. */
+  ['GATE_PARAMETERS', 4, 32],
+  /** task.ts: what is read of a TSS. */
+  ['TASK_IMAGE', 4, 17],
+  ['TABLE_IMAGE', 8, 2],
+  ['PDPTE_IMAGE', 8, 4],
+  ['FRAME_BUFFER', 8, 1],
+  ['SYSTEM_BUFFER', 8, 2],
+  /** breakpoints.ts: a bit for each offset in a page. */
+  ['BREAK_OFFSETS', 8, 64],
 ] as const;
 
 type FieldName = (typeof FIELDS)[number][0];
@@ -214,6 +225,8 @@ export const ATTN = {
   SIPI: 1 << 4,
   /** Something inside the CPU wants the driver: a shadow ended, a debug trap, a mode change. */
   CPU: 1 << 5,
+  /** Another CPU or the machine has something to tell: REMOTE_WRITES. */
+  REMOTE: 1 << 6,
 } as const;
 
 /** Bits of GDB_FLAGS. */

@@ -35,6 +35,7 @@ export class WasmModule {
   private memory: MemoryImport | undefined;
   private tableEntries: readonly number[] | undefined;
   private importedTable: { module: string; name: string } | undefined;
+  private readonly globals: { module: string; name: string; type: ValueType }[] = [];
 
   /** Index of a function type; equal types share one. */
   type(params: readonly ValueType[], results: readonly ValueType[]): number {
@@ -73,6 +74,12 @@ export class WasmModule {
     this.exports.push({ name, index });
   }
 
+  /** Imports a global that never changes. Returns its index. */
+  importGlobal(module: string, name: string, type: ValueType): number {
+    this.globals.push({ module, name, type });
+    return this.globals.length - 1;
+  }
+
   /** Imports a table of functions; it is table 0, and the module's own is table 1. */
   importTable(module: string, name: string): void {
     this.importedTable = { module, name };
@@ -103,7 +110,7 @@ export class WasmModule {
       }
     });
     section(SECTION.IMPORT, (w) => {
-      w.u32(this.imports.length + (this.memory ? 1 : 0) + (this.importedTable ? 1 : 0));
+      w.u32(this.imports.length + (this.memory ? 1 : 0) + (this.importedTable ? 1 : 0) + this.globals.length);
       for (const f of this.imports) w.name(f.module).name(f.name).u8(0).u32(f.type);
       if (this.memory) {
         const { module, name, minimum, maximum, shared } = this.memory;
@@ -116,6 +123,7 @@ export class WasmModule {
       }
       if (this.importedTable)
         w.name(this.importedTable.module).name(this.importedTable.name).u8(1).u8(0x70).u8(0).u32(1);
+      for (const { module, name, type } of this.globals) w.name(module).name(name).u8(3).u8(VALUE_TYPE[type]).u8(0);
     });
     section(SECTION.FUNCTION, (w) => {
       w.u32(this.functions.length);

@@ -228,6 +228,7 @@ export const CONTROL = {
   LOCAL_GET: 0x20,
   LOCAL_SET: 0x21,
   LOCAL_TEE: 0x22,
+  GLOBAL_GET: 0x23,
   I32_CONST: 0x41,
   I64_CONST: 0x42,
   F32_CONST: 0x43,

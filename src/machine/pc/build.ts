@@ -39,12 +39,15 @@ export interface PcSpecification {
   readonly flash?: readonly PcFlash[];
   /** Ticks of the time-stamp counter per second. */
   readonly tscHz: number;
+  /** Virtual CPUs; absent: one. */
+  readonly cpus?: number;
   /** Absent: a VGA without a card. */
   readonly display?: PcDisplayOptions;
 }
 
 /** What an accelerator has to provide. */
 export interface VmRequest {
+  readonly cpus: number;
   readonly model: CpuModel;
   readonly cpuid: (index: number) => readonly CpuidEntry[];
   /** Ticks of the time-stamp counter per second. */
@@ -55,7 +58,6 @@ export interface VmRequest {
 
 /** Ticks of the time-stamp counter per second: a nanosecond each. */
 export const DEFAULT_TSC_HZ = 1e9;
-const CPUS = 1;
 
 export class PcBuilder {
   readonly vmRequest: VmRequest;
@@ -67,7 +69,7 @@ export class PcBuilder {
 
   /** Throws a one-line error when there can be no such machine. */
   constructor(readonly specification: PcSpecification) {
-    const { cpu, ramSize, boot, tscHz, flash = [] } = specification;
+    const { cpu, cpus = 1, ramSize, boot, tscHz, flash = [] } = specification;
     this.model = cpuModel(cpu);
     assert(ramSize % PAGE_SIZE === 0, 'memory is whole pages');
     // Checks the size as well.
@@ -79,8 +81,9 @@ export class PcBuilder {
     this.display = specification.display ?? { vga: 'isa' };
     this.displayOffset = Math.ceil((ramSize + (this.bios?.high.size ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
     this.vmRequest = {
+      cpus,
       model: this.model,
-      cpuid: (index) => boardCpuid(this.model, tscHz, CPUS, index),
+      cpuid: (index) => boardCpuid(this.model, tscHz, cpus, index),
       tscHz,
       backingSize: this.displayOffset + displayMemory(this.display.vga),
     };
@@ -88,9 +91,9 @@ export class PcBuilder {
 
   /** A new board, as it is when power comes on. */
   build(connections: PcConnections, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): Pc {
-    const { ramSize, debugExit, boot, tscHz, flash = [] } = this.specification;
+    const { cpus = 1, ramSize, debugExit, boot, tscHz, flash = [] } = this.specification;
     const { model, bios, display, displayOffset } = this;
-    const options = { model, ramSize, bios, flash, tscHz, debugExit, display, displayOffset };
+    const options = { model, cpus, ramSize, bios, flash, tscHz, debugExit, display, displayOffset };
     const pc = new Pc(options, connections);
     if (boot.bios) installBios(boot.bios, ramSize, services);
     fillFwCfg(pc, bios && { kernel: boot.kernel, boot: bootOptions }, services);

@@ -1,7 +1,7 @@
 /** The accelerators, and what this host has of them. */
 import { inspect } from 'node:util';
 import { totalmem } from 'node:os';
-import { MAX_BACKING } from '../../accel/interp/memory.js';
+import { maxBacking } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
 import { createTranslator } from '../../accel/wasm/translator.js';
 import { HostError, UsageError } from '../../base/errors.js';
@@ -35,10 +35,10 @@ export function checkAccelerator(name: string): AcceleratorName {
 }
 
 /** Throws a one-line error when so much guest memory is beyond the accelerator or the host. */
-export function checkMemory(size: number): void {
-  if (size > MAX_BACKING)
+export function checkMemory(size: number, cpus = 1): void {
+  if (size > maxBacking(cpus))
     throw new UsageError(
-      `${mebibytes(size)} of memory are too much: an accelerator can give ${mebibytes(MAX_BACKING)} at most`,
+      `${mebibytes(size)} of memory are too much: an accelerator can give ${mebibytes(maxBacking(cpus))} at most`,
     );
   const host = hostMemory();
   if (size > host) throw new HostError(`${mebibytes(size)} of memory are too much: this host has ${mebibytes(host)}`);
@@ -67,12 +67,12 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
 
 /** Memory and CPUs for a machine, in WebAssembly. */
 export function createVm(request: VmRequest, { accel = 'wasm', report, observe }: VmOptions): Vm {
-  checkMemory(request.backingSize);
-  if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage() });
+  checkMemory(request.backingSize, request.cpus);
+  if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage(request.cpus) });
   const variants = loadVariants();
   return new InterpVm({
     ...request,
-    image: loadTranslatingImage(),
+    image: loadTranslatingImage(request.cpus),
     createTranslator: createTranslator(variants, {
       now: () => performance.now(),
       failed: reportOnce(report),

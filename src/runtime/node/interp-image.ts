@@ -3,18 +3,20 @@ import { readVariants } from '../../cpu/x86/handler-variants.js';
 import type { Variant } from '../../cpu/x86/variants.js';
 import { readBuilt } from './built-files.js';
 
-/** Loads and compiles what the build made for the interpreter. */
-export function loadInterpImage(): InterpImage {
-  return load('interpreter.wasm');
+/** Loads and compiles what the build made for the interpreter, on a machine with so many CPUs. */
+export function loadInterpImage(cpus: number): InterpImage {
+  return load('interpreter', cpus > 1);
 }
 
 /** The same for the interpreter that enters translated code. */
-export function loadTranslatingImage(): InterpImage {
-  return load('interpreter-regions.wasm');
+export function loadTranslatingImage(cpus: number): InterpImage {
+  return load('interpreter-regions', cpus > 1);
 }
 
-function load(interpreter: string): InterpImage {
+function load(name: string, anyCpu: boolean): InterpImage {
+  const interpreter = `${name}${anyCpu ? '-smp' : ''}.wasm`;
   return {
+    anyCpu,
     helpers: new WebAssembly.Module(readBuilt('helpers.wasm')),
     interpreter: new WebAssembly.Module(readBuilt(interpreter)),
     decoderTables: readBuilt('decoder-tables.bin'),

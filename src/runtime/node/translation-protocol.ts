@@ -8,6 +8,8 @@ export interface TranslationWorkerData {
   readonly port: MessagePort;
   /** Word 0: how many answers there have been, so that nobody has to look into the port for nothing. */
   readonly answers: SharedArrayBuffer;
+  /** The code is for any CPU of the machine. */
+  readonly anyCpu: boolean;
 }
 
 export type { PortableRequest };

@@ -29,10 +29,10 @@ const FLAGS = [
   { set: '--wasm-num-compilation-tasks=1', reset: '--wasm-num-compilation-tasks=128' },
 ];
 
-const { port, answers } = workerData as TranslationWorkerData;
+const { port, answers, anyCpu } = workerData as TranslationWorkerData;
 const words = new Int32Array(answers);
 const variants = loadVariants();
-const bases = cpuBases(0);
+const bases = cpuBases(anyCpu);
 
 /** In the order in which they came. */
 const waiting: PortableRequest[] = [];

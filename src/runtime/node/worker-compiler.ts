@@ -79,7 +79,7 @@ export class WorkerCompiler implements Compiler {
   private start(): Thread {
     const { port1, port2 } = new MessageChannel();
     const answers = new SharedArrayBuffer(4);
-    const data: TranslationWorkerData = { port: port2, answers };
+    const data: TranslationWorkerData = { port: port2, answers, anyCpu: this.options.bases.anyCpu };
     const entry = this.options.entry ?? new URL('./translation-worker.js', import.meta.url);
     const worker = new Worker(entry, { workerData: data, transferList: [port2] });
     // It must not keep a process or a thread alive that has nothing else to do; their end is its end.

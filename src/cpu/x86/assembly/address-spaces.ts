@@ -6,7 +6,7 @@
  * reached there is taken back when the space is left. A space is a PCID; without PCIDs there is one.
  */
 import { STATE } from './env';
-import { JUMP_ENTRIES, L_TLB_STRIDE, S_CR3, S_CR4, TLB_FETCH, TLB_READ, TLB_WRITE } from './generated/layout';
+import { JUMP_ENTRIES, L_TLB, L_TLB_END, S_CR3, S_CR4, TLB_FETCH, TLB_READ, TLB_WRITE } from './generated/layout';
 import { CR4_PCIDE } from './paging';
 import {
   TLB_FILTERS,
@@ -145,7 +145,7 @@ export function flushTlb(): void {
   if (lastGeneration + 2 * GENERATION_STEP > GENERATION_MAX) {
     lastGeneration = 0;
     memory.fill(tlbBase + TLB_READ, 0, TLB_SPACES);
-    memory.fill(tlbBase + TLB_WALKS, 0, L_TLB_STRIDE - TLB_WALKS);
+    memory.fill(tlbBase + TLB_WALKS, 0, L_TLB_END - L_TLB - TLB_WALKS);
     memory.fill(jumpBase, 0, JUMP_ENTRIES * 16);
   }
   memory.fill(tlbBase + TLB_FILTERS, 0, 4 * FILTER_SIZE);

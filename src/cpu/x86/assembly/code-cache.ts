@@ -1,6 +1,5 @@
 /**
- * The cache of decoded code, see docs/interpreter.md. It lies in memory that all CPUs of a machine share, and is used by
- * one thread.
+ * The cache of decoded code, see docs/interpreter.md. Each CPU has its own; what they tell each other is in code-pages.ts.
  *
  * The directory has a u32 for each 4 KiB page of this memory: the address of the first page entry, with bit 0 set
  * while the page holds decoded code. A page entry stands for a page under one mode key and one window of its code
@@ -28,15 +27,13 @@ import {
   PAGE_MASK,
   directorySlot,
   emptyCodeCache,
+  own,
 } from './code-pages';
-import { STATE } from './env';
+import { CPU, STATE } from './env';
 import { clearFault, gp0 } from './faults';
 import {
   JUMP_ENTRIES,
   L_JUMP_CACHE,
-  L_JUMP_STRIDE,
-  L_STATES,
-  L_STATE_STRIDE,
   MICRO_GOTO,
   MICRO_NEXT_PAGE,
   MICRO_RESYNC,
@@ -203,7 +200,8 @@ function decodeRun(page: usize, start: u32): usize {
   const directory = directorySlot(hostPage);
   if (!(load<u32>(directory) & 1)) {
     store<u32>(directory, load<u32>(directory) | 1);
-    purgeWriteTlb(hostPage);
+    // Where other CPUs have decoded it, nobody stores into it unseen.
+    if (own(hostPage) == 0) purgeWriteTlb(hostPage);
   }
   let out = <usize>load<u32>(POOL_NEXT);
   const awaiting = mapped(page, start) & ~MAP_AWAITED;
@@ -332,9 +330,8 @@ export function lookup(rip: u64): usize {
 /** Where the jump cache of this CPU has `rip`: its entry (rip ^ rip >> 12) modulo JUMP_ENTRIES. */
 @inline
 function jumpEntry(rip: u64): usize {
-  const cpu = (STATE - L_STATES) / L_STATE_STRIDE;
   const index = (<usize>(rip ^ (rip >> 12))) & (JUMP_ENTRIES - 1);
-  return L_JUMP_CACHE + cpu * L_JUMP_STRIDE + (index << 4);
+  return CPU + L_JUMP_CACHE + (index << 4);
 }
 
 /**
@@ -377,8 +374,7 @@ export function fetch_address(rip: u64): usize {
 /** Where this CPU's table has the block of a straddling instruction: a u32. The table lies behind the jump cache. */
 @inline
 function straddleSlot(rip: u64): usize {
-  const cpu = (STATE - L_STATES) / L_STATE_STRIDE;
-  const table = L_JUMP_CACHE + cpu * L_JUMP_STRIDE + JUMP_ENTRIES * 16;
+  const table = CPU + L_JUMP_CACHE + JUMP_ENTRIES * 16;
   return table + (((<usize>(rip ^ (rip >> 12))) & (STRADDLES - 1)) << 2);
 }
 

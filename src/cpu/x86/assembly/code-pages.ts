@@ -1,18 +1,26 @@
 /**
  * Pages that hold decoded code, and what happens when they are written to. The data structure is described in
  * code-cache.ts, which fills it.
+ *
+ * CODE_OWNERS has for each page of this memory which CPUs have decoded code of it; while there are any, no CPU has it in its write TLB.
+ * Whoever stores into it forgets what it has decoded itself, takes the page away from the other owners, and tells them (REMOTE_WRITES). They
+ * forget the whole page when they look at ATTN next: before that they may execute what was there before, as a processor may
+ * until it serialises (SDM vol. 3 §9.1.3). What they decode of it meanwhile goes too, so that nothing is missed that is written then.
  */
+import { CPU, STATE } from './env';
 import {
   ATTN_CPU,
-  JUMP_ENTRIES,
+  ATTN_REMOTE,
   L_CODE_CACHE,
+  L_CODE_OWNERS,
   L_CODE_POOL,
   L_CODE_POOL_END,
+  L_CPU_STRIDE,
   L_JUMP_CACHE,
-  L_JUMP_STRIDE,
+  L_JUMP_CACHE_END,
+  L_REMOTE_WRITES,
   L_STATES,
-  L_STATE_STRIDE,
-  MAX_VCPUS,
+  L_SYNC,
   MICRO_EA_SEG,
   MICRO_RESYNC,
   PAGE_ALL,
@@ -27,18 +35,27 @@ import {
   POOL_AT_NEXT,
   POOL_AT_PAGES,
   RECORD_SIZE,
+  REMOTE_AT_FLAGS,
+  REMOTE_AT_HEAD,
+  REMOTE_AT_PAGES,
+  REMOTE_AT_TAIL,
+  REMOTE_FLAG_FLUSH,
+  REMOTE_FLAG_MAP,
+  REMOTE_PAGES,
   R_HANDLER,
   R_LENGTH,
   R_OFFSET,
+  SYNC_CPUS,
   S_ATTN,
+  S_CPU_INDEX,
   S_EFLAGS,
 } from './generated/layout';
 
-export const POOL_NEXT: usize = L_CODE_POOL + POOL_AT_NEXT;
-export const POOL_LIMIT: usize = L_CODE_POOL + POOL_AT_LIMIT;
-export const POOL_PAGES: usize = L_CODE_POOL + POOL_AT_PAGES;
-export const POOL_EPOCH: usize = L_CODE_POOL + POOL_AT_EPOCH;
-export const POOL_FIRST: usize = L_CODE_POOL + 64;
+export const POOL_NEXT: usize = CPU + L_CODE_POOL + POOL_AT_NEXT;
+export const POOL_LIMIT: usize = CPU + L_CODE_POOL + POOL_AT_LIMIT;
+export const POOL_PAGES: usize = CPU + L_CODE_POOL + POOL_AT_PAGES;
+export const POOL_EPOCH: usize = CPU + L_CODE_POOL + POOL_AT_EPOCH;
+const POOL_FIRST: usize = CPU + L_CODE_POOL + 64;
 
 export const PAGE_ENTRY_SIZE: usize = PAGE_CHUNKS + 64 * 4;
 export const MAP_SIZE: usize = 64 * 4;
@@ -57,13 +74,32 @@ export const PAGE_MASK: usize = 0xfff;
 
 @inline
 export function directorySlot(hostPage: usize): usize {
-  return L_CODE_CACHE + ((hostPage >> 12) << 2);
+  return CPU + L_CODE_CACHE + ((hostPage >> 12) << 2);
 }
 
-/** Whether the page of this memory at `hostPage` holds decoded code, so that stores must be reported. */
+@inline
+function ownersOf(hostPage: usize): usize {
+  return L_CODE_OWNERS + ((hostPage >> 12) << 2);
+}
+
+@inline
+function ownBit(): u32 {
+  return (<u32>1) << load<u32>(STATE + S_CPU_INDEX);
+}
+
+/** Whether any CPU has decoded code of the page of this memory at `hostPage`, so that stores must be reported. */
 @inline
 export function isCodePage(hostPage: usize): bool {
-  return (load<u32>(directorySlot(hostPage)) & 1) != 0;
+  return load<u32>(ownersOf(hostPage)) != 0;
+}
+
+/** This CPU begins to decode a page. Returns who had done so before. */
+export function own(hostPage: usize): u32 {
+  return atomic.or<u32>(ownersOf(hostPage), ownBit());
+}
+
+function disown(hostPage: usize): void {
+  atomic.and<u32>(ownersOf(hostPage), ~ownBit());
 }
 
 // ---------------------------------------------------------------------------------------------------- invalidation
@@ -106,8 +142,59 @@ function forgetChunks(page: usize, mask: u64): void {
   }
 }
 
-/** `size` bytes at `host` in one page have been overwritten: forgets what was decoded from them. */
+/** `size` bytes at `host` in one page have been overwritten: forgets what was decoded from them, on all CPUs. */
 export function codeWritten(host: usize, size: i32): void {
+  forgetWritten(host, size);
+  if (load<u32>(ownersOf(host)) & ~ownBit()) tellOwners(host);
+}
+
+/** Takes a page away from the other CPUs that have decoded it, and tells them. */
+function tellOwners(host: usize): void {
+  const page = host & ~PAGE_MASK;
+  let others = atomic.and<u32>(ownersOf(page), ownBit()) & ~ownBit();
+  for (; others; others &= others - 1) tell(<usize>ctz(others), page);
+}
+
+/** Leaves a page for a CPU to forget. What does not fit makes it forget all. */
+function tell(cpu: usize, page: usize): void {
+  const origin = cpu * L_CPU_STRIDE;
+  const remote = origin + L_REMOTE_WRITES;
+  // Some places are left for those who look at the same time.
+  if (atomic.load<u32>(remote + REMOTE_AT_HEAD) - atomic.load<u32>(remote + REMOTE_AT_TAIL) > <u32>REMOTE_PAGES - 32) {
+    atomic.or<u32>(remote + REMOTE_AT_FLAGS, REMOTE_FLAG_FLUSH);
+  } else {
+    const at = atomic.add<u32>(remote + REMOTE_AT_HEAD, 1);
+    const place = remote + REMOTE_AT_PAGES + ((<usize>at & (REMOTE_PAGES - 1)) << 3);
+    // With its number: so the reader sees whether it is there yet.
+    atomic.store<u64>(place, ((<u64>(at + 1)) << 32) | <u64>page);
+  }
+  atomic.or<u32>(origin + L_STATES + S_ATTN, ATTN_REMOTE);
+}
+
+/** Does what other CPUs and the machine's thread have left to do. Returns whether the memory map has changed. Only between instructions. */
+export function takeRemote(): bool {
+  const remote = CPU + L_REMOTE_WRITES;
+  const flags = atomic.xchg<u32>(remote + REMOTE_AT_FLAGS, 0);
+  let tail = load<u32>(remote + REMOTE_AT_TAIL);
+  const head = atomic.load<u32>(remote + REMOTE_AT_HEAD);
+  while (tail != head) {
+    const entry = atomic.load<u64>(remote + REMOTE_AT_PAGES + (((<usize>tail) & (REMOTE_PAGES - 1)) << 3));
+    tail++;
+    if (<u32>(entry >> 32) != tail) {
+      // Taken by somebody who has not written it yet.
+      atomic.or<u32>(STATE + S_ATTN, ATTN_REMOTE);
+      tail--;
+      break;
+    }
+    const page = <usize>(entry & 0xffff_ffff);
+    forgetWritten(page, 4096);
+  }
+  atomic.store<u32>(remote + REMOTE_AT_TAIL, tail);
+  if (flags & REMOTE_FLAG_FLUSH) emptyCodeCache();
+  return (flags & REMOTE_FLAG_MAP) != 0;
+}
+
+function forgetWritten(host: usize, size: i32): void {
   const directory = directorySlot(host);
   const first = load<u32>(directory);
   if (!(first & 1)) return;
@@ -121,7 +208,10 @@ export function codeWritten(host: usize, size: i32): void {
     code |= load<u64>(page + PAGE_CODE);
   }
   // Without code the page may enter the write TLB again.
-  if (code == 0) store<u32>(directory, first & ~1);
+  if (code == 0) {
+    store<u32>(directory, first & ~1);
+    disown(host);
+  }
 }
 
 /** The same for any range: for devices, which write to memory at `host` of this memory. */
@@ -136,22 +226,17 @@ export function invalidate_range(host: usize, length: usize): void {
 
 /** Starts with an empty cache. Not while a record is being executed: every record is gone afterwards. */
 export function emptyCodeCache(): void {
-  for (let page = <usize>load<u32>(POOL_PAGES); page; page = <usize>load<u32>(page + PAGE_ALL))
-    store<u32>(directorySlot(load<u32>(page + PAGE_HOST)), 0);
+  for (let page = <usize>load<u32>(POOL_PAGES); page; page = <usize>load<u32>(page + PAGE_ALL)) {
+    const host = <usize>load<u32>(page + PAGE_HOST);
+    if (load<u32>(directorySlot(host)) & 1) disown(host);
+    store<u32>(directorySlot(host), 0);
+  }
   store<u32>(POOL_NEXT, <u32>POOL_FIRST);
-  store<u32>(POOL_LIMIT, <u32>L_CODE_POOL_END);
+  store<u32>(POOL_LIMIT, <u32>(CPU + L_CODE_POOL_END));
   store<u32>(POOL_PAGES, 0);
   store<u32>(POOL_EPOCH, load<u32>(POOL_EPOCH) + 1);
-  for (let cpu: usize = 0; cpu < <usize>MAX_VCPUS; cpu++) {
-    // With it goes the table of straddling instructions, which lies behind.
-    if (exists(cpu)) memory.fill(L_JUMP_CACHE + cpu * L_JUMP_STRIDE, 0, L_JUMP_STRIDE);
-  }
-}
-
-/** Bit 1 of EFLAGS is always set in a CPU that exists. */
-@inline
-function exists(cpu: usize): bool {
-  return load<u32>(L_STATES + cpu * L_STATE_STRIDE + S_EFLAGS) != 0;
+  // With it goes the table of straddling instructions, which lies behind.
+  memory.fill(CPU + L_JUMP_CACHE, 0, L_JUMP_CACHE_END - L_JUMP_CACHE);
 }
 
 /**
@@ -160,7 +245,5 @@ function exists(cpu: usize): bool {
  */
 export function flush_code_cache(): void {
   emptyCodeCache();
-  for (let cpu: usize = 0; cpu < <usize>MAX_VCPUS; cpu++) {
-    if (exists(cpu)) atomic.or<u32>(L_STATES + cpu * L_STATE_STRIDE + S_ATTN, ATTN_CPU);
-  }
+  atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }

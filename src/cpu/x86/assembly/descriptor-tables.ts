@@ -7,6 +7,9 @@ import {
   R_REG,
   R_RM,
   R_SEG,
+  SEG_LDTR,
+  SEG_SS,
+  SEG_TR,
   S_CR4,
   S_GDTR_BASE,
   S_GDTR_LIMIT,
@@ -16,10 +19,8 @@ import {
   S_SEG_ATTR,
   S_SEG_LIMIT,
   S_SEG_SELECTOR,
+  S_TABLE_IMAGE,
   S_TR_BASE,
-  SEG_LDTR,
-  SEG_SS,
-  SEG_TR,
 } from './generated/layout';
 import { isCanonical, ld16, ld32, ld64, st16, stBytes } from './mmu';
 import { cpl, is64, isLong, isRealStyle } from './modes';
@@ -51,7 +52,7 @@ function isHidden(): bool {
   return cpl() != 0 && (load<u64>(STATE + S_CR4) & CR4_UMIP) != 0;
 }
 
-const image: usize = memory.data(16, 8);
+const image: usize = STATE + S_TABLE_IMAGE;
 
 function storeTable(base: u64, limit: u32, ea: u64): i32 {
   if (isHidden()) return gp0();

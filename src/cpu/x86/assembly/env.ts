@@ -3,6 +3,9 @@
  * No import takes or returns a 64-bit integer: crossing into JavaScript with one costs a BigInt.
  */
 
+/** What the addresses of this CPU's area have more than those of CPU 0: the L_… from L_CPU_AREA on. */
+@external("env", "cpu_origin")
+export declare const CPU: usize;
 /** Address of this virtual CPU's state block. */
 @external("env", "state_base")
 export declare const STATE: usize;

@@ -3,6 +3,7 @@
  * debugger wants, in the order of SDM vol. 3 table 6-2.
  */
 import { atBreakpoint, takeMet } from './breakpoints';
+import { takeRemote } from './code-pages';
 import { DEBUG_CODE, DEBUG_DATA, DEBUG_IO, DEBUG_RF, DEBUG_STEP, DEBUG_TRAP, codeBreakpoints } from './debug';
 import { EVENT_EXTERNAL, EVENT_FAULT, EVENT_TRAP, deliverAll, deliver_exception } from './deliver';
 import { STATE, host_ack_interrupt } from './env';
@@ -13,6 +14,7 @@ import {
   ATTN_INTR,
   ATTN_KICK,
   ATTN_NMI,
+  ATTN_REMOTE,
   ATTN_SIPI,
   EVENTS_CONTINUE,
   EVENTS_DEBUG,
@@ -43,7 +45,7 @@ import {
 } from './generated/layout';
 import { is64, segBase } from './modes';
 import { FLAG_IF, FLAG_RF, FLAG_TF } from './registers';
-import { initCpu, startCpu } from './reset';
+import { initCpu, memory_map_changed, startCpu } from './reset';
 
 /** ACTIVITY. */
 const RUNNING: u32 = 0;
@@ -194,6 +196,10 @@ export function service_events(): i32 {
   }
   if (load<u32>(STATE + S_WATCH_HIT) || takeMet()) return EVENTS_DEBUG;
   take(ATTN_CPU);
+  if (attention & ATTN_REMOTE) {
+    take(ATTN_REMOTE);
+    if (takeRemote()) memory_map_changed();
+  }
   if (load<i32>(STATE + S_EXC_VECTOR) >= 0) deliver_exception();
   if (attention & ATTN_INIT) {
     take(ATTN_INIT);

@@ -22,11 +22,12 @@ import {
   NEXT_JUMP,
   NEXT_JUMP_ATTENTION,
   R_IMM,
+  SEG_CS,
+  SEG_SS,
+  S_GATE_PARAMETERS,
   S_GPR,
   S_RIP,
   S_SEG_SELECTOR,
-  SEG_CS,
-  SEG_SS,
 } from './generated/layout';
 import { isCanonical, ld16, ld32, ld64 } from './mmu';
 import { cpl, isLong, isRealStyle, segAttr, segLimit, setCpl, updateMode } from './modes';
@@ -233,7 +234,7 @@ function callSame(next: u64): i32 {
 }
 
 /** Parameters on their way from the old stack to the new. */
-const parameters: usize = memory.data(32 * 4, 4);
+const parameters: usize = STATE + S_GATE_PARAMETERS;
 
 /** Through a call gate to a more privileged level. */
 function callInner(next: u64): i32 {

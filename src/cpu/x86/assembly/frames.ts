@@ -5,7 +5,16 @@
 import { noteAccess } from './debug';
 import { STATE } from './env';
 import { PF_U, PF_W, SS, TS, faulted, raiseCode } from './faults';
-import { S_GPR, S_SEG_BASE, S_SEG_LIMIT, S_SEG_SELECTOR, S_TR_BASE, SEG_SS, SEG_TR } from './generated/layout';
+import {
+  SEG_SS,
+  SEG_TR,
+  S_FRAME_BUFFER,
+  S_GPR,
+  S_SEG_BASE,
+  S_SEG_LIMIT,
+  S_SEG_SELECTOR,
+  S_TR_BASE,
+} from './generated/layout';
 import { checkAlignment, isCanonical, loadAs, storeAs, sysLd16, sysLd32, sysLd64 } from './mmu';
 import { cpl, is64, segAttr, segLimit } from './modes';
 import { RSP, gpr } from './registers';
@@ -31,7 +40,7 @@ let wide: bool = false;
 /** Selector in the error code of #SS: that of a new stack, 0 for the current one. */
 let selector: u32 = 0;
 
-const buffer: usize = memory.data(8, 8);
+const buffer: usize = STATE + S_FRAME_BUFFER;
 
 /** Opens a frame on the current stack, with the current privilege. */
 export function openCurrent(): void {

@@ -7,7 +7,17 @@ import { codeWritten, isCodePage } from './code-pages';
 import { noteAccess, watchesPage } from './debug';
 import { STATE, mmio_read, mmio_write } from './env';
 import { AC, GP, PF_I, PF_U, PF_W, faulted, gp0, isOfAddress, notCanonical, raiseCode, ss0 } from './faults';
-import { R_SEG, SEG_SS, S_BOUNCE, S_CPL, S_EXC_VECTOR, S_MODE_KEY, TLB_READ, TLB_WRITE } from './generated/layout';
+import {
+  R_SEG,
+  SEG_SS,
+  S_BOUNCE,
+  S_CPL,
+  S_EXC_VECTOR,
+  S_MODE_KEY,
+  S_SYSTEM_BUFFER,
+  TLB_READ,
+  TLB_WRITE,
+} from './generated/layout';
 import { ACCESS_IMPLICIT, IS_DIRTY, IS_GLOBAL, NO_PAGE, permits, translate, walked } from './paging';
 import {
   CLASS_SLOW,
@@ -468,7 +478,7 @@ export function storeAs(lin: u64, from: usize, n: i32, access: i32): bool {
   return true;
 }
 
-const sysBuffer: usize = memory.data(16, 8);
+const sysBuffer: usize = STATE + S_SYSTEM_BUFFER;
 
 export function sysLd8(lin: u64): u32 {
   return sysLdBytes(lin, sysBuffer, 1) ? <u32>load<u8>(sysBuffer) : 0;

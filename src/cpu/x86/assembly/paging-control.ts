@@ -1,10 +1,15 @@
 /** Loading of CR3 and the PAE page-directory pointers, SDM vol. 3 §4.4.1 and §4.10. */
 import { STATE } from './env';
-import { S_A20_MASK, S_PDPTE, S_PHYS_MASK } from './generated/layout';
+import {
+  S_A20_MASK,
+  S_PDPTE,
+  S_PDPTE_IMAGE,
+  S_PHYS_MASK,
+} from './generated/layout';
 import { secondStage } from './paging';
 import { physToHost } from './tlb';
 
-const entries: usize = memory.data(32, 8);
+const entries: usize = STATE + S_PDPTE_IMAGE;
 
 /** Loads the four pointers that CR3 names. False when a reserved bit is set in one that is present: then nothing has changed. */
 export function loadPdptes(cr3: u64): bool {

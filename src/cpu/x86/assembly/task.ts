@@ -5,6 +5,14 @@ import { GP, NP, SS, TS, faulted, raiseCode } from './faults';
 import { frameCommit, framePush, openCurrent } from './frames';
 import {
   ATTN_NMI,
+  SEG_CS,
+  SEG_DS,
+  SEG_ES,
+  SEG_FS,
+  SEG_GS,
+  SEG_LDTR,
+  SEG_SS,
+  SEG_TR,
   S_CR0,
   S_CR3,
   S_CR4,
@@ -16,15 +24,8 @@ import {
   S_SEG_LIMIT,
   S_SEG_SELECTOR,
   S_SHADOW,
+  S_TASK_IMAGE,
   S_TR_BASE,
-  SEG_CS,
-  SEG_DS,
-  SEG_ES,
-  SEG_FS,
-  SEG_GS,
-  SEG_LDTR,
-  SEG_SS,
-  SEG_TR,
 } from './generated/layout';
 import { sysLd16, sysLd32, sysSt16, sysSt32 } from './mmu';
 import { attend, releaseEvents, segAttr, segLimit, setCpl, updateFpTrap, updateMode } from './modes';
@@ -67,7 +68,7 @@ export function clearTaskCommitted(): void {
 }
 
 /** What is read from the new TSS: EIP, EFLAGS, eight registers, six selectors, LDT; u32 each. */
-const image: usize = memory.data(17 * 4, 4);
+const image: usize = STATE + S_TASK_IMAGE;
 
 @inline
 function setSelector(seg: u32, selector: u32): void {

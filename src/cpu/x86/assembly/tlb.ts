@@ -8,22 +8,21 @@
  *   (the end of EFLAGS.AC under SMAP) and when user mode begins, so that each side finds what the other has filled.
  * - local: pages of the supervisor that are not global. They go when the address space is left.
  */
-import { STATE } from './env';
+import { CPU, STATE } from './env';
 import { kernelGeneration, userGeneration } from './address-spaces';
 import {
+  L_CODE_OWNERS,
+  L_CPU_STRIDE,
   L_JUMP_CACHE,
-  L_JUMP_STRIDE,
   L_SLOTS,
-  L_STATES,
-  L_STATE_STRIDE,
+  L_SYNC,
   L_TLB,
-  L_TLB_STRIDE,
-  MAX_VCPUS,
   SLOT_FLAGS,
   SLOT_HOST,
   SLOT_LENGTH,
   SLOT_SIZE,
   SLOT_START,
+  SYNC_CPUS,
   S_BORROWED,
   S_BORROWED_BEFORE,
   S_CPL,
@@ -58,8 +57,8 @@ const TLB_LOCALS: usize = TLB_BORROWED + 0x800;
 export const TLB_WALKS: usize = 0x2_0000;
 
 /** This CPU's TLB block. */
-export let tlbBase: usize = L_TLB + ((STATE - L_STATES) / L_STATE_STRIDE) * L_TLB_STRIDE;
-export let jumpBase: usize = L_JUMP_CACHE + ((STATE - L_STATES) / L_STATE_STRIDE) * L_JUMP_STRIDE;
+export const tlbBase: usize = CPU + L_TLB;
+export const jumpBase: usize = CPU + L_JUMP_CACHE;
 
 // --------------------------------------------------------------------------------------------------------- contexts
 
@@ -126,6 +125,14 @@ function borrow(entry: usize, tag: u64, keeps: bool): void {
   store<u32>(STATE + S_BORROWED, <u32>count + 1);
 }
 
+/** Changes the tag of an entry, unless it is another by now: other CPUs take entries away (`purgeWriteTlb`). */
+@inline
+function retag(entry: usize, from: u64, to: u64): void {
+  if (load<u64>(entry) != from) return;
+  if (load<u32>(L_SYNC + SYNC_CPUS) == 1) store<u64>(entry, to);
+  else atomic.cmpxchg<u64>(entry, from, to);
+}
+
 /** Gives borrowed entries back to the user class of the current space. */
 export function returnBorrowed(): void {
   const count: usize = load<u32>(STATE + S_BORROWED);
@@ -133,7 +140,7 @@ export function returnBorrowed(): void {
   for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
     const tag = load<u64>(at);
     const entry = <usize>load<u32>(at + LISTED_ENTRY);
-    if (load<u64>(entry) == tag) store<u64>(entry, load<u32>(at + LISTED_KEEPS) ? (tag & ~0xfff) | userGeneration : 0);
+    retag(entry, tag, load<u32>(at + LISTED_KEEPS) ? (tag & ~0xfff) | userGeneration : 0);
   }
   store<u32>(STATE + S_BORROWED_BEFORE, count <= MAX_BORROWED_AGAIN ? <u32>count : 0);
   store<u32>(STATE + S_BORROWED, 0);
@@ -149,8 +156,7 @@ export function borrowAgain(): void {
   for (let at = tlbBase + TLB_BORROWED; at < end; at += LISTED) {
     const tag = load<u64>(at);
     const entry = <usize>load<u32>(at + LISTED_ENTRY);
-    if (load<u64>(entry) == ((tag & ~0xfff) | userGeneration))
-      store<u64>(entry, (tag & ~0xfff) | kernelGeneration | KERNEL_TAG);
+    retag(entry, (tag & ~0xfff) | userGeneration, (tag & ~0xfff) | kernelGeneration | KERNEL_TAG);
   }
   store<u32>(STATE + S_BORROWED, <u32>count);
   store<u32>(STATE + S_BORROWED_BEFORE, 0);
@@ -225,8 +231,22 @@ export function fillTlb(half: usize, lin: u64, host: usize, walk: u64): void {
       borrow(entry, tag, half != TLB_WRITE || (walk & MAY_WRITE) != 0);
     } else if (!(walk & IS_GLOBAL)) noteLocal(entry, tag);
   }
-  store<u64>(entry, tag);
+  enter(half, entry, tag, page, host);
+}
+
+/**
+ * Another CPU that begins to decode a page says so first, and then looks for entries by which it could be written unseen; so an entry
+ * is made first, and then looked whether it may be.
+ */
+@inline
+function enter(half: usize, entry: usize, tag: u64, page: u64, host: usize): void {
   store<u64>(entry, <u64>host - page, 8);
+  if (half != TLB_WRITE) {
+    store<u64>(entry, tag);
+    return;
+  }
+  atomic.store<u64>(entry, tag);
+  if (load<u32>(L_CODE_OWNERS + ((host >> 12) << 2))) store<u64>(entry, 0);
 }
 
 /** Enters a translation of a supervisor page that the system has accessed, whatever the CPL. */
@@ -236,8 +256,7 @@ export function fillSystem(half: usize, lin: u64, host: usize, walk: u64): void 
   const entry = entryOf(half, lin);
   const tag = page | kernelGeneration | KERNEL_TAG;
   if (!(walk & IS_GLOBAL)) noteLocal(entry, tag);
-  store<u64>(entry, tag);
-  store<u64>(entry, <u64>host - page, 8);
+  enter(half, entry, tag, page, host);
 }
 
 /** Whether the entry for a page is of no use to anybody now. */
@@ -260,10 +279,9 @@ export function fillFetch(lin: u64, host: usize): void {
  * through the slow path.
  */
 export function purgeWriteTlb(hostPage: usize): void {
-  for (let cpu: usize = 0; cpu < MAX_VCPUS; cpu++) {
-    // Bit 1 of EFLAGS is always set in a CPU that exists.
-    if (load<u32>(L_STATES + cpu * L_STATE_STRIDE + S_EFLAGS) == 0) continue;
-    const first = L_TLB + cpu * L_TLB_STRIDE + TLB_WRITE;
+  const cpus: usize = load<u32>(L_SYNC + SYNC_CPUS);
+  for (let cpu: usize = 0; cpu < cpus; cpu++) {
+    const first = cpu * L_CPU_STRIDE + L_TLB + TLB_WRITE;
     const end = first + TLB_ENTRIES * 16;
     for (let entry = first; entry < end; entry += 16) {
       if (<usize>((load<u64>(entry) & ~0xfff) + load<u64>(entry + 8)) == hostPage) store<u64>(entry, 0);

@@ -1,6 +1,6 @@
 /**
- * Writes dist/cpu/x86/interpreter.wasm, the same with translated code (interpreter-regions.wasm), handlers.json (the variant of each
- * handler) and decoder-tables.bin from the instruction table, the semantics and the helpers that
+ * Writes dist/cpu/x86/interpreter.wasm, the same with translated code (interpreter-regions.wasm), both once more for machines with several
+ * CPUs (…-smp.wasm), handlers.json (the variant of each handler) and decoder-tables.bin from the instruction table, the semantics and the helpers that
  * helpers.wasm has. Run by tools/build.mjs from the root of the package, after asc.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -12,12 +12,11 @@ import { emitInterpreter } from '../interpreter/module.js';
 const folder = new URL('../', import.meta.url);
 const helpers = new WebAssembly.Module(readFileSync(new URL('helpers.wasm', folder)));
 const options = {
-  bases: cpuBases(0),
   shared: true,
   helpers: new Set(WebAssembly.Module.exports(helpers).map((e) => e.name)),
 };
-const interpreter = emitInterpreter({ ...options, regions: false });
-const withRegions = emitInterpreter({ ...options, regions: true });
+const emit = (anyCpu: boolean, regions: boolean) => emitInterpreter({ ...options, bases: cpuBases(anyCpu), regions });
+const interpreter = emit(false, false);
 
 function writeWhole(name: string, data: Uint8Array): void {
   const file = new URL(name, folder);
@@ -27,7 +26,9 @@ function writeWhole(name: string, data: Uint8Array): void {
 }
 
 writeWhole('interpreter.wasm', interpreter.bytes);
-writeWhole('interpreter-regions.wasm', withRegions.bytes);
+writeWhole('interpreter-regions.wasm', emit(false, true).bytes);
+writeWhole('interpreter-smp.wasm', emit(true, false).bytes);
+writeWhole('interpreter-regions-smp.wasm', emit(true, true).bytes);
 writeWhole('handlers.json', writeVariants(interpreter.variants));
 writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
 const { hotCount, coldCount, missing } = interpreter;

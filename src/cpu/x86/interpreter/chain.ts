@@ -8,11 +8,12 @@ import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
+import { addOrigin, loadOrigin } from '../../../ir/wasm/origin.js';
 import { LAYOUT, REGION_LOGS, REGION_SLOT } from '../../../memory/layout.js';
 import { MICRO } from '../micro.js';
 import { NEXT, RECORD, REGION_EXIT, STATISTIC } from '../state-layout.js';
 import { Glue, SETTLE_FLAGS } from './glue.js';
-import type { CpuBases } from './handlers.js';
+import { originIn, type CpuBases } from './handlers.js';
 
 export interface ChainEnvironment {
   readonly bases: CpuBases;
@@ -42,12 +43,15 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
   const locals = new Locals(2);
   locals.take('i32');
   locals.take('i32');
+  const origin = originIn(environment.bases, () => locals.take('i32'));
   locals.keep();
+  loadOrigin(out, origin);
   const piece = (build: (g: Glue) => void): void => {
     const g = new Glue(environment.bases);
     build(g);
     lower(g.b.finish(), out, locals, {
       functionIndex: environment.functionIndex,
+      origin,
       exit: (name, writer, depth) => {
         if (name === 'again') writer.u8(CONTROL.LOCAL_SET).u32(RECORD_LOCAL);
         code.br(name, depth);
@@ -77,8 +81,9 @@ export function emitChain(environment: ChainEnvironment): FunctionCode {
     out.u8(CONTROL.LOCAL_GET).u32(RECORD_LOCAL);
     out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
     out.u8(CONTROL.I32_CONST).s32(3);
+    out.u8(0x74);
+    addOrigin(out, origin, LAYOUT.REGION_SLOTS + at);
     out
-      .u8(0x74)
       .u8(LOADS[op].code[0])
       .u32(LOADS[op].align)
       .u32(LAYOUT.REGION_SLOTS + at);

@@ -7,6 +7,7 @@ import type { Instruction } from '../../../arch/x86/instructions/row.js';
 import { Builder } from '../../../ir/builder.js';
 import type { Block, FunctionRef, Node } from '../../../ir/nodes.js';
 import type { SoftMmu } from '../../../ir/softmmu.js';
+import type { Origin } from '../../../ir/wasm/origin.js';
 import { JUMP_ENTRIES, LAYOUT, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from '../../../memory/layout.js';
 import { semanticsOf } from '../semantics/index.js';
 import { Lift, liftMmu, recordParts } from '../semantics/lift.js';
@@ -14,8 +15,10 @@ import { NEXT, STATE } from '../state-layout.js';
 import { variants, type Variant } from '../variants.js';
 import { isHot } from './hot.js';
 
-/** Where one CPU's state and tables lie. */
+/** Where a CPU's state and tables lie: those of CPU 0. */
 export interface CpuBases {
+  /** Code is for any CPU of a machine: it adds the origin of its own, which global 0 of its module has. */
+  readonly anyCpu: boolean;
   readonly state: number;
   readonly jumpCache: number;
   readonly jumpEntries: number;
@@ -30,13 +33,14 @@ const fn = (name: string, params: FunctionRef['params'], result: FunctionRef['re
   result,
 });
 
-/** Addresses for a CPU by its index. */
-export function cpuBases(index: number): CpuBases {
-  const state = LAYOUT.STATES + index * LAYOUT.STATE_STRIDE;
-  const tlb = LAYOUT.TLB + index * LAYOUT.TLB_STRIDE;
+/** For the only CPU of a machine, or for any of several. */
+export function cpuBases(anyCpu: boolean): CpuBases {
+  const state = LAYOUT.STATES;
+  const tlb = LAYOUT.TLB;
   return {
+    anyCpu,
     state,
-    jumpCache: LAYOUT.JUMP_CACHE + index * LAYOUT.JUMP_STRIDE,
+    jumpCache: LAYOUT.JUMP_CACHE,
     jumpEntries: JUMP_ENTRIES,
     fetchEntries: tlb + TLB_FETCH,
     mmu: {
@@ -51,6 +55,11 @@ export function cpuBases(index: number): CpuBases {
       modifyCommit: fn('rmw_commit', [], 'i32'),
     },
   };
+}
+
+/** The origin that code for these bases adds, in a local. */
+export function originIn({ anyCpu }: CpuBases, takeLocal: () => number): Origin | undefined {
+  return anyCpu ? { local: takeLocal(), from: LAYOUT.CPU_AREA } : undefined;
 }
 
 /** A handler before it has a number. */

@@ -5,7 +5,7 @@ import { variants } from '../variants.js';
 import { buildHandlers, cpuBases } from './handlers.js';
 import { emitInterpreter } from './module.js';
 
-const bases = cpuBases(0);
+const bases = cpuBases(false);
 const helpersFile = new URL('../../../../dist/cpu/x86/helpers.wasm', import.meta.url);
 const everyHelper = new Set(
   WebAssembly.Module.exports(new WebAssembly.Module(new Uint8Array(readFileSync(helpersFile)))).map(({ name }) => name),

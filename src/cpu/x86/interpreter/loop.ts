@@ -8,13 +8,14 @@ import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import type { FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL, LOADS } from '../../../ir/wasm/opcodes.js';
+import { addOrigin, loadOrigin, type Origin } from '../../../ir/wasm/origin.js';
 import { FIRST_HANDLER, MICRO } from '../micro.js';
 import { HOT_COUNTERS, LAYOUT, REGION_SLOT } from '../../../memory/layout.js';
 import { recordParts } from '../semantics/lift.js';
 import { segmentedAddress } from '../semantics/segmented-address.js';
 import { NEXT, RECORD, RECORD_SIZE, REGION_EXIT } from '../state-layout.js';
 import { Glue, HELPER } from './glue.js';
-import type { CpuBases, Handler } from './handlers.js';
+import { originIn, type CpuBases, type Handler } from './handlers.js';
 
 export interface LoopEnvironment {
   readonly bases: CpuBases;
@@ -32,6 +33,7 @@ const LEFT_LOCAL = 1;
 const TARGET_LOCAL = 2;
 const CODE_LOCAL = 3;
 const HANDLER_LOCAL = 4;
+const ORIGIN_LOCAL = 5;
 
 /**
  * The function `loop(record: i32, left: i32) → left: i32`: runs from `record` until `left` instructions are done, an event
@@ -64,14 +66,17 @@ class LoopEmitter {
   private readonly out = new ByteWriter();
   private readonly code = new LabelledCode(this.out);
   private readonly locals = new Locals(2);
+  private readonly origin: Origin | undefined;
 
   constructor(private readonly environment: LoopEnvironment) {
     // Never released, so these keep their numbers.
-    this.locals.types.push('i64', 'i32', 'i32');
+    this.locals.types.push('i64', 'i32', 'i32', 'i32');
+    this.origin = originIn(environment.bases, () => ORIGIN_LOCAL);
   }
 
   emit(): FunctionCode {
     const { code } = this;
+    loadOrigin(this.out, this.origin);
     code.block('leave');
     code.loop('dispatch');
     for (const label of ['jump', 'branch', 'goto', 'fault', 'stack-fault', 'operand-fault', 'next']) code.block(label);
@@ -135,6 +140,7 @@ class LoopEmitter {
   private lower(block: ReturnType<Glue['b']['finish']>): void {
     lower(block, this.out, this.locals, {
       functionIndex: this.environment.functionIndex,
+      origin: this.origin,
       exit: (name, out, depth) => {
         if (name === 'left-by-goto' || name === 'left-by-jump') {
           // The region has counted its jump, and so does what comes next.
@@ -224,8 +230,9 @@ class LoopEmitter {
     this.get(RECORD_LOCAL);
     out.u8(LOADS['i32.load'].code[0]).u32(2).u32(RECORD.LINK);
     this.const(3);
+    out.u8(0x74);
+    addOrigin(out, this.origin, LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER);
     out
-      .u8(0x74)
       .u8(LOADS['i32.load16_u'].code[0])
       .u32(1)
       .u32(LAYOUT.REGION_SLOTS + REGION_SLOT.HANDLER);
@@ -369,6 +376,7 @@ class LoopEmitter {
     build(g);
     lower(g.b.finish(), this.out, this.locals, {
       functionIndex: this.environment.functionIndex,
+      origin: this.origin,
       exit: (name, out, depth) => {
         out.u8(CONTROL.LOCAL_SET).u32(TARGET_LOCAL);
         this.code.br(name, depth + extra);

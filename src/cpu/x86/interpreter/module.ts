@@ -5,13 +5,14 @@ import { Locals, lower, type LowerContext } from '../../../ir/lower.js';
 import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { WasmModule, type FunctionCode } from '../../../ir/wasm/module.js';
 import { CONTROL } from '../../../ir/wasm/opcodes.js';
+import { loadOrigin } from '../../../ir/wasm/origin.js';
 import { FIRST_HANDLER, MICRO } from '../micro.js';
 import { NEXT } from '../state-layout.js';
 import type { Variant } from '../variants.js';
 import { Glue, HELPER } from './glue.js';
 import { CHAIN_HELPERS, emitChain } from './chain.js';
 import { DRIVER_HELPERS, driverCode } from './driver.js';
-import { buildHandlers, type CpuBases, type Handler } from './handlers.js';
+import { buildHandlers, originIn, type CpuBases, type Handler } from './handlers.js';
 import { emitLoop } from './loop.js';
 
 export interface InterpreterOptions {
@@ -49,6 +50,7 @@ export function emitInterpreter(options: InterpreterOptions): Interpreter {
   const module = new WasmModule();
   module.importMemory({ module: 'env', name: 'memory', ...MEMORY, shared: options.shared });
   if (options.regions) module.importTable('env', 'regions');
+  if (bases.anyCpu) module.importGlobal('env', 'cpu_origin', 'i32');
   const imports = new Map<string, number>();
   const callees = new Map<string, FunctionRef>(Object.values(HELPER).map((h) => [h.name, h]));
   if (options.regions) for (const callee of CHAIN_HELPERS) callees.set(callee.name, callee);
@@ -142,8 +144,11 @@ function driverFunction(
   const out = new ByteWriter();
   const locals = new Locals(1);
   const loopRef: FunctionRef = { name: 'loop', params: ['i32', 'i32'], result: 'i32' };
+  const origin = originIn(bases, () => locals.take('i32'));
+  loadOrigin(out, origin);
   lower(driverCode(bases, loopRef, regions), out, locals, {
     functionIndex: (callee) => (callee === loopRef ? loop : functionIndex(callee)),
+    origin,
     exit: (_, writer) => {
       writer.u8(CONTROL.RETURN);
     },
@@ -158,6 +163,8 @@ function coldFunction(code: Block, bases: CpuBases, functionIndex: LowerContext[
   const locals = new Locals(1);
   const target = locals.take('i64');
   const record = locals.take('i32');
+  const origin = originIn(bases, () => locals.take('i32'));
+  loadOrigin(out, origin);
   const answer = (writer: ByteWriter, value: number): void => {
     writer.u8(CONTROL.I32_CONST).s32(value).u8(CONTROL.RETURN);
   };
@@ -166,6 +173,7 @@ function coldFunction(code: Block, bases: CpuBases, functionIndex: LowerContext[
     build(g);
     lower(g.b.finish(), writer, locals, {
       functionIndex,
+      origin,
       exit: (name) => {
         throw new Error(`no exit ${name} here`);
       },
@@ -173,6 +181,7 @@ function coldFunction(code: Block, bases: CpuBases, functionIndex: LowerContext[
   };
   lower(code, out, locals, {
     functionIndex,
+    origin,
     exit: (name, writer) => {
       switch (name) {
         case 'code':

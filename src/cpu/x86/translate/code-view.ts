@@ -66,11 +66,17 @@ export class CodeView extends RecordBytes {
 
   constructor(
     memory: DataView,
-    private readonly cpu: number,
+    /** Of the CPU whose code it is: what its addresses have more than those of CPU 0. */
+    readonly origin: number,
   ) {
     super(memory);
-    this.state = LAYOUT.STATES + cpu * LAYOUT.STATE_STRIDE;
-    this.fetchTlb = LAYOUT.TLB + cpu * LAYOUT.TLB_STRIDE + TLB_FETCH;
+    this.state = this.at('STATES');
+    this.fetchTlb = this.at('TLB') + TLB_FETCH;
+  }
+
+  /** Address of a table of the CPU. */
+  at(table: keyof typeof LAYOUT): number {
+    return LAYOUT[table] + this.origin;
   }
 
   u32(address: number): number {
@@ -86,7 +92,7 @@ export class CodeView extends RecordBytes {
   }
 
   get epoch(): number {
-    return this.u32(LAYOUT.CODE_POOL + POOL.EPOCH);
+    return this.u32(this.at('CODE_POOL') + POOL.EPOCH);
   }
 
   link(record: number): number {
@@ -97,18 +103,18 @@ export class CodeView extends RecordBytes {
   handler(record: number): number {
     const handler = this.memory.getUint16(record + RECORD.HANDLER, true);
     if (handler !== MICRO.REGION) return handler;
-    return this.memory.getUint16(LAYOUT.REGION_SLOTS + this.link(record) * 8 + REGION_SLOT.HANDLER, true);
+    return this.memory.getUint16(this.at('REGION_SLOTS') + this.link(record) * 8 + REGION_SLOT.HANDLER, true);
   }
 
   /** How often the record was jumped to, about: several share a counter. */
   jumps(record: number): number {
     const counter = ((record >>> 5) & (HOT_COUNTERS - 1)) * 2;
-    return this.memory.getUint16(LAYOUT.HOT_COUNTERS + counter, true);
+    return this.memory.getUint16(this.at('HOT_COUNTERS') + counter, true);
   }
 
   setJumps(record: number, jumps: number): void {
     const counter = ((record >>> 5) & (HOT_COUNTERS - 1)) * 2;
-    this.memory.setUint16(LAYOUT.HOT_COUNTERS + counter, jumps, true);
+    this.memory.setUint16(this.at('HOT_COUNTERS') + counter, jumps, true);
   }
 
   isTranslated(record: number): boolean {
@@ -117,7 +123,7 @@ export class CodeView extends RecordBytes {
 
   /** The page entry for host page `host` under mode key `key`, when all of the page is inside the code segment. */
   page(host: number, key: number): CodePage | undefined {
-    const directory = this.u32(LAYOUT.CODE_CACHE + (host >>> 12) * 4);
+    const directory = this.u32(this.at('CODE_CACHE') + (host >>> 12) * 4);
     for (let entry = (directory & ~1) >>> 0; entry !== 0; entry = this.u32(entry + PAGE.NEXT))
       if (
         this.u32(entry + PAGE.KEY) === key &&
@@ -149,7 +155,7 @@ export class CodeView extends RecordBytes {
    * now: its second part at `second`. 0 otherwise.
    */
   straddle(rip: bigint, host: number, second: number, key: number): number {
-    const table = LAYOUT.JUMP_CACHE + this.cpu * LAYOUT.JUMP_STRIDE + JUMP_ENTRIES * 16;
+    const table = this.at('JUMP_CACHE') + JUMP_ENTRIES * 16;
     const block = this.u32(table + (Number((rip ^ (rip >> 12n)) & BigInt(STRADDLES - 1)) << 2));
     const { memory } = this;
     if (block === 0 || memory.getBigUint64(block + STRADDLE.RIP, true) !== rip) return 0;
@@ -166,7 +172,7 @@ export class CodeView extends RecordBytes {
 
   /** A copy of a record that stays; 0 when there is no more room. */
   private keep(record: number): number {
-    const first = LAYOUT.STRADDLE_COPIES;
+    const first = this.at('STRADDLE_COPIES');
     // The first word of the first place counts them.
     const count = this.copiesEpoch === this.epoch ? this.u32(first) : 0;
     this.copiesEpoch = this.epoch;
@@ -183,7 +189,7 @@ export class CodeView extends RecordBytes {
 
   /** The last addresses that jumps out of a region went to, and starts counting them anew. */
   takeLog(region: number): bigint[] {
-    const at = LAYOUT.REGION_LOGS + region * REGION_LOG.SIZE;
+    const at = this.at('REGION_LOGS') + region * REGION_LOG.SIZE;
     if (region >= REGION_LOGS) return [];
     const found = new Set<bigint>();
     for (let i = REGION_LOG.RIPS; i < REGION_LOG.SIZE; i += 8) {
@@ -198,7 +204,7 @@ export class CodeView extends RecordBytes {
   /** Sets how many jumps have led out of a region. */
   setLog(region: number, jumps: number): void {
     if (region < REGION_LOGS)
-      this.memory.setUint32(LAYOUT.REGION_LOGS + region * REGION_LOG.SIZE + REGION_LOG.COUNT, jumps, true);
+      this.memory.setUint32(this.at('REGION_LOGS') + region * REGION_LOG.SIZE + REGION_LOG.COUNT, jumps, true);
   }
 
   /** Marks chunks of a page as translated. */

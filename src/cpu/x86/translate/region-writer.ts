@@ -4,7 +4,9 @@ import type { Slot } from '../../../ir/promote.js';
 import { ByteWriter } from '../../../ir/wasm/bytes.js';
 import { LabelledCode } from '../../../ir/wasm/code.js';
 import { CONTROL, LOADS, STORES, type Load, type Store } from '../../../ir/wasm/opcodes.js';
+import { loadOrigin, pushBase, type Origin } from '../../../ir/wasm/origin.js';
 import { LAYOUT } from '../../../memory/layout.js';
+import { originIn } from '../interpreter/handlers.js';
 import { REGION_EXIT, STATE } from '../state-layout.js';
 import type { RegionBuilder } from './region-builder.js';
 
@@ -28,12 +30,14 @@ export class RegionWriter {
   /** Of the exit in hand: REGION_EXIT, and the record with the number of instructions done in the low bits. */
   readonly how: number;
   readonly where: number;
+  readonly origin: Origin | undefined;
 
   constructor(private readonly b: RegionBuilder) {
     this.how = this.locals.take('i32');
     this.where = this.locals.take('i32');
     for (const v of [...b.slots.map((s) => s.variable), ...Object.values(b.flagVariables), b.target, b.proved])
       this.variables.set(v.id, this.locals.take(v.type));
+    this.origin = originIn(b.bases, () => this.locals.take('i32'));
     this.locals.keep();
   }
 
@@ -61,7 +65,7 @@ export class RegionWriter {
 
   loadState(op: Load, address: number): void {
     const { code, align } = LOADS[op];
-    this.const(0);
+    pushBase(this.out, this.origin, address);
     for (const byte of code) this.out.u8(byte);
     this.out.u32(align).u32(address);
   }
@@ -69,7 +73,7 @@ export class RegionWriter {
   /** Stores what `value` puts on the stack. */
   storeState(op: Store, address: number, value: () => void): void {
     const { code, align } = STORES[op];
-    this.const(0);
+    pushBase(this.out, this.origin, address);
     value();
     for (const byte of code) this.out.u8(byte);
     this.out.u32(align).u32(address);
@@ -103,6 +107,7 @@ export class RegionWriter {
 
   /** Begins the function of region `index`, in which `bound` instructions may run before it looks at the budget. */
   begin(index: number, bound: number): void {
+    loadOrigin(this.out, this.origin);
     this.refuseShortBudget(bound);
     const { b } = this;
     this.storeState('i32.store8', LAYOUT.REGION_USED + index, () => this.const(1));

@@ -174,6 +174,7 @@ class RegionEmitter {
   private lower(piece: Block, loop: FlowItem | undefined, exit: (number: number, depth: number) => void): void {
     lower(piece, this.w.out, this.w.locals, {
       functionIndex: this.options.functionIndex,
+      origin: this.w.origin,
       variables: this.w.variables,
       exit: (name, _, depth) => exit(Number(name), depth),
       insert: (name) => {
@@ -330,6 +331,7 @@ class RegionEmitter {
     const piece = b.take();
     lower(piece, out, this.w.locals, {
       functionIndex: options.functionIndex,
+      origin: this.w.origin,
       variables: this.w.variables,
       exit: (name, _, inner) => this.leave(from, exits[Number(name)], depth + inner),
     });
@@ -393,6 +395,7 @@ class RegionEmitter {
     b.exits.splice(0);
     lower(b.take(), this.w.out, this.w.locals, {
       functionIndex: options.functionIndex,
+      origin: this.w.origin,
       variables: this.w.variables,
       exit: (name, _, depth) => {
         if (name === '0') {
