@@ -1,6 +1,7 @@
 /** Values of options: each parser throws a one-line `UsageError` that says what would be right. */
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
+import { MAX_VCPUS } from '../memory/layout.js';
 import type { QmpAddress } from '../runtime/node/qmp-server.js';
 import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
 import type { ClockKind } from '../vmm/config.js';
@@ -74,7 +75,9 @@ export function parseOnly(what: string, only: string, text: string): void {
   if (text !== only) throw new UsageError(`unknown ${what} "${text}"; there is ${only}`);
 }
 
-export function parseCpuCount(text: string): void {
+/** How many virtual CPUs. */
+export function parseCpuCount(text: string): number {
   if (!/^\d+$/.test(text) || Number(text) === 0) throw new UsageError(`--smp ${text} is not a number of CPUs`);
-  if (Number(text) > 1) throw new UsageError(`--smp ${text}: more than one CPU is not available yet`);
+  if (Number(text) > MAX_VCPUS) throw new UsageError(`--smp ${text}: a machine has ${String(MAX_VCPUS)} CPUs at most`);
+  return Number(text);
 }

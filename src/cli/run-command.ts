@@ -125,14 +125,15 @@ export function runCommand(): Command {
 /** What was asked for, checked as far as it can be without a machine. */
 async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
   parseOnly('machine', 'pc', options.machine);
-  parseCpuCount(options.smp);
+  const cpus = parseCpuCount(options.smp);
   cpuModel(options.cpu);
   const memory = parseMemory(options.memory);
-  checkMemory(memory);
+  checkMemory(memory, cpus);
   const sharing = configureSharing(options);
   const firmware = await configureFirmware(options);
   const base = {
     cpu: options.cpu,
+    cpus,
     memory,
     disks: configureDisks(options),
     // The demonstration ends by isa-debug-exit when something failed.

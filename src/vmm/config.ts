@@ -1,5 +1,6 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { PcBoot } from '../machine/pc/build.js';
+import { MAX_VCPUS } from '../memory/layout.js';
 import { INPUT_KINDS, VGA_KINDS, type InputKind, type VgaKind } from '../machine/pc/display.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/pc/disks.js';
 import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
@@ -35,6 +36,8 @@ export type ClockKind = 'host' | 'virtual';
 export interface MachineConfig {
   /** Name of a CPU model. */
   readonly cpu: string;
+  /** Virtual CPUs, 1 … MAX_VCPUS; absent: one. */
+  readonly cpus?: number;
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly memory: number;
   readonly boot: PcBoot;
@@ -79,6 +82,7 @@ const diskSchema = struct({
 export const configSchema = struct({
   machine: oneOf('pc'),
   cpu: str,
+  cpus: range(1, MAX_VCPUS),
   memory: range(1, Number.MAX_SAFE_INTEGER),
   disks: array(diskSchema, { max: 64 }),
   debugExit: bool,

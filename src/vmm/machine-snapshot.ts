@@ -30,7 +30,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 2, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 3, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
 
 /** Bytes that a disk may have taken and a snapshot gives back: what a file cannot claim without having it. */
 const MAX_WRITES = 2 ** 32;
@@ -79,8 +79,15 @@ export interface SaveRequest {
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 
-/** Version 1 knew raw images on virtio alone, and a VGA without a card. What is not as it was there is left for the schema to refuse. */
-function upgradeMachine(value: Plain): Plain {
+/** What older versions did not know is as it was with them; what is not as it was there is left for the schema to refuse. */
+function upgradeMachine(value: Plain, from: number): Plain {
+  if (!isRecord(value) || !isRecord(value['config'])) return value;
+  const upgraded = { ...value, config: { cpus: 1, ...value['config'] } };
+  return from === 1 ? upgradeFirst(upgraded) : upgraded;
+}
+
+/** Version 1 knew raw images on virtio alone, and a VGA without a card. */
+function upgradeFirst(value: Plain): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
   const { disks } = value['config'];
   if (!Array.isArray(disks)) return value;
@@ -115,6 +122,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
     writer: version,
     config: {
       machine: 'pc',
+      cpus: 1,
       ...config,
       disks: config.disks.map((disk) => ({ queues: 1, ...disk })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },

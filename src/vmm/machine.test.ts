@@ -64,7 +64,7 @@ class TestHost implements MachineHost {
   ] as const;
   readonly debugConsole = { write: (b: Uint8Array) => void (this.debugText += Buffer.from(b).toString()) };
   readonly console = { write() {} };
-  createVm: MachineHost['createVm'] = (request) => new InterpVm({ ...request, image });
+  createVm: MachineHost['createVm'] = (request) => new InterpVm({ ...request, image: { ...image, anyCpu: false } });
   openDisk = (): BlockBackend =>
     ({
       size: 512,

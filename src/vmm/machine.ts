@@ -1,6 +1,6 @@
 /** A virtual machine: its memory and CPUs on some accelerator, its board, and the loop that runs it. */
 import { randomUuid } from './uuid.js';
-import { assert, assertNever } from '../base/assert.js';
+import { assertNever } from '../base/assert.js';
 import { HostError, UsageError } from '../base/errors.js';
 import type { BlockBackend, BlockStatus } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
@@ -20,6 +20,7 @@ import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-
 import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
 import { openNics, type NetHost } from './net-config.js';
+import { inTurns } from './cpu-turns.js';
 import { RunLoop } from './run-loop.js';
 import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
@@ -141,7 +142,7 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     this.currentConfig = config;
-    const { cpu, memory, boot, debugExit, disks, display: { vga, rom, input } = DEFAULT_DISPLAY } = config;
+    const { cpu, cpus = 1, memory, boot, debugExit, disks, display: { vga, rom, input } = DEFAULT_DISPLAY } = config;
     const display = { vga, rom: rom ?? undefined, input };
     const chips = config.firmware?.flash ?? [];
     const opened = openAll([...disks, ...chips.map(flashDisk)], host);
@@ -149,7 +150,7 @@ export class VirtualMachine {
     const flash = flashChips(chips, opened.slice(disks.length));
     this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
     this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
-    this.builder = new PcBuilder({ cpu, ramSize: memory, debugExit, boot, display, flash, tscHz: this.tscHz });
+    this.builder = new PcBuilder({ cpu, cpus, ramSize: memory, debugExit, boot, display, flash, tscHz: this.tscHz });
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.vm = host.createVm(this.builder.vmRequest);
@@ -250,8 +251,7 @@ export class VirtualMachine {
       this.services,
       bootOptions(this.config.firmware),
     );
-    const cpu = board.cpus.at(0);
-    assert(cpu !== undefined, 'a board has a CPU');
+    const cpu = inTurns(board.cpus);
     virtualTime?.attach(cpu);
     const loop = new RunLoop({
       cpu,
@@ -264,7 +264,7 @@ export class VirtualMachine {
       virtual: virtualTime,
     });
     late.loop = loop;
-    if (this.debugRequest) cpu.setDebug(this.debugRequest);
+    if (this.debugRequest) for (const each of board.cpus) each.setDebug(this.debugRequest);
     this.current = { board, clock, loop };
     this.serialInput.connect(board.serial[0]);
     this.consoleInput.connect(board.console);

@@ -13,8 +13,11 @@ export type LoopExit =
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
 
+/** What executes instructions, as far as the loop is concerned. */
+export type Runnable = Pick<Vcpu, 'run' | 'kick' | 'isTimed'>;
+
 export interface RunLoopOptions {
-  readonly cpu: Vcpu;
+  readonly cpu: Runnable;
   readonly clock: MachineClock;
   /** Takes what has arrived from outside: console input, commands. Called between slices; must be cheap. */
   poll(): void;

@@ -26,7 +26,7 @@ export type VirtualTimeState = Infer<typeof virtualTimeSchema>;
 
 /** Time that is a function of what the guest did: instructions, and skipped waiting. The same in every run. */
 export class VirtualTime implements TimeSource {
-  private cpu: Vcpu | undefined;
+  private cpu: Pick<Vcpu, 'retired'> | undefined;
   /** What the CPU had retired when it was attached. */
   private first = 0n;
 
@@ -34,7 +34,7 @@ export class VirtualTime implements TimeSource {
   constructor(private state: VirtualTimeState) {}
 
   /** Takes over the count of a new CPU. */
-  attach(cpu: Vcpu): void {
+  attach(cpu: Pick<Vcpu, 'retired'>): void {
     this.state = this.save();
     this.cpu = cpu;
     this.first = this.retired();

@@ -56,6 +56,8 @@ const PIRQ_TO_ISA = [10, 10, 11, 11, 10, 10, 11, 11] as const;
 
 export interface PcOptions {
   readonly model: CpuModel;
+  /** Virtual CPUs. */
+  readonly cpus: number;
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly ramSize: number;
   /** Where a BIOS image, or flash chips in its place, are found. */
@@ -142,7 +144,7 @@ export class Pc {
       (pin) => ioApic.pin(pin),
     );
     const coprocessorError = new CoprocessorError(this.router.isa(13));
-    this.cpus = [this.createCpu(0, apics, coprocessorError)];
+    this.cpus = Array.from({ length: options.cpus }, (_, index) => this.createCpu(index, apics, coprocessorError));
 
     // ---- PCI ----
     this.shadow = new ShadowWrites(connections.vm);

@@ -4,13 +4,7 @@
  */
 import { flush_code_cache } from './code-pages';
 import { STATE } from './env';
-import {
-  GDB_BREAKPOINTS,
-  S_BREAK_ADDR,
-  S_BREAK_COUNT,
-  S_BREAK_OFFSETS,
-  S_GDB_FLAGS,
-} from './generated/layout';
+import { GDB_BREAKPOINTS, S_BREAK_ADDR, S_BREAK_COUNT, S_BREAK_OFFSETS, S_GDB_FLAGS } from './generated/layout';
 
 /** A bit for each offset within a page at which there is a breakpoint, or was one. */
 const OFFSETS: usize = STATE + S_BREAK_OFFSETS;

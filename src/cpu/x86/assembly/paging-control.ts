@@ -1,11 +1,6 @@
 /** Loading of CR3 and the PAE page-directory pointers, SDM vol. 3 §4.4.1 and §4.10. */
 import { STATE } from './env';
-import {
-  S_A20_MASK,
-  S_PDPTE,
-  S_PDPTE_IMAGE,
-  S_PHYS_MASK,
-} from './generated/layout';
+import { S_A20_MASK, S_PDPTE, S_PDPTE_IMAGE, S_PHYS_MASK } from './generated/layout';
 import { secondStage } from './paging';
 import { physToHost } from './tlb';
 
