@@ -66,6 +66,7 @@ export class VirtioDriver {
   accepted = 0n;
   private notifyMultiplier = 0;
   private free = 0x1000;
+  private behindQueues = 0;
 
   constructor(
     device: VirtioDevice,
@@ -180,6 +181,7 @@ export class VirtioDriver {
     if (options.msix) this.enableMsix();
     const count = this.common(COMMON.NUM_QUEUES, 2);
     this.queues = Array.from({ length: count }, (_, index) => this.setUpQueue(index, options));
+    this.behindQueues = this.free;
     this.status = 0xf;
     return this;
   }
@@ -212,6 +214,11 @@ export class VirtioDriver {
     this.writeCommon(COMMON.QUEUE_ENABLE, 2, 1);
     const notify = this.at(2) + this.notifyMultiplier * this.common(COMMON.QUEUE_NOTIFY_OFF, 2);
     return new DriverQueue(this, { index, size, desc, avail, used, notify });
+  }
+
+  /** Takes back all memory that was allocated since the queues were set up, whether the device still has it or not. */
+  reuse(): void {
+    this.free = this.behindQueues;
   }
 
   /** Takes zeroed guest memory, aligned to 16 bytes. */

@@ -1,91 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Bus } from '../../bus/io-space.js';
-import { RecordingLine } from '../../host/fake/lines.js';
-import { FakeMemory } from '../../host/fake/memory.js';
-import { MemoryDisk } from '../../testing/memory-disk.js';
-import { noise } from '../../testing/noise.js';
+import { fuzz } from '../../testing/fuzz/target.js';
+import { ideTarget } from '../../testing/fuzz/targets/ide.js';
+import { BUS_MASTER, DATA, IdeDriver as Driver } from '../../testing/ide-driver.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
-import { AtaDisk } from '../ata/ata-disk.js';
-import { AtapiCdRom } from '../ata/atapi-cdrom.js';
 import { COMMAND as ATA } from '../ata/registers.js';
-import { Piix3Ide } from './piix3-ide.js';
-
-const BUS_MASTER = 0xc000;
-const TABLE = 0x1000;
-const DATA = 0x8000;
-
-/** A driver of the function, with a disk as the first drive of the first channel and a CD as that of the second. */
-class Driver {
-  readonly memory = new FakeMemory(0x10_0000);
-  readonly disk = new MemoryDisk(2048 * 512);
-  readonly cd = new MemoryDisk(64 * 2048, true);
-  readonly lines = [new RecordingLine(), new RecordingLine()] as const;
-  readonly ide: Piix3Ide;
-  readonly bus = new Bus();
-
-  constructor() {
-    const { ports, memory } = this.bus;
-    this.ide = new Piix3Ide({
-      environment: { ports, memory, msi: { deliver: () => undefined } },
-      dma: this.memory,
-      irqs: [this.lines[0], this.lines[1]],
-      drives: [
-        new AtaDisk({ id: 'disk', backend: this.disk, serialAta: false }),
-        undefined,
-        new AtapiCdRom({ id: 'cd', medium: this.cd, serial: 'CD-1', serialAta: false }),
-      ],
-    });
-    this.ide.pci.config.write(0x20, 4, BUS_MASTER);
-    this.ide.pci.config.write(4, 2, 5);
-  }
-
-  out(port: number, value: number, size = 1): void {
-    this.bus.portWrite(port, size, size === 4 ? value >>> 0 : value & (2 ** (8 * size) - 1));
-  }
-  in(port: number, size = 1): number {
-    return this.bus.portRead(port, size);
-  }
-
-  /** 28-bit command on the first channel. */
-  command(code: number, lba = 0, count = 0, feature = 0): number {
-    this.out(0x1f6, 0xe0 | (lba >>> 24));
-    this.out(0x1f1, feature);
-    this.out(0x1f2, count);
-    for (let i = 0; i < 3; i++) this.out(0x1f3 + i, (lba >>> (8 * i)) & 0xff);
-    this.out(0x1f7, code);
-    return this.in(0x3f6);
-  }
-
-  readData(port: number, words: number): Uint8Array {
-    return Uint8Array.from(
-      Array.from({ length: words }, () => this.in(port, 2)).flatMap((word) => [word & 0xff, word >> 8]),
-    );
-  }
-
-  /** Puts a table of pieces into memory and starts the bus master of a channel. */
-  dma(pieces: readonly (readonly [number, number])[], toMemory: boolean, channel = 0): void {
-    const view = new DataView(this.memory.bytes.buffer);
-    pieces.forEach(([address, length], i) => {
-      view.setUint32(TABLE + 8 * i, address, true);
-      view.setUint32(TABLE + 8 * i + 4, (length & 0xffff) | (i === pieces.length - 1 ? 0x8000_0000 : 0), true);
-    });
-    const base = BUS_MASTER + 8 * channel;
-    this.out(base + 4, TABLE, 4);
-    this.out(base + 2, 6);
-    this.out(base, toMemory ? 8 : 0);
-    this.out(base, toMemory ? 9 : 1);
-  }
-
-  /** A packet on the second channel. */
-  packet(packet: readonly number[], dma = false, limit = 0xfffe): void {
-    this.out(0x176, 0xa0);
-    this.out(0x171, dma ? 1 : 0);
-    this.out(0x174, limit & 0xff);
-    this.out(0x175, limit >> 8);
-    this.out(0x177, ATA.PACKET);
-    for (let i = 0; i < 12; i += 2) this.out(0x170, (packet[i] ?? 0) | ((packet[i + 1] ?? 0) << 8), 2);
-  }
-}
 
 describe('an IDE channel (ATA/ATAPI-7 volume 2)', () => {
   it('shows signatures after a software reset, and nothing where there is no drive', () => {
@@ -266,60 +184,7 @@ describe('an IDE channel that is saved in the middle', () => {
 });
 
 describe('hostile guests of an IDE function', () => {
-  it.each([1, 2, 3, 4])('get an answer to anything (seed %i)', (seed) => {
-    const next = noise(seed * 104729);
-    const random = (limit: number): number => next() % limit;
-    let driver = new Driver();
-    const codes = Object.values(ATA);
-    for (let round = 0; round < 6000; round++) {
-      driver.disk.later = random(8) === 0;
-      switch (random(8)) {
-        case 0:
-          driver.out([0x1f0, 0x170][random(2)] + random(8), next(), [1, 2, 4][random(3)]);
-          break;
-        case 1:
-          driver.out(BUS_MASTER + random(16), next(), [1, 2, 4][random(3)]);
-          break;
-        case 2:
-          for (let i = 0; i < random(600); i++) driver.in([0x1f0, 0x170][random(2)], 2);
-          break;
-        case 3:
-          for (let i = 0; i < random(600); i++) driver.out([0x1f0, 0x170][random(2)], next() & 0xffff, 2);
-          break;
-        case 4:
-          driver.command(codes[random(codes.length)], random(4096), random(256), random(4));
-          break;
-        case 5:
-          driver.packet(
-            Array.from({ length: 12 }, () => next() & 0xff),
-            random(2) === 0,
-            random(0x1_0000),
-          );
-          break;
-        case 6:
-          driver.dma(
-            Array.from({ length: 1 + random(6) }, () => [next() >>> random(20), random(0x1_0000)] as const),
-            random(2) === 0,
-            random(2),
-          );
-          break;
-        default:
-          if (driver.disk.waiting.length > 0) driver.disk.answer();
-          else if (random(10) === 0) driver.out([0x3f6, 0x376][random(2)], next());
-          else if (random(200) === 0) {
-            const after = new Driver();
-            after.ide.restore(after.ide.stateSchema.check(structuredClone(driver.ide.save()), 'ide'));
-            after.ide.resume();
-            driver = after;
-          }
-      }
-    }
-    driver.disk.later = false;
-    driver.disk.answerAll();
-    driver.out(0x3f6, 4);
-    driver.out(0x3f6, 0);
-    expect(driver.command(ATA.READ_SECTORS, 1, 1)).toBe(0x58);
-  });
+  it('get an answer to anything', { timeout: 60_000 }, () => fuzz(ideTarget, 20_000));
 });
 
 snapshotSuite('an IDE function', {

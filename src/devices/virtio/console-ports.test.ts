@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { fuzz } from '../../testing/fuzz/target.js';
+import { consoleTarget } from '../../testing/fuzz/targets/console.js';
 import { FakeStreams } from '../../testing/fake-streams.js';
-import { RandomSource } from '../../testing/random-source.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
 import { VirtioDriver, type DriverQueue } from '../../testing/virtio-driver.js';
 import { VirtioConsole } from './console.js';
@@ -121,24 +122,7 @@ describe('a console with many ports (VIRTIO 1.2 §5.3.6)', () => {
     expect(controls(again.controlIn)).toContainEqual([1, EVENT.OPEN, 0, '']);
   });
 
-  it('survives random control messages', { timeout: 120_000 }, () => {
-    const random = new RandomSource(3);
-    for (let round = 0; round < 40; round++) {
-      const { streams, queues, controlIn, device } = setUp();
-      for (let i = 0; i < 200; i++) {
-        const message = control(random.below(5), random.below(9), random.below(3));
-        if (random.below(10) === 0) message[random.below(8)] = random.below(256);
-        queues[3].exchange([message.subarray(0, random.below(10) ? 8 : random.below(8))], []);
-        if (random.below(4) === 0) controlIn.exchange([], [random.below(20)]);
-        if (random.below(4) === 0)
-          queues[4 + random.below(4)].exchange([random.bytes(random.below(50))], [random.below(50)]);
-        const stream = random.below(3) ? streams.made.at(-1) : streams.open('port', random.below(5));
-        if (stream?.state === 'open') stream.listener.data(random.bytes(random.below(50)));
-        if (random.below(8) === 0) stream?.fail();
-      }
-      device.stateSchema.check(device.save(), 'console');
-    }
-  });
+  it('survives random control messages', { timeout: 60_000 }, () => fuzz(consoleTarget, 10000));
 
   it('reads the state of a console that had no other ports', () => {
     const { device } = create([]);

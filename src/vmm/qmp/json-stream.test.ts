@@ -39,6 +39,12 @@ describe('a stream of JSON values', () => {
     expect(values(stream.push(bytes(']]]\n{"a":1}')))).toEqual([{ a: 1 }]);
   });
 
+  it('refuses what is nested deeper than anybody needs, and goes on behind it', () => {
+    const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+    expect(values(all(`${nested(1025)}\n{"a":1}`))).toEqual(['JSON nesting depth limit exceeded', { a: 1 }]);
+    expect(all(nested(1024))[0]).toHaveProperty('value');
+  });
+
   it('never throws, whatever comes', () => {
     const random = noise(1);
     const alphabet = '{}[]",:\\ \n1truefalsnu\u20ac';

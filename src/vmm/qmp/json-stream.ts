@@ -8,6 +8,9 @@ export type JsonItem = { readonly value: Json } | { readonly error: string };
 /** Characters that a value may have; the longest commands are a few hundred. */
 const LIMIT = 1 << 20;
 
+/** Objects and arrays inside each other, as in QEMU 7.2 (MAX_NESTING of qobject/json-streamer.c); deeper ones answers could not be made of. */
+const MOST_NESTING = 1024;
+
 const SPACE = /\s/;
 
 /**
@@ -20,6 +23,8 @@ export class JsonStream {
   /** How far `text` has been looked at. */
   private at = 0;
   private depth = 0;
+  /** The greatest depth of this value. */
+  private deepest = 0;
   private inString = false;
   private skipping = false;
 
@@ -31,9 +36,12 @@ export class JsonStream {
       const piece = this.text.slice(0, end).trim();
       this.text = this.text.slice(end);
       this.at = 0;
+      const tooDeep = this.deepest > MOST_NESTING;
       this.depth = 0;
+      this.deepest = 0;
       this.inString = false;
       if (this.skipping) this.skipping = false;
+      else if (tooDeep) items.push({ error: 'JSON nesting depth limit exceeded' });
       else if (piece !== '') items.push(parse(piece));
     }
     if (this.text.length > LIMIT) {
@@ -42,6 +50,7 @@ export class JsonStream {
       this.text = '';
       this.at = 0;
       this.depth = 0;
+      this.deepest = 0;
       this.inString = false;
     }
     return items;
@@ -63,7 +72,7 @@ export class JsonStream {
         } else if (char === '"') this.inString = false;
         if (this.depth === 0 && !this.inString) return this.at + 1;
       } else if (char === '"') this.inString = true;
-      else if (char === '{' || char === '[') this.depth++;
+      else if (char === '{' || char === '[') this.deepest = Math.max(this.deepest, ++this.depth);
       else if (char === '}' || char === ']') {
         if (--this.depth <= 0) return this.at + 1;
       } else if (this.depth === 0 && SPACE.test(char)) return this.at + 1;

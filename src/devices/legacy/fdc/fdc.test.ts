@@ -1,81 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { RecordingLine } from '../../../host/fake/lines.js';
-import { FakeMemory } from '../../../host/fake/memory.js';
-import { MemoryDisk } from '../../../testing/memory-disk.js';
-import { noise } from '../../../testing/noise.js';
+import { BUFFER, FdcDriver as Driver } from '../../../testing/fdc-driver.js';
+import { fuzz } from '../../../testing/fuzz/target.js';
+import { fdcTarget } from '../../../testing/fuzz/targets/fdc.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
-import { Dma8237 } from '../dma8237/dma-8237.js';
-import { Fdc } from './fdc.js';
-import { floppyFormat } from './floppy-drive.js';
-
-const BUFFER = 0x2_0000;
-
-/** A driver with a disk of 1.44 MB in drive A. */
-class Driver {
-  readonly memory = new FakeMemory(0x10_0000);
-  readonly disk: MemoryDisk;
-  readonly line = new RecordingLine();
-  readonly dma: Dma8237;
-  readonly fdc: Fdc;
-
-  constructor(kib = 1440, readOnly = false) {
-    this.disk = new MemoryDisk(kib * 1024, readOnly);
-    this.dma = new Dma8237(this.memory);
-    const format = floppyFormat(this.disk.size);
-    this.fdc = new Fdc({
-      irq: this.line,
-      dma: this.dma.channel(2),
-      disks: format ? [{ backend: this.disk, format }] : [],
-    });
-  }
-
-  start(rate = 0): this {
-    this.fdc.ports.write(0, 1, 0);
-    this.fdc.ports.write(0, 1, 0x1c);
-    for (let drive = 0; drive < 4; drive++) this.command([8], 2);
-    this.fdc.changePort.write(0, 1, rate);
-    this.command([3, 0xdf, 2]);
-    return this;
-  }
-
-  get status(): number {
-    return this.fdc.ports.read(2, 1);
-  }
-
-  command(bytes: readonly number[], results = 0): number[] {
-    for (const byte of bytes) {
-      expect(this.status & 0xc0).toBe(0x80);
-      this.fdc.ports.write(3, 1, byte);
-    }
-    return this.results(results);
-  }
-
-  results(count: number): number[] {
-    return Array.from({ length: count }, () => {
-      expect(this.status & 0xc0).toBe(0xc0);
-      return this.fdc.ports.read(3, 1);
-    });
-  }
-
-  /** Programs channel 2: mode 46h to memory, 4Ah from memory. */
-  program(mode: number, length: number): void {
-    const { firstPorts, pagePorts } = this.dma;
-    firstPorts.write(0xc, 1, 0);
-    firstPorts.write(4, 1, BUFFER & 0xff);
-    firstPorts.write(4, 1, (BUFFER >> 8) & 0xff);
-    pagePorts.write(1, 1, BUFFER >> 16);
-    firstPorts.write(0xc, 1, 0);
-    firstPorts.write(5, 1, (length - 1) & 0xff);
-    firstPorts.write(5, 1, (length - 1) >> 8);
-    firstPorts.write(0xb, 1, mode);
-    firstPorts.write(0xa, 1, 2);
-  }
-
-  seek(cylinder: number): void {
-    this.command([0x0f, 0, cylinder]);
-    expect(this.command([8], 2)).toEqual([0x20, cylinder]);
-  }
-}
 
 const at = (cylinder: number, head: number, sector: number, sectors = 18): number =>
   ((cylinder * 2 + head) * sectors + sector - 1) * 512;
@@ -224,46 +151,7 @@ describe('a floppy controller that is saved in the middle', () => {
 });
 
 describe('hostile guests of a floppy controller', () => {
-  it.each([1, 2, 3, 4])('get an answer to anything (seed %i)', (seed) => {
-    const next = noise(seed * 65537);
-    const random = (limit: number): number => next() % limit;
-    let driver = new Driver([1440, 720, 2880][seed % 3]).start();
-    for (let round = 0; round < 20_000; round++) {
-      driver.disk.later = random(16) === 0;
-      switch (random(6)) {
-        case 0:
-          driver.fdc.ports.write(random(4), 1, next() & 0xff);
-          break;
-        case 1:
-          driver.program([0x46, 0x4a, 0x56, 0x66, next() & 0xff][random(5)], 1 + random(0x1_0000));
-          break;
-        case 2:
-          for (let i = 0; i < random(600); i++) driver.fdc.ports.read(3, 1);
-          break;
-        case 3: {
-          const code = [0x46, 0xe6, 0x45, 0xc5, 0x4d, 0x42, 0x56, 0x51, 0x0f, 0x07, next() & 0xff][random(11)];
-          const place = [random(8), random(82), random(2), 1 + random(40), 2, random(40), 0x1b, 0xff];
-          for (const byte of [code, ...place]) driver.fdc.ports.write(3, 1, byte);
-          break;
-        }
-        case 4:
-          if (driver.disk.waiting.length > 0) driver.disk.answer();
-          else driver.fdc.changePort.write(0, 1, random(4));
-          break;
-        default:
-          if (random(300) === 0) {
-            const after = new Driver([1440, 720, 2880][seed % 3]);
-            after.fdc.restore(after.fdc.stateSchema.check(structuredClone(driver.fdc.save()), 'fdc'));
-            after.fdc.resume();
-            driver = after;
-          } else driver.dma.firstPorts.write(random(16), 1, next() & 0xff);
-      }
-    }
-    driver.disk.later = false;
-    driver.disk.answerAll();
-    driver.start();
-    expect(driver.command([0x10], 1)).toEqual([0x90]);
-  });
+  it('get an answer to anything', { timeout: 60_000 }, () => fuzz(fdcTarget, 60_000));
 });
 
 snapshotSuite('a floppy controller', {

@@ -3,7 +3,8 @@ import { Bus } from '../../../bus/io-space.js';
 import { ScanOut, type Frame } from '../../../display/scan-out.js';
 import { FakeClock } from '../../../host/fake/clock.js';
 import { RecordingMsi } from '../../../host/fake/lines.js';
-import { noise } from '../../../testing/noise.js';
+import { fuzz } from '../../../testing/fuzz/target.js';
+import { vgaTarget } from '../../../testing/fuzz/targets/vga.js';
 import { DISPI_PORT_COUNT, DISPI_PORTS } from './dispi.js';
 import { VgaCard, VRAM_SIZE } from './vga-card.js';
 import { Vga, VGA_MEMORY, VGA_MEMORY_SIZE, VGA_PORT_COUNT, VGA_PORTS } from './vga.js';
@@ -177,46 +178,5 @@ describe('the VGA on a card', () => {
     expect([bus.mmioRead(REGISTERS + 0x502, 2), bus.mmioRead(REGISTERS + 0x500, 4)]).toEqual([1024, 0x0400_b0c5]);
   });
 
-  it('survives any registers in any order', () => {
-    const random = noise(9);
-    for (let i = 0; i < 8000; i++) {
-      switch (random() % 6) {
-        case 0:
-          dispi(random() % 12, random() & (random() & 1 ? 0xff : 0xffff));
-          break;
-        case 1:
-          dispi(4, random() & 0xff);
-          break;
-        case 2:
-          bus.portWrite(0x3b0 + (random() % 0x30), 1, random() & 0xff);
-          break;
-        case 3:
-          bus.mmioWrite(VGA_MEMORY + ((random() % VGA_MEMORY_SIZE) & ~3), 4, random());
-          bus.mmioRead(VGA_MEMORY + ((random() % VGA_MEMORY_SIZE) & ~3), 4);
-          break;
-        case 4:
-          bus.mmioWrite(REGISTERS + ((random() % 0x1000) & ~3), 4, random());
-          bus.mmioRead(REGISTERS + ((random() % 0x1000) & ~3), 4);
-          break;
-        default:
-          bus.mmioRead(LFB + ((random() % VRAM_SIZE) & ~3), 4);
-      }
-      if (i % 400 !== 0) continue;
-      const picture = vga.picture();
-      const out = new ScanOut();
-      out.update(picture, random());
-      if (picture.kind === 'linear') {
-        const { start, pitch, height, memory } = picture;
-        expect(start + pitch * height).toBeLessThanOrEqual(memory.length);
-      }
-      vga.readText();
-      if (i % 4000 !== 0) continue;
-      const { memory, ...registers } = vga.save();
-      vga.restore(vga.stateSchema.check({ ...registers, memory }, 'vga'));
-      const { memory: again, ...others } = vga.save();
-      expect(others).toEqual(registers);
-      // Not by `toEqual`, which is slow with megabytes.
-      expect(Buffer.compare(memory, again)).toBe(0);
-    }
-  });
+  it('survives any registers in any order', { timeout: 60_000 }, () => fuzz(vgaTarget, 8000));
 });

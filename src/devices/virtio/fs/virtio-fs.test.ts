@@ -10,7 +10,8 @@ import {
   temporaryShare,
   type FuseAnswer,
 } from '../../../testing/fuse-client.js';
-import { RandomSource } from '../../../testing/random-source.js';
+import { fuzz } from '../../../testing/fuzz/target.js';
+import { fuseTarget } from '../../../testing/fuzz/targets/fuse.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { VirtioDriver } from '../../../testing/virtio-driver.js';
 import { OPCODE } from './fuse-protocol.js';
@@ -196,47 +197,7 @@ describe('FUSE', () => {
     expect(send(OPCODE.READ, 1, 1n << 63n, 0n, 10, 0, 0n, 0, 0).errno).toBe(EBADF);
   });
 
-  it('survives random messages', { timeout: 300_000 }, () => {
-    const count = Number(process.env['VITRINE_FUZZ'] ?? 20_000);
-    const { folder, path: place, server } = mounted();
-    fs.mkdirSync(path.join(place, 'd'));
-    fs.symlinkSync('/', path.join(place, 'l'));
-    const random = new RandomSource(31);
-    const small = (): bigint => BigInt(random.below(12));
-    const names = ['d', 'l', 'f', 'g', '..', '.', 'd/x', '', 'x'.repeat(300)];
-    const opcodes = [...Object.values(OPCODE), 0, 21, 52];
-    const value = (): number | bigint | string | Uint8Array => {
-      switch (random.below(7)) {
-        case 0:
-          return names[random.below(names.length)];
-        case 1:
-          return random.below(2) ? random.next() : 1 << random.below(32);
-        case 2:
-          return BigInt(random.next()) << BigInt(random.below(40));
-        case 3:
-          return random.below(12);
-        case 4:
-          return random.bytes(random.below(80));
-        default:
-          return small();
-      }
-    };
-    for (let i = 0; i < count; i++) {
-      const opcode = opcodes[random.below(opcodes.length)];
-      if (opcode === OPCODE.DESTROY && random.below(20) > 0) continue;
-      const body = fields(...Array.from({ length: random.below(10) }, value));
-      const message = fuseRequest(opcode, small(), body);
-      if (random.below(10) === 0) message[random.below(message.length)] ^= 1 << random.below(8);
-      const room = random.below(5) ? 1 << 16 : random.below(300);
-      const answer = server.handle(message.subarray(0, random.below(20) ? message.length : random.below(60)), room);
-      if (answer) expect(answer.length).toBeLessThanOrEqual(Math.max(room, 16));
-      if (random.below(500) === 0) server.handle(fuseInit, 4096);
-    }
-    expect(folder.held.handles).toBeLessThanOrEqual(512);
-    server.clear();
-    folder.clear();
-    expect(folder.held).toEqual({ nodes: 1, handles: 0, files: 0 });
-  });
+  it('survives random messages', { timeout: 60_000 }, () => fuzz(fuseTarget, 20000));
 });
 
 describe('virtio-fs (VIRTIO 1.2 §5.11)', () => {

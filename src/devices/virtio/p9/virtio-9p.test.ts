@@ -1,8 +1,11 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { fields, temporaryShare } from '../../../testing/fuse-client.js';
-import { RandomSource } from '../../../testing/random-source.js';
+import { fuzz } from '../../../testing/fuzz/target.js';
+import { p9Target } from '../../../testing/fuzz/targets/p9.js';
+import type { fields} from '../../../testing/fuse-client.js';
+import { temporaryShare } from '../../../testing/fuse-client.js';
+import { p9Message as message, p9Text as text, u16le as u16 } from '../../../testing/p9-messages.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { VirtioDriver } from '../../../testing/virtio-driver.js';
 import { RLERROR, T } from './p9-protocol.js';
@@ -11,15 +14,8 @@ import { P9Server, Virtio9p } from './virtio-9p.js';
 const [EPERM, ENOENT, EIO, EBADF, EINVAL, EROFS, EPROTO, EOPNOTSUPP, ESTALE] = [1, 2, 5, 9, 22, 30, 71, 95, 116];
 
 const u8 = (value: number): Uint8Array => Uint8Array.of(value);
-const u16 = (value: number): Uint8Array => Uint8Array.of(value, value >> 8);
-const text = (value: string): Uint8Array => Buffer.concat([u16(value.length), Buffer.from(value, 'latin1')]);
 
 type Values = Parameters<typeof fields>;
-
-function message(type: number, ...values: Values): Uint8Array {
-  const body = fields(...values);
-  return fields(7 + body.length, u8(type), u16(9), body);
-}
 
 interface Answer {
   readonly errno: number;
@@ -166,42 +162,7 @@ describe('9P2000.L', () => {
     expect(send(T.LCREATE, 1, text('f'), 0, 0o600, 0).errno).toBe(EROFS);
   });
 
-  it('survives random messages', { timeout: 300_000 }, () => {
-    const count = Number(process.env['VITRINE_FUZZ'] ?? 20_000);
-    const { folder, path: place, server } = attached();
-    fs.mkdirSync(path.join(place, 'd'));
-    fs.symlinkSync('/', path.join(place, 'l'));
-    const random = new RandomSource(9);
-    const names = ['d', 'l', 'f', 'g', '..', '.', 'd/x', '', 'x'.repeat(300), '9P2000.L'].map(text);
-    const types = [...Object.values(T), 0, 7, 30, 255];
-    const value = (): Values[number] => {
-      switch (random.below(7)) {
-        case 0:
-        case 1:
-          return random.pick(names);
-        case 2:
-          return random.next();
-        case 3:
-          return BigInt(random.next()) << BigInt(random.below(40));
-        case 4:
-          return random.bytes(random.below(40));
-        default:
-          return random.below(6);
-      }
-    };
-    for (let i = 0; i < count; i++) {
-      if (random.below(200) === 0) server.handle(version, 4096);
-      if (random.below(50) === 0) server.handle(attach, 4096);
-      const made = message(random.pick(types), random.below(6), ...Array.from({ length: random.below(7) }, value));
-      if (random.below(10) === 0) made[random.below(made.length)] ^= 1 << random.below(8);
-      const room = random.below(5) ? 1 << 16 : random.below(300);
-      const answer = server.handle(made.subarray(0, random.below(20) ? made.length : random.below(40)), room);
-      if (answer) expect(answer.length).toBeLessThanOrEqual(room);
-    }
-    server.clear();
-    folder.clear();
-    expect(folder.held).toEqual({ nodes: 1, handles: 0, files: 0 });
-  });
+  it('survives random messages', { timeout: 60_000 }, () => fuzz(p9Target, 20000));
 });
 
 describe('virtio-9p', () => {

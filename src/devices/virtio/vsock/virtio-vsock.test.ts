@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { STREAM_WINDOW, type StreamListener } from '../../../iface/streams.js';
-import { RandomSource } from '../../../testing/random-source.js';
+import { STREAM_WINDOW } from '../../../iface/streams.js';
+import { fuzz } from '../../../testing/fuzz/target.js';
+import { vsockTarget } from '../../../testing/fuzz/targets/vsock.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { FakeStreams } from '../../../testing/fake-streams.js';
 import { VirtioDriver, type DriverQueue } from '../../../testing/virtio-driver.js';
@@ -176,56 +177,7 @@ describe('virtio-vsock (VIRTIO 1.2 §5.10)', () => {
     expect(event.collect().map(({ length, data }) => [length, ...data])).toEqual([[4, 0, 0, 0, 0]]);
   });
 
-  it('survives random packets', { timeout: 300_000 }, () => {
-    const count = Number(process.env['VITRINE_FUZZ'] ?? 20_000);
-    const random = new RandomSource(40);
-    let { streams, device, receive, transmit, packet, driver } = setUp();
-    for (let i = 0; i < count; i++) {
-      // The test machine's memory is not given back.
-      if (i % 300 === 299) ({ streams, device, receive, transmit, packet, driver } = setUp());
-      const payload = random.bytes(random.below(4) ? random.below(20) : random.below(2000));
-      const bytes = packet(
-        random.below(9),
-        {
-          sourcePort: random.below(4),
-          destinationPort: random.below(4),
-          flags: random.below(4),
-          type: random.below(20) ? 1 : random.below(3),
-          bufAlloc: random.below(3) ? 0x1000 : random.next(),
-          fwdCnt: random.below(3) ? 0 : random.next(),
-          ...(random.below(10) === 0 && { length: random.next() }),
-        },
-        payload,
-      );
-      if (random.below(20) === 0) bytes[random.below(bytes.length)] ^= 1 << random.below(8);
-      transmit.exchange([bytes.subarray(0, random.below(20) ? bytes.length : random.below(60))], []);
-      if (random.below(2)) receive.exchange([], [random.below(3) ? 600 : random.below(60)]);
-      receive.collect();
-      const stream = streams.made.at(random.below(4) - 4);
-      if (random.below(5) === 0) streams.open('vsock', random.below(4));
-      const listener: StreamListener | undefined = stream?.state === 'open' ? stream.listener : undefined;
-      switch (random.below(8)) {
-        case 0:
-          listener?.accepted(1);
-          break;
-        case 1:
-        case 2:
-          listener?.data(random.bytes(random.below(900)));
-          break;
-        case 3:
-          stream?.drain();
-          break;
-        case 4:
-          listener?.ended();
-          break;
-        case 5:
-          stream?.fail(random.below(2) === 0);
-          break;
-      }
-      expect(driver.transport.violations).toBe(0);
-      expect(device.open).toBeLessThanOrEqual(300);
-    }
-  });
+  it('survives random packets', { timeout: 60_000 }, () => fuzz(vsockTarget, 20000));
 
   snapshotSuite('virtio-vsock', {
     create: () => new VirtioVsock({ id: 'vsock0', cid: CID, streams: new FakeStreams() }),

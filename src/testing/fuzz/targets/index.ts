@@ -1,0 +1,43 @@
+/** Everything that is fuzzed. */
+import type { FuzzTarget } from '../target.js';
+import { ahciTarget } from './ahci.js';
+import { balloonTarget } from './balloon.js';
+import { consoleTarget } from './console.js';
+import { fdcTarget } from './fdc.js';
+import { fuseTarget } from './fuse.js';
+import { gpuTarget } from './gpu.js';
+import { ideTarget } from './ide.js';
+import { inputTarget } from './input.js';
+import { p9Target } from './p9.js';
+import { qcow2Target } from './qcow2.js';
+import { qmpTarget } from './qmp.js';
+import { rfbClientTarget } from './rfb-client.js';
+import { rfbTarget } from './rfb.js';
+import { streamsTarget } from './streams.js';
+import { userNetTarget } from './user-net.js';
+import { vgaTarget } from './vga.js';
+import { virtioNetTarget } from './virtio-net.js';
+import { virtqueueTarget } from './virtqueue.js';
+import { vsockTarget } from './vsock.js';
+
+export const TARGETS: readonly FuzzTarget[] = [
+  vgaTarget,
+  gpuTarget,
+  rfbTarget,
+  rfbClientTarget,
+  inputTarget,
+  fuseTarget,
+  p9Target,
+  vsockTarget,
+  consoleTarget,
+  balloonTarget,
+  streamsTarget,
+  virtqueueTarget,
+  virtioNetTarget,
+  userNetTarget,
+  qcow2Target,
+  ahciTarget,
+  ideTarget,
+  fdcTarget,
+  qmpTarget,
+];

@@ -1,0 +1,136 @@
+import { commandsOf } from '../../../vmm/qmp/commands.js';
+import type { QmpMachine } from '../../../vmm/qmp/machine.js';
+import { QmpSession } from '../../../vmm/qmp/session.js';
+import { isObject, QmpError, type QmpType } from '../../../vmm/qmp/types.js';
+import type { Json } from '../../../vmm/qmp/json-stream.js';
+import type { RandomSource } from '../../random-source.js';
+import { must, type FuzzSession, type FuzzTarget } from '../target.js';
+
+const COMMANDS = commandsOf({});
+const TEXTS = ['', 'a', 'disk0', 'virtio0', 'ppm', 'qcode', 'ret', '/', '\u0000', '\ud800', '__proto__', 'constructor'];
+
+/** A machine that does as it is told, or fails in the ways that machines fail. */
+const machineOf = (random: RandomSource): QmpMachine => {
+  const work = async (): Promise<void> => {
+    await Promise.resolve();
+    if (random.once(10)) throw new QmpError('it cannot be done');
+    if (random.once(30)) throw new Error('the machine is gone');
+  };
+  return {
+    name: 'fuzzed',
+    isPaused: () => random.once(2),
+    inspect: async () => {
+      await work();
+      const disk = { id: 'disk0', path: '/d', format: 'raw', removable: true, readOnly: false, size: 512 };
+      return { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
+    },
+    pause: work,
+    resume: work,
+    press: work,
+    screendump: work,
+    typeKeys: work,
+    balloon: () => work().then(() => 1 << 20),
+    quit: () => undefined,
+  };
+};
+
+class Session implements FuzzSession {
+  private sent: string[] = [];
+  private session: QmpSession;
+
+  constructor(private readonly random: RandomSource) {
+    this.session = this.connect();
+  }
+
+  private connect(): QmpSession {
+    const session = new QmpSession({
+      machine: machineOf(this.random),
+      version: '0',
+      send: (text) => void this.sent.push(text),
+    });
+    void session.receive(Buffer.from('{"execute":"qmp_capabilities"}\n'));
+    return session;
+  }
+
+  private json(depth: number): Json {
+    const { random } = this;
+    switch (random.below(depth > 0 ? 8 : 5)) {
+      case 0:
+        return random.pick([null, true, false]);
+      case 1:
+        return random.once(3) ? random.next() / 7 : random.u32(100) - random.below(3);
+      case 5:
+      case 6:
+        return Object.fromEntries(
+          Array.from({ length: random.below(4) }, () => [
+            random.pick([...TEXTS, 'type', 'data']),
+            this.json(depth - 1),
+          ]),
+        );
+      case 7:
+        return Array.from({ length: random.below(4) }, () => this.json(depth - 1));
+      default:
+        return random.pick(TEXTS);
+    }
+  }
+
+  /** A value that a type takes, most of the time. */
+  private fitting(type: QmpType): Json {
+    const { random } = this;
+    if (random.once(12)) return this.json(2);
+    switch (type.kind) {
+      case 'str':
+        return random.pick(TEXTS);
+      case 'int':
+        return random.u32(1000);
+      case 'number':
+        return random.next() / 3;
+      case 'bool':
+        return random.once(2);
+      case 'enum':
+        return random.pick(type.values);
+      case 'array':
+        return Array.from({ length: random.below(4) }, () => this.fitting(type.of));
+      case 'object': {
+        const members = Object.entries(type.members).filter(([, { optional }]) => !random.once(optional ? 2 : 20));
+        const made: Record<string, Json> = {};
+        for (const [name, { type: inner }] of members) made[name] = this.fitting(inner);
+        if (type.isOpen && random.once(2)) made['data'] = random.pick(['ret', 'a', 'nokey']);
+        return made;
+      }
+    }
+  }
+
+  private text(): string {
+    const { random } = this;
+    if (random.once(200)) return '['.repeat(1 + random.below(300_000));
+    if (random.once(200)) {
+      const depth = 1 + random.below(100_000);
+      return `{"execute":"query-status","id":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    }
+    const [name, { arguments: type }] = random.pick([...COMMANDS]);
+    const message = {
+      execute: random.once(20) ? this.json(1) : name,
+      ...(!random.once(5) && { arguments: this.fitting(type) }),
+      ...(random.once(3) && { id: this.json(2) }),
+      ...(random.once(30) && { [random.pick(TEXTS)]: this.json(1) }),
+    };
+    return JSON.stringify(random.once(30) ? this.json(3) : message);
+  }
+
+  async step(): Promise<void> {
+    const { random } = this;
+    const bytes = random.damage(new Uint8Array(Buffer.from(`${this.text()}${random.once(4) ? '' : '\n'}`)), 12);
+    const cut = random.below(bytes.length + 1);
+    await this.session.receive(bytes.subarray(0, cut));
+    await this.session.receive(bytes.subarray(cut));
+    for (const text of this.sent.splice(0)) {
+      const answer = JSON.parse(text) as Json;
+      must(isObject(answer) && text.endsWith('\r\n'), 'what is sent is no line with an object');
+    }
+    if (random.once(200)) this.session = this.connect();
+  }
+}
+
+/** A client of the monitor, whose commands nearly fit. */
+export const qmpTarget: FuzzTarget = { name: 'qmp', share: 8, length: 500, start: (random) => new Session(random) };
