@@ -31,18 +31,26 @@ let deflating = 0;
 function createDeflater(): Deflater {
   const stream = createDeflate();
   const pieces: Buffer[] = [];
+  let pending = 0;
+  const done = (count: number): void => {
+    pending -= count;
+    deflating -= count;
+  };
   stream.on('data', (piece: Buffer) => pieces.push(piece));
   return {
     deflate: (data) =>
       new Promise((resolve) => {
-        deflating++;
+        done(-1);
         stream.write(data);
         stream.flush(constants.Z_SYNC_FLUSH, () => {
-          deflating--;
+          done(Math.min(1, pending));
           resolve(new Uint8Array(Buffer.concat(pieces.splice(0))));
         });
       }),
-    close: () => void stream.destroy(),
+    close() {
+      done(pending);
+      stream.destroy();
+    },
   };
 }
 
