@@ -6,7 +6,7 @@ import { cacheRoot, findBootRom, findFirmware, type ToolOptions } from '../guest
 import { readWholeFile } from '../host/node/read-file.js';
 import { NIC_MODELS } from '../iface/net-config.js';
 import { BOOT_LETTERS, type BootLetter } from '../machine/pc/boot-order.js';
-import type { PcBios } from '../machine/pc/build.js';
+import type { BiosImage } from '../machine/common/board.js';
 import {
   DEFAULT_FIRMWARE,
   type BootConfig,
@@ -93,7 +93,7 @@ export function parseFlash(text: string): FlashConfig {
 }
 
 export interface ConfiguredFirmware {
-  readonly bios: PcBios | undefined;
+  readonly bios: BiosImage | undefined;
   readonly config: FirmwareConfig | undefined;
   /** The image's file, beside which others of the same firmware may be. */
   readonly file: string | undefined;
@@ -125,7 +125,7 @@ export async function configureFirmware({ bios, pflash = [], boot }: BootOptions
   return { bios: biosFile(code), config: config([]), file: code };
 }
 
-const biosFile = (file: string): PcBios => ({ name: file, image: readWholeFile(file, 'BIOS image') });
+const biosFile = (file: string): BiosImage => ({ name: file, image: readWholeFile(file, 'BIOS image') });
 
 /** Files of iPXE, each for a BIOS and for UEFI, by model of network card. */
 const BOOT_ROMS: Readonly<Record<string, string>> = { 'virtio-net': 'efi-virtio.rom', e1000: 'efi-e1000.rom' };

@@ -1,6 +1,6 @@
 /** What `--disk`, `--cdrom` and `--snapshot` say, as the machine's description. */
 import { UsageError } from '../base/errors.js';
-import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment } from '../machine/pc/disks.js';
+import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment } from '../machine/common/disks.js';
 import { DISK_FORMATS, type DiskConfig } from '../vmm/config.js';
 import { splitCommas } from './parse.js';
 

@@ -5,23 +5,25 @@ import type { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import { INPUT_KINDS } from '../machine/pc/display.js';
-import type { DisplayConfig } from '../vmm/config.js';
+import { DEFAULT_MACHINE, type DisplayConfig, type MachineKind } from '../vmm/config.js';
 
 export interface DisplayOptions {
-  readonly vga: string;
+  readonly vga?: string;
   readonly vgaRom?: string;
-  readonly input: string;
+  readonly input?: string;
 }
 
 export function addDisplayOptions(command: Command): Command {
   return command
     .option(
       '--vga <kind>',
-      'the display adapter: std (VGA and Bochs modes), virtio (a virtio GPU besides) or none',
-      'std',
+      'the display adapter: std (VGA and Bochs modes), virtio (a virtio GPU besides) or none; std unless the machine is a microvm, which has no VGA',
     )
     .option('--vga-rom <file>', 'the video BIOS; otherwise that of SeaBIOS, if it is installed')
-    .option('--input <kind>', 'keyboard and pointer: ps2, or virtio (a keyboard and a tablet) besides', 'ps2');
+    .option(
+      '--input <kind>',
+      'keyboard and pointer: ps2, or virtio (a keyboard and a tablet) besides; a microvm has those of virtio alone',
+    );
 }
 
 /** Adapters, with the file names that their video BIOS has at SeaBIOS. */
@@ -33,8 +35,21 @@ const FOLDERS = ['/usr/share/seabios', '/usr/share/vgabios', '/usr/share/qemu', 
 const ROM_SIGNATURE = [0x55, 0xaa] as const;
 const MOST_ROM = 0x10_0000;
 
+/** What a machine has when nothing else is asked for. */
+const DEFAULTS = { pc: { vga: 'std', input: 'ps2' }, microvm: { vga: 'none', input: undefined } } as const;
+
 /** What was asked for; `bios` is the BIOS image that will look for a video BIOS, if there is one. */
-export function configureDisplay({ vga, vgaRom, input }: DisplayOptions, bios: string | undefined): DisplayConfig {
+export function configureDisplay(
+  options: DisplayOptions,
+  bios: string | undefined,
+  machine: MachineKind = DEFAULT_MACHINE,
+): DisplayConfig {
+  const { vgaRom } = options;
+  if (machine === 'microvm' && options.input === 'ps2')
+    throw new UsageError('the machine microvm has no PS/2 keyboard and mouse; --input virtio gives it others');
+  const vga = options.vga ?? DEFAULTS[machine].vga;
+  // Who sees a screen can also type.
+  const input = options.input ?? DEFAULTS[machine].input ?? (vga === 'none' ? 'ps2' : 'virtio');
   if (!isAdapter(vga))
     throw new UsageError(`unknown display adapter "${vga}"; there are ${Object.keys(ADAPTERS).join(', ')}`);
   if (!isOneOf(input, INPUT_KINDS))

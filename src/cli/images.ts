@@ -2,7 +2,7 @@
 import { UsageError } from '../base/errors.js';
 import { cacheRoot, DEFAULT_GUEST, ensureGuest, targets } from '../guests/index.js';
 import { readWholeFile } from '../host/node/read-file.js';
-import type { PcBoot } from '../machine/pc/build.js';
+import type { BootSource } from '../machine/common/board.js';
 import { loadDemo } from '../runtime/node/demo-image.js';
 import { exitOnSignals } from './guest-command.js';
 import { progressLine } from './progress-line.js';
@@ -20,7 +20,7 @@ export const DEMO = 'demo';
 const COMMAND_LINE = 'console=ttyS0 panic=-1 tsc=reliable';
 
 /** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
-export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<PcBoot> {
+export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<BootSource> {
   if (name === DEMO) return { kernel: { name: DEMO, data: loadDemo(), commandLine: append ?? '', modules: [] } };
   if (!runnable.includes(name))
     throw new UsageError(`there is no guest ${name} to run; there are ${runnable.join(', ')} and ${DEMO}`);

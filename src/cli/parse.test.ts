@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseClock, parseCpuCount, parseGdb, parseMemory, parseModule, parseOnly } from './parse.js';
+import { parseClock, parseCpuCount, parseGdb, parseMachine, parseMemory, parseModule } from './parse.js';
 
 describe('--memory', () => {
   it.each([
@@ -56,7 +56,7 @@ describe('choices', () => {
   it('are checked', () => {
     expect(parseClock('virtual')).toBe('virtual');
     expect(() => parseClock('x')).toThrow('unknown clock "x"; there are host and virtual');
-    expect(() => parseOnly('machine', 'pc', 'q35')).toThrow('unknown machine "q35"; there is pc');
+    expect(() => parseMachine('q35')).toThrow('unknown machine "q35"; there are pc, microvm');
     expect(() => parseCpuCount('0')).toThrow('--smp 0 is not a number of CPUs');
     expect(() => parseCpuCount('two')).toThrow('is not a number of CPUs');
     expect(() => parseCpuCount('2')).toThrow('not available yet');

@@ -4,7 +4,7 @@ import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
 import { MAX_VCPUS } from '../memory/layout.js';
 import type { QmpAddress } from '../runtime/node/qmp-server.js';
 import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
-import type { ClockKind } from '../vmm/config.js';
+import { MACHINES, type ClockKind, type MachineKind } from '../vmm/config.js';
 
 const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 
@@ -70,9 +70,10 @@ export function parseTrace(text: string): TraceKind[] {
   });
 }
 
-/** A choice that is fixed so far. */
-export function parseOnly(what: string, only: string, text: string): void {
-  if (text !== only) throw new UsageError(`unknown ${what} "${text}"; there is ${only}`);
+export function parseMachine(text: string): MachineKind {
+  const found = MACHINES.find((name) => name === text);
+  if (found === undefined) throw new UsageError(`unknown machine "${text}"; there are ${MACHINES.join(', ')}`);
+  return found;
 }
 
 /** How many virtual CPUs. */

@@ -4,7 +4,7 @@ import { UsageError } from '../base/errors.js';
 import { checkInitrd } from '../firmware/loaders/initrd.js';
 import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
-import type { PcBoot } from '../machine/pc/build.js';
+import type { BootSource } from '../machine/common/board.js';
 import { checkMemory } from '../runtime/node/accelerators.js';
 import type { MachineConfig } from '../vmm/config.js';
 import {
@@ -18,7 +18,7 @@ import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
 import { DEMO, guestBoot } from './images.js';
 import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
-import { parseClock, parseCpuCount, parseMemory, parseModule, parseOnly } from './parse.js';
+import { parseClock, parseCpuCount, parseMachine, parseMemory, parseModule } from './parse.js';
 import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
@@ -99,7 +99,7 @@ export function runCommand(): Command {
     .option('--memory <size>', 'RAM: 512M, 2G', '512M')
     .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
     .option('--smp <n>', 'number of CPUs', '1')
-    .option('--machine <type>', 'the board: pc (Q35, ICH9)', 'pc')
+    .option('--machine <type>', 'the board: pc (Q35, ICH9), or microvm (virtio alone, starts faster)', 'pc')
     .option('--disk <file[,words]>', 'a disk image; words: see below', collect)
     .option('--cdrom <file>', 'a CD image, in a drive', collect)
     .option('--snapshot', 'throw away what the guest writes to any disk')
@@ -124,7 +124,7 @@ export function runCommand(): Command {
 
 /** What was asked for, checked as far as it can be without a machine. */
 async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
-  parseOnly('machine', 'pc', options.machine);
+  const machine = parseMachine(options.machine);
   const cpus = parseCpuCount(options.smp);
   cpuModel(options.cpu);
   const memory = parseMemory(options.memory);
@@ -132,6 +132,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
   const sharing = configureSharing(options);
   const firmware = await configureFirmware(options);
   const base = {
+    machine,
     cpu: options.cpu,
     cpus,
     memory,
@@ -140,7 +141,7 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     debugExit: (options.debugExit ?? false) || image === DEMO,
     noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
-    display: configureDisplay(options, firmware.file),
+    display: configureDisplay(options, firmware.file, machine),
     ...(firmware.config && { firmware: firmware.config }),
     ...(sharing && { sharing }),
     networks: configureNetworks(options, parseClock(options.clock), image !== DEMO),
@@ -152,7 +153,7 @@ async function whatToBoot(
   image: string | undefined,
   options: RunOptions,
   { bios, file }: ConfiguredFirmware,
-): Promise<PcBoot> {
+): Promise<BootSource> {
   const { kernel, initrd, module = [], append } = options;
   const fromFiles = kernel !== undefined || file !== undefined;
   if (image !== undefined && fromFiles) throw new UsageError(`give either a guest (${image}) or --kernel and --bios`);

@@ -21,11 +21,28 @@ export interface PowerManagementPorts {
   readonly s5: number;
 }
 
-export interface BoardDescription {
+/** What the MADT tells. */
+export interface ApicTopology {
   /** APIC ids of the CPUs, the bootstrap processor first; below 255. */
   readonly cpus: readonly number[];
   readonly localApicBase: number;
   readonly ioApics: readonly { readonly id: number; readonly base: number; readonly gsiBase: number }[];
+  /** Of boards with 8259s and ISA interrupts. */
+  readonly pm?: Pick<PowerManagementPorts, 'sci'>;
+}
+
+/** A board of hardware-reduced ACPI (ACPI 6.5 §4.1): no fixed hardware, and here no PCI either. */
+export interface ReducedBoard extends Omit<ApicTopology, 'pm'> {
+  /** Registers in memory: see devices/acpi/generic-event.ts. Addresses; the GSI of events. */
+  readonly events: { readonly base: number; readonly size: number; readonly gsi: number; readonly powerButton: number };
+  readonly sleep: { readonly control: number; readonly status: number; readonly s5: number };
+  readonly reset: { readonly address: number; readonly value: number };
+  readonly serial: readonly { readonly port: number; readonly irq: number }[];
+  /** Virtio devices over MMIO. */
+  readonly virtio: readonly { readonly base: number; readonly size: number; readonly gsi: number }[];
+}
+
+export interface BoardDescription extends ApicTopology {
   /** `id` is the low half of the capabilities register; `minimumTick` in ticks of the main counter. */
   readonly hpet?: { readonly base: number; readonly id: number; readonly minimumTick: number };
   readonly pm: PowerManagementPorts;

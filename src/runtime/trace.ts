@@ -16,7 +16,7 @@ import { describeRegion, type Translation } from '../cpu/x86/translate/describe.
 import type { GuestIo } from '../iface/bus.js';
 import type { LocalApic } from '../iface/local-apic.js';
 import type { Vcpu, VcpuEnvironment, VcpuExit, Vm } from '../iface/vcpu.js';
-import { describeEvent } from '../machine/pc/describe-cpu.js';
+import { describeEvent } from '../machine/common/describe-cpu.js';
 
 export const TRACE_KINDS = ['exec', 'int', 'mmio', 'pio', 'translate'] as const;
 export type TraceKind = (typeof TRACE_KINDS)[number];

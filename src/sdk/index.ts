@@ -9,11 +9,11 @@
  *   await machine.exited;
  */
 export { HostError, UsageError, VitrineError } from '../base/errors.js';
-export type { PcBios, PcBoot, PcKernel } from '../machine/pc/build.js';
+export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
 export { MachineHandle, type MachineListener } from '../runtime/node/machine-handle.js';
 export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
-export type { DiskAttachment, DiskMedia } from '../machine/pc/disks.js';
+export type { DiskAttachment, DiskMedia } from '../machine/common/disks.js';
 export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
-export type { ShareDriver } from '../machine/pc/sharing.js';
+export type { ShareDriver } from '../machine/common/sharing.js';
 export type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';

@@ -45,7 +45,7 @@ export function inspect(machine: VirtualMachine): Inspection {
     cpus: cpus.map(({ index }) => ({ index })),
     memory: config.memory,
     uuid: uuidText(uuid),
-    pci: describePci(board.pci),
+    pci: board.pci ? describePci(board.pci) : [],
     disks: config.disks.map(({ path, format, media, attach }, i) => ({
       id: `disk${i}`,
       path,

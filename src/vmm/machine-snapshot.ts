@@ -20,9 +20,8 @@ import {
 import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { Vcpu } from '../iface/vcpu.js';
-import { DEFAULT_TSC_HZ } from '../machine/pc/build.js';
-import type { Pc } from '../machine/pc/pc.js';
-import { configSchema, DEFAULT_DISPLAY, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import { DEFAULT_TSC_HZ, type Board } from '../machine/common/board.js';
+import { configSchema, DEFAULT_DISPLAY, DEFAULT_MACHINE, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
 import { restoreSharing, saveSharing } from './sharing-config.js';
 import { restoreNetworks, saveNetworks } from './net-config.js';
@@ -53,7 +52,7 @@ const machineSchema = struct({
 /** The parts of a machine that are saved. */
 interface Saveable {
   readonly config: MachineConfig;
-  readonly board: Pc;
+  readonly board: Board;
   readonly clock: MachineClock;
   readonly cpus: readonly Vcpu[];
   readonly ram: Uint8Array;
@@ -121,7 +120,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
   writer.add('machine', VERSION.machine, {
     writer: version,
     config: {
-      machine: 'pc',
+      machine: DEFAULT_MACHINE,
       cpus: 1,
       ...config,
       disks: config.disks.map((disk) => ({ queues: 1, ...disk })),

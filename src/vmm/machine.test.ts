@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { InterpVm } from '../accel/interp/vm.js';
 import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { BlockBackend } from '../iface/block.js';
-import type { PcBoot } from '../machine/pc/build.js';
+import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter, type Codec } from '../snapshot/container.js';
 import type { Plain } from '../snapshot/schema.js';
 import type { MachineConfig } from './config.js';
@@ -85,7 +85,7 @@ class TestHost implements MachineHost {
     this.reports.push(text);
   }
 
-  create(config: Partial<MachineConfig> & { readonly boot: PcBoot }): VirtualMachine {
+  create(config: Partial<MachineConfig> & { readonly boot: BootSource }): VirtualMachine {
     return (this.machine = VirtualMachine.create(
       { cpu: 'x86-64-v2', memory: 8 << 20, disks: [], debugExit: true, noReboot: true, clock: 'virtual', ...config },
       this,
@@ -96,7 +96,7 @@ class TestHost implements MachineHost {
   }
 }
 
-const demo: PcBoot = { kernel: { name: 'demo', data: buildDemo().image, commandLine: '', modules: [] } };
+const demo: BootSource = { kernel: { name: 'demo', data: buildDemo().image, commandLine: '', modules: [] } };
 
 function save(machine: VirtualMachine): Buffered {
   const file = new Buffered();
@@ -105,7 +105,7 @@ function save(machine: VirtualMachine): Buffered {
 }
 
 /** A BIOS of 64 KiB: code at F000:FF00, to which the reset vector jumps; at FF80, zeros. */
-function bios(...code: readonly number[]): PcBoot {
+function bios(...code: readonly number[]): BootSource {
   const rom = new Uint8Array(0x1_0000);
   rom.set(code, 0xff00);
   rom.set([0xe9, 0x0d, 0xff], 0xfff0);

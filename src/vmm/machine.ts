@@ -7,14 +7,13 @@ import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
 import type { CharSink, MachineControl } from '../iface/lines.js';
 import type { DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
-import type { BootServices } from '../machine/pc/boot.js';
-import { DEFAULT_TSC_HZ, PcBuilder, type VmRequest } from '../machine/pc/build.js';
-import { describeCpu, type Disassemble } from '../machine/pc/describe-cpu.js';
-import type { Pc } from '../machine/pc/pc.js';
-import type { PcNic } from '../machine/pc/nics.js';
-import type { PcSharing } from '../machine/pc/sharing.js';
+import { DEFAULT_TSC_HZ, type Board, type BootServices, type VmRequest } from '../machine/common/board.js';
+import { describeCpu, type Disassemble } from '../machine/common/describe-cpu.js';
+import type { BoardNic } from '../machine/common/nics.js';
+import type { BoardSharing } from '../machine/common/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
-import { DEFAULT_DISPLAY, type DiskConfig, type MachineConfig } from './config.js';
+import { createBuilder, type MachineBuilder } from './boards.js';
+import type { DiskConfig, MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
 import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
@@ -117,10 +116,16 @@ export class VirtualMachine {
   readonly consoleInput = new ConsoleInput();
   readonly vm: Vm;
   /** Replaced when the machine is reset. */
-  private current: { readonly board: Pc; readonly clock: MachineClock; readonly loop: RunLoop };
-  private readonly builder: PcBuilder;
-  private readonly sharing: PcSharing;
-  private readonly nics: readonly PcNic[];
+  private current: {
+    readonly board: Board;
+    readonly clock: MachineClock;
+    readonly loop: RunLoop;
+    /** Sets it off. */
+    readonly start: () => string;
+  };
+  private readonly builder: MachineBuilder;
+  private readonly sharing: BoardSharing;
+  private readonly nics: readonly BoardNic[];
   private readonly virtualTime: VirtualTime | undefined;
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
@@ -142,15 +147,14 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     this.currentConfig = config;
-    const { cpu, cpus = 1, memory, boot, debugExit, disks, display: { vga, rom, input } = DEFAULT_DISPLAY } = config;
-    const display = { vga, rom: rom ?? undefined, input };
+    const { disks } = config;
     const chips = config.firmware?.flash ?? [];
     const opened = openAll([...disks, ...chips.map(flashDisk)], host);
     this.disks = opened.slice(0, disks.length);
     const flash = flashChips(chips, opened.slice(disks.length));
     this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
     this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
-    this.builder = new PcBuilder({ cpu, cpus, ramSize: memory, debugExit, boot, display, flash, tscHz: this.tscHz });
+    this.builder = createBuilder(config, flash, this.tscHz);
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.vm = host.createVm(this.builder.vmRequest);
@@ -169,7 +173,7 @@ export class VirtualMachine {
   /** A machine that is about to boot. Throws a one-line error when it cannot be. */
   static create(config: MachineConfig, host: MachineHost): VirtualMachine {
     const machine = new VirtualMachine(config, host, undefined);
-    machine.builder.start(machine.board, machine.services, bootOptions(config.firmware));
+    machine.current.start();
     return machine;
   }
 
@@ -194,7 +198,7 @@ export class VirtualMachine {
     return this.currentConfig;
   }
 
-  get board(): Pc {
+  get board(): Board {
     return this.current.board;
   }
 
@@ -228,7 +232,7 @@ export class VirtualMachine {
       exit: (code) => stop({ kind: 'exit', code }),
     };
     const { serial, debugConsole, console, observe } = host;
-    const board = this.builder.build(
+    const { board, start } = this.builder.assemble(
       {
         vm: this.vm,
         clock,
@@ -265,7 +269,7 @@ export class VirtualMachine {
     });
     late.loop = loop;
     if (this.debugRequest) for (const each of board.cpus) each.setDebug(this.debugRequest);
-    this.current = { board, clock, loop };
+    this.current = { board, clock, loop, start };
     this.serialInput.connect(board.serial[0]);
     this.consoleInput.connect(board.console);
     return this.current;
@@ -336,12 +340,12 @@ export class VirtualMachine {
     const rtc = board.rtc.save();
     const { firmware } = this.config;
     if (firmware) this.currentConfig = { ...this.config, firmware: afterFirstStart(firmware) };
-    const { board: fresh } = this.assemble(clock.now());
+    const { board: fresh, start } = this.assemble(clock.now());
     this.listeningSince = undefined;
     this.guestPolls = false;
     fresh.rtc.restoreAfterReset(rtc);
     this.host.wasReset?.();
-    this.builder.start(fresh, this.services, bootOptions(this.config.firmware));
+    start();
   }
 
   /** What a debugger wants to be told of, from the next `run` on, resets included. */

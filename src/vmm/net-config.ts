@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.js';
 import type { NetConfig, NetworkConfig, UserNetConfig } from '../iface/net-config.js';
 import { NIC_MODELS } from '../iface/net-config.js';
 import type { NetBackend } from '../iface/net.js';
-import type { PcNic } from '../machine/pc/nics.js';
+import type { BoardNic } from '../machine/common/nics.js';
 import {
   array,
   bool,
@@ -82,7 +82,7 @@ export interface NetHost {
 }
 
 /** Cards for the board. */
-export function openNics(networks: readonly NetConfig[], host: NetHost | undefined): PcNic[] {
+export function openNics(networks: readonly NetConfig[], host: NetHost | undefined): BoardNic[] {
   if (networks.length === 0) return [];
   if (!host) throw new UsageError('there are no networks here');
   const backends = host.openNetworks(networks);

@@ -1,7 +1,7 @@
 /** What a machine shares with its host: plain data, as the rest of its description. */
 import { UsageError } from '../base/errors.js';
 import type { SharedFolder } from '../iface/shared-folder.js';
-import { MAX_PORTS, SHARE_DRIVERS, type PcSharing, type ShareDriver } from '../machine/pc/sharing.js';
+import { MAX_PORTS, SHARE_DRIVERS, type BoardSharing, type ShareDriver } from '../machine/common/sharing.js';
 import type { Streams } from '../iface/streams.js';
 import { array, bool, nullable, oneOf, range, str, struct, type Infer, type Plain } from '../snapshot/schema.js';
 
@@ -73,10 +73,10 @@ export interface SharingHost {
   giveBack(bytes: Uint8Array): boolean;
 }
 
-const NOTHING: PcSharing = { shares: [] };
+const NOTHING: BoardSharing = { shares: [] };
 
 /** Opens all of it once, for all the machine's boards. Throws a one-line error when something cannot be had. */
-export function openSharing(config: SharingConfig | undefined, host: SharingHost | undefined): PcSharing {
+export function openSharing(config: SharingConfig | undefined, host: SharingHost | undefined): BoardSharing {
   if (!config) return NOTHING;
   if (!host) throw new UsageError('nothing of the host can be shared here');
   const { shares = [], vsock, ports = [], balloon = false } = config;

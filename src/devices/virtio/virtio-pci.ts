@@ -9,9 +9,9 @@ import { CAPABILITY, HEADER } from '../../bus/pci/registers.js';
 import { array, struct, u16, u32, u64, u8, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import { COMMON_FIELDS, COMMON_SIZE, type CommonRegisters } from './common-config.js';
-import type { VirtioDevice, VirtioPort } from './device.js';
-import { COMMON_FEATURES, FEATURE, STATUS } from './registers.js';
-import { queueSchema, Virtqueue } from './virtqueue.js';
+import type { VirtioDevice } from './device.js';
+import { CAUSE, VirtioTransport } from './transport.js';
+import { queueSchema } from './virtqueue.js';
 
 const VENDOR_ID = 0x1af4;
 /** Device ids are this plus the device type, §4.1.2. */
@@ -39,9 +39,6 @@ const LAYOUT: VirtioPciLayout = { msixBar: 1, registerBar: 4, registerOffset: 0,
 const AREA = { COMMON: 0x0000, ISR: 0x1000, DEVICE: 0x2000, NOTIFY: 0x3000 } as const;
 /** Each queue has a notification address of its own: queue_notify_off is its index. */
 const NOTIFY_MULTIPLIER = 4;
-
-/** ISR status, §4.1.4.5. */
-const ISR = { QUEUE: 1 << 0, CONFIG: 1 << 1 } as const;
 
 /** VIRTIO_MSI_NO_VECTOR, §4.1.5.1.2. */
 const NO_VECTOR = 0xffff;
@@ -76,25 +73,14 @@ export interface VirtioPciParts {
  * Virtio over PCI, VIRTIO 1.2 §4.1, without the transitional interface. Saves the transport and its queues; the device
  * saves itself. After a restore of both and of guest memory, `resume` lets the device go on.
  */
-export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<State> {
+export class VirtioPci extends VirtioTransport implements CommonRegisters, Snapshotable<State> {
   readonly id: string;
   readonly stateVersion = 1;
   readonly pci: PciFunction;
-  /** Times that the driver broke the rules so that a reset is needed. */
-  violations = 0;
 
-  status = 0;
-  deviceFeatureSelect = 0;
-  driverFeatureSelect = 0;
-  generation = 0;
-  queueSelect = 0;
-  private driverFeatures = 0n;
   private configVectorNumber = NO_VECTOR;
-  private isr = 0;
   private readonly queueVectors: number[];
-  private readonly queues: Virtqueue[];
   private readonly msix: MsixCapability;
-  private readonly device: VirtioDevice;
   private readonly layout: VirtioPciLayout;
   /** What is behind the BAR of the registers. */
   readonly registers = new Regions();
@@ -102,11 +88,7 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
 
   constructor(parts: VirtioPciParts) {
     const { device, environment, name } = parts;
-    this.id = `pci.${name}`;
-    this.device = device;
-    this.layout = parts.layout ?? LAYOUT;
-    const { msixBar, registerBar, registerBarSize } = this.layout;
-    this.pci = new PciFunction(
+    const pci = new PciFunction(
       name,
       {
         vendorId: VENDOR_ID,
@@ -120,18 +102,11 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
       },
       environment,
     );
-    const dma = new BusMasterDma(this.pci, parts.dma);
-    this.queues = device.queueSizes.map((size, index) => {
-      const features = (): bigint => this.driverFeatures;
-      return new Virtqueue(size, {
-        dma,
-        get features() {
-          return features();
-        },
-        interrupt: () => this.interrupt(this.queueVectors[index], ISR.QUEUE),
-        broken: () => this.broken(),
-      });
-    });
+    super(device, new BusMasterDma(pci, parts.dma));
+    this.id = `pci.${name}`;
+    this.pci = pci;
+    this.layout = parts.layout ?? LAYOUT;
+    const { msixBar, registerBar, registerBarSize } = this.layout;
     this.queueVectors = this.queues.map(() => NO_VECTOR);
     this.msix = this.pci.addMsix(this.queues.length + 1, { bar: msixBar, ...MSIX_PLACE });
     const msixRegions = new Regions();
@@ -256,34 +231,12 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
     return { read, peek: read, write: (offset, size, value) => device.writeConfig(offset, size, value) };
   }
 
-  get deviceFeatures(): number {
-    return half(this.device.features | COMMON_FEATURES, this.deviceFeatureSelect);
-  }
-
-  get driverFeaturesHalf(): number {
-    return half(this.driverFeatures, this.driverFeatureSelect);
-  }
-
-  set driverFeaturesHalf(value: number) {
-    if (this.driverFeatureSelect > 1 || this.status & STATUS.FEATURES_OK) return;
-    const shift = BigInt(32 * this.driverFeatureSelect);
-    this.driverFeatures = (this.driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value) << shift);
-  }
-
   get configVector(): number {
     return this.configVectorNumber;
   }
 
   set configVector(vector: number) {
     this.configVectorNumber = this.vectorOrNone(vector);
-  }
-
-  get queueCount(): number {
-    return this.queues.length;
-  }
-
-  get selectedQueue(): Virtqueue | undefined {
-    return this.queues[this.queueSelect];
   }
 
   get queueVector(): number {
@@ -299,47 +252,18 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
     return vector < this.msix.vectors ? vector : NO_VECTOR;
   }
 
-  writeStatus(value: number): void {
-    if (value === 0) {
-      this.resetDevice();
-      return;
-    }
-    const before = this.status;
-    let status = value | (before & STATUS.NEEDS_RESET);
-    // §2.2, §3.1.1: FEATURES_OK stays clear when the device cannot work with what the driver accepted.
-    const offered = this.device.features | COMMON_FEATURES;
-    const acceptable = (this.driverFeatures & ~offered) === 0n && (this.driverFeatures & FEATURE.VERSION_1) !== 0n;
-    if (!acceptable) status &= ~STATUS.FEATURES_OK;
-    if (!(status & STATUS.FEATURES_OK)) status &= ~STATUS.DRIVER_OK;
-    this.status = status;
-    if (status & ~before & STATUS.DRIVER_OK) this.kickAll();
-  }
-
   // ---- what the device sees ----
 
-  get live(): boolean {
-    const { status } = this;
-    return (status & (STATUS.DRIVER_OK | STATUS.NEEDS_RESET)) === STATUS.DRIVER_OK && this.pci.busMaster;
+  protected get canReachMemory(): boolean {
+    return this.pci.busMaster;
   }
 
-  get features(): bigint {
-    return this.driverFeatures;
+  protected queueInterrupt(queue: number): void {
+    this.interrupt(this.queueVectors[queue], CAUSE.QUEUE);
   }
 
-  queue(index: number): Virtqueue {
-    return this.queues[index];
-  }
-
-  configChanged(): void {
-    this.generation = (this.generation + 1) & 0xff;
-    if (this.status & STATUS.DRIVER_OK) this.interrupt(this.configVectorNumber, ISR.CONFIG);
-  }
-
-  broken(): void {
-    this.violations++;
-    if (this.status & STATUS.NEEDS_RESET) return;
-    this.status |= STATUS.NEEDS_RESET;
-    if (this.status & STATUS.DRIVER_OK) this.interrupt(this.configVectorNumber, ISR.CONFIG);
+  protected configInterrupt(): void {
+    this.interrupt(this.configVectorNumber, CAUSE.CONFIG);
   }
 
   private interrupt(vector: number, cause: number): void {
@@ -351,29 +275,16 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
     this.pci.setIntx(true);
   }
 
-  private kick(queue: number): void {
-    if (this.live && queue < this.queues.length && this.queues[queue].ready) this.device.notified(queue);
-  }
-
-  private kickAll(): void {
-    if (!this.restoring) for (let queue = 0; queue < this.queues.length; queue++) this.kick(queue);
+  protected override kickAll(): void {
+    if (!this.restoring) super.kickAll();
   }
 
   // ---- reset and saved state ----
 
-  /** §2.4: the driver's reset; what belongs to PCI stays. */
-  private resetDevice(): void {
-    this.status = 0;
-    this.deviceFeatureSelect = 0;
-    this.driverFeatureSelect = 0;
-    this.driverFeatures = 0n;
+  protected resetInterrupts(): void {
     this.configVectorNumber = NO_VECTOR;
-    this.queueSelect = 0;
     this.queueVectors.fill(NO_VECTOR);
-    this.isr = 0;
-    for (const queue of this.queues) queue.reset();
     this.pci.setIntx(false);
-    this.device.reset();
   }
 
   /** System reset. */
@@ -383,50 +294,26 @@ export class VirtioPci implements VirtioPort, CommonRegisters, Snapshotable<Stat
     this.pci.reset();
   }
 
-  /** Call when the whole machine has been restored. */
-  resume(): void {
-    this.device.resume();
-  }
-
   get stateSchema(): ReturnType<typeof schemaFor> {
     return schemaFor(this.pci.stateSchema, this.queues.length);
   }
 
   save(): State {
     return {
+      ...this.saveCommon(),
       pci: this.pci.save(),
-      status: this.status,
-      deviceFeatureSelect: this.deviceFeatureSelect,
-      driverFeatureSelect: this.driverFeatureSelect,
-      driverFeatures: this.driverFeatures,
       configVector: this.configVectorNumber,
-      generation: this.generation,
-      isr: this.isr,
-      queueSelect: this.queueSelect,
       queueVectors: [...this.queueVectors],
-      queues: this.queues.map((queue) => queue.save()),
     };
   }
 
   restore(state: State): void {
-    this.status = state.status;
-    this.deviceFeatureSelect = state.deviceFeatureSelect;
-    this.driverFeatureSelect = state.driverFeatureSelect;
-    this.driverFeatures = state.driverFeatures;
+    this.restoreCommon(state);
     this.configVectorNumber = this.vectorOrNone(state.configVector);
-    this.generation = state.generation;
-    this.isr = state.isr;
-    this.queueSelect = state.queueSelect;
     state.queueVectors.forEach((vector, i) => (this.queueVectors[i] = this.vectorOrNone(vector)));
-    const stopped = (state.status & STATUS.NEEDS_RESET) !== 0;
-    state.queues.forEach((queue, i) => this.queues[i].restore(queue, stopped));
     // Nothing moves yet: memory may not be back.
     this.restoring = true;
     this.pci.restore(state.pci);
     this.restoring = false;
   }
 }
-
-/** 32 bits of a feature set, as select registers choose them: there are none beyond 64. */
-const half = (features: bigint, select: number): number =>
-  select < 2 ? Number((features >> BigInt(32 * select)) & 0xffff_ffffn) : 0;

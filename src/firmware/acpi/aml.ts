@@ -24,6 +24,7 @@ const OP = {
   STORE: 0x70,
   AND: 0x7b,
   OR: 0x7d,
+  NOTIFY: 0x86,
   CREATE_DWORD_FIELD: 0x8a,
   LNOT: 0x92,
   LEQUAL: 0x93,
@@ -140,6 +141,8 @@ export const ifThen = (condition: Aml, ...terms: readonly Aml[]): Aml => [
 ];
 /** Directly behind an `ifThen`. */
 export const otherwise = (...terms: readonly Aml[]): Aml => [OP.ELSE, ...sized(terms.flat())];
+/** Tells drivers of a device what has happened to it. */
+export const notify = (object: Aml, value: number): Aml => [OP.NOTIFY, ...object, ...integer(value)];
 export const returnValue = (value: Aml): Aml => [OP.RETURN, ...value];
 export const createDwordField = (source: Aml, byte: number, field: string): Aml => [
   OP.CREATE_DWORD_FIELD,

@@ -2,9 +2,10 @@
  * Puts a board's ACPI tables together, in a form that can still be moved: into guest memory directly, or by firmware
  * that runs in the guest (see fw-cfg/table-loader.ts).
  */
-import type { BoardDescription } from '../board.js';
+import type { BoardDescription, ReducedBoard } from '../board.js';
 import { ByteWriter, checksum, viewOf } from '../bytes.js';
 import { dsdtBody } from './dsdt.js';
+import { reducedDsdtBody, reducedFadt } from './reduced.js';
 import { facs, fadt, FADT_POINTERS, HEADER_CHECKSUM, hpetTable, madt, mcfg, table } from './tables.js';
 
 /** A pointer to be relocated: `size` bytes at `at`, holding an offset into the tables. */
@@ -38,8 +39,29 @@ export interface AcpiTables {
 /** Alignment of the tables: FACS wants it. */
 export const ACPI_ALIGNMENT = 64;
 
-/** Builds all tables of a board. */
+/** What the tables of a board are made of. */
+interface TableParts {
+  readonly dsdt: Uint8Array;
+  readonly fadt: Uint8Array;
+  /** Absent: what shares a lock with firmware is not there. */
+  readonly facs?: Uint8Array;
+  /** Tables that the root lists besides the FADT. */
+  readonly others: readonly Uint8Array[];
+}
+
+/** Builds all tables of a PC. */
 export function buildAcpi(board: BoardDescription): AcpiTables {
+  const others = [madt(board)];
+  if (board.hpet) others.push(hpetTable(board.hpet));
+  if (board.ecam) others.push(mcfg(board.ecam));
+  return assemble({ dsdt: dsdtBody(board), fadt: fadt(board), facs: facs(), others });
+}
+
+/** The same for a board of hardware-reduced ACPI. */
+export const buildReducedAcpi = (board: ReducedBoard): AcpiTables =>
+  assemble({ dsdt: reducedDsdtBody(board), fadt: reducedFadt(board), others: [madt(board)] });
+
+function assemble(parts: TableParts): AcpiTables {
   const out = new ByteWriter();
   const pointers: AcpiPointer[] = [];
   const checksums: AcpiChecksum[] = [];
@@ -60,17 +82,15 @@ export function buildAcpi(board: BoardDescription): AcpiTables {
     pointers.push({ at, size });
   };
 
-  const facsAt = add(facs(), ACPI_ALIGNMENT);
-  const dsdtAt = addTable(table('DSDT', 2, dsdtBody(board)));
-  const fadtAt = addTable(fadt(board));
+  const facsAt = parts.facs && add(parts.facs, ACPI_ALIGNMENT);
+  const dsdtAt = addTable(table('DSDT', 2, parts.dsdt));
+  const fadtAt = addTable(parts.fadt);
   // X_FIRMWARE_CTRL is for a FACS above 4 GiB; both together are an error (ACPI 6.5 table 5.9).
-  point(fadtAt + FADT_POINTERS.FACS, 4, facsAt);
+  if (facsAt !== undefined) point(fadtAt + FADT_POINTERS.FACS, 4, facsAt);
   point(fadtAt + FADT_POINTERS.DSDT, 4, dsdtAt);
   point(fadtAt + FADT_POINTERS.X_DSDT, 8, dsdtAt);
 
-  const listed = [fadtAt, addTable(madt(board))];
-  if (board.hpet) listed.push(addTable(hpetTable(board.hpet)));
-  if (board.ecam) listed.push(addTable(mcfg(board.ecam)));
+  const listed = [fadtAt, ...parts.others.map(addTable)];
 
   const root = (signature: string, size: 4 | 8): number => {
     const at = addTable(table(signature, 1, new Uint8Array(listed.length * size)));

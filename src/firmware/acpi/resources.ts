@@ -30,6 +30,13 @@ export const levelInterrupts = (...numbers: readonly number[]): Aml => {
   ];
 };
 
+/** Interrupt(ResourceConsumer, Level, ActiveHigh, Shared) { number }, §6.4.3.6. */
+export const activeHighInterrupt = (number: number): Aml => {
+  const CONSUMER = 1;
+  const SHARED = 1 << 3;
+  return [0x89, ...le(6, 2), CONSUMER | SHARED, 1, ...le(number, 4)];
+};
+
 /** Memory32Fixed(ReadWrite or ReadOnly, base, length), §6.4.3.4. */
 export const memory32Fixed = (base: number, length: number, writable = true): Aml => [
   0x86,

@@ -1,5 +1,5 @@
 /** The static ACPI tables of a board (ACPI 6.5 ch. 5; HPET: IA-PC HPET 1.0a §3.2.4; MCFG: PCI Firmware 3.3 §4.1.2). */
-import type { BoardDescription } from '../board.js';
+import type { ApicTopology, BoardDescription } from '../board.js';
 import { ByteWriter } from '../bytes.js';
 
 const OEM_ID = 'VITRIN';
@@ -99,21 +99,22 @@ export const facs = (): Uint8Array => new ByteWriter().text('FACS', 4).u32(64).z
 const INTI = { ACTIVE_HIGH: 1, LEVEL: 3 << 2 } as const;
 
 /** Multiple APIC Description Table, revision 5 (§5.2.12). */
-export function madt(board: BoardDescription): Uint8Array {
+export function madt(board: ApicTopology): Uint8Array {
   const PCAT_COMPAT = 1;
   const ENABLED = 1;
-  const out = new ByteWriter().u32(board.localApicBase, PCAT_COMPAT);
+  const out = new ByteWriter().u32(board.localApicBase, board.pm ? PCAT_COMPAT : 0);
   board.cpus.forEach((apicId, uid) => out.u8(0, 8, uid, apicId).u32(ENABLED));
   for (const { id, base, gsiBase } of board.ioApics) out.u8(1, 12, id, 0).u32(base, gsiBase);
   const override = (irq: number, gsi: number, flags: number): ByteWriter => out.u8(2, 10, 0, irq).u32(gsi).u16(flags);
-  override(0, 2, 0);
-  override(pm(board), pm(board), INTI.ACTIVE_HIGH | INTI.LEVEL);
+  if (board.pm) {
+    const { sci } = board.pm;
+    override(0, 2, 0);
+    override(sci, sci, INTI.ACTIVE_HIGH | INTI.LEVEL);
+  }
   // NMI on LINT1 of every CPU.
   out.u8(4, 6, 0xff).u16(0).u8(1);
   return table('APIC', 5, out.finish());
 }
-
-const pm = (board: BoardDescription): number => board.pm.sci;
 
 /** HPET description table. */
 export function hpetTable(hpet: NonNullable<BoardDescription['hpet']>): Uint8Array {

@@ -1,11 +1,9 @@
 /** Starting a PC: by a kernel that is loaded without firmware, or by a BIOS image that runs in the guest. */
 import { bootVcpuState } from '../../arch/x86/boot-state.js';
-import { resetIdentity, type CpuModel } from '../../arch/x86/cpu-models.js';
-import { cpuidLeaves } from '../../arch/x86/cpuid.js';
+import { resetIdentity } from '../../arch/x86/cpu-models.js';
 import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
 import { assert } from '../../base/assert.js';
 import { UsageError } from '../../base/errors.js';
-import { APIC_TIMER_HZ } from '../../devices/apic/registers.js';
 import { HPET_ID } from '../../devices/legacy/hpet/hpet.js';
 import { buildAcpi } from '../../firmware/acpi/build.js';
 import { biosBootState } from '../../firmware/bios.js';
@@ -14,25 +12,14 @@ import { cmosContent } from '../../firmware/cmos.js';
 import { fwCfgItems, type FwCfgItem } from '../../firmware/fw-cfg/items.js';
 import { kernelItems } from '../../firmware/fw-cfg/kernel-items.js';
 import { loadKernel } from '../../firmware/loaders/load-kernel.js';
-import type { BootModule } from '../../firmware/loaders/request.js';
 import { pcMemoryMap, splitRam, type MemoryMap } from '../../firmware/memory-map.js';
 import { placeTables } from '../../firmware/place-tables.js';
-import { smbiosTable, type SmbiosTable } from '../../firmware/smbios/smbios.js';
-import type { Entropy } from '../../iface/clock.js';
-import type { Vm } from '../../iface/vcpu.js';
+import type { SmbiosTable } from '../../firmware/smbios/smbios.js';
+import type { BiosImage, BootKernel, BootServices } from '../common/board.js';
+import { boardSmbios } from '../common/identity.js';
 import { bootOrder, CMOS_BOOT, type BootLetter, type PcBootOptions } from './boot-order.js';
 import { PC } from './layout.js';
 import { hasMouse, SERIAL_PORTS, type Pc } from './pc.js';
-
-/** A kernel to boot, as the user gave it. */
-export interface PcKernel {
-  /** How messages call it. */
-  readonly name: string;
-  readonly data: Uint8Array;
-  readonly commandLine: string;
-  /** Linux takes one initrd, multiboot kernels any number of modules. */
-  readonly modules: readonly BootModule[];
-}
 
 /** Periods of the HPET's main counter (10 ns): what it can be relied on for. */
 const HPET_MINIMUM_TICK = 0x80;
@@ -65,54 +52,17 @@ export function describeBoard(pc: Pc): BoardDescription {
   };
 }
 
-/** CPUID of the board's CPUs. */
-export const boardCpuid = (
-  model: CpuModel,
-  tscHz: number,
-  cpus: number,
-  index: number,
-): ReturnType<typeof cpuidLeaves> => cpuidLeaves(model, { cpus, apicId: index, tscHz, crystalHz: APIC_TIMER_HZ });
-
-function describeSmbios(pc: Pc, uuid: Uint8Array, version: string): SmbiosTable {
-  const { model, ramSize, tscHz } = pc.options;
-  const { low, high } = splitRam(ramSize, PC.LOW_RAM_LIMIT);
-  const ram = [{ start: 0, size: low }];
-  if (high > 0) ram.push({ start: 2 ** 32, size: high });
-  const features = boardCpuid(model, tscHz, pc.cpus.length, 0).find((entry) => entry.leaf === 1)?.edx ?? 0;
-  return smbiosTable({
-    cpus: pc.cpus.length,
-    cpuSignature: model.signature,
-    cpuFeatures: features,
-    cpuBrand: model.brand,
-    longMode: model.features.has('lm'),
-    mhz: Math.round(tscHz / 1e6),
-    ram,
-    uuid,
-    product: 'Q35',
-    version,
-  });
+function describeSmbios({ options, cpus }: Pc, uuid: Uint8Array, version: string): SmbiosTable {
+  const { model, ramSize, tscHz } = options;
+  const lowRamLimit = PC.LOW_RAM_LIMIT;
+  return boardSmbios({ product: 'Q35', model, cpus: cpus.length, ramSize, lowRamLimit, tscHz }, uuid, version);
 }
 
 export const pcRamMap = (ramSize: number): MemoryMap =>
   pcMemoryMap({ ramSize, lowRamLimit: PC.LOW_RAM_LIMIT, reserved: ECAM_RESERVED });
 
-/** A BIOS image that runs in the guest. */
-export interface PcBios {
-  /** How messages call it. */
-  readonly name: string;
-  readonly image: Uint8Array;
-}
-
-export interface BootServices {
-  readonly vm: Vm;
-  readonly entropy: Entropy;
-  readonly uuid: Uint8Array;
-  readonly version: string;
-  gunzip(data: Uint8Array): Uint8Array;
-}
-
 /** Loads a kernel as a boot loader would and sets the first CPU to its entry. Returns what kind of kernel it is. */
-export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): string {
+export function bootKernel(pc: Pc, kernel: BootKernel, services: BootServices): string {
   const { vm, entropy } = services;
   const { model, ramSize } = pc.options;
   pc.setUpWithoutFirmware();
@@ -143,7 +93,7 @@ export function bootKernel(pc: Pc, kernel: PcKernel, services: BootServices): st
 }
 
 /** Puts the BIOS image in its place. It is not part of what a snapshot saves. */
-export function installBios(bios: PcBios, ramSize: number, services: BootServices): void {
+export function installBios(bios: BiosImage, ramSize: number, services: BootServices): void {
   services.vm.backing.set(bios.image, ramSize);
 }
 
@@ -153,7 +103,7 @@ export function installBios(bios: PcBios, ramSize: number, services: BootService
  */
 export function fillFwCfg(
   pc: Pc,
-  firmware: { readonly kernel: PcKernel | undefined; readonly boot: PcBootOptions } | undefined,
+  firmware: { readonly kernel: BootKernel | undefined; readonly boot: PcBootOptions } | undefined,
   services: BootServices,
 ): void {
   const { ramSize } = pc.options;
@@ -183,7 +133,7 @@ export function fillFwCfg(
     else pc.fwCfg.addFile(item.file, item.data);
 }
 
-function firmwareKernel({ name, data, commandLine, modules }: PcKernel, memoryMap: MemoryMap): FwCfgItem[] {
+function firmwareKernel({ name, data, commandLine, modules }: BootKernel, memoryMap: MemoryMap): FwCfgItem[] {
   const [initrd, ...others] = modules;
   if (others.length > 0) throw new UsageError(`${name} takes one initrd, ${modules.length} were given`);
   return kernelItems({ name, kernel: data, commandLine, memoryMap, ...(initrd && { initrd }) });

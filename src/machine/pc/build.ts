@@ -1,32 +1,17 @@
 /** A PC from its description: what it needs of an accelerator, and how its boards are made and started. */
 import { cpuModel, type CpuModel } from '../../arch/x86/cpu-models.js';
-import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import { assert } from '../../base/assert.js';
 import { UsageError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import { placeBios, type BiosPlacement } from '../../firmware/bios.js';
-import {
-  boardCpuid,
-  bootBios,
-  bootKernel,
-  fillFwCfg,
-  installBios,
-  pcRamMap,
-  type BootServices,
-  type PcBios,
-  type PcKernel,
-} from './boot.js';
+import { bootBios, bootKernel, fillFwCfg, installBios, pcRamMap } from './boot.js';
+import type { BoardBuilder, BoardConnections, BootServices, BootSource, VmRequest } from '../common/board.js';
+import { boardCpuid } from '../common/identity.js';
 import { DEFAULT_BOOT, type PcBootOptions } from './boot-order.js';
 import { displayMemory, type PcDisplayOptions } from './display.js';
 import { placeFlash, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
-import { Pc, type PcConnections } from './pc.js';
-
-/** What starts the machine: a kernel, or a BIOS (which can be handed a Linux kernel). */
-export interface PcBoot {
-  readonly bios?: PcBios;
-  readonly kernel?: PcKernel;
-}
+import { Pc } from './pc.js';
 
 export interface PcSpecification {
   /** Name of a CPU model. */
@@ -34,7 +19,7 @@ export interface PcSpecification {
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly ramSize: number;
   readonly debugExit: boolean;
-  readonly boot: PcBoot;
+  readonly boot: BootSource;
   /** Chips with firmware, instead of a BIOS image. */
   readonly flash?: readonly PcFlash[];
   /** Ticks of the time-stamp counter per second. */
@@ -45,21 +30,7 @@ export interface PcSpecification {
   readonly display?: PcDisplayOptions;
 }
 
-/** What an accelerator has to provide. */
-export interface VmRequest {
-  readonly cpus: number;
-  readonly model: CpuModel;
-  readonly cpuid: (index: number) => readonly CpuidEntry[];
-  /** Ticks of the time-stamp counter per second. */
-  readonly tscHz: number;
-  /** RAM, ROM and display memory, in bytes. */
-  readonly backingSize: number;
-}
-
-/** Ticks of the time-stamp counter per second: a nanosecond each. */
-export const DEFAULT_TSC_HZ = 1e9;
-
-export class PcBuilder {
+export class PcBuilder implements BoardBuilder<PcBootOptions> {
   readonly vmRequest: VmRequest;
   private readonly model: CpuModel;
   private readonly bios: BiosPlacement | undefined;
@@ -89,8 +60,16 @@ export class PcBuilder {
     };
   }
 
-  /** A new board, as it is when power comes on. */
-  build(connections: PcConnections, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): Pc {
+  assemble(
+    connections: BoardConnections,
+    services: BootServices,
+    options: PcBootOptions = DEFAULT_BOOT,
+  ): { readonly board: Pc; readonly start: () => string } {
+    const board = this.build(connections, services, options);
+    return { board, start: () => this.start(board, services, options) };
+  }
+
+  private build(connections: BoardConnections, services: BootServices, bootOptions: PcBootOptions): Pc {
     const { cpus = 1, ramSize, debugExit, boot, tscHz, flash = [] } = this.specification;
     const { model, bios, display, displayOffset } = this;
     const options = { model, cpus, ramSize, bios, flash, tscHz, debugExit, display, displayOffset };
@@ -100,8 +79,7 @@ export class PcBuilder {
     return pc;
   }
 
-  /** Sets the machine off. Returns what is started, for people. */
-  start(pc: Pc, services: BootServices, bootOptions: PcBootOptions = DEFAULT_BOOT): string {
+  private start(pc: Pc, services: BootServices, bootOptions: PcBootOptions): string {
     const { boot } = this.specification;
     if (this.bios) {
       bootBios(pc, bootOptions);
@@ -111,5 +89,3 @@ export class PcBuilder {
     return bootKernel(pc, boot.kernel, services);
   }
 }
-
-export type { BootServices, PcBios, PcKernel };

@@ -6,6 +6,7 @@ import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import type { VirtioSlots } from '../common/virtio-slots.js';
 import { PC } from './layout.js';
 
 export interface CardSlotsParts {
@@ -14,7 +15,7 @@ export interface CardSlotsParts {
   readonly dma: Dma;
 }
 
-export class CardSlots {
+export class CardSlots implements VirtioSlots {
   private next: number = PC.FIRST_CARD_SLOT;
   private readonly transports: VirtioPci[] = [];
   /** Transports and devices, in the order in which they are restored. */

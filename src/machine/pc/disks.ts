@@ -16,25 +16,10 @@ import type { IoSpace } from '../../iface/bus.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import type { BoardDisk } from '../common/board.js';
 import { bootPath, type BootDevice } from './boot-order.js';
 import type { CardSlots } from './card-slots.js';
 import { PC } from './layout.js';
-
-/** What a disk can hang on: a virtio card, the ICH9's AHCI, a PIIX3 IDE function, the floppy controller. */
-export const DISK_ATTACHMENTS = ['virtio', 'sata', 'ide', 'floppy'] as const;
-export type DiskAttachment = (typeof DISK_ATTACHMENTS)[number];
-
-/** What the guest sees: a disk, or a drive with a CD in it. */
-export const DISK_MEDIA = ['disk', 'cdrom'] as const;
-export type DiskMedia = (typeof DISK_MEDIA)[number];
-
-export interface PcDisk {
-  readonly backend: BlockBackend;
-  readonly attach: DiskAttachment;
-  readonly media: DiskMedia;
-  /** Of a virtio disk, 1 … 16; absent: one. */
-  readonly queues?: number;
-}
 
 /** What controllers are connected to. */
 export interface DiskBoard {
@@ -71,7 +56,7 @@ export class DiskControllers {
 
   /** Throws a one-line error when there is no place for a disk. */
   constructor(
-    disks: readonly PcDisk[],
+    disks: readonly BoardDisk[],
     private readonly board: DiskBoard,
   ) {
     for (const [i, { backend, attach, queues = 1 }] of disks.entries())
@@ -100,7 +85,7 @@ export class DiskControllers {
     return this.boot;
   }
 
-  private drives(disks: readonly PcDisk[], attach: 'sata' | 'ide', places: number): AtaDrive[] {
+  private drives(disks: readonly BoardDisk[], attach: 'sata' | 'ide', places: number): AtaDrive[] {
     const drives: AtaDrive[] = [];
     for (const [i, disk] of disks.entries()) {
       if (disk.attach !== attach) continue;
@@ -126,7 +111,7 @@ export class DiskControllers {
   }
 
   /** The floppy controller with its DMA controller. Returns the types of its drives. */
-  private addFloppies(all: readonly PcDisk[]): readonly number[] {
+  private addFloppies(all: readonly BoardDisk[]): readonly number[] {
     const disks = all.filter(({ attach }) => attach === 'floppy').map(({ backend }) => floppyDisk(backend));
     if (disks.length > FLOPPY_DRIVES)
       throw new UsageError(`there are ${disks.length} floppy disks, and drives for ${FLOPPY_DRIVES}`);

@@ -4,14 +4,14 @@ import { expect, it } from 'vitest';
 import { MIB } from '../../base/units.js';
 import { startMachine } from '../../testing/machine-process.js';
 import { describeWith, requireGuest } from '../../testing/tools.js';
-import type { PcBoot } from './build.js';
+import type { BootSource } from '../common/board.js';
 
 const seabios = await requireGuest('seabios');
 const invaders = await requireGuest('grub-invaders');
 const xen = await requireGuest('xen');
 const linux = await requireGuest('amd64');
 
-const start = (boot: PcBoot, memory = 64 * MIB): ReturnType<typeof startMachine> => {
+const start = (boot: BootSource, memory = 64 * MIB): ReturnType<typeof startMachine> => {
   const config = { cpu: 'x86-64-v2', memory, boot, disks: [], debugExit: false } as const;
   return startMachine({ kind: 'create', config: { ...config, noReboot: true, clock: 'host' } });
 };

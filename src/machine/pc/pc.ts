@@ -7,7 +7,7 @@ import { PciBus } from '../../bus/pci/pci-bus.js';
 import { HEADER } from '../../bus/pci/registers.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
-import { LocalApicDevice } from '../../devices/apic/local-apic.js';
+import type { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
 import { CoprocessorError } from '../../devices/legacy/coprocessor-error.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
@@ -27,23 +27,21 @@ import { VirtioConsole } from '../../devices/virtio/console.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { ich9PirqRoutes } from '../../firmware/board.js';
-import type { GuestIo } from '../../iface/bus.js';
-import type { Clock, Entropy } from '../../iface/clock.js';
-import type { CharSink, MachineControl } from '../../iface/lines.js';
-import type { Vcpu, Vm } from '../../iface/vcpu.js';
+import type { Vcpu } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-import { assert } from '../../base/assert.js';
+import type { Board, BoardConnections } from '../common/board.js';
+import { createBoardCpus } from '../common/cpu.js';
+import { InputHub } from '../common/input-hub.js';
+import { BoardMemoryTaker } from '../common/memory-taker.js';
+import { attachNics } from '../common/nics.js';
+import { attachSharing } from '../common/sharing.js';
 import { networkDevices, type BootDevice } from './boot-order.js';
 import { CardSlots } from './card-slots.js';
-import { DiskControllers, type PcDisk } from './disks.js';
+import { DiskControllers } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
-import { InputHub } from './input-hub.js';
 import { FlashChips, type PcFlash } from './flash.js';
 import { PC } from './layout.js';
-import { PcMemoryTaker } from './memory-taker.js';
 import { memorySlots, ShadowWrites } from './memory.js';
-import { attachNics, type PcNic } from './nics.js';
-import { attachSharing, type PcSharing } from './sharing.js';
 
 /** COM1 and COM2: ports and ISA interrupts. */
 export const SERIAL_PORTS = [
@@ -72,32 +70,10 @@ export interface PcOptions {
   readonly displayOffset: number;
 }
 
-/** What the board is connected to. */
-export interface PcConnections {
-  readonly vm: Vm;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly control: MachineControl;
-  /** COM1 and COM2. */
-  readonly serial: readonly [CharSink, CharSink];
-  /** isa-debugcon at ports 0xe9 and 0x402; what firmware has to say. */
-  readonly debugConsole: CharSink;
-  /** The virtio console's output. */
-  readonly console: CharSink;
-  /** In the order in which they are attached. */
-  readonly disks: readonly PcDisk[];
-  /** Absent: nothing. */
-  readonly sharing?: PcSharing;
-  /** Network cards; absent: none. */
-  readonly nics?: readonly PcNic[];
-  /** Puts something between CPUs and bus, such as a trace. */
-  readonly observe?: (io: GuestIo) => GuestIo;
-}
-
 /** Whoever sees a pointer can move it. */
 export const hasMouse = ({ display }: PcOptions): boolean => display.vga !== 'none' && display.vga !== 'isa';
 
-export class Pc {
+export class Pc implements Board {
   readonly bus = new Bus();
   readonly cpus: readonly Vcpu[];
   readonly serial: readonly Uart16550[];
@@ -126,7 +102,7 @@ export class Pc {
 
   constructor(
     readonly options: PcOptions,
-    private readonly connections: PcConnections,
+    private readonly connections: BoardConnections,
   ) {
     const { clock, control } = connections;
     const { ports, memory } = this.bus;
@@ -144,7 +120,19 @@ export class Pc {
       (pin) => ioApic.pin(pin),
     );
     const coprocessorError = new CoprocessorError(this.router.isa(13));
-    this.cpus = Array.from({ length: options.cpus }, (_, index) => this.createCpu(index, apics, coprocessorError));
+    const { vm, entropy, observe } = connections;
+    const { model, tscHz } = options;
+    this.cpus = createBoardCpus(options.cpus, apics, {
+      model,
+      tscHz,
+      vm,
+      clock,
+      entropy,
+      io: observe?.(this.bus) ?? this.bus,
+      apicBus: this.apicBus,
+      setFerr: (asserted) => coprocessorError.setFerr(asserted),
+      acknowledgeExtInt: () => this.pic.acknowledge(),
+    });
 
     // ---- PCI ----
     this.shadow = new ShadowWrites(connections.vm);
@@ -243,12 +231,12 @@ export class Pc {
       ports,
       isa: (irq) => this.router.isa(irq),
     });
-    const { sharing, vm } = connections;
+    const { sharing } = connections;
     if (sharing) attachSharing(sharing, this.cards);
     if (sharing?.balloon) {
       this.balloon = new VirtioBalloon(
         'virtio-balloon0',
-        new PcMemoryTaker(vm, options.ramSize, sharing.balloon.giveBack),
+        new BoardMemoryTaker(vm, options.ramSize, PC.LOW_RAM_LIMIT, sharing.balloon.giveBack),
       );
       this.cards.attachVirtio(this.balloon);
     }
@@ -256,47 +244,6 @@ export class Pc {
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
-  }
-
-  private createCpu(index: number, apics: LocalApicDevice[], coprocessorError: CoprocessorError): Vcpu {
-    const { vm, clock, entropy, observe } = this.connections;
-    const { model, tscHz } = this.options;
-    // The APIC and its CPU know each other: the CPU comes second.
-    const late: { cpu?: Vcpu } = {};
-    const cpu = (): Vcpu => {
-      assert(late.cpu !== undefined, 'the CPU exists when its APIC speaks to it');
-      return late.cpu;
-    };
-    const apic = new LocalApicDevice({
-      apicId: index,
-      bsp: index === 0,
-      cpu: {
-        notify: () => late.cpu?.notifyInterrupt(),
-        nmi: () => cpu().nmi(),
-        init: () => cpu().init(),
-        startup: (page) => cpu().startup(page),
-        readTsc: () => late.cpu?.readTsc() ?? 0n,
-        tscFrequency: tscHz,
-      },
-      bus: this.apicBus,
-      clock,
-      physicalAddressBits: model.physicalBits,
-      x2apic: model.features.has('x2apic'),
-      tscDeadline: model.features.has('tsc_deadline_timer'),
-    });
-    apics.push(apic);
-    const created = vm.createVcpu(index, {
-      io: observe?.(this.bus) ?? this.bus,
-      apic,
-      now: () => clock.now(),
-      fillRandom: (target) => {
-        entropy.fill(target);
-      },
-      setFerr: (asserted) => coprocessorError.setFerr(asserted),
-      acknowledgeExtInt: () => this.pic.acknowledge(),
-    });
-    late.cpu = created;
-    return created;
   }
 
   private setA20(enabled: boolean): void {
@@ -346,6 +293,10 @@ export class Pc {
   /** All parts but CPUs and memory, in the order in which they are restored. */
   get parts(): readonly Snapshotable[] {
     return this.devices;
+  }
+
+  pressPowerButton(): void {
+    this.pm.pressPowerButton();
   }
 
   /** Lets devices go on with what was under way, after all of a machine was restored. */

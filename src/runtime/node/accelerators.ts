@@ -8,7 +8,7 @@ import { HostError, UsageError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Vm } from '../../iface/vcpu.js';
-import type { VmRequest } from '../../machine/pc/build.js';
+import type { VmRequest } from '../../machine/common/board.js';
 import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
 import { WorkerCompiler } from './worker-compiler.js';
 

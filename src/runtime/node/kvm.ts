@@ -2,7 +2,7 @@
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { KvmVm } from '../../accel/kvm/vm.js';
 import type { Vm } from '../../iface/vcpu.js';
-import type { VmRequest } from '../../machine/pc/build.js';
+import type { VmRequest } from '../../machine/common/board.js';
 import { checkMemory } from './accelerators.js';
 
 /** By so much may the rate of the guest's time-stamp counter differ from what it was told: parts of one. */

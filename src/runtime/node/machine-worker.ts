@@ -16,7 +16,7 @@ import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { Vm } from '../../iface/vcpu.js';
-import type { VmRequest } from '../../machine/pc/build.js';
+import type { VmRequest } from '../../machine/common/board.js';
 import { inspect } from '../../vmm/inspect.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
@@ -246,7 +246,7 @@ function press(on: VirtualMachine, button: Button): void {
       on.pressReset();
       break;
     case 'power':
-      on.board.pm.pressPowerButton();
+      on.board.pressPowerButton();
       break;
     case 'nmi':
       for (const cpu of on.cpus) cpu.nmi();

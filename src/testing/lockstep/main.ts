@@ -7,7 +7,7 @@
 import * as fs from 'node:fs';
 import { MIB } from '../../base/units.js';
 import { buildDemo } from '../../cpu/x86/demo/image.js';
-import type { PcBoot } from '../../machine/pc/build.js';
+import type { BootSource } from '../../machine/common/board.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import { narrowDown, runLockstep } from './lockstep.js';
 
@@ -30,7 +30,7 @@ const file = (name: string): { name: string; data: Uint8Array<ArrayBuffer> } => 
   data: new Uint8Array(fs.readFileSync(name)),
 });
 
-function whatToBoot(): PcBoot {
+function whatToBoot(): BootSource {
   const [kernel, initrd, bios] = [option('kernel'), option('initrd'), option('bios')];
   const commandLine = option('append') ?? 'console=ttyS0';
   if (process.argv[2] === 'demo')

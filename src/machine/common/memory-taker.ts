@@ -2,20 +2,21 @@
 import { MIB, PAGE_SIZE, type Gpa } from '../../base/units.js';
 import type { MemoryTaker } from '../../devices/virtio/balloon.js';
 import type { Vm } from '../../iface/vcpu.js';
-import { PC } from './layout.js';
 
 const ABOVE_4G = 2 ** 32;
 
-export class PcMemoryTaker implements MemoryTaker {
+export class BoardMemoryTaker implements MemoryTaker {
   /** `giveBack`: lets the host have the memory, which is zeros then; false when it cannot. */
   constructor(
     private readonly vm: Pick<Vm, 'backing' | 'backingWritten'>,
     private readonly ramSize: number,
+    /** RAM below 4 GiB ends here at the latest; the rest of it continues at 4 GiB. */
+    private readonly lowRamLimit: number,
     private readonly giveBack: (bytes: Uint8Array) => boolean,
   ) {}
 
   take(start: Gpa, length: number): void {
-    const low = Math.min(this.ramSize, PC.LOW_RAM_LIMIT);
+    const low = Math.min(this.ramSize, this.lowRamLimit);
     // Below 1 MiB things are not only memory; there is nothing to be had.
     this.takeWithin(start, length, MIB, low, 0);
     this.takeWithin(start, length, ABOVE_4G, ABOVE_4G + this.ramSize - low, low - ABOVE_4G);

@@ -18,7 +18,8 @@ export interface OptionalTablet {
 }
 
 export interface InputHubParts {
-  readonly ps2: I8042;
+  /** Absent: what no driver takes is lost. */
+  readonly ps2?: I8042;
   readonly keyboard?: OptionalKeyboard | undefined;
   readonly tablet?: OptionalTablet | undefined;
   readonly adapter: DisplayAdapter | undefined;
@@ -47,7 +48,7 @@ export class InputHub {
       case 'wheel': {
         const { tablet, ps2 } = this.parts;
         if (tablet?.live) tablet.wheel(event.vertical, event.horizontal);
-        else ps2.mouse?.move(0, 0, event.vertical, this.buttons);
+        else ps2?.mouse?.move(0, 0, event.vertical, this.buttons);
         break;
       }
     }
@@ -60,7 +61,7 @@ export class InputHub {
       known ??
       (keyboard?.live
         ? (pressed: boolean): void => keyboard.key(code, pressed)
-        : (pressed: boolean): void => void ps2.keyboard.key(code, pressed));
+        : (pressed: boolean): void => void ps2?.keyboard.key(code, pressed));
     if (down) this.held.set(code, tell);
     else this.held.delete(code);
     tell(down);
@@ -80,7 +81,7 @@ export class InputHub {
     const dx = before ? pixels(x, width) - pixels(before.x, width) : 0;
     // A mouse counts upwards.
     const dy = before ? pixels(before.y, height) - pixels(y, height) : 0;
-    ps2.mouse?.move(dx, dy, 0, buttons);
+    ps2?.mouse?.move(dx, dy, 0, buttons);
   }
 
   private size(): { readonly width: number; readonly height: number } {

@@ -1,10 +1,10 @@
-/** Network cards of a PC. */
+/** Network devices of a board. */
 import { VirtioNet } from '../../devices/virtio/net/virtio-net.js';
 import type { NicModel } from '../../iface/net-config.js';
 import type { NetBackend } from '../../iface/net.js';
-import type { CardSlots } from './card-slots.js';
+import type { VirtioSlots } from './virtio-slots.js';
 
-export interface PcNic {
+export interface BoardNic {
   readonly model: NicModel;
   /** 6 bytes. */
   readonly mac: Uint8Array;
@@ -17,10 +17,10 @@ export interface PcNic {
   readonly rom?: Uint8Array | undefined;
 }
 
-/** Attaches a card for each, in the order given. */
-export function attachNics(nics: readonly PcNic[], cards: CardSlots): void {
+/** Attaches a device for each, in the order given. */
+export function attachNics(nics: readonly BoardNic[], slots: VirtioSlots): void {
   for (const [i, { mac, queues, mtu, backend, rom }] of nics.entries()) {
-    cards.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu }), rom);
-    cards.parts.push(backend);
+    slots.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu }), rom);
+    slots.parts.push(backend);
   }
 }

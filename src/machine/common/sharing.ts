@@ -1,11 +1,11 @@
-/** What a guest shares with its host on a PC: folders, sockets, ports of its console. */
+/** What a guest shares with its host: folders, sockets, ports of its console. */
 import { Virtio9p } from '../../devices/virtio/p9/virtio-9p.js';
 import { VirtioFs } from '../../devices/virtio/fs/virtio-fs.js';
 import { MAX_PORTS, type ConsolePorts } from '../../devices/virtio/console.js';
 import { VirtioVsock } from '../../devices/virtio/vsock/virtio-vsock.js';
 import type { SharedFolder } from '../../iface/shared-folder.js';
 import type { Streams } from '../../iface/streams.js';
-import type { CardSlots } from './card-slots.js';
+import type { VirtioSlots } from './virtio-slots.js';
 
 /** What carries a shared folder: a virtio file system device, or 9P over virtio. */
 export const SHARE_DRIVERS = ['virtiofs', '9p'] as const;
@@ -13,15 +13,15 @@ export type ShareDriver = (typeof SHARE_DRIVERS)[number];
 
 export { MAX_PORTS };
 
-export interface PcShare {
+export interface BoardShare {
   /** What the guest mounts it by. */
   readonly tag: string;
   readonly driver: ShareDriver;
   readonly folder: SharedFolder;
 }
 
-export interface PcSharing {
-  readonly shares: readonly PcShare[];
+export interface BoardSharing {
+  readonly shares: readonly BoardShare[];
   readonly vsock?: { readonly cid: number; readonly streams: Streams };
   /** Of the console, besides the console itself. */
   readonly ports?: ConsolePorts;
@@ -29,13 +29,13 @@ export interface PcSharing {
   readonly balloon?: { readonly giveBack: (bytes: Uint8Array) => boolean };
 }
 
-/** Attaches a card for each, in the order given. */
-export function attachSharing({ shares, vsock }: PcSharing, cards: CardSlots): void {
+/** Attaches a device for each, in the order given. */
+export function attachSharing({ shares, vsock }: BoardSharing, slots: VirtioSlots): void {
   for (const [i, { tag, folder, driver }] of shares.entries())
-    cards.attachVirtio(
+    slots.attachVirtio(
       driver === 'virtiofs'
         ? new VirtioFs({ id: `virtio-fs${i}`, tag, folder })
         : new Virtio9p({ id: `virtio-9p${i}`, tag, folder }),
     );
-  if (vsock) cards.attachVirtio(new VirtioVsock({ id: 'virtio-vsock0', ...vsock }));
+  if (vsock) slots.attachVirtio(new VirtioVsock({ id: 'virtio-vsock0', ...vsock }));
 }

@@ -1,0 +1,82 @@
+/** Debian's kernel on the microvm board: every device, power-off and reset, a save and a resume. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { VitrineProcess } from '../../testing/machine-process.js';
+import { describeWith, requireGuest } from '../../testing/tools.js';
+
+const amd64 = await requireGuest('amd64');
+
+const PROMPT = /^vitrine:~# /m;
+const MIB = 1 << 20;
+
+async function folder(): Promise<string> {
+  const made = await mkdtemp(path.join(tmpdir(), 'vitrine-microvm-'));
+  onTestFinished(() => rm(made, { recursive: true }));
+  return made;
+}
+
+/** Types a command and waits for the prompt behind it; returns what it printed. */
+async function say(vitrine: VitrineProcess, command: string): Promise<string> {
+  const from = vitrine.output.length;
+  vitrine.type(`${command}; echo do""ne\n`);
+  const end = await vitrine.until(/^done\r?\n/m, from);
+  await vitrine.until(PROMPT, end);
+  return vitrine.output.slice(from, end).replaceAll('\r', '');
+}
+
+describeWith([amd64], 'Linux on a microvm', () => {
+  it('has disk, network, console, entropy, folder, balloon, GPU and keyboard', { timeout: 240_000 }, async () => {
+    const place = await folder();
+    const disk = path.join(place, 'disk');
+    await writeFile(disk, new Uint8Array(MIB));
+    await writeFile(path.join(place, 'file'), 'of the host\n');
+    const vitrine = new VitrineProcess([
+      ...['run', '--machine', 'microvm', '--disk', disk, '--share', place, '--balloon'],
+      ...['--net', 'user', '--vga', 'virtio'],
+    ]);
+    await vitrine.until(PROMPT);
+    expect(await say(vitrine, 'cat /sys/bus/virtio/devices/*/device')).toMatch(
+      /0x0003\n0x0004\n0x0002\n0x001a\n0x0005\n0x0001\n0x0010\n0x0012\n0x0012\n/,
+    );
+    expect(await say(vitrine, 'ls /sys/bus/pci/devices | wc -l')).toMatch(/^0$/m);
+    expect(await say(vitrine, 'head -c 16 /dev/hwrng | wc -c')).toMatch(/^16$/m);
+    await say(vitrine, 'mkdir /s; mount -t virtiofs share /s; echo of the guest >/s/new');
+    expect(await say(vitrine, 'cat /s/file')).toMatch(/^of the host$/m);
+    await say(vitrine, 'echo on the disk | dd of=/dev/vda conv=fsync bs=512 seek=1');
+    expect(await say(vitrine, 'ping -c 1 10.0.2.2')).toContain('1 packets received');
+    vitrine.type('poweroff\n');
+    expect((await vitrine.ended).code).toBe(0);
+    expect(await readFile(path.join(place, 'new'), 'utf8')).toBe('of the guest\n');
+    expect((await readFile(disk)).subarray(512, 523).toString()).toBe('on the disk');
+  });
+
+  it('resets, and starts once more from its bzImage', { timeout: 240_000 }, async () => {
+    const { vmlinuz, initrd } = amd64.files;
+    const kernel = ['--kernel', vmlinuz, '--initrd', initrd, '--append', 'console=ttyS0 quiet tsc=reliable'];
+    const vitrine = new VitrineProcess(['run', '--machine', 'microvm', ...kernel]);
+    const first = await vitrine.until(PROMPT);
+    vitrine.type('reboot -f\n');
+    await vitrine.until(PROMPT, first);
+    vitrine.type('poweroff\n');
+    expect((await vitrine.ended).code).toBe(0);
+  });
+
+  it.each([
+    ['interp', 'wasm'],
+    ['wasm', 'interp'],
+  ])('is saved on %s and goes on with %s', { timeout: 240_000 }, async (before, after) => {
+    const file = path.join(await folder(), 'snap');
+    const first = new VitrineProcess(['run', '--machine', 'microvm', '--accel', before, '--save-on-exit', file]);
+    await first.until(PROMPT);
+    await say(first, 'x=kept; echo here >/dev/hvc0; head -c 4 /dev/hwrng >/tmp/r');
+    first.kill('SIGTERM');
+    await first.ended;
+    const second = new VitrineProcess(['resume', file, '--accel', after]);
+    const from = second.output.length;
+    second.type('echo $x; head -c 16 /dev/hwrng | wc -c; poweroff\n');
+    await second.until(/^kept\r?\n16\r?$/m, from);
+    expect((await second.ended).code).toBe(0);
+  });
+});
