@@ -2,57 +2,21 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { inflateSync } from 'node:zlib';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
 import WebSocket from 'ws';
-import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
+import { NoVnc } from '../testing/novnc.js';
+import { differingPixels, readPng } from '../testing/png-reader.js';
+import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 
 const seabios = await requireGuest('seabios');
 const gvnccapture = await requireTool('gvnccapture', 'gvncviewer');
 const vncsnapshot = await requireTool('vncsnapshot');
+const chromium = await requireTool('chromium');
+const novnc = await requireFile('/usr/share/novnc/vnc.html', 'novnc');
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-vnc-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-/** Width, height, and red, green, blue by rows, of a PNG of 8 bits a colour, with or without alpha. */
-function readPng(file: string): { width: number; height: number; rgb: Uint8Array } {
-  const png = readFileSync(file);
-  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
-  const size = png[25] === 6 ? 4 : 3;
-  const parts: Buffer[] = [];
-  for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at))
-    if (png.toString('latin1', at + 4, at + 8) === 'IDAT')
-      parts.push(png.subarray(at + 8, at + 8 + png.readUInt32BE(at)));
-  const data = inflateSync(Buffer.concat(parts));
-  const stride = width * size;
-  const rows = new Uint8Array(stride * height);
-  for (let y = 0; y < height; y++) {
-    const filter = data[y * (stride + 1)];
-    for (let x = 0; x < stride; x++) {
-      const left = x >= size ? rows[y * stride + x - size] : 0;
-      const up = y > 0 ? rows[(y - 1) * stride + x] : 0;
-      const corner = x >= size && y > 0 ? rows[(y - 1) * stride + x - size] : 0;
-      const paeth = [left, up, corner].map((one) => Math.abs(left + up - corner - one));
-      const nearest = paeth[0] <= paeth[1] && paeth[0] <= paeth[2] ? left : paeth[1] <= paeth[2] ? up : corner;
-      const guess = [0, left, up, (left + up) >> 1, nearest][filter];
-      rows[y * stride + x] = data[y * (stride + 1) + 1 + x] + guess;
-    }
-  }
-  const rgb = rows.filter((_, i) => size === 3 || i % 4 !== 3);
-  return { width, height, rgb };
-}
-
-/** Pixels that are not the same. */
-function differences(a: string, b: string): number {
-  const [one, other] = [readPng(a), readPng(b)];
-  expect([one.width, one.height]).toEqual([other.width, other.height]);
-  let count = 0;
-  for (let i = 0; i < one.rgb.length; i += 3)
-    if (one.rgb[i] !== other.rgb[i] || one.rgb[i + 1] !== other.rgb[i + 1] || one.rgb[i + 2] !== other.rgb[i + 2])
-      count++;
-  return count;
-}
 
 /** A boot sector that sets a VESA mode (0x4117: 1024 × 768, 16 bits) and fills the first bank with green; then it waits. */
 function graphicsBootSector(): Uint8Array {
@@ -84,6 +48,28 @@ async function screenshot(port: number, to: string, words = ''): Promise<string>
   return file;
 }
 
+describeWith([seabios, chromium, novnc], 'noVNC in Chromium', () => {
+  it('shows the picture and types', { timeout: 120_000 }, async () => {
+    const bios = seabios.files['bios-256k.bin'];
+    const disk = path.join(folder, 'menu.img');
+    writeFileSync(disk, graphicsBootSector());
+    const menu = ['--boot', 'menu=on,splash-time=60000', '--disk', disk];
+    const { machine, port, webSocket } = await started(['--bios', bios, ...menu, '--vnc', ':auto,websocket']);
+    await machine.until(/Press ESC for boot menu/);
+    const page = await NoVnc.open(chromium, path.dirname(novnc.path), webSocket);
+    onTestFinished(() => page.close());
+    await page.press('Escape', 'Escape');
+    await machine.until(/Select boot device/);
+    // The cursor blinks, and the page is told of it a moment later.
+    const differences: number[] = [];
+    for (let i = 0; i < 20 && !differences.includes(0); i++)
+      differences.push(differingPixels(readPng(await screenshot(port, 'menu.png')), await page.picture()));
+    expect(Math.min(...differences)).toBe(0);
+    await page.type('1');
+    await machine.until(/Booting from/);
+  });
+});
+
 describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => {
   const bios = seabios.files['bios-256k.bin'];
 
@@ -95,7 +81,7 @@ describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => 
     const captured = path.join(folder, 'captured.png');
     await gvnccapture.run([`127.0.0.1:${port - 5900}`, captured]);
     // The cursor may be in the other half of its blinking.
-    expect(differences(ours, captured)).toBeLessThan(9 * 16);
+    expect(differingPixels(readPng(ours), readPng(captured))).toBeLessThan(9 * 16);
     for (const encodings of ['raw', 'hextile', 'tight', 'rre', 'copyrect']) {
       const file = path.join(folder, `${encodings}.jpg`);
       await vncsnapshot.run(['-encodings', encodings, `127.0.0.1::${port}`, file]);
