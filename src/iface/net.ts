@@ -46,6 +46,8 @@ export interface Nic {
   received(): void;
   /** `reserve`, which gave nothing before, may be tried again. */
   sendReady(): void;
+  /** The guest's CPUs have nothing to do: what was kept back goes out. True: the guest was told something. */
+  settle(): boolean;
   /** A cable was plugged in or pulled out. */
   linkChanged(up: boolean): void;
 }

@@ -99,6 +99,11 @@ export class RingBackend implements NetBackend {
     return !this.starved && (this.waiting.length > 0 || !this.fromNetwork.isEmpty);
   }
 
+  /** The guest's CPUs are about to sleep. True: not now. */
+  settle(): boolean {
+    return (this.nic?.settle() ?? false) || this.isBusy;
+  }
+
   /** Takes what has come. Cheap when nothing has. */
   poll(): void {
     const { nic } = this;

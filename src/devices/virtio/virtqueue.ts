@@ -127,17 +127,21 @@ export class Virtqueue {
     dma.writeU16(gpa(this.used + USED.INDEX), this.usedIndex);
   }
 
-  /** Interrupts the driver for what was pushed since the last time, unless it does not want to know (§2.7.7, §2.7.10). */
-  flush(): void {
-    if (!this.usable || this.usedIndex === this.signalled) return;
+  /**
+   * Interrupts the driver for what was pushed since the last time, unless it does not want to know (§2.7.7, §2.7.10). True:
+   * it was told.
+   */
+  flush(): boolean {
+    if (!this.usable || this.usedIndex === this.signalled) return false;
     const { dma } = this.host;
     const [old, now] = [this.signalled, this.usedIndex];
     this.signalled = now;
     if (this.eventIndex) {
       const event = dma.readU16(gpa(this.available + AVAILABLE.RING + 2 * this.size));
-      if (((now - event - 1) & 0xffff) >= ((now - old) & 0xffff)) return;
-    } else if (dma.readU16(gpa(this.available + AVAILABLE.FLAGS)) & AVAILABLE.NO_INTERRUPT) return;
+      if (((now - event - 1) & 0xffff) >= ((now - old) & 0xffff)) return false;
+    } else if (dma.readU16(gpa(this.available + AVAILABLE.FLAGS)) & AVAILABLE.NO_INTERRUPT) return false;
     this.host.interrupt();
+    return true;
   }
 
   private get usable(): boolean {

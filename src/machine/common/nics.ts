@@ -2,6 +2,7 @@
 import { VirtioNet } from '../../devices/virtio/net/virtio-net.js';
 import type { NicModel } from '../../iface/net-config.js';
 import type { NetBackend } from '../../iface/net.js';
+import type { Clock } from '../../iface/clock.js';
 import type { VirtioSlots } from './virtio-slots.js';
 
 export interface BoardNic {
@@ -18,9 +19,9 @@ export interface BoardNic {
 }
 
 /** Attaches a device for each, in the order given. */
-export function attachNics(nics: readonly BoardNic[], slots: VirtioSlots): void {
+export function attachNics(nics: readonly BoardNic[], slots: VirtioSlots, clock: Clock): void {
   for (const [i, { mac, queues, mtu, backend, rom }] of nics.entries()) {
-    slots.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu }), rom);
+    slots.attachVirtio(new VirtioNet({ id: `virtio-net${i}`, backend, mac, pairs: queues, mtu, clock }), rom);
     slots.parts.push(backend);
   }
 }

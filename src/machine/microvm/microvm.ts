@@ -126,7 +126,7 @@ export class MicroVm implements Board {
       this.balloon = new VirtioBalloon('virtio-balloon0', taker);
       this.slots.attachVirtio(this.balloon);
     }
-    attachNics(connections.nics ?? [], this.slots);
+    attachNics(connections.nics ?? [], this.slots, clock);
     this.display = this.attachDisplay(connections);
     this.input = this.attachInput();
 

@@ -240,7 +240,7 @@ export class Pc implements Board {
       );
       this.cards.attachVirtio(this.balloon);
     }
-    attachNics(connections.nics ?? [], this.cards);
+    attachNics(connections.nics ?? [], this.cards, clock);
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
     this.devices.push(this.pic, ioApic, this.apicBus, ...apics);

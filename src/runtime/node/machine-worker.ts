@@ -128,7 +128,7 @@ const base: MachineHost = {
   },
   sleep: (nanoseconds) => {
     output.flush();
-    if (commands.length > 0 || networks.isBusy) return;
+    if (commands.length > 0 || networks.settle()) return;
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
   report,

@@ -21,13 +21,13 @@ export const STATUS = {
   READY: 0,
   /** Counts answers to `save`. */
   ANSWERS: 1,
+  /** Counts what the machine's thread wakes this one for: there are frames, or room for them. */
+  DOORBELL: 2,
   /** The first of the words that say whether there is a network: 1, or 0. */
-  LINK: 2,
+  LINK: 3,
 } as const;
 
 export type NetCommand =
-  /** There are frames, or room for them. */
-  | 'wake'
   | { readonly kind: 'reset'; readonly network: number }
   | { readonly kind: 'save'; readonly network: number }
   | { readonly kind: 'restore'; readonly network: number; readonly connections: Uint8Array };

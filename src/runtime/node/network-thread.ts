@@ -43,7 +43,7 @@ export class NetworkThread {
       // So that the first frame starts the thread.
       from.markAsleep();
       return new RingBackend(`net${network}`, from, to, {
-        wake: () => this.post('wake'),
+        wake: () => this.wake(),
         reset: () => this.post({ kind: 'reset', network }),
         save: () => this.save(network),
         restore: (connections) => {
@@ -65,9 +65,15 @@ export class NetworkThread {
     return worker;
   }
 
+  private wake(): void {
+    if (!this.worker) this.start();
+    Atomics.add(this.status, STATUS.DOORBELL, 1);
+    Atomics.notify(this.status, STATUS.DOORBELL);
+  }
+
   private post(command: NetCommand): void {
     if (!this.worker) {
-      if (typeof command === 'object' && command.kind !== 'restore') return;
+      if (command.kind !== 'restore') return;
       this.start();
     }
     this.channel.port1.postMessage(command);
@@ -101,9 +107,11 @@ export class NetworkThread {
     });
   }
 
-  /** Frames wait that the guest has room for. */
-  get isBusy(): boolean {
-    return this.backends.some((backend) => backend.isBusy);
+  /** The guest's CPUs are about to sleep. True: not now, there is something for them. */
+  settle(): boolean {
+    let busy = false;
+    for (const backend of this.backends) if (backend.settle()) busy = true;
+    return busy;
   }
 }
 
@@ -126,7 +134,8 @@ export class Networks {
     this.thread?.poll();
   }
 
-  get isBusy(): boolean {
-    return this.thread?.isBusy ?? false;
+  /** The guest's CPUs are about to sleep. True: not now, there is something for them. */
+  settle(): boolean {
+    return this.thread?.settle() ?? false;
   }
 }

@@ -1,22 +1,31 @@
 import { describe, expect, it } from 'vitest';
+import { FakeClock } from '../../../host/fake/clock.js';
 import { FINISHED, GSO } from '../../../iface/net.js';
 import { fuzz } from '../../../testing/fuzz/target.js';
 import { virtioNetTarget } from '../../../testing/fuzz/targets/virtio-net.js';
 import { FakeNetwork } from '../../../testing/fake-network.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
-import { VirtioDriver } from '../../../testing/virtio-driver.js';
+import { VERSION_1, VirtioDriver } from '../../../testing/virtio-driver.js';
 import { VirtioNet } from './virtio-net.js';
 
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 
-function setUp(options: { features?: bigint; pairs?: number } = {}) {
+function setUp(options: { features?: bigint; pairs?: number; busy?: boolean } = {}) {
   const network = new FakeNetwork();
-  const device = new VirtioNet({ id: 'net', backend: network, mac: MAC, pairs: options.pairs ?? 1, mtu: 1500 });
+  const clock = new FakeClock();
+  const device = new VirtioNet({ id: 'net', backend: network, mac: MAC, pairs: options.pairs ?? 1, mtu: 1500, clock });
+  const notified = device.notified.bind(device);
+  // A guest that waits after everything it asks.
+  if (!options.busy)
+    device.notified = (index) => {
+      notified(index);
+      device.settle();
+    };
   const driver = new VirtioDriver(device).setUp({
     msix: true,
     ...(options.features && { features: options.features }),
   });
-  return { network, device, driver };
+  return { network, device, driver, clock };
 }
 
 const frameFor = (mac: ArrayLike<number>, length = 60): Uint8Array => {
@@ -69,6 +78,30 @@ describe('virtio-net (VIRTIO 1.2 §5.1)', () => {
     network.room = Infinity;
     device.sendReady();
     expect([network.sent.length, driver.queues[1].collect().length]).toEqual([3, 2]);
+  });
+
+  it('gathers what a busy guest offers one by one, and tells it once', () => {
+    const { network, driver, device, clock } = setUp({ busy: true, features: VERSION_1 });
+    const offer = (): void => {
+      driver.queues[1].add([header(), frameFor(MAC)], []);
+      driver.queues[1].kick();
+    };
+    clock.advance(1e6);
+    const before = network.sent.length;
+    for (let i = 0; i < 5; i++) offer();
+    expect([network.sent.length - before, driver.messages()]).toEqual([1, []]);
+    clock.advance(100_000);
+    expect([network.sent.length - before, driver.messages()]).toEqual([5, [0x42]]);
+    offer();
+    offer();
+    expect(network.sent.length - before).toBe(5);
+    expect(device.settle()).toBe(true);
+    expect([network.sent.length - before, driver.messages()]).toEqual([7, [0x42]]);
+    expect(device.settle()).toBe(false);
+    offer();
+    expect(network.sent.length - before).toBe(8);
+    clock.advance(1e6);
+    expect(clock.nextDeadline).toBeUndefined();
   });
 
   it('spreads a long frame over buffers (MRG_RXBUF), all of it or nothing', () => {
@@ -139,7 +172,8 @@ describe('virtio-net (VIRTIO 1.2 §5.1)', () => {
 });
 
 snapshotSuite('the virtio network device', {
-  create: () => new VirtioNet({ id: 'net', backend: new FakeNetwork(), mac: MAC, pairs: 2, mtu: 1500 }),
+  create: () =>
+    new VirtioNet({ id: 'net', backend: new FakeNetwork(), mac: MAC, pairs: 2, mtu: 1500, clock: new FakeClock() }),
   change: (device) => {
     device.restore({
       filter: { ...device.filter.save(), promiscuous: false, unicast: [MAC.slice()], noBroadcast: true },

@@ -1,5 +1,7 @@
 import { assert } from '../../../base/assert.js';
 import { get } from '../../../bus/pci/config-space.js';
+import { nanoseconds } from '../../../base/units.js';
+import type { Clock, Timer } from '../../../iface/clock.js';
 import {
   GSO,
   MAX_FRAME,
@@ -26,6 +28,12 @@ export const MAX_PAIRS = 8;
 /** Longest control command that is looked at: two tables of some thousand addresses. */
 const MAX_COMMAND = 0x1_0000;
 
+/**
+ * Nanoseconds for which frames are gathered while a guest offers one after the other: the network is woken and the guest
+ * interrupted once for all of them.
+ */
+const GATHER = 100_000;
+
 /** What a driver can switch off for a while, and what it accepted stands for, §5.1.6.5.6.1. */
 const GUEST_OFFLOADS = FEATURE.GUEST_CSUM | FEATURE.GUEST_TSO4 | FEATURE.GUEST_TSO6;
 
@@ -50,11 +58,12 @@ export interface VirtioNetParts {
   readonly pairs: number;
   /** Largest packet that the network carries, bytes. */
   readonly mtu: number;
+  readonly clock: Clock;
 }
 
 /**
- * Network device, VIRTIO 1.2 §5.1. Frames from the guest go on as they are offered; what the network has no room for stays
- * in its queue. All frames from the network arrive by the first pair: with one CPU there is nothing to spread.
+ * Network device, VIRTIO 1.2 §5.1. The first frame from the guest goes on at once; those that it offers soon after go
+ * together, when it has nothing else to do or GATHER is over. What the network has no room for stays in its queue. All frames from the network arrive by the first pair: with one CPU there is nothing to spread.
  */
 export class VirtioNet implements VirtioDevice, Nic {
   readonly id: string;
@@ -79,6 +88,8 @@ export class VirtioNet implements VirtioDevice, Nic {
   private started = false;
   /** Frames that the guest was not told of yet. */
   private fresh = 0;
+  /** Armed while frames are gathered. */
+  private readonly gathering: Timer;
   private readonly header = new Uint8Array(HEADER.SIZE);
   private readonly headerView = new DataView(this.header.buffer);
 
@@ -93,6 +104,7 @@ export class VirtioNet implements VirtioDevice, Nic {
     this.queueSizes = [...new Array<number>(2 * pairs).fill(QUEUE_SIZE), CONTROL_SIZE];
     const all = Object.entries(FEATURE).reduce((set, [, bit]) => set | bit, 0n);
     this.features = pairs > 1 ? all : all & ~FEATURE.MQ;
+    this.gathering = parts.clock.createTimer(() => this.gathered());
     backend.connect(this);
   }
 
@@ -135,27 +147,61 @@ export class VirtioNet implements VirtioDevice, Nic {
   notified(index: number): void {
     if (!this.started) this.start();
     if (index === this.controlQueue && this.has(FEATURE.CTRL_VQ)) this.serveControl(index);
-    else if (index % 2 === 1) this.transmit(index);
+    else if (index % 2 === 1) this.offered(index);
     else if (index === 0) this.backend.receiveReady();
   }
 
-  sendReady(): void {
-    if (!this.port?.live) return;
-    for (let pair = 0; pair < this.maxPairs; pair++) this.transmit(2 * pair + 1);
+  private offered(index: number): void {
+    if (this.gathering.deadline !== undefined) return;
+    this.transmit(index);
+    this.gather();
   }
 
-  private transmit(index: number): void {
+  private gather(): void {
+    const { clock } = this.parts;
+    this.gathering.arm(nanoseconds(clock.now() + GATHER));
+  }
+
+  private gathered(): void {
+    if (this.transmitAll().sent) this.gather();
+  }
+
+  settle(): boolean {
+    if (this.gathering.deadline === undefined) return false;
+    this.gathering.cancel();
+    return this.transmitAll().told;
+  }
+
+  sendReady(): void {
+    this.transmitAll();
+  }
+
+  /** Also tells the guest of what was sent before. */
+  private transmitAll(): { readonly sent: boolean; readonly told: boolean } {
+    let [sent, told] = [false, false];
+    if (!this.port?.live) return { sent, told };
+    for (let pair = 0; pair < this.maxPairs; pair++) {
+      if (this.transmit(2 * pair + 1)) sent = true;
+      if (this.port.queue(2 * pair + 1).flush()) told = true;
+    }
+    return { sent, told };
+  }
+
+  /** True: something was taken from the queue. */
+  private transmit(index: number): boolean {
     const queue = this.port?.queue(index);
-    if (!queue || (index > 1 && !this.has(FEATURE.MQ)) || index >= 2 * this.maxPairs) return;
+    if (!queue || (index > 1 && !this.has(FEATURE.MQ)) || index >= 2 * this.maxPairs) return false;
+    let sent = false;
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       if (!this.send(chain)) {
         queue.unpop(1);
         break;
       }
       queue.push(chain, 0);
+      sent = true;
     }
     this.backend.flush();
-    queue.flush();
+    return sent;
   }
 
   /** False: the network has no room. */
@@ -318,6 +364,7 @@ export class VirtioNet implements VirtioDevice, Nic {
   }
 
   reset(): void {
+    this.gathering.cancel();
     this.started = false;
     this.pairs = 1;
     this.guestOffloads = 0n;

@@ -1,3 +1,4 @@
+import { FakeClock } from '../../../host/fake/clock.js';
 import { FINISHED } from '../../../iface/net.js';
 import { VirtioNet } from '../../../devices/virtio/net/virtio-net.js';
 import { FakeNetwork } from '../../fake-network.js';
@@ -21,7 +22,15 @@ const CONTROL = [
 
 class Session implements FuzzSession {
   private readonly network = new FakeNetwork();
-  private readonly device = new VirtioNet({ id: 'net', backend: this.network, mac: MAC, pairs: PAIRS, mtu: 1500 });
+  private readonly clock = new FakeClock();
+  private readonly device = new VirtioNet({
+    id: 'net',
+    backend: this.network,
+    mac: MAC,
+    pairs: PAIRS,
+    mtu: 1500,
+    clock: this.clock,
+  });
   private readonly driver = new VirtioDriver(this.device);
   private inputs = 0;
 
@@ -86,6 +95,8 @@ class Session implements FuzzSession {
       device.received();
     }
     network.room = random.below(6);
+    if (random.once(2)) device.settle();
+    else this.clock.advance(random.below(200_000));
     device.sendReady();
     network.sent.length = 0;
   }
