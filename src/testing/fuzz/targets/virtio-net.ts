@@ -102,10 +102,11 @@ class Session implements FuzzSession {
   }
 
   end(): void {
-    const { network, driver } = this;
+    const { network, driver, device } = this;
     network.room = Infinity;
     driver.setUp();
     driver.queues[1].exchange([new Uint8Array(HEADER), this.frame(60)], []);
+    device.settle();
     must(network.sent.length === 1, 'a reset does not help');
   }
 }
