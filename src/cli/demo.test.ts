@@ -50,7 +50,8 @@ describe.each(accelerators)('vitrine run demo --accel $name', ({ name, missing }
   it.skipIf(missing !== undefined)(title('sees what it should in every stage, and powers off'), async () => {
     const { code, stdout, stderr } = await demo('--accel', name, '--append', `stages=${STAGES[name].join()}`);
     const lines = stdout.split('\r\n');
-    expect(stderr).toBe('');
+    // Some KVMs cannot run operating systems, which is told.
+    expect(stderr).toMatch(name === 'kvm' ? /^(this host's KVM cannot do [^\n]*\n)?$/ : /^$/);
     let checked = 0;
     for (const stage of stages.filter((each) => STAGES[name].includes(each.name))) {
       const first = lines.findIndex((line) => line.startsWith(`${stage.name.padEnd(10)} ${stage.title} `));
@@ -90,7 +91,7 @@ describe('vitrine run demo', () => {
     await rm(folder, { recursive: true });
     expect(stdout).toMatch(/decimal 83 - 48, SUB and DAS +0x36 {2}FAILED: 0x35 expected\r$/m);
     expect(stdout).toMatch(/^1 of 8 checks failed\r$/m);
-    expect(stderr).toBe('vitrine: the guest ended with exit code 3\n');
+    expect(stderr).toMatch(/\nvitrine: the guest ended with exit code 3\n$/);
     expect(code).toBe(3);
   });
 

@@ -1,5 +1,5 @@
 /** Options that `vitrine run` and `vitrine resume` share: where a machine's output goes, and who looks into it. */
-import { DEFAULT_ACCELERATOR, checkAccelerator } from '../runtime/node/accelerators.js';
+import { checkAccelerator } from '../runtime/node/accelerators.js';
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
@@ -8,7 +8,7 @@ import { chooseDisplay } from './vnc-options.js';
 import type { SessionOptions } from './session.js';
 
 export interface RawSessionOptions {
-  readonly accel: string;
+  readonly accel?: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
   readonly display?: string;
@@ -37,8 +37,7 @@ export function addSessionOptions(command: Command): Command {
     .optionsGroup('How it runs:')
     .option(
       '--accel <name>',
-      "what runs the guest: wasm (a translator), interp (an interpreter) or kvm (the host's processor)",
-      DEFAULT_ACCELERATOR,
+      "what runs the guest: kvm (the host's processor), wasm (a translator) or interp (an interpreter); otherwise the best that works here",
     )
     .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH")
     .optionsGroup('Finding out what a guest does:')
@@ -66,7 +65,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
   const vnc = chooseDisplay(raw.display, raw.vnc);
   const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
   return {
-    accel: checkAccelerator(raw.accel),
+    ...(raw.accel !== undefined && { accel: checkAccelerator(raw.accel) }),
     console,
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),

@@ -16,7 +16,8 @@ import { Terminal } from './terminal.js';
 import { productVersion } from './version.js';
 
 export interface SessionOptions {
-  readonly accel: NonNullable<WorkerOptions['accel']>;
+  /** Absent: the best that works. */
+  readonly accel?: NonNullable<WorkerOptions['accel']>;
   /** Which of the guest's consoles the terminal is. */
   readonly console: InputChannel;
   /** Where the machine is saved when it is stopped from outside. */
@@ -101,7 +102,7 @@ class Session {
         },
       },
       {
-        accel,
+        ...(accel && { accel }),
         holdInput: !this.terminal.interactive,
         startStopped,
         stats,

@@ -24,7 +24,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Sends signals to a machine that runs, with a time between them in milliseconds. */
 async function stop(signals: readonly NodeJS.Signals[], between: number): Promise<{ code: number; stderr: string }> {
-  const child = spawn(process.execPath, [program, 'run', '--bios', bios, '--save-on-exit', saved]);
+  const child = spawn(process.execPath, [program, 'run', '--accel', 'wasm', '--bios', bios, '--save-on-exit', saved]);
   let stderr = '';
   child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
   const exit = once(child, 'exit');

@@ -7,6 +7,10 @@ import { Structure } from './registers.js';
 
 const DEVICE = '/dev/kvm';
 
+/** Pages that KVM uses itself where hardware cannot do real mode, below the BIOS as others have them: one, and three. */
+const IDENTITY_MAP = 0xfeff_c000n;
+const TSS = 0xfeff_d000;
+
 const NEEDED: readonly (readonly [number, string])[] = [
   [CAP.USER_MEMORY, 'memory of user space'],
   [CAP.READONLY_MEM, 'read-only memory'],
@@ -65,8 +69,23 @@ export class KvmSystem {
     return ioctl(this.fd, KVM.CHECK_EXTENSION, capability, 'KVM_CHECK_EXTENSION') > 0;
   }
 
+  /** Of all that we know to use: whether it is there. */
+  get capabilities(): Readonly<Record<string, boolean>> {
+    return Object.fromEntries(Object.entries(CAP).map(([name, number]) => [name, this.has(number)]));
+  }
+
   createVm(): number {
-    return ioctl(this.fd, KVM.CREATE_VM, 0, 'KVM_CREATE_VM');
+    const vm = ioctl(this.fd, KVM.CREATE_VM, 0, 'KVM_CREATE_VM');
+    try {
+      ioctl(vm, KVM.SET_TSS_ADDR, TSS, 'KVM_SET_TSS_ADDR');
+      const identity = new Structure(8);
+      identity.setU64(0, IDENTITY_MAP);
+      ioctl(vm, KVM.SET_IDENTITY_MAP_ADDR, identity.bytes, 'KVM_SET_IDENTITY_MAP_ADDR');
+      return vm;
+    } catch (error) {
+      close(vm);
+      throw error;
+    }
   }
 
   /** Size of struct kvm_run with what follows it, in bytes. */

@@ -12,9 +12,6 @@ import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
 
 const WASM_PAGE = 65536;
-/** Three pages that KVM uses itself where hardware cannot do real mode, below the BIOS as others have them. */
-const IDENTITY_MAP = 0xfeff_c000n;
-const TSS = 0xfeff_d000;
 
 export interface KvmVmOptions {
   readonly model: CpuModel;
@@ -53,10 +50,6 @@ export class KvmVm implements Vm {
     this.slotDma = new SlotDma(this.backing, () => {});
     this.dma = this.slotDma;
     this.fd = this.system.createVm();
-    ioctl(this.fd, KVM.SET_TSS_ADDR, TSS, 'KVM_SET_TSS_ADDR');
-    const identity = new Structure(8);
-    identity.setU64(0, IDENTITY_MAP);
-    ioctl(this.fd, KVM.SET_IDENTITY_MAP_ADDR, identity.bytes, 'KVM_SET_IDENTITY_MAP_ADDR');
     this.system.routeMsrs(this.fd);
   }
 

@@ -15,8 +15,8 @@ import { WorkerCompiler } from './worker-compiler.js';
 export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
 
-/** What runs guests when nothing else is asked for. */
-export const DEFAULT_ACCELERATOR: AcceleratorName = 'wasm';
+/** By so much may the rate of a time-stamp counter differ from what a guest was told: parts of one. */
+export const TSC_TOLERANCE = 250e-6;
 
 /** Bytes of memory that this process can have at all. */
 function hostMemory(): number {

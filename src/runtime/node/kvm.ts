@@ -1,12 +1,27 @@
 /** Machines on KVM. Loaded only when asked for: not every host has what it stands on. */
 import { KvmSystem } from '../../accel/kvm/system.js';
+import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm } from '../../accel/kvm/vm.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
-import { checkMemory } from './accelerators.js';
+import { checkMemory, TSC_TOLERANCE } from './accelerators.js';
 
-/** By so much may the rate of the guest's time-stamp counter differ from what it was told: parts of one. */
-const TOLERANCE = 250e-6;
+export interface KvmExamination extends KvmProbe {
+  /** Ticks per second of the time-stamp counter that guests see. */
+  readonly tscHz: number;
+  /** Of what Vitrine uses of it: whether it is there. */
+  readonly capabilities: Readonly<Record<string, boolean>>;
+}
+
+/** What the host's KVM can do. Throws a one-line error when there is none. */
+export function examineKvm(): KvmExamination {
+  const system = new KvmSystem();
+  try {
+    return { ...probeKvm(), tscHz: system.tscHz(), capabilities: system.capabilities };
+  } finally {
+    system.close();
+  }
+}
 
 /** Ticks per second of the time-stamp counter that guests see. Throws a one-line error when there is no KVM. */
 export function kvmTscHz(): number {
@@ -22,10 +37,15 @@ export function kvmTscHz(): number {
 export function createKvmVm(request: VmRequest, report: (text: string) => void): Vm {
   checkMemory(request.backingSize);
   const host = kvmTscHz();
-  if (Math.abs(host / request.tscHz - 1) > TOLERANCE)
+  if (Math.abs(host / request.tscHz - 1) > TSC_TOLERANCE)
     report(
       `the machine was made for a time-stamp counter of ${(request.tscHz / 1e6).toFixed(0)} MHz, this host's has ` +
         `${(host / 1e6).toFixed(0)} MHz: a guest that tells the time by it will be wrong`,
+    );
+  const { lacking } = probeKvm();
+  if (lacking.length > 0)
+    report(
+      `this host's KVM cannot do ${lacking.join(', ')}: most operating systems do not run on it; --accel wasm can`,
     );
   return new KvmVm(request);
 }

@@ -20,12 +20,14 @@ import type { VmRequest } from '../../machine/common/board.js';
 import { inspect } from '../../vmm/inspect.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
+import { readMachine } from '../../vmm/machine-snapshot.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
 import { zstdReady } from '../../host/node/zstd.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
+import { chooseAccelerator, type Choice } from './choose-accelerator.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
@@ -88,13 +90,34 @@ const streams = new StreamMux((message) => post({ kind: 'stream', message }), 0)
 
 const networks = new Networks(shared);
 
-/** KVM, when it was asked for. */
-const kvm = options.accel === 'kvm' ? await import('./kvm.js') : undefined;
+/** What was asked for, or else the best that works. */
+const choice = options.accel === undefined ? await choose() : { accel: options.accel, reason: undefined };
+
+/** Where nothing was asked for. Which machine a file holds it tells only where it may matter. */
+async function choose(): Promise<Choice> {
+  const tracesCode = options.trace?.kinds.some((kind) => kind === 'exec' || kind === 'translate') ?? false;
+  if (start.kind === 'create') {
+    const { cpus = 1, clock } = start.config;
+    return chooseAccelerator({ cpus, clock, tracesCode });
+  }
+  const any = await chooseAccelerator({ cpus: 1, clock: 'host', tracesCode });
+  if (any.accel !== 'kvm') return any;
+  const source = new FileSource(start.file, 'snapshot');
+  try {
+    const { config, tscHz } = readMachine(new SnapshotReader(source, deflate), start.file);
+    return await chooseAccelerator({ cpus: config.cpus ?? 1, clock: config.clock, tracesCode, tscHz });
+  } finally {
+    source.close();
+  }
+}
+
+/** KVM, when it is that. */
+const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
 
 function createOn(request: VmRequest): Vm {
   if (kvm) return kvm.createKvmVm(request, report);
   return createVm(request, {
-    accel: options.accel === 'kvm' ? undefined : options.accel,
+    accel: choice.accel === 'kvm' ? undefined : choice.accel,
     report,
     observe: options.trace?.kinds.includes('translate')
       ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
@@ -321,6 +344,7 @@ function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
   networks.check();
+  if (choice.reason !== undefined) report(`accelerator ${choice.accel}: ${choice.reason}`);
   if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
   trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);

@@ -27,6 +27,7 @@ export interface WorkerData {
 }
 
 export interface WorkerOptions {
+  /** Absent: the best that works, and its owner is told which that is. */
   readonly accel?: AcceleratorName;
   /** Input for COM1 waits until the guest listens: for input from a pipe, which is there from the first moment. */
   readonly holdInput?: boolean;

@@ -1,0 +1,17 @@
+import { expect, it } from 'vitest';
+import { describeWith, requireKvm } from '../../testing/tools.js';
+
+const kvm = await requireKvm();
+
+describeWith([kvm], 'the probe of KVM', () => {
+  it('is quick, and finds that the least of it works', async () => {
+    const { probeKvm } = await import('./probe.js');
+    const began = performance.now();
+    const { lacking } = probeKvm();
+    // 10 to 25 ms, and more on a busy host.
+    expect(performance.now() - began).toBeLessThan(500);
+    // Any KVM there is runs 64-bit integer code; without that it would be the probe that is broken.
+    expect(lacking).not.toContain('64-bit mode');
+    expect(probeKvm().lacking).toBe(lacking);
+  });
+});

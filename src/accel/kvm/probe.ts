@@ -1,0 +1,258 @@
+/**
+ * What a KVM can run. That /dev/kvm opens says little: there are KVMs, without VT-x or AMD-V under them, that emulate most of a
+ * kernel's instructions and give up at some. A guest of a few instructions for each of what every operating system needs.
+ */
+import { resetVcpuState } from '../../arch/x86/boot-state.js';
+import type { SegmentState, VcpuState } from '../../arch/x86/state.js';
+import { VitrineError } from '../../base/errors.js';
+import { CAP, EXIT, KVM, RUN, SIZE } from './abi.js';
+import { addressOf, close, ERRNO, ioctl, ioctlRun, map, runSignalMask, ThreadTimer, type Mapping } from './libc.js';
+import { Registers, Structure } from './registers.js';
+import { KvmSystem } from './system.js';
+
+/** Nanoseconds that a guest of the probe may take; all together take less than that. On a busy host it may have had none of them. */
+const TIME = 15e6;
+const TRIES = 3;
+/** Exits that a guest of the probe may take. */
+const EXITS = 100;
+
+const MEMORY = 0x1_0000;
+/** Where things are in the probe's memory. */
+const AT = {
+  PML4: 0x1000,
+  PDPT: 0x2000,
+  PD: 0x3000,
+  GDT: 0x4000,
+  IDT: 0x5000,
+  PD32: 0x7000,
+  CODE: 0x8000,
+  HANDLER: 0x8100,
+  DATA: 0x9000,
+  STACK: 0xf000,
+  /** Behind it: accesses come to us. */
+  OUTSIDE: MEMORY,
+} as const;
+const VECTOR = 0x40;
+/** What a guest says at the port when all went well. */
+const WELL = 0x5a;
+const PORT = 0x80;
+
+/** `out 0x80, al; hlt` */
+const SAY = [0xe6, PORT, 0xf4];
+
+const segment = (selector: number, attributes: number): SegmentState => ({
+  selector,
+  base: 0n,
+  limit: 0xffff_ffff,
+  attributes,
+});
+
+interface Guest {
+  /** What it shows, for people. */
+  readonly what: string;
+  readonly code: readonly number[];
+  readonly state: Partial<VcpuState>;
+}
+
+function segments(cs: SegmentState, data: SegmentState): Partial<VcpuState['segments']> {
+  return { cs, ss: data, ds: data, es: data, fs: data, gs: data };
+}
+
+const LONG = { cr0: 0x8000_0033n, cr4: 0x620n, cr3: BigInt(AT.PML4), efer: 0x500n } as const;
+const RING0 = segments(segment(8, 0xa09b), segment(16, 0xc093)) as VcpuState['segments'];
+const RING3 = segments(segment(0x2b, 0xa0fb), segment(0x23, 0xc0f3)) as VcpuState['segments'];
+
+const GUESTS: readonly Guest[] = [
+  {
+    what: '64-bit mode',
+    // mov eax, [DATA]
+    code: [0x8b, 0x04, 0x25, AT.DATA & 0xff, AT.DATA >> 8, 0, 0, ...SAY],
+    state: { ...LONG, segments: RING0 },
+  },
+  {
+    what: '32-bit paging',
+    // mov eax, [DATA]
+    code: [0xa1, AT.DATA & 0xff, AT.DATA >> 8, 0, 0, ...SAY],
+    state: {
+      cr0: 0x8000_0033n,
+      cr4: 0x10n,
+      cr3: BigInt(AT.PD32),
+      segments: segments(segment(8, 0xc09b), segment(16, 0xc093)) as VcpuState['segments'],
+    },
+  },
+  {
+    what: 'INT and IRET in ring 0',
+    // int 0x40; mov al, WELL
+    code: [0xcd, VECTOR, 0xb0, WELL, ...SAY],
+    state: { ...LONG, segments: RING0 },
+  },
+  {
+    what: 'SSE in ring 0',
+    // movaps xmm0, [DATA + 16]; paddd xmm0, xmm0; movd eax, xmm0
+    code: [0x0f, 0x28, 0x04, 0x25, 0x10, AT.DATA >> 8, 0, 0, 0x66, 0x0f, 0xfe, 0xc0, 0x66, 0x0f, 0x7e, 0xc0, ...SAY],
+    state: { ...LONG, segments: RING0 },
+  },
+];
+
+/** In ring 3: mov eax, 1; xor ecx, ecx; cpuid; mov [OUTSIDE], ecx; jmp to itself */
+const CPUID_CODE = [0xb8, 1, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2, 0x89, 0x0c, 0x25, 0, 0, 1, 0, 0xeb, 0xfe];
+
+export interface KvmProbe {
+  /** What of all that operating systems need does not work; nothing when they can run. */
+  readonly lacking: readonly string[];
+  /** CPUID gives guests what it was told to: a CPU model hides what the host has besides. */
+  readonly masksCpuid: boolean;
+}
+
+class ProbeMachine {
+  private readonly vm: number;
+  private readonly cpu: number;
+  private readonly run: Mapping;
+  private readonly registers: Registers;
+  private readonly timer = new ThreadTimer();
+  private readonly memory: Uint8Array;
+
+  constructor(system: KvmSystem) {
+    const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    this.memory = new Uint8Array(buffer);
+    this.vm = system.createVm();
+    const region = new Structure(SIZE.MEMORY_REGION);
+    region.setU64(16, BigInt(MEMORY));
+    region.setU64(24, addressOf(this.memory));
+    ioctl(this.vm, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
+    this.cpu = ioctl(this.vm, KVM.CREATE_VCPU, 0, 'KVM_CREATE_VCPU');
+    this.run = map(this.cpu, system.runSize);
+    ioctl(this.cpu, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
+    this.registers = new Registers(this.cpu, { sregs2: system.has(CAP.SREGS2), xcrs: false });
+    this.setCpuid();
+    this.fill();
+  }
+
+  /** A processor of 64 bits with SSE2 and nothing else. */
+  private setCpuid(): void {
+    const EDX = 0x0780_a179;
+    const LONG_MODE = 1 << 29;
+    const SYSCALL = 1 << 11;
+    const NX = 1 << 20;
+    const entries = [
+      [0, 0, 0, 1, 0x756e_6547, 0x6c65_746e, 0x4965_6e69],
+      [1, 0, 0, 0x6f1, 0, 0, EDX],
+      [0x8000_0000, 0, 0, 0x8000_0001, 0, 0, 0],
+      [0x8000_0001, 0, 0, 0, 0, 0, LONG_MODE | SYSCALL | NX],
+    ];
+    const list = new Structure(8 + SIZE.CPUID_ENTRY * entries.length);
+    list.view.setUint32(0, entries.length, true);
+    for (const [i, words] of entries.entries())
+      for (const [j, word] of words.entries()) list.view.setUint32(8 + SIZE.CPUID_ENTRY * i + 4 * j, word, true);
+    ioctl(this.cpu, KVM.SET_CPUID2, list.bytes, 'KVM_SET_CPUID2');
+  }
+
+  private fill(): void {
+    const view = new DataView(this.memory.buffer);
+    const u64 = (at: number, value: bigint): void => view.setBigUint64(at, value, true);
+    u64(AT.PML4, BigInt(AT.PDPT | 7));
+    u64(AT.PDPT, BigInt(AT.PD | 7));
+    u64(AT.PD, 0xe7n);
+    view.setUint32(AT.PD32, 0xe7, true);
+    u64(AT.GDT + 8, 0x00af_9b00_0000_ffffn);
+    u64(AT.GDT + 16, 0x00cf_9300_0000_ffffn);
+    // An interrupt gate.
+    u64(AT.IDT + 16 * VECTOR, BigInt(AT.HANDLER) | (8n << 16n) | (0x8en << 40n));
+    // iretq
+    this.memory.set([0x48, 0xcf], AT.HANDLER);
+    view.setUint32(AT.DATA, WELL, true);
+    view.setUint32(AT.DATA + 16, WELL / 2, true);
+  }
+
+  /** Runs code until it leaves the guest in a way that `answer` knows; undefined when it did not get there. */
+  private attempt<T>(
+    code: readonly number[],
+    changes: Partial<VcpuState>,
+    answer: (run: DataView) => T,
+  ): T | undefined {
+    for (let i = 0; i < TRIES; i++) {
+      const end = this.once(code, changes, answer);
+      if (!end.isLate) return end.answer;
+    }
+    return undefined;
+  }
+
+  private once<T>(
+    code: readonly number[],
+    changes: Partial<VcpuState>,
+    answer: (run: DataView) => T,
+  ): { readonly answer?: T; readonly isLate?: boolean } {
+    this.memory.fill(0, AT.CODE, AT.HANDLER);
+    this.memory.set(code, AT.CODE);
+    const base = resetVcpuState({ signature: 0x6f1, msrs: [] }, true);
+    const gpr = base.gpr.map((value, i) => (i === 4 ? BigInt(AT.STACK) : value));
+    const gdtr = { base: BigInt(AT.GDT), limit: 23 };
+    const idtr = { base: BigInt(AT.IDT), limit: 0xfff };
+    const tables = { gdtr, idtr, rip: BigInt(AT.CODE), gpr };
+    const all = { ...base, ...tables, ...changes, segments: { ...base.segments, ...changes.segments } };
+    const APIC_BASE = 0xfee0_0900n;
+    this.registers.restore(all, APIC_BASE);
+    this.timer.set(TIME);
+    for (let i = 0; i < EXITS; i++) {
+      const error = -ioctlRun(this.cpu, KVM.RUN);
+      if (error === ERRNO.EINTR) {
+        this.timer.drain();
+        return { isLate: true };
+      }
+      if (error !== 0) return {};
+      const { view } = this.run;
+      const reason = view.getUint32(RUN.EXIT_REASON, true);
+      if (reason === EXIT.IO || reason === EXIT.MMIO) return { answer: answer(view) };
+      if (reason !== EXIT.IRQ_WINDOW_OPEN && reason !== EXIT.INTR) return {};
+    }
+    return {};
+  }
+
+  works({ code, state }: Guest): boolean {
+    try {
+      const said = this.attempt(code, state, (run) => run.getUint8(Number(run.getBigUint64(RUN.IO_DATA_OFFSET, true))));
+      return said === WELL;
+    } catch (error) {
+      if (error instanceof VitrineError) return false;
+      throw error;
+    }
+  }
+
+  get masksCpuid(): boolean {
+    try {
+      // The guest was told of no feature in ECX.
+      const ecx = this.attempt(CPUID_CODE, { ...LONG, segments: RING3 }, (run) => run.getUint32(RUN.MMIO_DATA, true));
+      return ecx === 0;
+    } catch (error) {
+      if (error instanceof VitrineError) return false;
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.timer.close();
+    this.run.unmap();
+    close(this.cpu);
+    close(this.vm);
+  }
+}
+
+let known: KvmProbe | undefined;
+
+/** Finds out once for each thread. Takes a few milliseconds. Throws a one-line error when there is no KVM at all. */
+export function probeKvm(): KvmProbe {
+  if (known) return known;
+  const system = new KvmSystem();
+  try {
+    const machine = new ProbeMachine(system);
+    try {
+      const lacking = GUESTS.filter((guest) => !machine.works(guest)).map(({ what }) => what);
+      known = { lacking, masksCpuid: machine.masksCpuid };
+      return known;
+    } finally {
+      machine.close();
+    }
+  } finally {
+    system.close();
+  }
+}

@@ -1,0 +1,79 @@
+/** What a host offers to run guests, and which of it runs a guest for which nothing was asked for. */
+import { VitrineError } from '../../base/errors.js';
+import { hostFiles, whyNoKvmDevice, type HostFiles } from '../../host/node/virtualization.js';
+import { TSC_TOLERANCE, type AcceleratorName } from './accelerators.js';
+
+/** What this host's KVM is good for. */
+export interface KvmStatus {
+  /** A machine can be made on it. */
+  readonly opens: boolean;
+  /** Operating systems run on it. */
+  readonly works: boolean;
+  /** Why not, or why not everything. */
+  readonly reason?: string;
+  /** Guests are told of the features of their CPU model alone. */
+  readonly masksCpuid?: boolean;
+  /** Ticks per second of the time-stamp counter that guests see. */
+  readonly tscHz?: number;
+  /** Of what Vitrine uses of it: whether it is there. */
+  readonly capabilities?: Readonly<Record<string, boolean>>;
+}
+
+/** Takes some 50 ms where there is a KVM. */
+export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus> {
+  const missing = whyNoKvmDevice(host);
+  if (missing !== undefined) return { opens: false, works: false, reason: missing };
+  try {
+    // It stands on a library that not every host has.
+    const { examineKvm } = await import('./kvm.js');
+    const { lacking, masksCpuid, tscHz, capabilities } = examineKvm();
+    const works = lacking.length === 0;
+    return {
+      opens: true,
+      works,
+      ...(!works && { reason: `this host's KVM cannot do ${lacking.join(', ')}` }),
+      masksCpuid,
+      tscHz,
+      capabilities,
+    };
+  } catch (error) {
+    const reason =
+      error instanceof VitrineError ? error.message : `the library that calls it cannot be loaded: ${String(error)}`;
+    return { opens: false, works: false, reason };
+  }
+}
+
+/** What a machine asks of an accelerator. */
+export interface Needs {
+  readonly cpus: number;
+  readonly clock: 'host' | 'virtual';
+  /** Instructions are written down. */
+  readonly tracesCode: boolean;
+  /** Of a machine that was saved: ticks per second of the time-stamp counter that its guest knows. */
+  readonly tscHz?: number;
+}
+
+export interface Choice {
+  readonly accel: AcceleratorName;
+  /** Why, for people. */
+  readonly reason: string;
+}
+
+/** Why such a machine is none for KVM, whatever the host. */
+function unsuited({ cpus, clock, tracesCode }: Needs): string | undefined {
+  if (clock === 'virtual') return 'virtual time is made of instructions, which KVM does not count';
+  if (tracesCode) return 'KVM does not tell which instructions run';
+  if (cpus > 1) return 'on KVM there is one CPU';
+  return undefined;
+}
+
+/** The best that works. */
+export async function chooseAccelerator(needs: Needs, host: HostFiles = hostFiles): Promise<Choice> {
+  const unfit = unsuited(needs);
+  if (unfit !== undefined) return { accel: 'wasm', reason: unfit };
+  const { works, reason, tscHz } = await kvmStatus(host);
+  if (!works) return { accel: 'wasm', reason: reason ?? 'there is no KVM' };
+  if (needs.tscHz !== undefined && tscHz !== undefined && Math.abs(tscHz / needs.tscHz - 1) > TSC_TOLERANCE)
+    return { accel: 'wasm', reason: "the guest knows its time-stamp counter by another rate than KVM's here" };
+  return { accel: 'kvm', reason: "this host's KVM runs operating systems" };
+}
