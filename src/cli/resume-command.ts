@@ -4,12 +4,14 @@ import { runSession } from './session.js';
 
 interface ResumeOptions extends RawSessionOptions {
   readonly reboot: boolean;
+  readonly forceCpu?: boolean;
 }
 
 export function resumeCommand(): Command {
   const command = new Command('resume')
     .description('go on with a machine that was saved')
     .argument('<file>', 'what --save-on-exit wrote')
+    .option('--force-cpu', 'also where the guest would miss features of the processor that it has seen')
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine');
   return addSessionOptions(command)
     .addHelpText(
@@ -23,5 +25,8 @@ is, so that it can be resumed any number of times; --save-on-exit may name it ag
 
 async function resume(file: string, options: ResumeOptions): Promise<void> {
   const session = readSessionOptions(options);
-  process.exitCode = await runSession({ kind: 'resume', file, ...(!options.reboot && { noReboot: true }) }, session);
+  process.exitCode = await runSession(
+    { kind: 'resume', file, ...(!options.reboot && { noReboot: true }), ...(options.forceCpu && { forceCpu: true }) },
+    session,
+  );
 }

@@ -108,7 +108,7 @@ describe('a triple fault', () => {
     const header = Uint32Array.of(0x1bad_b002, 1 << 16, -0x1bad_b002 - (1 << 16), load, load, 0, 0, entry);
     const code = [0xb8, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x0b, 0xf4, 0xf4];
     await writeFile(file, Buffer.concat([new Uint8Array(header.buffer), Uint8Array.from(code)]));
-    const { code: status, errors } = await vitrine('--kernel', file, '--no-reboot');
+    const { code: status, errors } = await vitrine('--kernel', file, '--no-reboot', '--accel', 'wasm');
     expect(status).toBe(1);
     const lines = errors.split('\n');
     expect(lines[0]).toBe('CPU 0, 32-bit protected mode, shutdown');

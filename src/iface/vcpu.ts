@@ -108,6 +108,16 @@ export interface VcpuEnvironment {
   acknowledgeExtInt(): number;
 }
 
+/** What CPUID answers for one leaf: unsigned 32-bit numbers. */
+export interface CpuidWords {
+  readonly leaf: number;
+  readonly subleaf: number;
+  readonly eax: number;
+  readonly ebx: number;
+  readonly ecx: number;
+  readonly edx: number;
+}
+
 /** A machine's memory and CPUs on one accelerator. */
 export interface Vm {
   /** All backing memory: RAM, then ROM. Slots map parts of it into guest-physical space. */
@@ -117,6 +127,8 @@ export interface Vm {
   backingWritten(offset: number, length: number): void;
   /** Replaces the memory map; cached translations are dropped. */
   setSlots(slots: readonly MemorySlot[]): void;
+  /** What CPUID tells the guest of features, where it tells more than it was asked to. */
+  readonly seenCpuid?: readonly CpuidWords[] | undefined;
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu;
   dispose(): void;
 }

@@ -19,8 +19,9 @@ import {
 } from '../snapshot/schema.js';
 import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
-import type { Vcpu } from '../iface/vcpu.js';
+import type { CpuidWords, Vcpu } from '../iface/vcpu.js';
 import { DEFAULT_TSC_HZ, type Board } from '../machine/common/board.js';
+import { cpuidSchema } from '../machine/common/cpu-features.js';
 import { configSchema, DEFAULT_DISPLAY, DEFAULT_MACHINE, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
 import { restoreSharing, saveSharing } from './sharing-config.js';
@@ -29,7 +30,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 3, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 4, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
 
 /** Bytes that a disk may have taken and a snapshot gives back: what a file cannot claim without having it. */
 const MAX_WRITES = 2 ** 32;
@@ -47,6 +48,8 @@ const machineSchema = struct({
   virtual: nullable(struct({ time: virtualTimeSchema, entropy: u64 })),
   /** What the disks were when the machine was saved. */
   disks: array(str, { max: 64 }),
+  /** What CPUID told the guest of features; nothing where that is not known. */
+  cpuid: cpuidSchema,
 });
 
 /** The parts of a machine that are saved. */
@@ -59,6 +62,8 @@ interface Saveable {
   /** Files that must be the same when it goes on. */
   readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
   readonly tscHz: number;
+  /** What CPUID tells the guest of features. */
+  readonly cpuid: readonly CpuidWords[];
 }
 
 /** What makes a machine the same in every run. */
@@ -81,7 +86,7 @@ const isRecord = (value: Plain | undefined): value is { readonly [key: string]: 
 /** What older versions did not know is as it was with them; what is not as it was there is left for the schema to refuse. */
 function upgradeMachine(value: Plain, from: number): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const upgraded = { ...value, config: { cpus: 1, ...value['config'] } };
+  const upgraded = { cpuid: [], ...value, config: { cpus: 1, ...value['config'] } };
   return from === 1 ? upgradeFirst(upgraded) : upgraded;
 }
 
@@ -134,6 +139,7 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
     tscHz: machine.tscHz,
     virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,
     disks: machine.images.map(({ image }) => image.identity),
+    cpuid: machine.cpuid.map((leaf) => ({ ...leaf })),
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
   writer.addMemory('ram', VERSION.ram, machine.ram);
@@ -153,6 +159,7 @@ export interface SavedMachine {
   readonly tscHz: number;
   readonly virtual: VirtualState | undefined;
   readonly disks: readonly string[];
+  readonly cpuid: readonly CpuidWords[];
 }
 
 interface SectionRequest<T> {
@@ -199,13 +206,13 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check, upgrade: upgradeMachine });
   const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
-  const { uuid, time, tscHz, virtual, disks } = saved;
+  const { uuid, time, tscHz, virtual, disks, cpuid } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
   const { sharing: savedSharing, networks, ...rest } = saved.config;
   const sharing = restoreSharing(savedSharing);
   const config = { ...rest, boot, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
-  return { config, uuid, time, tscHz, virtual: virtual ?? undefined, disks };
+  return { config, uuid, time, tscHz, virtual: virtual ?? undefined, disks, cpuid };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */

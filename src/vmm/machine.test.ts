@@ -279,6 +279,24 @@ describe('a snapshot of a machine', () => {
     // Nobody to take it.
     expect(refusal(file)).toBe('SnapshotError: the snapshot test.snap is damaged: writes0');
   });
+  it('of a guest that has seen more of a processor is refused, unless that is wanted', () => {
+    const host = new TestHost();
+    const { createVm } = host;
+    const avx = { leaf: 1, subleaf: 0, eax: 0, ebx: 0, ecx: 1 << 28, edx: 1 };
+    host.createVm = (request) => Object.assign(createVm(request), { seenCpuid: [avx] });
+    const machine = host.create({ boot: demo, disks: [disk] });
+    host.stopAt = 1;
+    machine.run();
+    const file = save(machine);
+    expect(refusal(file)).toBe(
+      'HostError: the guest in test.snap has seen a processor with 1h:ECX[28], which it would not find here (--force-cpu lets it go on all the same)',
+    );
+    const other = new TestHost();
+    VirtualMachine.restore(new SnapshotReader(file, codec), other, { name: file.name, forceCpu: true });
+    expect(other.reports).toHaveLength(1);
+    // Where it came from.
+    expect(host.restore(file).cpuid).toEqual([avx]);
+  });
   it('with a changed disk is refused', () => {
     expect(
       refusal(

@@ -6,8 +6,9 @@ import type { BlockBackend, BlockStatus } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
 import type { CharSink, MachineControl } from '../iface/lines.js';
-import type { DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
+import type { CpuidWords, DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
 import { DEFAULT_TSC_HZ, type Board, type BootServices, type VmRequest } from '../machine/common/board.js';
+import { featureLeaves, missingFeatures } from '../machine/common/cpu-features.js';
 import { describeCpu, type Disassemble } from '../machine/common/describe-cpu.js';
 import type { BoardNic } from '../machine/common/nics.js';
 import type { BoardSharing } from '../machine/common/sharing.js';
@@ -181,16 +182,31 @@ export class VirtualMachine {
   static restore(
     snapshot: SnapshotReader,
     host: MachineHost,
-    options: { readonly name: string; readonly noReboot?: boolean },
+    options: { readonly name: string; readonly noReboot?: boolean; readonly forceCpu?: boolean },
   ): VirtualMachine {
-    const { name, noReboot } = options;
+    const { name, noReboot, forceCpu = false } = options;
     const saved = readMachine(snapshot, name);
     const config = { ...saved.config, noReboot: noReboot ?? saved.config.noReboot };
     const machine = new VirtualMachine(config, host, saved);
+    machine.checkFeatures(saved, name, forceCpu);
     machine.clock.pause();
     restoreParts(machine, snapshot, saved, name);
     machine.board.resumeDevices();
     return machine;
+  }
+
+  /** What CPUID tells the guest of features. */
+  get cpuid(): readonly CpuidWords[] {
+    return featureLeaves(this.vm.seenCpuid ?? this.builder.vmRequest.cpuid(0));
+  }
+
+  /** A guest may use whatever it has seen: what is not there any more ends it in the middle of something. */
+  private checkFeatures({ cpuid }: SavedMachine, name: string, forced: boolean): void {
+    const missing = missingFeatures(cpuid, this.cpuid);
+    if (missing.length === 0) return;
+    const text = `the guest in ${name} has seen a processor with ${missing.join(', ')}, which it would not find here`;
+    if (!forced) throw new HostError(`${text} (--force-cpu lets it go on all the same)`);
+    this.host.report(text);
   }
 
   /** As it is now: the order of the first start has gone after a reset. */

@@ -5,6 +5,7 @@
 import { resetVcpuState } from '../../arch/x86/boot-state.js';
 import type { SegmentState, VcpuState } from '../../arch/x86/state.js';
 import { VitrineError } from '../../base/errors.js';
+import type { CpuidWords } from '../../iface/vcpu.js';
 import { CAP, EXIT, KVM, RUN, SIZE } from './abi.js';
 import { addressOf, close, ERRNO, ioctl, ioctlRun, map, runSignalMask, ThreadTimer, type Mapping } from './libc.js';
 import { Registers, Structure } from './registers.js';
@@ -28,6 +29,7 @@ const AT = {
   CODE: 0x8000,
   HANDLER: 0x8100,
   DATA: 0x9000,
+  SEEN: 0xa000,
   STACK: 0xf000,
   /** Behind it: accesses come to us. */
   OUTSIDE: MEMORY,
@@ -94,14 +96,30 @@ const GUESTS: readonly Guest[] = [
   },
 ];
 
-/** In ring 3: mov eax, 1; xor ecx, ecx; cpuid; mov [OUTSIDE], ecx; jmp to itself */
-const CPUID_CODE = [0xb8, 1, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2, 0x89, 0x0c, 0x25, 0, 0, 1, 0, 0xeb, 0xfe];
+const little = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+
+/** In ring 3: mov eax, leaf; mov ecx, subleaf; cpuid; mov each of the four to SEEN; mov [OUTSIDE], eax */
+const cpuidCode = (leaf: number, subleaf: number): number[] => [
+  ...[0xb8, ...little(leaf), 0xb9, ...little(subleaf), 0x0f, 0xa2],
+  ...[0x04, 0x1c, 0x0c, 0x14].flatMap((register, i) => [0x89, register, 0x25, ...little(AT.SEEN + 4 * i)]),
+  ...[0x89, 0x04, 0x25, ...little(AT.OUTSIDE)],
+];
+
+/** Leaves of features. */
+const LEAVES = [
+  [1, 0],
+  [7, 0],
+  [0xd, 1],
+  [0x8000_0001, 0],
+] as const;
 
 export interface KvmProbe {
   /** What of all that operating systems need does not work; nothing when they can run. */
   readonly lacking: readonly string[];
   /** CPUID gives guests what it was told to: a CPU model hides what the host has besides. */
   readonly masksCpuid: boolean;
+  /** What it gives them of features, where it does not. */
+  readonly seenCpuid?: readonly CpuidWords[];
 }
 
 class ProbeMachine {
@@ -218,13 +236,20 @@ class ProbeMachine {
     }
   }
 
-  get masksCpuid(): boolean {
+  /** What a guest in ring 3 sees; undefined when it does not get so far. */
+  cpuid(leaf: number, subleaf: number): CpuidWords | undefined {
     try {
-      // The guest was told of no feature in ECX.
-      const ecx = this.attempt(CPUID_CODE, { ...LONG, segments: RING3 }, (run) => run.getUint32(RUN.MMIO_DATA, true));
-      return ecx === 0;
+      const state = { ...LONG, segments: RING3 };
+      const words = this.attempt(
+        cpuidCode(leaf, subleaf),
+        state,
+        () => new Uint32Array(this.memory.slice(AT.SEEN, AT.SEEN + 16).buffer),
+      );
+      if (words === undefined) return undefined;
+      const [eax, ebx, ecx, edx] = words;
+      return { leaf, subleaf, eax, ebx, ecx, edx };
     } catch (error) {
-      if (error instanceof VitrineError) return false;
+      if (error instanceof VitrineError) return undefined;
       throw error;
     }
   }
@@ -247,7 +272,11 @@ export function probeKvm(): KvmProbe {
     const machine = new ProbeMachine(system);
     try {
       const lacking = GUESTS.filter((guest) => !machine.works(guest)).map(({ what }) => what);
-      known = { lacking, masksCpuid: machine.masksCpuid };
+      const seen = LEAVES.map(([leaf, subleaf]) => machine.cpuid(leaf, subleaf));
+      // The guest was told of no feature in ECX of leaf 1.
+      const masksCpuid = seen[0]?.ecx === 0;
+      const seenCpuid = seen.filter((words) => words !== undefined);
+      known = { lacking, masksCpuid, ...(!masksCpuid && { seenCpuid }) };
       return known;
     } finally {
       machine.close();

@@ -3,7 +3,7 @@ import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { HostError } from '../../base/errors.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
-import type { VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
 import { addressOf, close, ioctl } from './libc.js';
@@ -21,6 +21,8 @@ export interface KvmVmOptions {
   readonly tscHz: number;
   /** RAM and ROM together, in bytes; a multiple of the page size. */
   readonly backingSize: number;
+  /** What guests see of CPUID where the host does not let it be chosen. */
+  readonly seenCpuid?: readonly CpuidWords[] | undefined;
 }
 
 export class KvmVm implements Vm {
@@ -51,6 +53,10 @@ export class KvmVm implements Vm {
     this.dma = this.slotDma;
     this.fd = this.system.createVm();
     this.system.routeMsrs(this.fd);
+  }
+
+  get seenCpuid(): readonly CpuidWords[] | undefined {
+    return this.options.seenCpuid;
   }
 
   /** KVM sees writes to memory by itself. */

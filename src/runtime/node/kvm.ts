@@ -42,10 +42,10 @@ export function createKvmVm(request: VmRequest, report: (text: string) => void):
       `the machine was made for a time-stamp counter of ${(request.tscHz / 1e6).toFixed(0)} MHz, this host's has ` +
         `${(host / 1e6).toFixed(0)} MHz: a guest that tells the time by it will be wrong`,
     );
-  const { lacking } = probeKvm();
+  const { lacking, seenCpuid } = probeKvm();
   if (lacking.length > 0)
     report(
       `this host's KVM cannot do ${lacking.join(', ')}: most operating systems do not run on it; --accel wasm can`,
     );
-  return new KvmVm(request);
+  return new KvmVm({ ...request, seenCpuid });
 }

@@ -161,11 +161,15 @@ const base: MachineHost = {
 function createMachine(): VirtualMachine {
   const host = kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base;
   if (start.kind === 'create') return VirtualMachine.create(start.config, host);
-  const { file, noReboot } = start;
+  const { file, noReboot, forceCpu } = start;
   const source = new FileSource(file, 'snapshot');
   try {
     const reader = new SnapshotReader(source, deflate);
-    return VirtualMachine.restore(reader, host, { name: file, ...(noReboot !== undefined && { noReboot }) });
+    return VirtualMachine.restore(reader, host, {
+      name: file,
+      ...(noReboot !== undefined && { noReboot }),
+      ...(forceCpu !== undefined && { forceCpu }),
+    });
   } finally {
     source.close();
   }

@@ -17,7 +17,13 @@ export type InputChannel = 'serial' | 'console';
 /** How the worker comes by a machine. */
 export type MachineStart =
   | { readonly kind: 'create'; readonly config: MachineConfig }
-  | { readonly kind: 'resume'; readonly file: string; readonly noReboot?: boolean };
+  | {
+      readonly kind: 'resume';
+      readonly file: string;
+      readonly noReboot?: boolean;
+      /** Also where the guest would miss features that it has seen. */
+      readonly forceCpu?: boolean;
+    };
 
 export interface WorkerData {
   readonly start: MachineStart;
