@@ -14,7 +14,17 @@ export const GUEST_MODULES = [
   '9p',
   '9pnet_virtio',
   'vmw_vsock_virtio_transport',
+  'ahci',
+  'ata_piix',
+  'sd_mod',
+  'sr_mod',
+  'floppy',
   'ext4',
+  'isofs',
+  'vfat',
+  // What vfat reads names by, unless it is told otherwise.
+  'nls_cp437',
+  'nls_ascii',
   // ext4 asks for it by the name of an algorithm, which no dependency shows.
   'crc32c_generic',
 ] as const;
@@ -41,6 +51,9 @@ hostname -F /etc/hostname
 for bus in pci platform virtio; do
   cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
 done
+
+# What hangs on a controller is found later than the controller.
+[ -e /sys/class/ata_port ] && modprobe -q -b -a sd_mod sr_mod
 
 ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
