@@ -62,8 +62,11 @@ function life(args, milliseconds) {
   });
 }
 
-/** Kills the guest `rounds` times. Returns how many records it had promised. */
-export async function killGuest({ tools, folder, rounds, kernel, initrd, options }) {
+/** Times in a row that a guest may not come as far as its first record: on a busy host a kernel sometimes does not find its timer. */
+const BAD_STARTS = 3;
+
+/** Kills the guest `rounds` times. Returns how many records it had promised. `progress` is told of every tenth round. */
+export async function killGuest({ tools, folder, rounds, kernel, initrd, options, progress = () => {} }) {
   const raw = path.join(folder, 'fs.raw');
   const disk = path.join(folder, 'fs.qcow2');
   writeFileSync(raw, '');
@@ -74,16 +77,23 @@ export async function killGuest({ tools, folder, rounds, kernel, initrd, options
   await check(tools.mke2fs, ['-q', '-F', '-t', 'ext4', raw, '256M']);
   await check(tools.img, ['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
   const withRecords = recordingInitrd(initrd, path.join(folder, 'initrd'));
-  const append = 'console=ttyS0 quiet rdinit=/records panic=-1';
+  const append = 'console=ttyS0 quiet rdinit=/records panic=-1 no_timer_check';
   const args = ['run', '--kernel', kernel, '--initrd', withRecords, '--append', append, '--disk', disk, ...options];
   let promised = -1;
+  let badStarts = 0;
   for (let round = 0; round < rounds; round++) {
     const { output, last, found } = await life(args, Math.floor(Math.random() * 1500));
-    expect(last >= 0, `the guest made no records: ${output.slice(-1500)}`);
     expect(!output.includes('@bad'), `the guest found damage: ${output.slice(-1500)}`);
+    if (last < 0 && ++badStarts < BAD_STARTS) {
+      round--;
+      continue;
+    }
+    expect(last >= 0, `the guest made no records: ${output.slice(-1500)}`);
+    badStarts = 0;
     expect(found > promised, `${found} records were found, and ${promised + 1} promised`);
     promised = last;
     await check(tools.img, ['check', '-q', disk]);
+    if (round % 10 === 9) progress(`${round + 1} kills, ${promised + 1} records`);
     if (round % 5 !== 4) continue;
     const copy = path.join(folder, 'copy.raw');
     await check(tools.img, ['convert', '-O', 'raw', disk, copy]);

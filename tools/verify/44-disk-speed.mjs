@@ -1,0 +1,192 @@
+// Disks against QEMU's TCG in one sitting: the same kernel, guest, images and host, one boot of each after the other.
+//
+//   DISK_SPEED="virtio raw" node tools/verify.mjs disk-speed     only the disks whose name contains all of the words
+import { spawnSync } from 'node:child_process';
+import { Buffer } from 'node:buffer';
+import { randomFillSync } from 'node:crypto';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { findProgram } from '../../dist/guests/command.js';
+import { writeCpio } from '../../dist/guests/cpio.js';
+import { debianTool } from '../../dist/guests/debian-tools.js';
+import { cacheRoot } from '../../dist/guests/index.js';
+import { accelerator, cli, expect, guest, runProgram, withFolder } from './lib.mjs';
+
+const SIZE = 256;
+const ROUNDS = Number(process.env.DISK_SPEED_ROUNDS ?? 3);
+/** Of QEMU's time, the medians of all rounds. */
+const AIM = 1.5;
+
+export const title = `Disk speed: ${SIZE} MiB on virtio and AHCI, raw and qcow2, against QEMU TCG; medians of ${ROUNDS}`;
+
+const INIT = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+exec </dev/console >/dev/console 2>&1
+stty -echo
+for bus in pci virtio; do
+  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
+done
+modprobe -q -a sd_mod
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  for disk in /dev/vda /dev/sda; do [ -b $disk ] && break 2; done
+  sleep 1
+done
+/measure/disk-io $disk ${SIZE}
+poweroff -f
+`;
+
+const source = fileURLToPath(new URL('disks/disk-io.c', import.meta.url));
+
+async function compiled(folder) {
+  const cc = (await findProgram('cc')) ?? (await debianTool('tcc', 'tcc', { cache: cacheRoot() })).path;
+  const file = path.join(folder, 'disk-io');
+  const words = ['-O2', '-static', '-nostdlib', '-ffreestanding', '-fno-stack-protector'];
+  const { status, stderr } = spawnSync(cc, [...words, '-o', file, source], { encoding: 'utf8' });
+  expect(status === 0, `${cc}: ${stderr}`);
+  return readFileSync(file);
+}
+
+async function measuringInitrd(folder, initrd) {
+  const archive = writeCpio([
+    { kind: 'folder', path: 'measure' },
+    { kind: 'file', path: 'measure/init', data: Buffer.from(INIT), mode: 0o755 },
+    { kind: 'file', path: 'measure/disk-io', data: await compiled(folder), mode: 0o755 },
+  ]);
+  const base = readFileSync(initrd);
+  const file = path.join(folder, 'initrd');
+  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+  return file;
+}
+
+/** Makes the host forget what it has of a file, without root (posix_fadvise). False: it cannot. */
+const forget = (file) =>
+  spawnSync('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']).status === 0;
+
+/** Runs a machine with a disk and answers its measurements; seconds by name. */
+async function times(command, args, image) {
+  const found = {};
+  let child;
+  let text = '';
+  const script = [
+    [/@ready/, (process) => (child = process)],
+    [/@done/, ''],
+  ];
+  const seen = (more) => {
+    text += more;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+      const line = text.slice(0, end).trim();
+      text = text.slice(end + 1);
+      const ready = /@ready (\S+)/.exec(line)?.[1];
+      if (ready !== undefined) {
+        if (ready.endsWith('cold')) expect(forget(image), 'dd cannot empty the cache of a file');
+        process.nextTick(() => child.stdin.write('\n'));
+      }
+      const [, name, nanoseconds] = /@(\S+) (\d+)$/.exec(line) ?? [];
+      if (name !== undefined) found[name] = Number(nanoseconds) / 1e9;
+    }
+  };
+  const { stdout } = await runProgram(command, args, { script, seen, limit: 300 });
+  expect(!stdout.includes('@bad'), stdout.slice(-500));
+  return found;
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+function machines({ vmlinuz, initrd, image, bus, format, accel }) {
+  const append = 'console=ttyS0 quiet panic=-1 rdinit=/measure/init';
+  const device = bus === 'virtio' ? 'virtio-blk-pci,drive=d' : 'ide-hd,drive=d,bus=ide.0';
+  const qemu = (cache) => [
+    'qemu-system-x86_64',
+    [
+      ...[
+        '-M',
+        'q35',
+        '-accel',
+        'tcg,thread=single',
+        '-cpu',
+        'max',
+        '-m',
+        '256',
+        '-nographic',
+        '-no-reboot',
+        '-nic',
+        'none',
+      ],
+      ...['-kernel', vmlinuz, '-initrd', initrd, '-append', append],
+      ...['-drive', `file=${image},if=none,id=d,format=${format},cache=${cache},aio=threads`, '-device', device],
+    ],
+  ];
+  return {
+    'QEMU none': qemu('none'),
+    'QEMU writeback': qemu('writeback'),
+    Vitrine: [
+      process.execPath,
+      [
+        ...[cli, 'run', '--kernel', vmlinuz, '--initrd', initrd, '--append', append, '--memory', '256M', '--no-reboot'],
+        ...['--disk', `${image},format=${format},if=${bus === 'virtio' ? 'virtio' : 'sata'}`, ...accelerator(accel)],
+      ],
+    ],
+  };
+}
+
+/** The images that a run begins with: the same random bytes, raw, and allocated or not yet allocated in qcow2. */
+async function makeImages(folder) {
+  const raw = path.join(folder, 'random.raw');
+  writeFileSync(raw, randomFillSync(new Uint8Array(SIZE * 2 ** 20)));
+  const img = await debianTool('qemu-img', 'qemu-utils', { cache: cacheRoot() });
+  const make = (...args) => {
+    const { status, stderr } = spawnSync(img.path, args, { encoding: 'utf8', env: { ...process.env, ...img.env } });
+    expect(status === 0, `qemu-img: ${stderr}`);
+  };
+  const full = path.join(folder, 'full.qcow2');
+  const empty = path.join(folder, 'empty.qcow2');
+  make('convert', '-f', 'raw', '-O', 'qcow2', raw, full);
+  make('create', '-q', '-f', 'qcow2', empty, `${SIZE}M`);
+  return [
+    ['raw', 'raw', raw],
+    ['qcow2', 'qcow2', full],
+    ['qcow2, nothing allocated', 'qcow2', empty],
+  ];
+}
+
+export async function run(log, { accel } = {}) {
+  const { files } = await guest('amd64-generic');
+  const wanted = (process.env.DISK_SPEED ?? '').split(' ').filter(Boolean);
+  await withFolder(async (folder) => {
+    const initrd = await measuringInitrd(folder, files.initrd);
+    const images = await makeImages(folder);
+    const worst = { ratio: 0, name: 'nothing' };
+    for (const bus of ['virtio', 'AHCI'])
+      for (const [kind, format, base] of images) {
+        const name = `${bus}, ${kind}`;
+        if (!wanted.every((word) => name.includes(word))) continue;
+        const place = path.join(folder, 'work');
+        const image = path.join(place, 'disk');
+        const all = { 'QEMU none': [], 'QEMU writeback': [], Vitrine: [] };
+        const commands = machines({ vmlinuz: files.vmlinuz, initrd, image, bus, format, accel });
+        for (let round = 0; round < ROUNDS; round++)
+          for (const [machine, [command, args]] of Object.entries(commands)) {
+            rmSync(place, { recursive: true, force: true });
+            mkdirSync(place);
+            copyFileSync(base, image);
+            all[machine].push(await times(command, args, image));
+          }
+        log(`${name} (seconds: QEMU cache=none, cache=writeback, Vitrine; its time by theirs)`);
+        for (const measurement of Object.keys(all.Vitrine[0])) {
+          const of = (machine) => median(all[machine].map((one) => one[measurement]));
+          const [none, writeback, own] = Object.keys(all).map(of);
+          const ratio = own / writeback;
+          if (ratio > worst.ratio) Object.assign(worst, { ratio, name: `${name}, ${measurement}` });
+          const cells = [none, writeback, own].map((value) => value.toFixed(3).padStart(8)).join('');
+          log(`  ${measurement.padEnd(16)}${cells}   ${(own / none).toFixed(2)} ${ratio.toFixed(2)}`);
+        }
+      }
+    log(`worst against cache=writeback: ${worst.ratio.toFixed(2)}, ${worst.name}`);
+    expect(worst.ratio <= AIM, `${worst.name} takes ${worst.ratio.toFixed(2)} times as long as with QEMU, not ${AIM}`);
+  });
+}
