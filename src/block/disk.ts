@@ -29,6 +29,10 @@ export class ImageDisk implements BlockBackend {
     if (options.writes) this.writes = options.writes;
   }
 
+  get format(): string {
+    return this.image.format;
+  }
+
   get identity(): string {
     return this.image.identity;
   }

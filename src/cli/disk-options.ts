@@ -30,21 +30,24 @@ function parseQueues(value: string): number {
   throw new UsageError(`--disk queues=${value} is not a number from 1 to ${MAX_QUEUES}`);
 }
 
-/** A CD is in a drive for CDs, which hangs on the AHCI unless it is said to hang on IDE. */
-function checkTogether(text: string, { attach, media, queues }: DiskConfig): void {
+/** A CD is in a drive for CDs, which hangs on the AHCI unless it is said to hang on IDE. Such drives and those for floppies can be empty. */
+function checkTogether(text: string, { path, attach, media, queues, internal, temporary }: DiskConfig): void {
   if (queues !== undefined && attach !== 'virtio')
     throw new UsageError(`--disk ${text}: only virtio disks have queues=`);
+  const empty = path === '';
+  if (empty && media !== 'cdrom' && attach !== 'floppy') throw new UsageError(`--disk ${text} names no file`);
+  if (empty && (internal !== null || temporary))
+    throw new UsageError(`--disk ${text}: there is nothing in an empty drive`);
   if (media === 'cdrom' && attach !== 'sata' && attach !== 'ide')
     throw new UsageError(`--disk ${text}: a drive for CDs has if=sata or if=ide`);
 }
 
 /**
  * `file[,format=raw|qcow2|auto][,readonly][,snapshot][,if=virtio|sata|ide|floppy][,media=disk|cdrom][,serial=…][,internal=…]`; a comma in the
- * name of the file is written twice.
+ * name of the file is written twice. Without a name it is an empty drive for CDs or floppies.
  */
 export function parseDisk(text: string): DiskConfig {
   const [path, ...words] = splitCommas(text);
-  if (path === '') throw new UsageError(`--disk ${text} names no file`);
   const disk: { -readonly [K in keyof DiskConfig]: DiskConfig[K] } = {
     path,
     format: 'auto',

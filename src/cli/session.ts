@@ -95,6 +95,7 @@ class Session {
         report: (text) => this.say(text.split('\n')),
         drain: () => this.terminal.resume(),
         reset: () => qmp?.reset(),
+        trayMoved: (disk, open) => qmp?.trayMoved(disk, open),
         frame: (news) => vnc?.frame(news),
         debugger: (bytes) => {
           if (bytes) gdb?.send(bytes);

@@ -14,6 +14,8 @@ export interface DiskWrites {
  * before the method returns. Flush means flushed: when it reports `ok`, every write reported before is durable.
  */
 export interface BlockBackend {
+  /** Of the image behind it: `raw`, `qcow2`. */
+  readonly format: string;
   /** Of a disk whose writes are thrown away: these writes, to be saved with a machine. */
   readonly writes?: DiskWrites;
   /** Bytes; a multiple of 512. */

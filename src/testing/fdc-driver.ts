@@ -23,7 +23,7 @@ export class FdcDriver {
     this.fdc = new Fdc({
       irq: this.line,
       dma: this.dma.channel(2),
-      disks: format ? [{ backend: this.disk, format }] : [],
+      drives: format ? [{ disk: { backend: this.disk, format } }] : [],
     });
   }
 

@@ -4,6 +4,7 @@ type Done = (status: BlockStatus) => void;
 
 /** A disk in memory that notes what it is asked. With `later`, answers wait until `answer` is called. */
 export class MemoryDisk implements BlockBackend {
+  readonly format = 'raw';
   readonly bytes: Uint8Array;
   readonly identity = 'memory';
   readonly serial = 'SERIAL-1';

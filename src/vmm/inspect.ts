@@ -1,5 +1,6 @@
 /** What a machine has and is doing, as plain data for whoever manages it. */
 import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
+import { diskId } from './media.js';
 import type { VirtualMachine } from './machine.js';
 
 export type { PciFunctionInfo };
@@ -10,10 +11,18 @@ export interface CpuInfo {
 
 export interface DiskInfo {
   readonly id: string;
-  readonly path: string;
-  readonly format: string;
   /** The medium can be taken out. */
   readonly removable: boolean;
+  /** Of a drive for CDs. */
+  readonly tray?: { readonly open: boolean; readonly locked: boolean };
+  /** Undefined: there is none in the drive. */
+  readonly medium: MediumInfo | undefined;
+}
+
+export interface MediumInfo {
+  readonly path: string;
+  /** Of the image: `raw`, `qcow2`. */
+  readonly format: string;
   readonly readOnly: boolean;
   /** Bytes. */
   readonly size: number;
@@ -46,13 +55,12 @@ export function inspect(machine: VirtualMachine): Inspection {
     memory: config.memory,
     uuid: uuidText(uuid),
     pci: board.pci ? describePci(board.pci) : [],
-    disks: config.disks.map(({ path, format, media, attach }, i) => ({
-      id: `disk${i}`,
-      path,
-      format,
-      removable: media === 'cdrom' || attach === 'floppy',
-      readOnly: disks[i].readOnly,
-      size: disks[i].size,
-    })),
+    disks: config.disks.map(({ path }, i) => {
+      const drive = board.mediaDrive?.(i);
+      const tray = drive?.tray && { open: drive.tray.open, locked: drive.tray.locked };
+      const image = disks[i];
+      const medium = image && { path, format: image.format, readOnly: image.readOnly, size: image.size };
+      return { id: diskId(i), removable: drive !== undefined, ...(tray && { tray }), medium };
+    }),
   };
 }

@@ -52,6 +52,15 @@ const machineSchema = struct({
   cpuid: cpuidSchema,
 });
 
+/** A file that a machine stands on, or a drive that has none in it. */
+export interface MachineImage {
+  readonly name: string;
+  readonly image: BlockBackend | undefined;
+}
+
+/** What a drive without a medium has for an identity. */
+const identityOf = ({ image }: MachineImage): string => image?.identity ?? '';
+
 /** The parts of a machine that are saved. */
 interface Saveable {
   readonly config: MachineConfig;
@@ -60,7 +69,7 @@ interface Saveable {
   readonly cpus: readonly Vcpu[];
   readonly ram: Uint8Array;
   /** Files that must be the same when it goes on. */
-  readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
+  readonly images: readonly MachineImage[];
   readonly tscHz: number;
   /** What CPUID tells the guest of features. */
   readonly cpuid: readonly CpuidWords[];
@@ -138,13 +147,13 @@ export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, vi
     time: machine.clock.now(),
     tscHz: machine.tscHz,
     virtual: virtual ? { time: { ...virtual.time }, entropy: virtual.entropy } : null,
-    disks: machine.images.map(({ image }) => image.identity),
+    disks: machine.images.map(identityOf),
     cpuid: machine.cpuid.map((leaf) => ({ ...leaf })),
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
   writer.addMemory('ram', VERSION.ram, machine.ram);
   for (const [i, { image }] of machine.images.entries()) {
-    const written = image.writes?.save();
+    const written = image?.writes?.save();
     if (written) writer.addMemory(writesName(i), VERSION.writes, written);
   }
   for (const cpu of machine.cpus) writer.add(cpuName(cpu.index), VERSION.cpu, cpu.saveState());
@@ -218,16 +227,16 @@ export function readMachine(snapshot: SnapshotReader, file: string): SavedMachin
 /** Puts a new machine of that description, whose clock stands still, into the saved state. */
 export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved: SavedMachine, file: string): void {
   const sections = new Sections(snapshot, file);
-  machine.images.forEach(({ image, name }, i) => {
-    if (image.identity !== saved.disks[i])
-      throw new SnapshotError(`the disk ${name} has changed since the machine was saved to ${file}`);
+  machine.images.forEach((image, i) => {
+    if (identityOf(image) !== saved.disks[i])
+      throw new SnapshotError(`the disk ${image.name} has changed since the machine was saved to ${file}`);
   });
   const known = new Set(['machine', 'boot', 'ram', 'ram.index']);
   machine.images.forEach(({ image }, i) => {
     const name = writesName(i);
     const size = snapshot.memorySize(name);
     if (size === undefined) return;
-    if (!image.writes || size > MAX_WRITES) throw new SnapshotError(`the snapshot ${file} is damaged: ${name}`);
+    if (!image?.writes || size > MAX_WRITES) throw new SnapshotError(`the snapshot ${file} is damaged: ${name}`);
     known.add(name).add(`${name}.index`);
     const written = new Uint8Array(size);
     sections.checkVersion(name, snapshot.readMemory(name, written), VERSION.writes);

@@ -17,8 +17,9 @@ import { createBuilder, type MachineBuilder } from './boards.js';
 import type { DiskConfig, MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
 import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
+import { changeMedia, diskId, type MediaRequest } from './media.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
-import { readMachine, restoreParts, saveMachine, type SavedMachine } from './machine-snapshot.js';
+import { readMachine, restoreParts, saveMachine, type MachineImage, type SavedMachine } from './machine-snapshot.js';
 import { openNics, type NetHost } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
 import { RunLoop } from './run-loop.js';
@@ -56,6 +57,8 @@ export interface MachineHost {
   report(text: string): void;
   /** The machine was reset and boots again. */
   wasReset?(): void;
+  /** The tray of a drive for CDs has moved, by the guest or by `changeMedia`. */
+  trayMoved?(disk: number, open: boolean): void;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
@@ -86,13 +89,13 @@ const SETTLING = 5e6;
 /** Nanoseconds between two reports of triple faults. */
 const BETWEEN_REPORTS = 10e9;
 
-/** Opens all disks, or none. */
-function openAll(disks: readonly DiskConfig[], host: MachineHost): BlockBackend[] {
-  const opened: BlockBackend[] = [];
+/** Opens all disks, or none. Those without a path are empty drives. */
+function openAll(disks: readonly DiskConfig[], host: MachineHost): (BlockBackend | undefined)[] {
+  const opened: (BlockBackend | undefined)[] = [];
   try {
-    for (const disk of disks) opened.push(host.openDisk(disk));
+    for (const disk of disks) opened.push(disk.path === '' ? undefined : host.openDisk(disk));
   } catch (error) {
-    for (const disk of opened) disk.close();
+    for (const disk of opened) disk?.close();
     throw error;
   }
   return opened;
@@ -108,9 +111,10 @@ function settle(disk: BlockBackend, name: string): void {
 }
 
 export class VirtualMachine {
-  readonly disks: readonly BlockBackend[];
-  /** All files that a machine that goes on needs as they are: disks and flash. */
-  readonly images: readonly { readonly name: string; readonly image: BlockBackend }[];
+  /** Undefined: a drive without a medium. */
+  readonly disks: (BlockBackend | undefined)[];
+  /** Flash chips, behind which the disks come in `images`. */
+  private readonly flashImages: readonly MachineImage[];
   private currentConfig: MachineConfig;
   /** Input for COM1, and for the virtio console. */
   readonly serialInput: ConsoleInput;
@@ -152,8 +156,9 @@ export class VirtualMachine {
     const chips = config.firmware?.flash ?? [];
     const opened = openAll([...disks, ...chips.map(flashDisk)], host);
     this.disks = opened.slice(0, disks.length);
-    const flash = flashChips(chips, opened.slice(disks.length));
-    this.images = [...disks, ...chips].map(({ path }, i) => ({ name: path, image: opened[i] }));
+    const files = opened.slice(disks.length).filter((file) => file !== undefined);
+    const flash = flashChips(chips, files);
+    this.flashImages = chips.map(({ path }, i) => ({ name: path, image: files[i] }));
     this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
     this.builder = createBuilder(config, flash, this.tscHz);
     this.sharing = openSharing(config.sharing, host.sharing);
@@ -209,7 +214,13 @@ export class VirtualMachine {
     this.host.report(text);
   }
 
-  /** As it is now: the order of the first start has gone after a reset. */
+  /** All files that a machine that goes on needs as they are: disks and flash. */
+  get images(): readonly MachineImage[] {
+    const { disks } = this.currentConfig;
+    return [...this.disks.map((image, i) => ({ name: disks[i].path, image })), ...this.flashImages];
+  }
+
+  /** As it is now: media may have been changed; the order of the first start has gone after a reset. */
   get config(): MachineConfig {
     return this.currentConfig;
   }
@@ -258,8 +269,10 @@ export class VirtualMachine {
         debugConsole,
         console,
         disks: this.disks.map((backend, i) => {
-          const { attach, media, queues } = this.config.disks[i];
-          return { backend, attach, media, ...(queues !== undefined && { queues }) };
+          const { attach, media, queues, serial } = this.config.disks[i];
+          const trayMoved = (open: boolean): void => host.trayMoved?.(i, open);
+          const drive = { backend, attach, media, trayMoved, serial: serial ?? backend?.serial ?? diskId(i) };
+          return { ...drive, ...(queues !== undefined && { queues }) };
         }),
         sharing: this.sharing,
         nics: this.nics.map((nic) => ({
@@ -370,9 +383,27 @@ export class VirtualMachine {
     for (const cpu of this.cpus) cpu.setDebug(request);
   }
 
+  /** Changes the medium in a drive. Throws a one-line error when that cannot be. Callable from the host's `poll`. */
+  changeMedia(request: MediaRequest): void {
+    const { disk } = request;
+    changeMedia(request, {
+      drive: this.board.mediaDrive?.(disk),
+      config: this.config.disks[disk],
+      open: (config) => this.host.openDisk(config),
+      replaced: (config, medium) => {
+        const old = this.disks[disk];
+        // The drive keeps its serial number, whatever is in it.
+        const serial = config.serial ?? old?.serial ?? diskId(disk);
+        this.disks[disk] = medium;
+        this.currentConfig = { ...this.config, disks: this.config.disks.with(disk, { ...config, serial }) };
+        old?.close();
+      },
+    });
+  }
+
   /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
   close(): void {
-    for (const { image } of this.images) image.close();
+    for (const { image } of this.images) image?.close();
   }
 
   describeCpu(): string {
@@ -382,7 +413,7 @@ export class VirtualMachine {
   /** Saves everything. Only while `run` is not running. */
   save(writer: SnapshotWriter): void {
     this.clock.pause();
-    for (const { image, name } of this.images) settle(image, name);
+    for (const { image, name } of this.images) if (image) settle(image, name);
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,

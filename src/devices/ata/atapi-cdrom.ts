@@ -24,7 +24,7 @@ import { COMMAND, ERROR, READY, SET_FEATURES, SIGNATURE, STATUS } from './regist
 
 const senseSchema = struct({ key: range(0, 15), asc: u8, ascq: u8 });
 /** What GET EVENT STATUS NOTIFICATION has to tell of the medium, MMC-6 §6.7.2.5: none, eject requested, new, removed. */
-const EVENT = { NONE: 0, NEW: 2, REMOVED: 3 } as const;
+const EVENT = { NONE: 0, EJECT_REQUEST: 1, NEW: 2, REMOVED: 3 } as const;
 
 const stateSchema = struct({
   sense: senseSchema,
@@ -43,6 +43,8 @@ export interface CdRomParts {
   readonly medium: BlockBackend | undefined;
   readonly serial: string;
   readonly serialAta: boolean;
+  /** The tray has moved. */
+  readonly trayMoved?: (open: boolean) => void;
 }
 
 const ULTRA_DMA_5 = 0x45;
@@ -72,12 +74,32 @@ export class AtapiCdRom implements AtaDrive {
     this.medium = parts.medium;
   }
 
-  /** Puts another disc in, or takes it out. */
+  get trayOpen(): boolean {
+    return this.state.open;
+  }
+
+  /** The host has forbidden that the disc is taken out. */
+  get locked(): boolean {
+    return this.state.locked;
+  }
+
+  /** Somebody has pressed the button of a locked drive: the host is asked to eject (MMC-6 §6.7.2.5). */
+  requestEject(): void {
+    this.state.event = EVENT.EJECT_REQUEST;
+  }
+
+  /** Opens or closes the tray, whatever the host has forbidden. */
+  moveTray(open: boolean): void {
+    if (open === this.state.open) return;
+    this.state.open = open;
+    this.state.event = open || !this.medium ? EVENT.REMOVED : EVENT.NEW;
+    if (!open && this.medium) this.state.attention = SENSE.MEDIUM_CHANGED;
+    this.parts.trayMoved?.(open);
+  }
+
+  /** Puts another disc into the open tray, or takes it out. */
   change(medium: BlockBackend | undefined): void {
     this.medium = medium;
-    this.state.open = false;
-    this.state.event = medium ? EVENT.NEW : EVENT.REMOVED;
-    if (medium) this.state.attention = SENSE.MEDIUM_CHANGED;
   }
 
   reset(soft: boolean): void {
@@ -304,10 +326,7 @@ export class AtapiCdRom implements AtaDrive {
     if (flags >> 4 !== 0 || !(flags & 2)) return undefined;
     const open = (flags & 1) === 0;
     if (open && this.state.locked) return SENSE.REMOVAL_PREVENTED;
-    if (open === this.state.open) return undefined;
-    this.state.open = open;
-    this.state.event = open || !this.medium ? EVENT.REMOVED : EVENT.NEW;
-    if (!open && this.medium) this.state.attention = SENSE.MEDIUM_CHANGED;
+    this.moveTray(open);
     return undefined;
   }
 

@@ -16,7 +16,7 @@ import type { DisplayAdapter } from '../../iface/display.js';
 import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-import type { DiskAttachment, DiskMedia } from './disks.js';
+import type { DiskAttachment, DiskMedia, MediaDrive } from './disks.js';
 import type { InputHub } from './input-hub.js';
 import type { BoardNic } from './nics.js';
 import type { BoardSharing } from './sharing.js';
@@ -65,7 +65,12 @@ export interface VmRequest {
 }
 
 export interface BoardDisk {
-  readonly backend: BlockBackend;
+  /** Absent: a drive for CDs or floppies with nothing in it. */
+  readonly backend: BlockBackend | undefined;
+  /** Of the drive, whatever is in it. */
+  readonly serial: string;
+  /** The tray of a drive for CDs has moved. */
+  readonly trayMoved?: (open: boolean) => void;
   readonly attach: DiskAttachment;
   readonly media: DiskMedia;
   /** Of a virtio disk, 1 … 16; absent: one. */
@@ -114,6 +119,8 @@ export interface Board {
   /** All parts but CPUs and memory, in the order in which they are restored. */
   readonly parts: readonly Snapshotable[];
   pressPowerButton(): void;
+  /** The drive of a disk, if its medium can be changed; absent: the board has no such drives. */
+  mediaDrive?(disk: number): MediaDrive | undefined;
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resumeDevices(): void;
 }

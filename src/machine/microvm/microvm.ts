@@ -27,6 +27,7 @@ import type { IrqLine } from '../../iface/lines.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { Board, BoardConnections, BoardDisk, BoardDisplay } from '../common/board.js';
+import { fixedDisk } from '../common/disks.js';
 import { createBoardCpus } from '../common/cpu.js';
 import { InputHub } from '../common/input-hub.js';
 import { BoardMemoryTaker } from '../common/memory-taker.js';
@@ -138,7 +139,7 @@ export class MicroVm implements Board {
     for (const [i, { backend, attach, media, queues = 1 }] of disks.entries()) {
       if (attach !== 'virtio' || media !== 'disk')
         throw new UsageError(`the machine microvm has virtio disks alone, no ${attach} and no drives for CDs`);
-      this.slots.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend, queues }));
+      this.slots.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend: fixedDisk(backend), queues }));
     }
   }
 

@@ -9,7 +9,12 @@ import type { AtaDrive } from '../../devices/ata/drive.js';
 import { IDE_CHANNELS, Piix3Ide } from '../../devices/ide/piix3-ide.js';
 import { Dma8237 } from '../../devices/legacy/dma8237/dma-8237.js';
 import { Fdc } from '../../devices/legacy/fdc/fdc.js';
-import { FLOPPY_SIZES, floppyFormat, type FloppyDisk } from '../../devices/legacy/fdc/floppy-drive.js';
+import {
+  FLOPPY_SIZES,
+  floppyFormat,
+  type FloppyDisk,
+  type FloppyDrive,
+} from '../../devices/legacy/fdc/floppy-drive.js';
 import { VirtioBlock } from '../../devices/virtio/block.js';
 import type { BlockBackend } from '../../iface/block.js';
 import type { IoSpace } from '../../iface/bus.js';
@@ -17,6 +22,7 @@ import type { Dma } from '../../iface/guest-memory.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { BoardDisk } from '../common/board.js';
+import { fixedDisk, type MediaDrive } from '../common/disks.js';
 import { bootPath, type BootDevice } from './boot-order.js';
 import type { CardSlots } from './card-slots.js';
 import { PC } from './layout.js';
@@ -35,7 +41,11 @@ export interface DiskBoard {
 /** Drives that firmware knows. */
 const FLOPPY_DRIVES = 2;
 
-function floppyDisk(backend: BlockBackend): FloppyDisk {
+/** Of an empty drive: 1.44 MB. */
+const USUAL_FLOPPY_DRIVE = 4;
+
+function floppyDisk(backend: BlockBackend | undefined): FloppyDisk | undefined {
+  if (!backend) return undefined;
   const format = floppyFormat(backend.size);
   if (format) return { backend, format };
   const sizes = FLOPPY_SIZES.map((size) => size / 1024).join(', ');
@@ -43,6 +53,24 @@ function floppyDisk(backend: BlockBackend): FloppyDisk {
     `the floppy ${backend.serial} has ${backend.size / 1024} KiB; there are floppies of ${sizes} KiB`,
   );
 }
+
+function cdDrive(drive: AtapiCdRom): MediaDrive {
+  return {
+    get tray() {
+      return { open: drive.trayOpen, locked: drive.locked };
+    },
+    requestEject: () => drive.requestEject(),
+    moveTray: (open) => drive.moveTray(open),
+    change: (medium) => drive.change(medium),
+  };
+}
+
+const floppyDrive = (fdc: Fdc, drive: number): MediaDrive => ({
+  tray: undefined,
+  requestEject: () => {},
+  moveTray: () => {},
+  change: (medium) => fdc.change(drive, floppyDisk(medium)),
+});
 
 /** Controllers on the board itself; each is there when something hangs on it. */
 export class DiskControllers {
@@ -52,6 +80,8 @@ export class DiskControllers {
   readonly floppies: readonly number[];
   /** By disk: where firmware finds it. */
   private readonly boot: BootDevice[] = [];
+  /** By disk: drives whose media can be changed. */
+  private readonly media = new Map<number, MediaDrive>();
   private readonly resumable: { resume(): void }[] = [];
 
   /** Throws a one-line error when there is no place for a disk. */
@@ -61,7 +91,8 @@ export class DiskControllers {
   ) {
     for (const [i, { backend, attach, queues = 1 }] of disks.entries())
       if (attach === 'virtio') {
-        const slot = board.cards.attachVirtio(new VirtioBlock({ id: `virtio-blk${i}`, backend, queues }));
+        const device = new VirtioBlock({ id: `virtio-blk${i}`, backend: fixedDisk(backend), queues });
+        const slot = board.cards.attachVirtio(device);
         this.boot[i] = { letter: 'c', path: bootPath.virtio(slot) };
       }
     const { environment, dma } = board;
@@ -85,11 +116,16 @@ export class DiskControllers {
     return this.boot;
   }
 
+  /** The drive of a disk, if its medium can be changed. */
+  mediaDrive(disk: number): MediaDrive | undefined {
+    return this.media.get(disk);
+  }
+
   private drives(disks: readonly BoardDisk[], attach: 'sata' | 'ide', places: number): AtaDrive[] {
     const drives: AtaDrive[] = [];
     for (const [i, disk] of disks.entries()) {
       if (disk.attach !== attach) continue;
-      const { backend, media } = disk;
+      const { backend, media, serial, trayMoved } = disk;
       const serialAta = attach === 'sata';
       const place = drives.length;
       this.boot[i] = {
@@ -98,11 +134,12 @@ export class DiskControllers {
           ? bootPath.sata(PC.LPC_SLOT * 8 + PC.AHCI_FUNCTION, place)
           : bootPath.ide(PC.LPC_SLOT * 8 + PC.IDE_FUNCTION, place),
       };
-      drives.push(
-        media === 'cdrom'
-          ? new AtapiCdRom({ id: `cdrom${i}`, medium: backend, serial: backend.serial, serialAta })
-          : new AtaDisk({ id: `ata-disk${i}`, backend, serialAta }),
-      );
+      if (media === 'cdrom') {
+        const options = { id: `cdrom${i}`, medium: backend, serial, serialAta, ...(trayMoved && { trayMoved }) };
+        const cd = new AtapiCdRom(options);
+        this.media.set(i, cdDrive(cd));
+        drives.push(cd);
+      } else drives.push(new AtaDisk({ id: `ata-disk${i}`, backend: fixedDisk(backend), serialAta }));
     }
     if (drives.length > places)
       throw new UsageError(`there are ${drives.length} disks with if=${attach}, and places for ${places}`);
@@ -112,16 +149,19 @@ export class DiskControllers {
 
   /** The floppy controller with its DMA controller. Returns the types of its drives. */
   private addFloppies(all: readonly BoardDisk[]): readonly number[] {
-    const disks = all.filter(({ attach }) => attach === 'floppy').map(({ backend }) => floppyDisk(backend));
-    if (disks.length > FLOPPY_DRIVES)
-      throw new UsageError(`there are ${disks.length} floppy disks, and drives for ${FLOPPY_DRIVES}`);
-    if (disks.length === 0) return [];
     const indexes = [...all.keys()].filter((i) => all[i].attach === 'floppy');
-    for (const [drive, i] of indexes.entries())
-      this.boot[i] = { letter: 'a', path: bootPath.floppy(PC.LPC_SLOT, drive) };
+    const drives: FloppyDrive[] = indexes.map((i) => ({ disk: floppyDisk(all[i].backend) }));
+    if (drives.length > FLOPPY_DRIVES)
+      throw new UsageError(`there are ${drives.length} floppy disks, and drives for ${FLOPPY_DRIVES}`);
+    if (drives.length === 0) return [];
     const { ports, dma, isa } = this.board;
     const isaDma = new Dma8237(dma);
-    const fdc = new Fdc({ irq: isa(6), dma: isaDma.channel(2), disks });
+    const types = drives.map(({ disk }) => disk?.format.drive ?? USUAL_FLOPPY_DRIVE);
+    const fdc = new Fdc({ irq: isa(6), dma: isaDma.channel(2), drives });
+    for (const [drive, i] of indexes.entries()) {
+      this.boot[i] = { letter: 'a', path: bootPath.floppy(PC.LPC_SLOT, drive) };
+      this.media.set(i, floppyDrive(fdc, drive));
+    }
     ports.claim('dma', 16, isaDma.firstPorts, 0x00);
     ports.claim('dma-pages', 16, isaDma.pagePorts, 0x80);
     ports.claim('dma-second', 32, isaDma.secondPorts, 0xc0);
@@ -129,7 +169,7 @@ export class DiskControllers {
     ports.claim('fdc-change', 1, fdc.changePort, 0x3f7);
     this.parts.push(isaDma, fdc);
     this.resumable.push(fdc);
-    return disks.map(({ format }) => format.drive);
+    return types;
   }
 
   private add(controller: Snapshotable & { resume(): void }, pci: PciFunction, number: number): void {

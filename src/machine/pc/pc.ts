@@ -35,6 +35,7 @@ import { InputHub } from '../common/input-hub.js';
 import { BoardMemoryTaker } from '../common/memory-taker.js';
 import { attachNics } from '../common/nics.js';
 import { attachSharing } from '../common/sharing.js';
+import type { MediaDrive } from '../common/disks.js';
 import { networkDevices, type BootDevice } from './boot-order.js';
 import { CardSlots } from './card-slots.js';
 import { DiskControllers } from './disks.js';
@@ -278,6 +279,11 @@ export class Pc implements Board {
       if (interruptPin > 0)
         config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[devfn >> 3][interruptPin - 1]]);
     this.pm.enterAcpiMode();
+  }
+
+  /** The drive of a disk, if its medium can be changed. */
+  mediaDrive(disk: number): MediaDrive | undefined {
+    return this.diskControllers.mediaDrive(disk);
   }
 
   /** Types of floppy disk drives, as CMOS memory tells them. */

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
+import type { MediaRequest } from '../../vmm/media.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
@@ -33,6 +34,8 @@ export interface MachineListener {
   report?(text: string): void;
   /** The machine was reset and boots again. */
   reset?(): void;
+  /** The tray of a drive has moved. */
+  trayMoved?(disk: number, open: boolean): void;
   /** There is room for input again, after `send` returned false. */
   drain?(): void;
   /** What has changed on the screen. */
@@ -145,6 +148,9 @@ export class MachineHandle {
       case 'reset':
         this.listener.reset?.();
         break;
+      case 'tray':
+        this.listener.trayMoved?.(event.disk, event.open);
+        break;
       case 'answer': {
         const { id, answer } = event;
         const request = this.waiting.get(id);
@@ -238,6 +244,11 @@ export class MachineHandle {
     const answer = await this.ask((id) => ({ kind: 'inspect', id }));
     assert('inspection' in answer, 'an answer to the question');
     return answer.inspection;
+  }
+
+  /** Changes the medium in a drive. Rejected with a one-line error when that cannot be. */
+  async changeMedia(request: MediaRequest): Promise<void> {
+    await this.ask((id) => ({ kind: 'media', id, request }));
   }
 
   /** Resolves when the button was pressed; what comes of it is the guest's affair. */

@@ -156,6 +156,7 @@ const base: MachineHost = {
   },
   report,
   wasReset: () => post({ kind: 'reset' }),
+  trayMoved: (disk, open) => post({ kind: 'tray', disk, open }),
 };
 
 function createMachine(): VirtualMachine {
@@ -235,6 +236,14 @@ function quickCommands(): void {
       case 'inspect': {
         const from = machine;
         answer(command.id, () => ({ inspection: inspect(from) }));
+        break;
+      }
+      case 'media': {
+        const [on, { id, request }] = [machine, command];
+        answer(id, () => {
+          on.changeMedia(request);
+          return { done: true };
+        });
         break;
       }
       case 'press':

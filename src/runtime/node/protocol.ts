@@ -4,6 +4,7 @@ import type { InputEvent } from '../../iface/input.js';
 import type { AcceleratorName } from './accelerators.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { Inspection } from '../../vmm/inspect.js';
+import type { MediaRequest } from '../../vmm/media.js';
 import type { TraceKind } from '../trace.js';
 import type { BalloonStatistic } from '../../devices/virtio/balloon.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
@@ -67,6 +68,7 @@ export type Command =
   | { readonly kind: 'save'; readonly id: number; readonly file: string }
   | { readonly kind: 'screen'; readonly id: number }
   | { readonly kind: 'inspect'; readonly id: number }
+  | { readonly kind: 'media'; readonly id: number; readonly request: MediaRequest }
   | { readonly kind: 'press'; readonly id: number; readonly button: Button }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
@@ -125,6 +127,8 @@ export type Event =
   | { readonly kind: 'stream'; readonly message: StreamMessage }
   /** The machine was reset and boots again. */
   | { readonly kind: 'reset' }
+  /** A drive's tray has moved. */
+  | { readonly kind: 'tray'; readonly disk: number; readonly open: boolean }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
   | { readonly kind: 'frame'; readonly news: FrameNews }
   /** For the debugger. */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HostError, VitrineError } from '../../base/errors.js';
 import { writeFileSafely } from '../../host/node/snapshot-file.js';
+import { diskId } from '../../vmm/media.js';
 import { QmpError } from '../../vmm/qmp/types.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
@@ -122,6 +123,7 @@ export class QmpServer {
           await delay(holdTime);
           for (const code of [...codes].reverse()) handle.input({ kind: 'key', code, down: false });
         },
+        changeMedia: (request) => handle.changeMedia(request),
         balloon: (target) => askBalloon(handle, target),
         quit: () => {
           this.asked = 'host-qmp-quit';
@@ -150,6 +152,12 @@ export class QmpServer {
     const reason = this.asked === 'host-qmp-system-reset' ? this.asked : 'guest-reset';
     this.asked = undefined;
     this.tell('RESET', { guest: reason === 'guest-reset', reason });
+  }
+
+  /** The tray of a drive has moved. */
+  trayMoved(disk: number, open: boolean): void {
+    const id = diskId(disk);
+    this.tell('DEVICE_TRAY_MOVED', { device: id, id, 'tray-open': open });
   }
 
   /** The machine has ended; `byGuest`: by its own decision. */

@@ -3,6 +3,7 @@ import type { QmpCommand } from './command.js';
 import { query } from './command.js';
 import { CONTROL_COMMANDS } from './control-commands.js';
 import { DEVICE_COMMANDS } from './device-commands.js';
+import { MEDIA_COMMANDS } from './media-commands.js';
 import { USER_COMMANDS } from './user-commands.js';
 import { EVENTS } from './events.js';
 import { describeSchema } from './schema.js';
@@ -36,6 +37,7 @@ export function commandsOf(version: JsonObject): ReadonlyMap<string, QmpCommand>
     ['query-qmp-schema', query(SCHEMA, () => describeSchema({ commands: all, events: EVENTS }))],
     ...Object.entries(CONTROL_COMMANDS),
     ...Object.entries(DEVICE_COMMANDS),
+    ...Object.entries(MEDIA_COMMANDS),
     ...Object.entries(USER_COMMANDS),
   ];
   for (const [name, command] of named) all.set(name, command);

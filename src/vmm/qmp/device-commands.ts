@@ -1,5 +1,5 @@
 /** Commands about cards and disks. */
-import type { DiskInfo, PciFunctionInfo } from '../inspect.js';
+import type { DiskInfo, MediumInfo, PciFunctionInfo } from '../inspect.js';
 import { query, type QmpCommand } from './command.js';
 import type { Json } from './json-stream.js';
 import { arrayOf, BOOL, INT, NOTHING, object, oneOf, QmpError, STR, text } from './types.js';
@@ -41,7 +41,14 @@ const INSERTED = object({
   cache: object({ writeback: BOOL, direct: BOOL, 'no-flush': BOOL }),
   write_threshold: INT,
 });
-const DISK = object({ device: STR, type: STR, removable: BOOL, locked: BOOL, 'inserted?': INSERTED });
+const DISK = object({
+  device: STR,
+  type: STR,
+  removable: BOOL,
+  locked: BOOL,
+  'tray_open?': BOOL,
+  'inserted?': INSERTED,
+});
 
 /** Sub-classes as people know them: PCI Code and ID Assignment Specification 1.11, §1. */
 const CLASSES: Readonly<Record<number, string>> = {
@@ -85,9 +92,9 @@ function describeFunction(card: PciFunctionInfo): Json {
   };
 }
 
-function describeDisk({ id, path, format, readOnly, size, removable }: DiskInfo): Json {
+function describeMedium({ path, format, readOnly, size }: MediumInfo): Json {
   const unlimited = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
-  const inserted = {
+  return {
     file: path,
     ro: readOnly,
     drv: format,
@@ -99,8 +106,16 @@ function describeDisk({ id, path, format, readOnly, size, removable }: DiskInfo)
     cache: { writeback: true, direct: false, 'no-flush': false },
     write_threshold: 0,
   };
-  return { device: id, type: 'unknown', removable, locked: false, inserted };
 }
+
+const describeDisk = ({ id, removable, tray, medium }: DiskInfo): Json => ({
+  device: id,
+  type: 'unknown',
+  removable,
+  locked: tray?.locked ?? false,
+  ...(tray && { tray_open: tray.open }),
+  ...(medium && { inserted: describeMedium(medium) }),
+});
 
 export const DEVICE_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'query-pci': query(arrayOf(object({ bus: INT, devices: arrayOf(FUNCTION) })), async (machine) => [

@@ -1,6 +1,6 @@
 /** What a monitor's clients are told without asking. */
 import type { Json } from './json-stream.js';
-import { BOOL, NOTHING, object, oneOf } from './types.js';
+import { BOOL, NOTHING, object, oneOf, STR } from './types.js';
 
 const CAUSE = [
   'host-qmp-quit',
@@ -15,6 +15,7 @@ const WITH_CAUSE = object({ guest: BOOL, reason: oneOf(...CAUSE) });
 
 /** By name, the shapes of their data. */
 export const EVENTS = {
+  DEVICE_TRAY_MOVED: object({ device: STR, id: STR, 'tray-open': BOOL }),
   POWERDOWN: NOTHING,
   RESET: WITH_CAUSE,
   RESUME: NOTHING,

@@ -1,4 +1,5 @@
 /** A machine as its monitor sees it, from another thread. */
+import type { MediaRequest } from '../media.js';
 import type { Inspection } from '../inspect.js';
 
 export interface QmpMachine {
@@ -15,6 +16,8 @@ export interface QmpMachine {
   typeKeys(codes: readonly string[], holdTime: number): Promise<void>;
   /** Bytes that the guest has; `target`: that it is to have. Throws a QmpError where there is no balloon. */
   balloon(target?: number): Promise<number>;
+  /** Changes the medium in a drive. Throws a one-line error when that cannot be. */
+  changeMedia(request: MediaRequest): Promise<void>;
   /** Ends it, like pulling the plug. */
   quit(): void;
 }

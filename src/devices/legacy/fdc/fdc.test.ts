@@ -3,6 +3,8 @@ import { BUFFER, FdcDriver as Driver } from '../../../testing/fdc-driver.js';
 import { fuzz } from '../../../testing/fuzz/target.js';
 import { fdcTarget } from '../../../testing/fuzz/targets/fdc.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
+import { MemoryDisk } from '../../../testing/memory-disk.js';
+import { floppyFormat } from './floppy-drive.js';
 
 const at = (cylinder: number, head: number, sector: number, sectors = 18): number =>
   ((cylinder * 2 + head) * sectors + sector - 1) * 512;
@@ -117,6 +119,30 @@ describe('a floppy controller (82077AA)', () => {
     expect(driver.fdc.changePort.read(0, 1)).toBe(0);
     driver.command([7, 1]);
     expect(driver.command([8], 2)).toEqual([0x71, 0]);
+  });
+
+  it('has disks put in and taken out, in the middle of a command too', () => {
+    const driver = new Driver().start();
+    driver.seek(1);
+    expect(driver.fdc.changePort.read(0, 1)).toBe(0);
+    driver.command([3, 0xdf, 3]);
+    driver.command([0x46, 0, 1, 0, 1, 2, 18, 0x1b, 0xff]);
+    driver.fdc.change(0, undefined);
+    expect(driver.results(3)).toEqual([0x40, 1, 0]);
+    driver.results(4);
+    // Without a disk the heads move, and the line stays as it is.
+    expect(driver.fdc.changePort.read(0, 1)).toBe(0x80);
+    driver.seek(2);
+    expect(driver.fdc.changePort.read(0, 1)).toBe(0x80);
+    const backend = new MemoryDisk(1440 * 1024);
+    backend.bytes.fill(0x33);
+    const format = floppyFormat(backend.size);
+    driver.fdc.change(0, format && { backend, format });
+    expect(driver.fdc.changePort.read(0, 1)).toBe(0x80);
+    driver.seek(1);
+    expect(driver.fdc.changePort.read(0, 1)).toBe(0);
+    driver.command([0x46, 0, 1, 0, 1, 2, 18, 0x1b, 0xff]);
+    expect(driver.fdc.ports.read(3, 1)).toBe(0x33);
   });
 
   it('shows its registers', () => {

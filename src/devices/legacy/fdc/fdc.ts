@@ -4,40 +4,12 @@
  */
 import type { IoHandler } from '../../../iface/bus.js';
 import type { IrqLine } from '../../../iface/lines.js';
-import { array, bool, bytes, oneOf, range, struct, u8, type Infer } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import type { DmaChannel } from '../dma8237/dma-8237.js';
-import { sectorOffset, type FloppyDisk } from './floppy-drive.js';
+import { DRIVES, fdcSchema, initialState, type FdcState as State } from './fdc-state.js';
+import { sectorOffset, type FloppyDisk, type FloppyDrive } from './floppy-drive.js';
 import { COMMAND, COMMANDS, DISK_CHANGE, DOR, DSR, ENHANCED, MSR, OPTION, REG, ST0, ST1, ST3 } from './registers.js';
-import { SectorTransfer, transferSchema, type TransferEnd } from './sector-transfer.js';
-
-const DRIVES = 4;
-
-const stateSchema = struct({
-  dor: u8,
-  tdr: u8,
-  rate: range(0, 3),
-  phase: oneOf('command', 'execution', 'result'),
-  /** Bytes of the command so far. */
-  command: array(u8, { max: 9 }),
-  /** Bytes of the result that are left. */
-  result: array(u8, { max: 10 }),
-  interrupt: bool,
-  /** Drives whose SENSE INTERRUPT answer waits, and what it is. */
-  waiting: range(0, 15),
-  sense: array(u8, { length: DRIVES }),
-  cylinders: array(u8, { length: DRIVES }),
-  /** The disk was changed, and heads have not moved since. */
-  changed: range(0, 15),
-  specify: array(u8, { length: 2 }),
-  configure: array(u8, { length: 2 }),
-  lastSector: u8,
-  perpendicular: u8,
-  locked: bool,
-  transfer: transferSchema,
-  buffer: bytes(),
-});
-type State = Infer<typeof stateSchema>;
+import { SectorTransfer, type TransferEnd } from './sector-transfer.js';
 
 /** CONFIGURE: implied seeks. */
 const IMPLIED_SEEK = 1 << 6;
@@ -45,14 +17,14 @@ const IMPLIED_SEEK = 1 << 6;
 export interface FdcParts {
   readonly irq: IrqLine;
   readonly dma: DmaChannel;
-  /** Disks in drives A … D; a drive that is left out is not there. */
-  readonly disks: readonly (FloppyDisk | undefined)[];
+  /** A … D; one that is left out is not there. */
+  readonly drives: readonly FloppyDrive[];
 }
 
 export class Fdc implements Snapshotable<State> {
   readonly id = 'fdc';
   readonly stateVersion = 1;
-  readonly stateSchema = stateSchema;
+  readonly stateSchema = fdcSchema;
   private state: Omit<State, 'transfer' | 'buffer'>;
   private readonly transfer: SectorTransfer;
 
@@ -79,6 +51,18 @@ export class Fdc implements Snapshotable<State> {
     },
   };
 
+  private disk(drive: number): FloppyDisk | undefined {
+    return this.parts.drives.at(drive)?.disk;
+  }
+
+  /** Puts another disk into a drive that is there, or takes it out; a command that was reading or writing it fails. */
+  change(drive: number, disk: FloppyDisk | undefined): void {
+    const old = this.disk(drive);
+    this.parts.drives[drive].disk = disk;
+    this.state.changed |= 1 << drive;
+    if (old) this.transfer.removed(old);
+  }
+
   private get drive(): number {
     return this.state.dor & DOR.DRIVE;
   }
@@ -88,7 +72,7 @@ export class Fdc implements Snapshotable<State> {
     const { drive } = this;
     // Only a drive whose motor is on has something to say.
     if (!(dor & (DOR.MOTOR << drive))) return 0;
-    return this.parts.disks[drive] === undefined || changed & (1 << drive) ? DISK_CHANGE : 0;
+    return this.disk(drive) === undefined || changed & (1 << drive) ? DISK_CHANGE : 0;
   }
 
   private read(offset: number, effects: boolean): number {
@@ -278,8 +262,9 @@ export class Fdc implements Snapshotable<State> {
 
   private driveStatus(select: number): number {
     const drive = select & 3;
-    const disk = this.parts.disks[drive];
-    if (!disk) return select | ST3.READY;
+    const disk = this.disk(drive);
+    if (!disk)
+      return select | ST3.READY | (this.parts.drives.at(drive) && this.state.cylinders[drive] === 0 ? ST3.TRACK_0 : 0);
     return (
       select |
       ST3.READY |
@@ -291,9 +276,10 @@ export class Fdc implements Snapshotable<State> {
 
   private seek(drive: number, cylinder: number, side: number): void {
     const { state } = this;
-    const there = this.parts.disks[drive] !== undefined;
+    const there = this.parts.drives.at(drive) !== undefined;
     state.cylinders[drive] = cylinder;
-    if (there) state.changed &= ~(1 << drive);
+    // The line stays active for as long as there is no disk.
+    if (this.disk(drive)) state.changed &= ~(1 << drive);
     // A drive that is not there never says that it has found track 0.
     const lost = !there && cylinder === 0 ? ST0.CHECK | ST0.ABNORMAL : 0;
     state.sense[drive] = ST0.SEEK_END | side | drive | lost;
@@ -317,7 +303,7 @@ export class Fdc implements Snapshotable<State> {
 
   /** The disk in a drive, if it can be read at the data rate that is set. */
   private readable(drive: number): FloppyDisk | undefined {
-    const disk = this.parts.disks[drive];
+    const disk = this.disk(drive);
     return disk?.format.rates.includes(this.state.rate) ? disk : undefined;
   }
 
@@ -345,7 +331,7 @@ export class Fdc implements Snapshotable<State> {
       state.lastSector = command[6];
       if (state.configure[0] & IMPLIED_SEEK) {
         state.cylinders[drive] = command[2];
-        if (this.parts.disks[drive]) state.changed &= ~(1 << drive);
+        if (this.disk(drive)) state.changed &= ~(1 << drive);
       }
     } else state.lastSector = command[3];
     const nonDma = (state.specify[1] & 1) !== 0;
@@ -406,22 +392,3 @@ function lookUp(first: number): { readonly code: number; readonly length: number
   if (!known || first & 0xe0 & ~known.options) return undefined;
   return { code, length: known.length };
 }
-
-const initialState = (): Omit<State, 'transfer' | 'buffer'> => ({
-  dor: 0,
-  tdr: 0,
-  rate: 2,
-  phase: 'command',
-  command: [],
-  result: [],
-  interrupt: false,
-  waiting: 0,
-  sense: [0, 0, 0, 0],
-  cylinders: [0, 0, 0, 0],
-  changed: 0xf,
-  specify: [0, 0],
-  configure: [0, 0],
-  lastSector: 0,
-  perpendicular: 0,
-  locked: false,
-});

@@ -47,6 +47,11 @@ export interface FloppyDisk {
   readonly format: FloppyFormat;
 }
 
+/** A drive, with a disk in it or without. */
+export interface FloppyDrive {
+  disk: FloppyDisk | undefined;
+}
+
 /** Byte offset of a sector, which counts from 1; undefined: the disk has none there. */
 export function sectorOffset(
   { format: { heads, sectors, cylinders } }: FloppyDisk,

@@ -73,6 +73,11 @@ export class SectorTransfer {
     this.state = idle();
   }
 
+  /** A disk was taken out: what is under way on it finds no more sectors. */
+  removed(disk: FloppyDisk): void {
+    if (this.state.action !== 'none' && this.disk === disk) this.end(ST1.NO_MARK, 0);
+  }
+
   /** `interrupt`: tells the host that bytes wait, without DMA. */
   start(request: TransferRequest, disk: FloppyDisk | undefined, interrupt: () => void): void {
     const { code, command, cylinder, nonDma, gate } = request;

@@ -21,13 +21,15 @@ const machineOf = (random: RandomSource): QmpMachine => {
     isPaused: () => random.once(2),
     inspect: async () => {
       await work();
-      const disk = { id: 'disk0', path: '/d', format: 'raw', removable: true, readOnly: false, size: 512 };
+      const medium = { path: '/d', format: 'raw', readOnly: false, size: 512 };
+      const disk = { id: 'disk0', removable: true, tray: { open: false, locked: true }, medium };
       return { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
     },
     pause: work,
     resume: work,
     press: work,
     screendump: work,
+    changeMedia: work,
     typeKeys: work,
     balloon: () => work().then(() => 1 << 20),
     quit: () => undefined,

@@ -1,0 +1,121 @@
+/** Media that are changed while a Linux guest runs: its own drivers notice. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { VitrineProcess } from '../testing/machine-process.js';
+import { qmpClient, type QmpClient } from '../testing/qmp-client.js';
+import { describeWith, requireGuest } from '../testing/tools.js';
+
+const guest = await requireGuest('amd64-generic');
+const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-media-'));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A medium full of one letter. */
+async function medium(name: string, letter: string, size: number): Promise<string> {
+  const file = path.join(folder, name);
+  await writeFile(file, letter.repeat(size));
+  return file;
+}
+
+const PROMPT = /^vitrine:~# /m;
+
+class Running {
+  private at = 0;
+
+  private constructor(
+    readonly vitrine: VitrineProcess,
+    readonly qmp: QmpClient,
+  ) {}
+
+  static async start(...args: readonly string[]): Promise<Running> {
+    const socket = path.join(folder, 'socket');
+    const { vmlinux, initrd } = guest.files;
+    const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '256M'];
+    const vitrine = new VitrineProcess(['run', ...kernel, '--qmp', `unix:${socket}`, ...args]);
+    const running = new Running(vitrine, await qmpClient(socket));
+    await running.qmp.ask('qmp_capabilities');
+    running.at = await vitrine.until(PROMPT);
+    return running;
+  }
+
+  /** What a command of the guest's prints. */
+  async shell(command: string): Promise<string> {
+    this.vitrine.type(`${command}\n`);
+    const before = await this.vitrine.until(/\n/, this.at);
+    this.at = await this.vitrine.until(PROMPT, before);
+    return this.vitrine.output.slice(before, this.at).replaceAll('\r', '').replace(PROMPT, '').trim();
+  }
+
+  async end(): Promise<void> {
+    this.qmp.close();
+    this.vitrine.type('poweroff\n');
+    expect((await this.vitrine.ended).code).toBe(0);
+  }
+}
+
+describeWith([guest], 'media', () => {
+  it.each(['sata', 'ide'])('CDs are changed, ejected and put in (%s)', { timeout: 300_000 }, async (bus) => {
+    const [first, second] = [await medium('first', 'A', 1 << 20), await medium('second', 'B', 1 << 21)];
+    const running = await Running.start('--disk', `${first},if=${bus},media=cdrom`);
+    const { qmp } = running;
+    const read = (): Promise<string> => running.shell('head -c 4 /dev/sr0; echo; blockdev --getsize64 /dev/sr0');
+    expect(await read()).toBe('AAAA\n1048576');
+    const change = { device: 'disk0', filename: second };
+    expect(await qmp.ask('blockdev-change-medium', change)).toEqual({ return: {} });
+    expect(await read()).toBe('BBBB\n2097152');
+    expect(await qmp.value('query-block')).toMatchObject([
+      { removable: true, tray_open: false, inserted: { file: second, drv: 'raw', ro: true } },
+    ]);
+    const missing = await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: path.join(folder, 'none') });
+    expect(missing).toMatchObject({ error: { class: 'GenericError' } });
+
+    // While the guest has it open, it is locked.
+    await running.shell('exec 9</dev/sr0');
+    expect(await qmp.ask('eject', { id: 'disk0' })).toMatchObject({
+      error: { desc: "Device 'disk0' is locked and force was not specified, wait for tray to open and try again" },
+    });
+    await running.shell('exec 9<&-');
+    expect(await qmp.ask('eject', { id: 'disk0' })).toEqual({ return: {} });
+    expect(await qmp.value('query-block')).toEqual([
+      { device: 'disk0', type: 'unknown', removable: true, locked: false, tray_open: true },
+    ]);
+    expect(await running.shell('head -c 4 /dev/sr0')).toMatch(/No medium found/);
+    await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: first, format: 'raw' });
+    expect(await read()).toBe('AAAA\n1048576');
+
+    const moves = qmp.events.filter(({ event }) => event === 'DEVICE_TRAY_MOVED').map(({ data }) => data);
+    expect(moves).toMatchObject([true, false, true, false].map((open) => ({ id: 'disk0', 'tray-open': open })));
+    // Whatever the guest says to it.
+    await running.shell('exec 9</dev/sr0');
+    expect(await qmp.ask('eject', { id: 'disk0', force: true })).toEqual({ return: {} });
+    await running.end();
+  });
+
+  it('floppies are put into an empty drive, changed and taken out', { timeout: 300_000 }, async () => {
+    const [first, second] = [await medium('a', 'A', 1440 << 10), await medium('b', 'B', 1440 << 10)];
+    const running = await Running.start('--disk', ',if=floppy', '--disk', `${first},readonly`);
+    const { qmp } = running;
+    await running.shell('modprobe floppy');
+    const read = (): Promise<string> => running.shell('head -c 4 /dev/fd0; echo');
+    expect(await read()).not.toBe('AAAA');
+    await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: first, 'read-only-mode': 'read-only' });
+    expect(await read()).toBe('AAAA');
+    await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: second, 'read-only-mode': 'read-write' });
+    expect(await read()).toBe('BBBB');
+    expect(await running.shell('echo CCCC >/dev/fd0; sync; head -c 4 /dev/fd0')).toBe('CCCC');
+    const wrong = await medium('wrong', 'B', 1000 << 10);
+    expect(await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: wrong })).toMatchObject({
+      error: { desc: expect.stringMatching(/there are floppies of/) as string },
+    });
+    expect(await read()).toBe('CCCC');
+    expect(await qmp.ask('eject', { id: 'disk0' })).toEqual({ return: {} });
+    expect(await read()).not.toBe('CCCC');
+    expect(await qmp.ask('eject', { id: 'disk1' })).toMatchObject({
+      error: { class: 'GenericError', desc: "Device 'disk1' is not removable" },
+    });
+    expect(await qmp.ask('eject', { id: 'disk7' })).toMatchObject({ error: { class: 'DeviceNotFound' } });
+    expect(await qmp.ask('eject', {})).toMatchObject({ error: { desc: "Need exactly one of 'device' and 'id'" } });
+    await running.end();
+  });
+});
