@@ -55,6 +55,11 @@ done
 # What hangs on a controller is found later than the controller.
 [ -e /sys/class/ata_port ] && modprobe -q -b -a sd_mod sr_mod
 
+# What the kernel has to say for information from now on, such as that a link is ready, would stand in the middle of what
+# somebody types: it stays in dmesg. Warnings and errors are shown. Who asked for another level gets it.
+read -r level rest </proc/sys/kernel/printk
+[ "$level" = 7 ] && dmesg -n 6
+
 ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
   ip link set eth0 up
