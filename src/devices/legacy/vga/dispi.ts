@@ -237,8 +237,8 @@ export class Dispi {
       width >= 8 && width % 8 === 0 && width <= MOST.width && height > 0 && height <= MOST.height && FORMATS.has(depth);
     if (!sane) registers.set([640, 480, 8, 0], DISPI.XRES);
     registers[DISPI.VIRT_WIDTH] &= ~7;
-    const fits = registers[DISPI.YRES] + registers[DISPI.Y_OFFSET] <= this.virtualHeight;
-    if (!fits) registers[DISPI.ENABLE] &= ~ENABLE.ENABLED;
+    // A window may be scrolled further than there is memory, when it was narrowed afterwards; see `picture`.
+    if (registers[DISPI.YRES] > this.virtualHeight) registers[DISPI.ENABLE] &= ~ENABLE.ENABLED;
   }
 }
 

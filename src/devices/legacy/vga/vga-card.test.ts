@@ -161,6 +161,16 @@ describe('the VGA on a card', () => {
     expect(read(0)).toBe(0xb0c4);
   });
 
+  it('is the same after a restore when it was widened after it was scrolled', () => {
+    mode(320, 8, 8);
+    dispi(9, 31224);
+    dispi(6, 4096);
+    const state = vga.save();
+    vga.restore(vga.stateSchema.check({ ...state }, 'vga'));
+    expect(vga.save().dispi).toEqual(state.dispi);
+    expect(screen()).toMatchObject({ width: 320, height: 8 });
+  });
+
   it('takes words at port 0x1cf', () => {
     bus.portWrite(0x1ce, 2, 1);
     bus.portWrite(0x1cf, 2, 800);
