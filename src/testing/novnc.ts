@@ -86,6 +86,24 @@ export class NoVnc {
     await this.page.press(key, code);
   }
 
+  /** Presses and releases the left button where the picture is, by parts of its width and height. */
+  async click(x: number, y: number): Promise<void> {
+    const script = `(() => {
+      const { left, top, width, height } = ${CANVAS}.getBoundingClientRect();
+      return [left + width * ${x}, top + height * ${y}];
+    })()`;
+    const [atX, atY] = (await this.page.evaluate(script)) as [number, number];
+    await this.page.click(atX, atY);
+  }
+
+  /** What the page wishes the screen's size to be under \`resize=remote\`. */
+  async windowSize(): Promise<{ readonly width: number; readonly height: number }> {
+    const script =
+      "(() => { const { width, height } = document.querySelector('#noVNC_container > div').getBoundingClientRect(); return [width, height].map(Math.floor); })()";
+    const [width, height] = (await this.page.evaluate(script)) as [number, number];
+    return { width, height };
+  }
+
   /** Waits until the canvas has a size. */
   async untilSize(width: number, height: number): Promise<void> {
     await this.page.until(`${CANVAS}?.width === ${width} && ${CANVAS}.height === ${height}`);

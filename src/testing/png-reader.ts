@@ -36,12 +36,11 @@ export function readPng(file: string): RgbPicture {
   return { width, height, rgb };
 }
 
-/** Pixels that are not the same; all of them where the sizes differ. */
-export function differingPixels(one: RgbPicture, other: RgbPicture): number {
+/** Pixels whose red, green or blue differ by more than `tolerance`; all of them where the sizes differ. */
+export function differingPixels(one: RgbPicture, other: RgbPicture, tolerance = 0): number {
   if (one.width !== other.width || one.height !== other.height) return one.width * one.height;
   let count = 0;
   for (let i = 0; i < one.rgb.length; i += 3)
-    if (one.rgb[i] !== other.rgb[i] || one.rgb[i + 1] !== other.rgb[i + 1] || one.rgb[i + 2] !== other.rgb[i + 2])
-      count++;
+    if ([0, 1, 2].some((color) => Math.abs(one.rgb[i + color] - other.rgb[i + color]) > tolerance)) count++;
   return count;
 }

@@ -34,7 +34,9 @@ function createBoard(): Board {
   const hpet = new Hpet({ isa0: pic.input(0), isa8: pic.input(8), ioApic: line }, clock);
   const pit = new Pit(hpet.pit, clock);
   const rtc = new Rtc(hpet.rtc, clock);
-  const keyboard = new I8042({ irq1: pic.input(1), irq12: pic.input(12), a20: line() }, control, { mouse: true });
+  const keyboard = new I8042({ irq1: pic.input(1), irq12: pic.input(12), a20: line() }, control, clock, {
+    mouse: true,
+  });
   const uart = new Uart16550('serial0', pic.input(4), new MemorySink(), clock);
   const pm = new AcpiPm(pic.input(9), control, clock);
   const fwCfg = new FwCfg(new FakeMemory());

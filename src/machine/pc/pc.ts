@@ -164,6 +164,7 @@ export class Pc implements Board {
     this.keyboard = new I8042(
       { irq1: this.router.isa(1), irq12: this.router.isa(12), a20: a20Gate.driver() },
       control,
+      clock,
       { mouse: hasMouse(options) },
     );
     const a20 = new FastA20(a20Gate.driver(), control);

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../../../host/fake/clock.js';
 import { RecordingControl, RecordingLine } from '../../../host/fake/lines.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { I8042 } from './i8042.js';
@@ -6,8 +7,12 @@ import { scanSet2, ScanTranslator } from './scan-codes.js';
 
 const [DATA, STATUS] = [0, 4];
 
-function create(mouse = true): {
+function create(
+  mouse = true,
+  clock = new FakeClock(),
+): {
   controller: I8042;
+  clock: FakeClock;
   irq1: RecordingLine;
   irq12: RecordingLine;
   a20: RecordingLine;
@@ -15,7 +20,7 @@ function create(mouse = true): {
 } {
   const lines = { irq1: new RecordingLine(), irq12: new RecordingLine(), a20: new RecordingLine() };
   const control = new RecordingControl();
-  return { controller: new I8042(lines, control, { mouse }), ...lines, control };
+  return { controller: new I8042(lines, control, clock, { mouse }), clock, ...lines, control };
 }
 
 describe('scan codes', () => {
@@ -58,7 +63,10 @@ describe('the keyboard controller', () => {
   /** Reads all that is there. */
   const drain = (): number[] => {
     const bytes: number[] = [];
-    while (controller.read(STATUS) & 1) bytes.push(controller.read(DATA));
+    for (let waited = 0; waited < 2; waited++) {
+      for (; controller.read(STATUS) & 1; waited = 0) bytes.push(controller.read(DATA));
+      parts.clock.advance(1_000_000);
+    }
     return bytes;
   };
 
@@ -93,6 +101,23 @@ describe('the keyboard controller', () => {
     expect(drain()).toEqual([0xe0, 0x4b, 0xe0, 0xcb]);
     expect([parts.irq1.edges, parts.irq1.level]).toEqual([4, false]);
     expect(controller.read(DATA)).toBe(0xcb);
+  });
+
+  it('seems empty to Linux’s i8042_flush, however much was typed before it looked', () => {
+    for (let i = 0; i < 30; i++) controller.keyboard.key('KeyA', i % 2 === 0);
+    let read = 0;
+    for (; controller.read(STATUS) & 1; read++) {
+      controller.read(DATA);
+      // udelay(50)
+      parts.clock.advance(50_000);
+    }
+    expect(read).toBe(8);
+    // A machine that is saved now goes on as well.
+    const copy = create(true, parts.clock);
+    copy.controller.restore(controller.stateSchema.check(structuredClone(controller.save()), 'i8042'));
+    expect(copy.controller.read(STATUS) & 1).toBe(0);
+    parts.clock.advance(1_000_000);
+    expect([copy.controller.read(DATA), copy.irq1.level, drain().length]).toEqual([0x1e, true, 22]);
   });
 
   it('gives raw set 2 without translation, and set 1 from the keyboard itself', () => {
@@ -280,6 +305,7 @@ snapshotSuite('the keyboard controller', {
     command(0xd1);
   },
   // Between its prefix and its code a release never rests: the next byte is taken at once. And the self-test was passed.
-  untouched: ['released', 'tested'],
+  // Eight bytes were not sent at once.
+  untouched: ['released', 'tested', 'pausedUntil'],
   observe: (controller) => Array.from({ length: 20 }, () => [controller.read(STATUS), controller.read(DATA)]),
 });

@@ -3,11 +3,27 @@
  * "PS/2 Hardware Interface Technical Reference: Keyboard and Auxiliary Device Controller", IBM, 1990.
  *
  * The controller takes no time: commands are done as they are written, and the next byte stands in the output buffer as
- * soon as one was read.
+ * soon as one was read. Only every few bytes the devices need a moment, as they do for each byte on a cable: Linux takes a
+ * controller that has more than sixteen bytes at once for one that is not there (i8042_flush in drivers/input/serio/i8042.c), and
+ * more than that may have been typed before it looks.
  */
+import { nanoseconds } from '../../../base/units.js';
+import type { Clock, Timer } from '../../../iface/clock.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { IrqLine, MachineControl } from '../../../iface/lines.js';
-import { array, bool, bytes, nullable, oneOf, struct, u8, type Infer, type Plain } from '../../../snapshot/schema.js';
+import {
+  array,
+  bool,
+  bytes,
+  int,
+  nullable,
+  oneOf,
+  range,
+  struct,
+  u8,
+  type Infer,
+  type Plain,
+} from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import { keyboardState, Ps2Keyboard } from './keyboard.js';
 import { mouseState, Ps2Mouse } from './mouse.js';
@@ -63,6 +79,9 @@ const NO_PASSWORD = 0xf1;
 /** Not inhibited, colour display, no manufacturing jumper. */
 const INPUT_PORT = 0xa0;
 const MEMORY_SIZE = 32;
+/** Bytes of the devices that follow each other at once, and what the next one takes: 11 bits at 11 kHz, in nanoseconds. */
+const BURST = 8;
+const BYTE_TIME = 1_000_000;
 
 const source = oneOf('keyboard', 'aux', 'controller', 'absent');
 const outputState = struct({ byte: u8, source });
@@ -81,6 +100,9 @@ const stateSchema = struct({
   waiting: array(outputState, { max: 64 }),
   /** What the keyboard sent last, in translation: the prefix of a released key. */
   released: bool,
+  /** Bytes that the devices sent since they last took a moment; when that is over, ns; not when they may go on. */
+  burst: range(0, BURST),
+  pausedUntil: nullable(int),
   /** What port 0x60 gives while the output buffer is empty. */
   last: u8,
   keyboard: keyboardState,
@@ -101,7 +123,7 @@ export interface I8042Lines {
 /** Port 0x60 is offset 0, port 0x64 is offset 4; map it as one window of five ports, before port 0x61's. */
 export class I8042 implements IoHandler, Snapshotable<State> {
   readonly id = 'i8042';
-  readonly stateVersion = 2;
+  readonly stateVersion = 3;
   readonly stateSchema = stateSchema;
   readonly widest = 1;
 
@@ -118,12 +140,19 @@ export class I8042 implements IoHandler, Snapshotable<State> {
   private waiting: Output[] = [];
   private last = 0;
   private readonly translator = new ScanTranslator();
+  private burst = 0;
+  private readonly pause: Timer;
 
   constructor(
     private readonly lines: I8042Lines,
     private readonly control: MachineControl,
+    private readonly clock: Clock,
     options: { readonly mouse: boolean },
   ) {
+    this.pause = clock.createTimer(() => {
+      this.burst = 0;
+      this.update();
+    });
     // DEVIATION: as firmware leaves it, because not every kernel is started by one.
     this.memory[0] = MODE.KEYBOARD_INT | MODE.SYS | MODE.AUX_OFF | MODE.TRANSLATE;
     this.mouse = options.mouse ? new Ps2Mouse() : undefined;
@@ -292,8 +321,15 @@ export class I8042 implements IoHandler, Snapshotable<State> {
 
   /** Fills the output buffer if it is empty, and drives the interrupts. */
   private update(): void {
-    this.output ??= this.waiting.shift() ?? this.fromKeyboard() ?? this.fromAux();
+    this.output ??= this.waiting.shift() ?? this.fromDevices();
     this.drive();
+  }
+
+  private fromDevices(): Output | null {
+    if (this.burst === BURST) return null;
+    const output = this.fromKeyboard() ?? this.fromAux();
+    if (output && ++this.burst === BURST) this.pause.arm(nanoseconds(this.clock.now() + BYTE_TIME));
+    return output;
   }
 
   private fromKeyboard(): Output | null {
@@ -330,13 +366,20 @@ export class I8042 implements IoHandler, Snapshotable<State> {
       waiting: this.waiting.map((one) => ({ ...one })),
       released: this.translator.released,
       last: this.last,
+      burst: this.burst,
+      pausedUntil: this.pause.deadline ?? null,
       keyboard: this.keyboard.save(),
       mouse: (this.mouse ?? new Ps2Mouse()).save(),
     };
   }
 
-  /** Version 1 knew neither scan set 3 nor five buttons. */
-  upgrade(state: Plain): Plain {
+  /** Version 1 knew neither scan set 3 nor five buttons, version 2 no pauses. */
+  upgrade(state: Plain, fromVersion: number): Plain {
+    const now = { ...(state as { readonly [field: string]: Plain }), burst: 0, pausedUntil: null };
+    return fromVersion === 1 ? this.upgradeDevices(now) : now;
+  }
+
+  private upgradeDevices(state: Plain): Plain {
     const { keyboard, mouse, ...rest } = state as { readonly [field: string]: Plain };
     const { wheel, ...others } = mouse as { readonly [field: string]: Plain };
     const fresh = new Ps2Keyboard().save();
@@ -357,6 +400,12 @@ export class I8042 implements IoHandler, Snapshotable<State> {
     this.waiting = state.waiting.map((one) => ({ ...one }));
     this.translator.released = state.released;
     this.last = state.last;
+    this.burst = state.burst;
+    if (state.pausedUntil === null) {
+      this.pause.cancel();
+      // Nothing would end it.
+      if (this.burst === BURST) this.burst = 0;
+    } else this.pause.arm(nanoseconds(state.pausedUntil));
     this.keyboard.restore(state.keyboard);
     this.mouse?.restore(state.mouse);
     this.lines.a20.set((this.outputPort & OUT.A20) !== 0);
