@@ -33,12 +33,17 @@ export class KvmBench {
       tscHz: TSC_HZ,
       backingSize: GUEST_MEMORY,
     });
-    this.vm.setSlots([
-      { start: 0 as Gpa, size: READ_ONLY, offset: 0, kind: 'ram' },
-      { start: READ_ONLY as Gpa, size: GUEST_MEMORY - READ_ONLY, offset: READ_ONLY, kind: 'rom' },
-    ]);
     this.view = new DataView(this.vm.backing.buffer);
-    this.cpu = this.vm.createVcpu(0, this.environment());
+    try {
+      this.vm.setSlots([
+        { start: 0 as Gpa, size: READ_ONLY, offset: 0, kind: 'ram' },
+        { start: READ_ONLY as Gpa, size: GUEST_MEMORY - READ_ONLY, offset: READ_ONLY, kind: 'rom' },
+      ]);
+      this.cpu = this.vm.createVcpu(0, this.environment());
+    } catch (error) {
+      this.vm.dispose();
+      throw error;
+    }
   }
 
   private environment(): VcpuEnvironment {

@@ -10,7 +10,43 @@ const CLOCK_MONOTONIC = 1;
 const SIGEV_THREAD_ID = 4;
 const GETTID = 186;
 
-export const ERRNO = { EPERM: 1, ENOENT: 2, EINTR: 4, EAGAIN: 11, EACCES: 13 } as const;
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOSPC: 28,
+} as const;
+
+/** What the usual ones say; others by their numbers. */
+const WORDS: Readonly<Record<number, string>> = {
+  [ERRNO.EPERM]: 'it is not permitted',
+  [ERRNO.EIO]: 'an input/output error',
+  [ERRNO.ENXIO]: 'there is no such device any more',
+  [ERRNO.ENOMEM]: 'not enough memory',
+  [ERRNO.EACCES]: 'it is not permitted',
+  [ERRNO.EBUSY]: 'it is in use',
+  [ERRNO.EEXIST]: 'it is there already',
+  [ERRNO.ENODEV]: 'there is no such device any more',
+  [ERRNO.EINVAL]: "the host's KVM does not take it",
+  [ERRNO.ENFILE]: 'too many files are open on the host',
+  [ERRNO.EMFILE]: 'too many files are open in this process',
+  [ERRNO.ENOSPC]: 'no room is left',
+};
+
+/** An error of the system in words. */
+export const errorText = (errno: number): string => WORDS[errno] ?? `error ${errno} of the system`;
 
 /** By which a timer takes a thread out of KVM_RUN: a real-time signal that neither Node nor the C library uses. */
 export const TIMER_SIGNAL = 50;
@@ -38,7 +74,7 @@ export class SystemError extends HostError {
     readonly what: string,
     readonly errno: number,
   ) {
-    super(`${what}: error ${errno} of the system`);
+    super(`${what}: ${errorText(errno)}`);
   }
 }
 

@@ -133,17 +133,26 @@ class ProbeMachine {
   constructor(system: KvmSystem) {
     const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
     this.memory = new Uint8Array(buffer);
-    this.vm = system.createVm();
-    const region = new Structure(SIZE.MEMORY_REGION);
-    region.setU64(16, BigInt(MEMORY));
-    region.setU64(24, addressOf(this.memory));
-    ioctl(this.vm, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
-    this.cpu = ioctl(this.vm, KVM.CREATE_VCPU, 0, 'KVM_CREATE_VCPU');
-    this.run = map(this.cpu, system.runSize);
-    ioctl(this.cpu, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
-    this.registers = new Registers(this.cpu, { sregs2: system.has(CAP.SREGS2), xcrs: false });
-    this.setCpuid();
-    this.fill();
+    const had: (() => void)[] = [() => this.timer.close()];
+    try {
+      this.vm = system.createVm();
+      had.push(() => close(this.vm));
+      const region = new Structure(SIZE.MEMORY_REGION);
+      region.setU64(16, BigInt(MEMORY));
+      region.setU64(24, addressOf(this.memory));
+      ioctl(this.vm, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
+      this.cpu = ioctl(this.vm, KVM.CREATE_VCPU, 0, 'KVM_CREATE_VCPU');
+      had.push(() => close(this.cpu));
+      this.run = map(this.cpu, system.runSize);
+      had.push(() => this.run.unmap());
+      ioctl(this.cpu, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
+      this.registers = new Registers(this.cpu, { sregs2: system.has(CAP.SREGS2), xcrs: false });
+      this.setCpuid();
+      this.fill();
+    } catch (error) {
+      for (const giveBack of had.toReversed()) giveBack();
+      throw error;
+    }
   }
 
   /** A processor of 64 bits with SSE2 and nothing else. */

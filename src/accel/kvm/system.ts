@@ -2,7 +2,7 @@
 import { HostError } from '../../base/errors.js';
 import { MSR } from '../../arch/x86/msrs.js';
 import { API_VERSION, CAP, KVM, MSR_FILTER, MSR_REASONS, SIZE } from './abi.js';
-import { addressOf, close, ERRNO, ioctl, open, SystemError } from './libc.js';
+import { addressOf, close, ERRNO, errorText, ioctl, open, SystemError } from './libc.js';
 import { Structure } from './registers.js';
 
 const DEVICE = '/dev/kvm';
@@ -43,7 +43,7 @@ function openDevice(): number {
       case ERRNO.EPERM:
         throw new HostError('/dev/kvm may not be opened: join the group kvm, or run as somebody who may');
       default:
-        throw new HostError(`/dev/kvm cannot be opened: error ${error.errno} of the system`);
+        throw new HostError(`/dev/kvm cannot be opened: ${errorText(error.errno)}`, { cause: error });
     }
   }
 }
@@ -54,15 +54,19 @@ export class KvmSystem {
   /** Throws a one-line error that says why there is no KVM to be had. */
   constructor() {
     this.fd = openDevice();
+    try {
+      this.check();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  private check(): void {
     const version = ioctl(this.fd, KVM.GET_API_VERSION, 0, 'KVM_GET_API_VERSION');
+    if (version !== API_VERSION) throw new HostError(`the host's KVM has version ${version}, not ${API_VERSION}`);
     const lacking = NEEDED.find(([capability]) => !this.has(capability));
-    if (version === API_VERSION && lacking === undefined) return;
-    this.close();
-    throw new HostError(
-      lacking
-        ? `the host's KVM does not offer ${lacking[1]}`
-        : `the host's KVM has version ${version}, not ${API_VERSION}`,
-    );
+    if (lacking) throw new HostError(`the host's KVM does not offer ${lacking[1]}`);
   }
 
   has(capability: number): boolean {

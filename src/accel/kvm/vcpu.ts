@@ -11,7 +11,7 @@ import { MsrFile } from '../common/msr-file.js';
 import { EXIT, KVM, REGS, RUN, SIZE } from './abi.js';
 import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
-import { close, ERRNO, ioctl, ioctlRun, map, runSignalMask, ThreadTimer, type Mapping } from './libc.js';
+import { close, ERRNO, ioctl, ioctlRun, map, runSignalMask, SystemError, ThreadTimer, type Mapping } from './libc.js';
 import { KVM_MSRS, Registers, Structure } from './registers.js';
 import type { KvmVm } from './vm.js';
 
@@ -28,7 +28,7 @@ export class KvmVcpu implements Vcpu {
   private readonly run_: Mapping;
   private readonly view: DataView;
   private readonly registers: Registers;
-  private readonly timer = new ThreadTimer();
+  private readonly timer: ThreadTimer;
   private msrs: MsrFile;
   private exits: Exits;
   private debug: DebugRequest = { singleStep: false, breakpoints: [], watchpoints: [] };
@@ -43,14 +43,25 @@ export class KvmVcpu implements Vcpu {
     readonly index: number,
     private environment: VcpuEnvironment,
   ) {
-    this.fd = ioctl(vm.fd, KVM.CREATE_VCPU, index, 'KVM_CREATE_VCPU');
-    this.run_ = map(this.fd, vm.system.runSize);
-    this.view = this.run_.view;
-    this.registers = new Registers(this.fd, vm.capabilities);
-    ioctl(this.fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
-    this.setCpuid();
-    [this.msrs, this.exits] = this.partsFor(environment);
-    this.reset();
+    // What was had before something failed is given back, the last first.
+    const had: (() => void)[] = [];
+    try {
+      this.timer = new ThreadTimer();
+      had.push(() => this.timer.close());
+      this.fd = ioctl(vm.fd, KVM.CREATE_VCPU, index, 'KVM_CREATE_VCPU');
+      had.push(() => close(this.fd));
+      this.run_ = map(this.fd, vm.system.runSize);
+      had.push(() => this.run_.unmap());
+      this.view = this.run_.view;
+      this.registers = new Registers(this.fd, vm.capabilities);
+      ioctl(this.fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
+      this.setCpuid();
+      [this.msrs, this.exits] = this.partsFor(environment);
+      this.reset();
+    } catch (error) {
+      for (const giveBack of had.toReversed()) giveBack();
+      throw error;
+    }
   }
 
   /** The machine's board was built anew. */
@@ -97,7 +108,7 @@ export class KvmVcpu implements Vcpu {
         this.timer.drain();
         return { kind: 'budget' };
       }
-      if (error !== 0) throw new HostError(`KVM_RUN: error ${error} of the system`);
+      if (error !== 0) throw new SystemError('KVM_RUN', error);
       const exit = this.handle(this.view.getUint32(RUN.EXIT_REASON, true));
       if (exit) return exit;
     }

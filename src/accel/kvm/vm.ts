@@ -2,6 +2,7 @@
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { HostError } from '../../base/errors.js';
+import { MIB } from '../../base/units.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
@@ -25,6 +26,17 @@ export interface KvmVmOptions {
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
 }
 
+/** Memory that is page-aligned and never moves: shared, and WebAssembly's. */
+function reserve(size: number): Uint8Array {
+  const pages = Math.ceil(size / WASM_PAGE);
+  try {
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    return new Uint8Array(buffer, 0, size);
+  } catch (cause) {
+    throw new HostError(`cannot reserve ${String(Math.ceil(size / MIB))} MiB of memory for the guest`, { cause });
+  }
+}
+
 export class KvmVm implements Vm {
   readonly backing: Uint8Array;
   readonly dma: Dma;
@@ -39,20 +51,22 @@ export class KvmVm implements Vm {
 
   /** Throws a one-line error when the host cannot do it. */
   constructor(readonly options: KvmVmOptions) {
-    const pages = Math.ceil(options.backingSize / WASM_PAGE);
     try {
-      // Shared and of WebAssembly: page-aligned, and never moved.
-      const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-      this.backing = new Uint8Array(buffer, 0, options.backingSize);
-    } catch (cause) {
+      this.backing = reserve(options.backingSize);
+      this.base = addressOf(this.backing);
+      this.slotDma = new SlotDma(this.backing, () => {});
+      this.dma = this.slotDma;
+      this.fd = this.system.createVm();
+    } catch (error) {
       this.system.close();
-      throw new HostError(`cannot reserve ${String(options.backingSize >> 20)} MiB of memory for the guest`, { cause });
+      throw error;
     }
-    this.base = addressOf(this.backing);
-    this.slotDma = new SlotDma(this.backing, () => {});
-    this.dma = this.slotDma;
-    this.fd = this.system.createVm();
-    this.system.routeMsrs(this.fd);
+    try {
+      this.system.routeMsrs(this.fd);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   get seenCpuid(): readonly CpuidWords[] | undefined {
