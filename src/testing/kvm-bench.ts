@@ -23,6 +23,8 @@ export class KvmBench {
   readonly log: string[] = [];
   readonly pending: number[] = [];
   onPort: (port: number) => void = () => undefined;
+  /** Nanoseconds of the machine's clock. */
+  clock = (): number => performance.now() * 1e6;
 
   /** `makeVm`: the class, which is loaded only where there is KVM. */
   constructor(makeVm: typeof KvmVm | undefined) {
@@ -67,7 +69,7 @@ export class KvmBench {
         },
       },
       apic: quietApic(pending),
-      now: () => 0,
+      now: () => this.clock(),
       fillRandom: (target) => target.fill(0x5a),
       acknowledgeExtInt: () => 0,
     };

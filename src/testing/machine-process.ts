@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { MachineHandle } from '../runtime/node/machine-handle.js';
+import type { AcceleratorName } from '../runtime/node/accelerators.js';
 import type { MachineStart } from '../runtime/node/protocol.js';
 
 const dist = new URL('../../dist/', import.meta.url);
@@ -73,8 +74,11 @@ export class VitrineProcess {
   }
 }
 
-/** A machine in a worker, with its output kept and its screen to be read. */
-export async function startMachine(start: MachineStart): Promise<{
+/** A machine in a worker, with its output kept and its screen to be read. `accel`: what runs it; otherwise the best that works. */
+export async function startMachine(
+  start: MachineStart,
+  accel?: AcceleratorName,
+): Promise<{
   /** What the guest wrote, by channel. */
   readonly output: Record<string, string>;
   /** The rows of the text screen once it has what is looked for. */
@@ -96,7 +100,7 @@ export async function startMachine(start: MachineStart): Promise<{
         done();
       },
     },
-    { version: '0' },
+    { version: '0', ...(accel && { accel }) },
   );
   await Promise.race([handle.started, handle.exited]);
   let end: string | undefined;

@@ -36,6 +36,9 @@ export const KVM = {
   GET_XCRS: 0x8188aea6,
   SET_XCRS: 0x4188aea7,
   X86_SET_MSR_FILTER: 0x4188aec6,
+  SET_DEVICE_ATTR: 0x4018aee1,
+  GET_DEVICE_ATTR: 0x4018aee2,
+  HAS_DEVICE_ATTR: 0x4018aee3,
   GET_SREGS2: 0x8140aecc,
   SET_SREGS2: 0x4140aecd,
 } as const;
@@ -207,6 +210,9 @@ export const EVENTS = {
   /** Flags: NMI_PENDING and SHADOW are valid. */
   VALID: 1 | 4,
 } as const;
+
+/** Attribute of a CPU: what is added to the host's time-stamp counter. Group and number; Linux 5.16. */
+export const TSC_OFFSET = { GROUP: 0, ATTRIBUTE: 0n } as const;
 
 /** struct kvm_debugregs. */
 export const DEBUGREGS = { DB: 0, DR6: 32, DR7: 40 } as const;

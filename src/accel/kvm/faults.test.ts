@@ -57,7 +57,7 @@ function failure(attempt: () => void): string | undefined {
 }
 
 /** A machine that was there before, and works. */
-function other(): { readonly bench: KvmBench; check(): void } {
+function other(): { readonly bench: KvmBench; readonly check: () => void } {
   const bench = new KvmBench(makeVm);
   return {
     bench,

@@ -7,6 +7,7 @@ const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const SIG_BLOCK = 0;
 const CLOCK_MONOTONIC = 1;
+const MADV_HUGEPAGE = 14;
 const SIGEV_THREAD_ID = 4;
 const GETTID = 186;
 
@@ -66,6 +67,8 @@ const functions = {
   timerSettime: lib.func('timer_settime', 'int', ['uintptr_t', 'int', 'void *', 'void *']),
   timerDelete: lib.func('timer_delete', 'int', ['uintptr_t']),
   syscall: lib.func('syscall', 'long', ['long']),
+  madvise: lib.func('madvise', 'int', ['void *', 'size_t', 'int']),
+  clockGettime: lib.func('clock_gettime', 'int', ['int', 'void *']),
 };
 
 /** A call of the system failed. */
@@ -120,6 +123,20 @@ export function map(fd: number, length: number): Mapping {
       functions.munmap(at, length);
     },
   };
+}
+
+/** Asks for huge pages below some memory. A host that has none to give goes on with small ones. */
+export function preferHugePages(bytes: Uint8Array): void {
+  functions.madvise(bytes, bytes.length, MADV_HUGEPAGE);
+}
+
+const timespec = new Uint8Array(16);
+const timespecView = new DataView(timespec.buffer);
+
+/** Nanoseconds of the host's clock that never stops. */
+export function monotonic(): number {
+  functions.clockGettime(CLOCK_MONOTONIC, timespec);
+  return Number(timespecView.getBigInt64(0, true)) * 1e9 + Number(timespecView.getBigInt64(8, true));
 }
 
 /** The address of a buffer or of a pointer. */

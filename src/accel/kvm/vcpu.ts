@@ -13,6 +13,7 @@ import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
 import { close, ERRNO, ioctl, ioctlRun, map, runSignalMask, SystemError, ThreadTimer, type Mapping } from './libc.js';
 import { KVM_MSRS, Registers, Structure } from './registers.js';
+import { TimeStampCounter } from './tsc.js';
 import type { KvmVm } from './vm.js';
 
 /** A run without an exit ends after so many nanoseconds at the latest. */
@@ -36,7 +37,7 @@ export class KvmVcpu implements Vcpu {
   private halted = false;
   private shutDown = false;
   private initPending = false;
-  private readonly tscCell: readonly number[] = [MSR.TSC];
+  private readonly tsc: TimeStampCounter;
 
   constructor(
     private readonly vm: KvmVm,
@@ -56,6 +57,7 @@ export class KvmVcpu implements Vcpu {
       this.registers = new Registers(this.fd, vm.capabilities);
       ioctl(this.fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
       this.setCpuid();
+      this.tsc = new TimeStampCounter(this.fd, this.registers, vm.options.tscHz);
       [this.msrs, this.exits] = this.partsFor(environment);
       this.reset();
     } catch (error) {
@@ -91,6 +93,7 @@ export class KvmVcpu implements Vcpu {
 
   /** `budget` is in nanoseconds. */
   run(budget: number): VcpuExit {
+    if (this.tsc.follow(this.environment.now())) this.environment.apic.tscChanged();
     this.timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
       if (this.shutDown) return { kind: 'shutdown' };
@@ -227,7 +230,7 @@ export class KvmVcpu implements Vcpu {
   setA20(): void {}
 
   readTsc(): bigint {
-    return this.registers.msrs(this.tscCell)[0][1];
+    return this.tsc.read();
   }
 
   get location(): CodeLocation {
@@ -292,6 +295,7 @@ export class KvmVcpu implements Vcpu {
       else this.msrs.values.set(index, value);
     }
     this.registers.setMsrs(own);
+    this.tsc.wasSet(this.environment.now());
     this.halted = state.activity === 'halted';
     this.shutDown = state.activity === 'shutdown';
     this.initPending = state.events.initPending;

@@ -7,7 +7,7 @@ import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
-import { addressOf, close, ioctl } from './libc.js';
+import { addressOf, close, ioctl, preferHugePages } from './libc.js';
 import { Structure } from './registers.js';
 import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
@@ -53,6 +53,7 @@ export class KvmVm implements Vm {
   constructor(readonly options: KvmVmOptions) {
     try {
       this.backing = reserve(options.backingSize);
+      preferHugePages(this.backing);
       this.base = addressOf(this.backing);
       this.slotDma = new SlotDma(this.backing, () => {});
       this.dma = this.slotDma;

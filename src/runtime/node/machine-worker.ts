@@ -114,6 +114,9 @@ async function choose(): Promise<Choice> {
 /** KVM, when it is that. */
 const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
 
+/** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
+let lent: Vm | undefined;
+
 function createOn(request: VmRequest): Vm {
   if (kvm) return kvm.createKvmVm(request, report);
   return createVm(request, {
@@ -135,6 +138,7 @@ const base: MachineHost = {
   holdInput: options.holdInput ?? false,
   createVm: (request) => {
     const vm = createOn(request);
+    lent = vm;
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
   disassemble,
@@ -389,5 +393,6 @@ try {
   closeDisks();
   post({ kind: 'error', error: portable(error) });
 }
+lent?.dispose();
 // Whatever else may keep the thread alive: it has nothing left to do.
 port.close();
