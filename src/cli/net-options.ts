@@ -33,7 +33,8 @@ A network is a kind and words; more than one --net gives more than one card:
     resolver=addr[:port] who is asked for names, instead of this host's servers
   link,path=FILE         a Unix socket at which machines meet
   none                   no network
-  all but none:          mac=, mtu=, queues=, pcap=FILE`;
+  all but none:          model=virtio-net (the default) or e1000 (an Intel 82540EM), mac=,
+                         mtu=, queues=, pcap=FILE`;
 
 const PORT = '\\d{1,5}';
 
@@ -202,6 +203,8 @@ export function parseNet(text: string, index: number): NetConfig {
     common = changed ?? common;
     network = other;
   }
+  if (common.model !== 'virtio-net' && common.queues > 1)
+    throw new UsageError(`--net queues=: only model=virtio-net has several, ${common.model} has not`);
   if (network.kind === 'link' && network.path === '') throw new UsageError('--net link names no socket: path=FILE');
   if (network.kind === 'user') {
     if (network.allow.length > 0 && !network.restrict) throw new UsageError('--net allow= needs restrict=on');

@@ -9,6 +9,7 @@ export const GUEST_MODULES = [
   'virtio_console',
   'virtio_rng',
   'virtio_net',
+  'e1000',
   'virtio_balloon',
   'virtiofs',
   '9p',

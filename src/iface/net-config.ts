@@ -1,6 +1,6 @@
 /** What a network is: plain data, saved with the machine. */
 
-export const NIC_MODELS = ['virtio-net'] as const;
+export const NIC_MODELS = ['virtio-net', 'e1000'] as const;
 export type NicModel = (typeof NIC_MODELS)[number];
 
 /** A port of the host that leads into the guest. */

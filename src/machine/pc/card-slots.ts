@@ -6,7 +6,7 @@ import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { VirtioPci } from '../../devices/virtio/virtio-pci.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-import type { VirtioSlots } from '../common/virtio-slots.js';
+import type { PciCard, VirtioSlots } from '../common/virtio-slots.js';
 import { PC } from './layout.js';
 
 export interface CardSlotsParts {
@@ -17,7 +17,7 @@ export interface CardSlotsParts {
 
 export class CardSlots implements VirtioSlots {
   private next: number = PC.FIRST_CARD_SLOT;
-  private readonly transports: VirtioPci[] = [];
+  private readonly transports: Pick<PciCard, 'resume'>[] = [];
   /** Transports and devices, in the order in which they are restored. */
   readonly parts: Snapshotable[] = [];
 
@@ -41,6 +41,14 @@ export class CardSlots implements VirtioSlots {
     const transport = new VirtioPci({ name: device.id, device, environment, dma });
     if (rom) transport.pci.addRom(rom);
     return this.attachTransport(transport, device);
+  }
+
+  attachCard(make: (environment: PciEnvironment, dma: Dma) => PciCard, rom?: Uint8Array): void {
+    const { environment, dma } = this.connections;
+    const card = make(environment, dma);
+    if (rom) card.pci.addRom(rom);
+    this.transports.push(card);
+    this.attach(card.pci, [card]);
   }
 
   attachTransport(transport: VirtioPci, device: VirtioDevice): number {

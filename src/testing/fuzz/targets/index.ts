@@ -3,6 +3,7 @@ import type { FuzzTarget } from '../target.js';
 import { ahciTarget } from './ahci.js';
 import { balloonTarget } from './balloon.js';
 import { consoleTarget } from './console.js';
+import { e1000Target } from './e1000.js';
 import { fdcTarget } from './fdc.js';
 import { fuseTarget } from './fuse.js';
 import { gpuTarget } from './gpu.js';
@@ -34,6 +35,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   streamsTarget,
   virtqueueTarget,
   virtioNetTarget,
+  e1000Target,
   userNetTarget,
   qcow2Target,
   ahciTarget,
