@@ -54,7 +54,7 @@ export class ChromiumPage {
     const options = ['--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-dev-shm-usage'];
     const child = spawn(
       program,
-      [...options, `--user-data-dir=${profile}`, '--remote-debugging-port=0', '--window-size=1280,1024', 'about:blank'],
+      [...options, `--user-data-dir=${profile}`, '--remote-debugging-port=0', '--window-size=1000,760', 'about:blank'],
       { env: { ...process.env, ...chromium.env, HOME: profile }, stdio: 'ignore', detached: true },
     );
     let gone = false;
