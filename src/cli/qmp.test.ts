@@ -107,6 +107,37 @@ describe('--qmp', () => {
     await vitrine.ended;
   });
 
+  it('takes events of keyboard and pointer, and tells of pointers and of VNC', async () => {
+    const socket = path.join(folder, 'e.sock');
+    const vitrine = run('--qmp', `unix:${socket}`, '--vnc', ':auto,password=x', '--input', 'virtio');
+    const qmp = await client(socket);
+    await qmp.ask('qmp_capabilities');
+    expect(await qmp.value('query-mice')).toEqual([
+      { name: 'PS/2 mouse', index: 0, current: true, absolute: false },
+      { name: 'virtio tablet', index: 1, current: false, absolute: true },
+    ]);
+    const vnc = await qmp.value('query-vnc');
+    expect(vnc).toMatchObject({ enabled: true, host: '127.0.0.1', family: 'ipv4', auth: 'vnc', clients: [] });
+    const send = async (...events: readonly object[]): Promise<unknown> => qmp.ask('input-send-event', { events });
+    const key = { type: 'qcode', data: 'a' };
+    const good = [
+      { type: 'key', data: { key, down: true } },
+      { type: 'abs', data: { axis: 'x', value: 100 } },
+      { type: 'btn', data: { button: 'left', down: true } },
+      { type: 'btn', data: { button: 'wheel-up', down: true } },
+    ];
+    expect(await send(...good)).toEqual({ return: {} });
+    expect(await send({ type: 'abs', data: { axis: 'x', value: 0x8000 } })).toMatchObject({
+      error: { desc: "Parameter 'value' expects 0 … 32767" },
+    });
+    expect(await send({ type: 'key', data: { key } })).toMatchObject({
+      error: { desc: "Parameter 'data.down' is missing" },
+    });
+    expect(await send({ type: 'rel', data: { axis: 'x', value: 1 } })).toHaveProperty('error');
+    await qmp.ask('quit');
+    await vitrine.ended;
+  });
+
   it('presses the power button, for more clients than one', async () => {
     const vitrine = run('--qmp', 'tcp:0');
     await vitrine.until(/x/);

@@ -117,6 +117,7 @@ class Session {
       handle: this.handle,
       version: productVersion(),
       now: () => Date.now(),
+      vnc: () => vnc?.state,
       quit: () => this.stop('QMP'),
     });
   }

@@ -1,5 +1,6 @@
 /** What a machine has and is doing, as plain data for whoever manages it. */
 import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
+import type { PointerInfo } from '../machine/common/input-hub.js';
 import { diskId } from './media.js';
 import type { VirtualMachine } from './machine.js';
 
@@ -37,6 +38,7 @@ export interface Inspection {
   readonly uuid: string;
   readonly pci: readonly PciFunctionInfo[];
   readonly disks: readonly DiskInfo[];
+  readonly pointers: readonly PointerInfo[];
 }
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -54,6 +56,7 @@ export function inspect(machine: VirtualMachine): Inspection {
     cpus: cpus.map(({ index }) => ({ index })),
     memory: config.memory,
     uuid: uuidText(uuid),
+    pointers: board.input.pointers,
     pci: board.pci ? describePci(board.pci) : [],
     disks: config.disks.map(({ path }, i) => {
       const drive = board.mediaDrive?.(i);

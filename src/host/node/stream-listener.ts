@@ -5,6 +5,9 @@ import { WebSocketServer, type WebSocket } from 'ws';
 
 /** A connection as its user sees it. */
 export interface ByteStream {
+  /** Where it comes from. */
+  readonly remote: StreamAddress;
+  readonly isWebSocket: boolean;
   /** False: no more until `drained`. */
   write(bytes: Uint8Array): boolean;
   close(): void;
@@ -53,9 +56,16 @@ function listening(server: Server, { host, port }: StreamAddress): Promise<Strea
   });
 }
 
+const remoteOf = ({ remoteAddress = '', remotePort = 0 }: Socket): StreamAddress => ({
+  host: remoteAddress,
+  port: remotePort,
+});
+
 function serveSocket(socket: Socket, accept: AcceptStream): void {
   socket.on('error', () => {});
   const user = accept({
+    remote: remoteOf(socket),
+    isWebSocket: false,
     write: (bytes) => {
       socket.write(bytes);
       return socket.writableLength < HIGH_WATER;
@@ -94,9 +104,11 @@ function fromOurselves({ headers }: IncomingMessage): boolean {
   }
 }
 
-function serveWebSocket(socket: WebSocket, accept: AcceptStream): void {
+function serveWebSocket(socket: WebSocket, remote: StreamAddress, accept: AcceptStream): void {
   let timer: NodeJS.Timeout | undefined;
   const user = accept({
+    remote,
+    isWebSocket: true,
     write: (bytes) => {
       socket.send(bytes);
       if (socket.bufferedAmount < HIGH_WATER) return true;
@@ -144,7 +156,7 @@ export async function listenWebSocket(
   });
   // Told by the server below.
   server.on('error', () => {});
-  server.on('connection', (socket) => serveWebSocket(socket, accept));
+  server.on('connection', (socket, request) => serveWebSocket(socket, remoteOf(request.socket), accept));
   const listener = await listening(http, address);
   return {
     address: listener.address,

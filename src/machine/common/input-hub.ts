@@ -25,6 +25,15 @@ export interface InputHubParts {
   readonly adapter: DisplayAdapter | undefined;
 }
 
+/** A pointer as whoever manages the machine sees it. */
+export interface PointerInfo {
+  readonly name: string;
+  /** It knows where on the screen it is. */
+  readonly absolute: boolean;
+  /** What a user's pointer moves now. */
+  readonly current: boolean;
+}
+
 /** The size of a screen that is in a mode of its own. */
 const USUAL = { width: 640, height: 480 } as const;
 
@@ -36,6 +45,15 @@ export class InputHub {
   private readonly held = new Map<string, (down: boolean) => void>();
 
   constructor(private readonly parts: InputHubParts) {}
+
+  /** The pointers that there are. */
+  get pointers(): PointerInfo[] {
+    const { ps2, tablet } = this.parts;
+    return [
+      ...(ps2?.mouse ? [{ name: 'PS/2 mouse', absolute: false, current: tablet?.live !== true }] : []),
+      ...(tablet ? [{ name: 'virtio tablet', absolute: true, current: tablet.live }] : []),
+    ];
+  }
 
   take(event: InputEvent): void {
     switch (event.kind) {

@@ -7,6 +7,7 @@ import { writeFileSafely } from '../../host/node/snapshot-file.js';
 import { diskId } from '../../vmm/media.js';
 import { QmpError } from '../../vmm/qmp/types.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
+import type { VncState } from '../../vmm/qmp/machine.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
 import type { MachineHandle } from './machine-handle.js';
 import { listenReason } from './listen-reason.js';
@@ -47,6 +48,8 @@ export interface QmpServerOptions {
   readonly version: string;
   /** The owner's clock, milliseconds since 1970. */
   readonly now: () => number;
+  /** Its VNC server, if it has one. */
+  readonly vnc?: () => VncState | undefined;
   /** A client ends the machine. */
   quit(): void;
 }
@@ -55,6 +58,7 @@ export class QmpServer {
   private readonly clients = new Map<Socket, QmpSession>();
   private options: QmpServerOptions | undefined;
   private paused = false;
+  private readonly pointer = { x: 0, y: 0, buttons: 0 };
   /** Who asked for the reset or the end that comes. */
   private asked: 'host-qmp-system-reset' | 'host-qmp-quit' | undefined;
 
@@ -123,6 +127,9 @@ export class QmpServer {
           await delay(holdTime);
           for (const code of [...codes].reverse()) handle.input({ kind: 'key', code, down: false });
         },
+        input: (event) => handle.input(event),
+        pointer: this.pointer,
+        vnc: () => options.vnc?.(),
         changeMedia: (request) => handle.changeMedia(request),
         balloon: (target) => askBalloon(handle, target),
         quit: () => {

@@ -1,6 +1,8 @@
 /** A machine's screen for VNC clients: on the thread of the machine's owner, which has an event loop. */
+import type { VncPeer, VncState } from '../../vmm/qmp/machine.js';
 import { HostError } from '../../base/errors.js';
 import { RfbServer } from '../../display/rfb/server.js';
+import type { Viewer } from '../../display/rfb/viewer.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import { rfbCrypto } from '../../host/node/rfb-crypto.js';
 import {
@@ -39,8 +41,11 @@ export class VncServer {
   private readonly listeners: StreamListener[] = [];
   private handle: MachineHandle | undefined;
   private readonly server: RfbServer;
+  private readonly peers = new Map<Viewer, VncPeer>();
+  private readonly hasPassword: boolean;
 
   private constructor({ password }: VncOptions, name: string) {
+    this.hasPassword = password !== undefined;
     this.server = new RfbServer({
       name,
       password,
@@ -85,6 +90,12 @@ export class VncServer {
     return webSocket === undefined ? tcp : `${tcp}, WebSocket ${webSocket}`;
   }
 
+  /** For the monitor. */
+  get state(): VncState {
+    const clients = [...this.peers].flatMap(([viewer, peer]) => (viewer.entered ? [peer] : []));
+    return { ...this.addresses[0], hasPassword: this.hasPassword, clients };
+  }
+
   /** Clients see this machine. */
   attach(handle: MachineHandle): void {
     this.handle = handle;
@@ -105,11 +116,13 @@ export class VncServer {
       if (!viewer.entered) viewer.close();
     }, HANDSHAKE_TIME);
     timer.unref();
+    this.peers.set(viewer, { ...stream.remote, isWebSocket: stream.isWebSocket });
     return {
       receive: (bytes) => viewer.receive(bytes),
       drained: () => viewer.drained(),
       closed: () => {
         clearTimeout(timer);
+        this.peers.delete(viewer);
         viewer.close();
       },
     };

@@ -1,5 +1,8 @@
 /** QKeyCode, QEMU's names of keys (qapi/ui.json of QEMU 7.2), by the names of W3C UI Events that input devices know. */
 
+import type { Json } from './json-stream.js';
+import { isObject, QmpError } from './types.js';
+
 type Pair = [string, string];
 
 const LETTERS = Array.from('abcdefghijklmnopqrstuvwxyz', (letter): Pair => [letter, `Key${letter.toUpperCase()}`]);
@@ -59,3 +62,14 @@ export const KEYS: ReadonlyMap<string, string> = new Map<string, string>(
     pause: 'Pause',
   }),
 );
+
+/** The name of a KeyValue as input devices know it. Throws a QmpError when there is none. */
+export function keyName(key: Json): string {
+  const value = isObject(key) ? key : {};
+  if (value['type'] !== 'qcode') throw new QmpError('keys are told by their names here, with type qcode');
+  const data = value['data'];
+  if (typeof data !== 'string') throw new QmpError("Parameter 'data' is missing");
+  const name = KEYS.get(data);
+  if (name === undefined) throw new QmpError(`Parameter 'data' does not accept value '${data}'`);
+  return name;
+}

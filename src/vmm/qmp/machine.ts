@@ -1,6 +1,28 @@
 /** A machine as its monitor sees it, from another thread. */
+import type { InputEvent } from '../../iface/input.js';
 import type { MediaRequest } from '../media.js';
 import type { Inspection } from '../inspect.js';
+
+/** 0 … POINTER_RANGE each way, and `BUTTON`s. */
+export interface QmpPointer {
+  x: number;
+  y: number;
+  buttons: number;
+}
+
+export interface VncPeer {
+  readonly host: string;
+  readonly port: number;
+  readonly isWebSocket: boolean;
+}
+
+export interface VncState {
+  readonly host: string;
+  readonly port: number;
+  readonly hasPassword: boolean;
+  /** Those that have been let in. */
+  readonly clients: readonly VncPeer[];
+}
 
 export interface QmpMachine {
   /** What it is called, if it has a name. */
@@ -14,6 +36,12 @@ export interface QmpMachine {
   screendump(file: string, format: 'ppm' | 'png'): Promise<void>;
   /** Presses keys (W3C KeyboardEvent codes) one after the other, and releases them so many milliseconds later. */
   typeKeys(codes: readonly string[], holdTime: number): Promise<void>;
+  /** A user does something, now. */
+  input(event: InputEvent): void;
+  /** Where the pointer is and what is pressed on it, as clients have last said. */
+  readonly pointer: QmpPointer;
+  /** The VNC server and its clients; undefined: there is none. */
+  vnc(): VncState | undefined;
   /** Bytes that the guest has; `target`: that it is to have. Throws a QmpError where there is no balloon. */
   balloon(target?: number): Promise<number>;
   /** Changes the medium in a drive. Throws a one-line error when that cannot be. */

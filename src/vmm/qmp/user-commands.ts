@@ -2,24 +2,13 @@
 import type { QmpCommand } from './command.js';
 import { query } from './command.js';
 import type { Json } from './json-stream.js';
-import { isObject, text, QmpError, arrayOf, INT, NOTHING, object, oneOf, STR } from './types.js';
-import { KEYS } from './keys.js';
+import { text, QmpError, arrayOf, INT, NOTHING, object, oneOf, STR } from './types.js';
+import { keyName } from './keys.js';
 
 const KEY = { ...object({ type: oneOf('qcode', 'number') }), isOpen: true } as const;
 /** Milliseconds that keys are held when nothing else is said, and at most. */
 const HOLD_TIME = 100;
 const LONGEST_HOLD = 60_000;
-
-/** The key's name as input devices know it. */
-function nameOf(key: Json): string {
-  const value = isObject(key) ? key : {};
-  if (value['type'] !== 'qcode') throw new QmpError('keys are told by their names here, with type qcode');
-  const data = value['data'];
-  if (typeof data !== 'string') throw new QmpError("Parameter 'data' is missing");
-  const name = KEYS.get(data);
-  if (name === undefined) throw new QmpError(`Parameter 'data' does not accept value '${data}'`);
-  return name;
-}
 
 export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   screendump: {
@@ -36,7 +25,7 @@ export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
     arguments: object({ keys: arrayOf(KEY), 'hold-time?': INT }),
     returns: NOTHING,
     run: async (machine, { keys, 'hold-time': hold = HOLD_TIME }) => {
-      const names = Array.isArray(keys) ? (keys as readonly Json[]).map(nameOf) : [];
+      const names = Array.isArray(keys) ? (keys as readonly Json[]).map(keyName) : [];
       if (typeof hold !== 'number' || hold < 0 || hold > LONGEST_HOLD)
         throw new QmpError(`Parameter 'hold-time' expects 0 … ${LONGEST_HOLD} milliseconds`);
       await machine.typeKeys(names, hold);

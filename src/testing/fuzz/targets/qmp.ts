@@ -23,13 +23,16 @@ const machineOf = (random: RandomSource): QmpMachine => {
       await work();
       const medium = { path: '/d', format: 'raw', readOnly: false, size: 512 };
       const disk = { id: 'disk0', removable: true, tray: { open: false, locked: true }, medium };
-      return { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
+      return { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk], pointers: [] };
     },
     pause: work,
     resume: work,
     press: work,
     screendump: work,
     changeMedia: work,
+    input: (event) => must(event.kind !== 'point' || (event.x >= 0 && event.x <= 0x7fff), 'a point is off'),
+    pointer: { x: 0, y: 0, buttons: 0 },
+    vnc: () => (random.once(2) ? undefined : { host: 'h', port: 5900, hasPassword: false, clients: [] }),
     typeKeys: work,
     balloon: () => work().then(() => 1 << 20),
     quit: () => undefined,
@@ -97,7 +100,12 @@ class Session implements FuzzSession {
         const members = Object.entries(type.members).filter(([, { optional }]) => !random.once(optional ? 2 : 20));
         const made: Record<string, Json> = {};
         for (const [name, { type: inner }] of members) made[name] = this.fitting(inner);
-        if (type.isOpen && random.once(2)) made['data'] = random.pick(['ret', 'a', 'nokey']);
+        if (type.isOpen && random.once(2)) {
+          const key = { type: 'qcode', data: random.pick(['ret', 'nokey']) };
+          const move = { axis: random.pick(['x', 'y', 'z']), value: random.u32(0x8000) };
+          const event = { down: random.once(2), key, button: random.pick(['left', 'wheel-up', 'none']) };
+          made['data'] = random.pick<Json>(['ret', 'a', event, move, { ...event, surplus: 1 }]);
+        }
         return made;
       }
     }
