@@ -6,11 +6,12 @@ import { afterAll, expect, it } from 'vitest';
 import { cacheRoot } from '../guests/cache.js';
 import { bootTools, makeBootImages, type BootImages } from '../testing/boot-images.js';
 import { VitrineProcess } from '../testing/machine-process.js';
-import { describeWith, requireGuest, type Requirement } from '../testing/tools.js';
+import { describeWith, requireGuest, requireKvm, type Requirement } from '../testing/tools.js';
 
 const amd64 = await requireGuest('amd64');
 const seabios = await requireGuest('seabios');
 const ovmf = await requireGuest('ovmf');
+const kvm = await requireKvm();
 const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-boot-'));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -86,5 +87,25 @@ describeWith([requirement, ovmf], 'OVMF', () => {
     // What it wants to boot from stands there now, in UTF-16.
     const written = await readFile(`${folder}/vars.fd`);
     expect(written.includes(Buffer.from('BootOrder', 'utf16le'))).toBe(true);
+  });
+});
+
+describeWith([requirement, seabios, kvm], 'SeaBIOS on KVM', () => {
+  const run = (...args: readonly string[]): VitrineProcess =>
+    new VitrineProcess(['run', '--accel', 'kvm', '--bios', seabios.files['bios-256k.bin'], ...args]);
+
+  it('offers its boot menu, and looks for something to boot', { timeout: 120_000 }, async () => {
+    const vitrine = run('--boot', 'menu=on');
+    await vitrine.until(/No bootable device/, await vitrine.until(/Press ESC for boot menu/));
+    vitrine.kill('SIGTERM');
+    await vitrine.ended;
+  });
+
+  // Emulated instruction by instruction it takes its time.
+  it('boots GRUB from a CD', { timeout: 400_000 }, async () => {
+    const vitrine = run('--cdrom', images?.grubCd ?? '');
+    await vitrine.until(/GRUB starts the kernel/);
+    vitrine.kill('SIGTERM');
+    await vitrine.ended;
   });
 });
