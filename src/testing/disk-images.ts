@@ -70,6 +70,7 @@ export async function generateImage(tools: ImageTools, folder: string, seed: num
   if (!v2) options.push(`refcount_bits=${[2, 4, 8, 16, 16, 32, 64][next(7)]}`);
   if (!v2 && next(4) === 0) options.push('lazy_refcounts=on');
   if (zstd) options.push('compression_type=zstd');
+  if (!v2 && clusterSize >= 16384 && next(2) === 0) options.push('extended_l2=on');
   const features = [...options, `size=${size}`];
   const snapshots: string[] = [];
 

@@ -2,7 +2,6 @@
 import type { HostFile } from '../../iface/file.js';
 import { ImageError } from '../image.js';
 import { readBitmaps } from './bitmaps.js';
-import { clusterOf } from './clusters.js';
 import { INCOMPATIBLE, type Qcow2Header } from './header.js';
 import type { Metadata } from './metadata.js';
 import { readSnapshots } from './snapshots.js';
@@ -210,35 +209,26 @@ export class Check {
         continue;
       }
       seen.add(offset);
-      this.spend(clusterSize / 8);
+      this.spend(this.metadata.map.perTable);
       const bytes = new Uint8Array(clusterSize);
-      if (this.file.read(offset, bytes) === clusterSize) this.walkTable(new Table(i, bytes, offset), name, active);
+      if (this.file.read(offset, bytes) === clusterSize)
+        this.walkTable(new Table(i, bytes, offset, this.metadata.stride), name, active);
     }
   }
 
   private walkTable(table: Table, name: string, active: boolean): void {
-    const { header, clusterSize } = this;
-    const perTable = clusterSize / 8;
-    for (let entry = 0; entry < perTable; entry++) {
-      const cluster = clusterOf(table, entry, header.clusterBits, header.version);
-      const what = `${name}cluster ${table.index * perTable + entry}`;
-      switch (cluster.kind) {
-        case 'unallocated':
-          continue;
-        case 'invalid':
-          this.fatal(`${what} has an entry that leads nowhere`);
-          continue;
-        case 'compressed':
-          if (table.high(entry) & COPIED_HIGH) this.fatal(`${what} is compressed and marked as written in place`);
-          this.count(cluster.offset, cluster.length, what);
-          if (active) this.result.compressed++;
-          break;
-        case 'zero':
-        case 'data':
-          if (cluster.offset === 0) continue;
-          this.count(cluster.offset, clusterSize, what);
-      }
-      if (active) this.result.allocated++;
+    const { clusterSize } = this;
+    const { map } = this.metadata;
+    for (let at = 0; at < map.perTable; at++) {
+      const { invalid, compressed, offset } = map.entry(table, at);
+      const what = `${name}cluster ${table.index * map.perTable + at}`;
+      if (invalid) this.fatal(`${what} has an entry that leads nowhere`);
+      else if (compressed) {
+        if (table.high(at) & COPIED_HIGH) this.fatal(`${what} is compressed and marked as written in place`);
+        this.count(compressed.offset, compressed.length, what);
+        if (active) this.result.compressed++;
+      } else if (offset !== 0) this.count(offset, clusterSize, what);
+      if (active && (compressed !== undefined || offset !== 0)) this.result.allocated++;
     }
   }
 
@@ -277,6 +267,7 @@ export class Check {
   /** The active tables' marks for "referred to once", each with how often that is true; a result replaces the mark. */
   private eachMark(look: (what: string, marked: boolean, found: number) => boolean | undefined): void {
     const { header, clusterSize, counters, metadata } = this;
+    const { perTable } = metadata.map;
     const l1 = new Table(0, metadata.l1, header.l1Offset);
     for (let i = 0; i < header.l1Size; i++) {
       const offset = metadata.l2Offset(i);
@@ -286,16 +277,16 @@ export class Check {
       if (mark !== undefined) metadata.tableForWrite(i);
       const table = metadata.table(i);
       if (!table) continue;
-      for (let entry = 0; entry < clusterSize / 8; entry++) {
+      for (let entry = 0; entry < perTable; entry++) {
         const high = table.high(entry);
         const place = offsetOf(high, table.low(entry));
         if (high & COMPRESSED_HIGH || place === 0) continue;
         if (this.tables.has(place / clusterSize)) {
-          this.fatal(`cluster ${i * (clusterSize / 8) + entry} lies where a table is`);
+          this.fatal(`cluster ${i * perTable + entry} lies where a table is`);
           continue;
         }
         const answer = look(
-          `cluster ${i * (clusterSize / 8) + entry}`,
+          `cluster ${i * perTable + entry}`,
           (high & COPIED_HIGH) !== 0,
           counters.get(place / clusterSize),
         );

@@ -2,7 +2,7 @@
 import { KIB } from '../../base/units.js';
 import type { HostFile } from '../../iface/file.js';
 import { ImageError, SECTOR } from '../image.js';
-import { neededL1, newHeaderCluster, type Qcow2Header } from './header.js';
+import { INCOMPATIBLE, neededL1, newHeaderCluster, type Qcow2Header } from './header.js';
 import { Metadata } from './metadata.js';
 
 export interface NewImage {
@@ -13,12 +13,14 @@ export interface NewImage {
   readonly clusterSize?: number;
   /** Bits of a reference count, a power of two, 1 … 64. Default 16. */
   readonly refcountBits?: number;
+  /** Clusters have 32 subclusters each, for which there is room of their own; clusters of 16 KiB at least. */
+  readonly extendedL2?: boolean;
 }
 
 /** Makes an image of an empty file. Throws a one-line error when there can be none like that. */
 export function createQcow2(
   file: HostFile,
-  { size, backing, clusterSize = 64 * KIB, refcountBits = 16 }: NewImage,
+  { size, backing, clusterSize = 64 * KIB, refcountBits = 16, extendedL2 = false }: NewImage,
 ): void {
   const clusterBits = Math.log2(clusterSize);
   const refcountOrder = Math.log2(refcountBits);
@@ -27,7 +29,10 @@ export function createQcow2(
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6)
     throw new ImageError(`reference counts of ${refcountBits} bits cannot be; 1, 2, 4, 8, 16, 32 and 64 can`);
   if (size <= 0 || size % SECTOR !== 0) throw new ImageError(`a disk of ${size} bytes cannot be: sectors have 512`);
-  const l1Size = neededL1(size, clusterBits);
+  if (extendedL2 && clusterBits < 14)
+    throw new ImageError(`clusters of ${clusterSize} bytes are too small to have subclusters; 16384 are needed`);
+  const incompatible = extendedL2 ? INCOMPATIBLE.EXTENDED_L2 : 0n;
+  const l1Size = neededL1(size, { clusterBits, incompatible });
   if (l1Size * 8 > 32 * KIB * KIB)
     throw new ImageError(`a disk of ${size} bytes is too large for clusters of ${clusterSize} bytes`);
   const header: Qcow2Header = {
@@ -42,7 +47,7 @@ export function createQcow2(
     refcountTableClusters: 0,
     snapshotCount: 0,
     snapshotsOffset: 0,
-    incompatible: 0n,
+    incompatible,
     compatible: 0n,
     autoclear: 0n,
     refcountOrder,

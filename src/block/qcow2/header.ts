@@ -91,9 +91,13 @@ export interface Qcow2Header {
 
 export const lazyRefcounts = (header: Qcow2Header): boolean => (header.compatible & COMPATIBLE.LAZY_REFCOUNTS) !== 0n;
 
+/** Whether entries of L2 tables have 16 bytes, with bits for 32 subclusters. */
+export const extendedL2 = ({ incompatible }: Pick<Qcow2Header, 'incompatible'>): boolean =>
+  (incompatible & INCOMPATIBLE.EXTENDED_L2) !== 0n;
+
 /** Entries of an L1 table that a disk of that size needs. */
-export function neededL1(size: number, clusterBits: number): number {
-  const covered = 2 ** (2 * clusterBits - 3);
+export function neededL1(size: number, header: Pick<Qcow2Header, 'clusterBits' | 'incompatible'>): number {
+  const covered = 2 ** (2 * header.clusterBits - (extendedL2(header) ? 4 : 3));
   return Math.ceil(size / covered);
 }
 
@@ -179,8 +183,6 @@ function readExtensions(reader: HeaderReader, from: number, end: number): Extens
 function refuseUnknown(reader: HeaderReader, bits: bigint, names: ReadonlyMap<number, string>): void {
   if (bits & INCOMPATIBLE.DATA_FILE)
     reader.unsupported('keeps its data in an external data file, which is not supported');
-  if (bits & INCOMPATIBLE.EXTENDED_L2)
-    reader.unsupported('has extended L2 entries (subclusters), which are not supported');
   const unknown: string[] = [];
   for (let bit = 5; bit < 64; bit++) if ((bits >> BigInt(bit)) & 1n) unknown.push(names.get(bit) ?? `bit ${bit}`);
   if (unknown.length > 0) reader.unsupported(`needs features that are not known here: ${unknown.join(', ')}`);
@@ -233,6 +235,9 @@ function interpret(reader: HeaderReader, version: 2 | 3, clusterBits: number): Q
   const extensions = readExtensions(reader, headerLength, Math.max(headerLength, nameAt));
   const incompatible = v3 ? reader.u64(FIELD.INCOMPATIBLE) : 0n;
   refuseUnknown(reader, incompatible, extensions.names);
+  // A subcluster has a sector at least.
+  if (incompatible & INCOMPATIBLE.EXTENDED_L2 && clusterBits < 14)
+    reader.fail(`clusters of ${clusterSize} bytes are too small to have subclusters`);
   if (reader.u32(FIELD.CRYPT_METHOD) !== 0) reader.unsupported('is encrypted, which is not supported');
   const refcountOrder = v3 ? reader.u32(FIELD.REFCOUNT_ORDER) : 4;
   if (refcountOrder > 6) reader.fail(`its reference counts cannot have 2^${refcountOrder} bits`);
@@ -267,7 +272,7 @@ function checkPlaces(reader: HeaderReader, header: Qcow2Header): void {
   if (header.size === 0) throw new ImageError('the disk is empty');
   if (header.size % SECTOR !== 0) reader.fail('its size is not a whole number of 512-byte sectors');
   if (header.l1Size * 8 > LIMIT.L1_BYTES) reader.fail('its L1 table is too large');
-  if (header.l1Size < neededL1(header.size, header.clusterBits)) reader.fail('its L1 table is too small');
+  if (header.l1Size < neededL1(header.size, header)) reader.fail('its L1 table is too small');
   aligned(header.l1Offset, 'its L1 table');
   aligned(header.refcountTableOffset, 'its refcount table');
   if (header.refcountTableClusters === 0) reader.fail('it has no refcount table');

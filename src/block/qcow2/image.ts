@@ -1,10 +1,10 @@
 /** A qcow2 image as a disk. */
 import type { HostFile } from '../../iface/file.js';
 import { type DiskImage, type Unpack } from '../image.js';
-import { clusterOf, type Cluster } from './clusters.js';
+import type { ClusterMap, Entry, Unit } from './clusters.js';
 import { unpackCluster } from './compressed.js';
 import type { Metadata } from './metadata.js';
-import { COPIED_HIGH, ZERO_LOW, type Table } from './table.js';
+import type { Table } from './table.js';
 
 /** Unpacked clusters that are kept, in bytes. */
 const UNPACKED = 2 ** 21;
@@ -21,23 +21,26 @@ export interface Qcow2Parts {
 /** The part of a request that falls into one cluster: where in it, where in the request, how long. */
 interface Part {
   readonly cluster: number;
-  readonly found: Cluster;
+  readonly entry: Entry;
   readonly within: number;
   readonly at: number;
   readonly length: number;
 }
 
-/** A cluster that a request has taken, and what the guest's cluster was before. */
-interface Allocated {
+/** What becomes of a cluster when a request has succeeded, and what it was before. */
+interface Change {
   readonly table: Table;
-  readonly entry: number;
-  readonly host: number;
-  readonly found: Cluster;
+  readonly at: number;
+  readonly before: Entry;
+  /** Where it is then, in the file. */
+  readonly offset: number;
+  readonly allocated: number;
+  readonly zeros: number;
 }
 
 /** A write under way: what lies in one piece in the file is written in one call. */
 class WriteRequest {
-  readonly allocated: Allocated[] = [];
+  readonly changes: Change[] = [];
   private runOffset = 0;
   private runAt = 0;
   private runLength = 0;
@@ -67,7 +70,8 @@ class WriteRequest {
 
   /** The request failed: the guest's clusters stay what they were. */
   giveUp(): void {
-    for (const { host } of this.allocated) this.metadata.refcounts.release(host);
+    for (const { before, offset } of this.changes)
+      if (offset !== before.offset) this.metadata.refcounts.release(offset / this.metadata.clusterSize);
   }
 }
 
@@ -82,8 +86,7 @@ export class Qcow2Image implements DiskImage {
   private readonly metadata: Metadata;
   private readonly file: HostFile;
   private readonly clusterSize: number;
-  private readonly clusterBits: number;
-  private readonly perTable: number;
+  private readonly map: ClusterMap;
   /** Unpacked clusters by their offset in the file, the least recently used first. */
   private readonly unpacked = new Map<number, Uint8Array>();
 
@@ -94,8 +97,7 @@ export class Qcow2Image implements DiskImage {
     this.size = size;
     this.readOnly = readOnly;
     this.clusterSize = metadata.clusterSize;
-    this.clusterBits = metadata.header.clusterBits;
-    this.perTable = this.clusterSize / 8;
+    this.map = metadata.map;
   }
 
   get identity(): string {
@@ -103,37 +105,44 @@ export class Qcow2Image implements DiskImage {
     return `qcow2:${this.file.identity}${backing ? `|${backing.identity}` : ''}`;
   }
 
-  private lookUp(cluster: number): Cluster {
-    const table = this.metadata.table(Math.floor(cluster / this.perTable));
-    return clusterOf(table, cluster % this.perTable, this.clusterBits, this.metadata.header.version);
+  private entry(cluster: number): Entry {
+    const { perTable } = this.map;
+    return this.map.entry(this.metadata.table(Math.floor(cluster / perTable)), cluster % perTable);
+  }
+
+  /** A unit by its number from the beginning of the disk. */
+  private lookUp(unit: number): Unit {
+    const { units } = this.map;
+    return this.map.unit(this.entry(Math.floor(unit / units)), unit % units);
   }
 
   // ---- reading ----
 
   read(offset: number, into: Uint8Array): void {
+    const { unitSize } = this.map;
     for (let at = 0; at < into.length;) {
       const place = offset + at;
-      const cluster = Math.floor(place / this.clusterSize);
-      const within = place % this.clusterSize;
-      const found = this.lookUp(cluster);
-      let length = Math.min(this.clusterSize - within, into.length - at);
+      const unit = Math.floor(place / unitSize);
+      const within = place % unitSize;
+      const found = this.lookUp(unit);
+      let length = Math.min(unitSize - within, into.length - at);
       // What goes on as it began is read at once.
-      for (let next = cluster + 1; at + length < into.length && this.goesOn(found, next, next - cluster); next++)
-        length = Math.min(length + this.clusterSize, into.length - at);
+      for (let next = unit + 1; at + length < into.length && this.goesOn(found, next, next - unit); next++)
+        length = Math.min(length + unitSize, into.length - at);
       this.readPiece(found, place, within, into.subarray(at, at + length));
       at += length;
     }
   }
 
-  /** Whether a cluster, so many behind one that was found, is its continuation. */
-  private goesOn(found: Cluster, cluster: number, distance: number): boolean {
+  /** Whether a unit, so many behind one that was found, is its continuation. */
+  private goesOn(found: Unit, unit: number, distance: number): boolean {
     if (found.kind === 'compressed' || found.kind === 'invalid') return false;
-    const next = this.lookUp(cluster);
+    const next = this.lookUp(unit);
     if (next.kind !== found.kind) return false;
-    return found.kind !== 'data' || (next as typeof found).offset === found.offset + distance * this.clusterSize;
+    return found.kind !== 'data' || (next as typeof found).offset === found.offset + distance * this.map.unitSize;
   }
 
-  private readPiece(found: Cluster, place: number, within: number, into: Uint8Array): void {
+  private readPiece(found: Unit, place: number, within: number, into: Uint8Array): void {
     switch (found.kind) {
       case 'unallocated':
         this.readBacking(place, into);
@@ -147,9 +156,11 @@ export class Qcow2Image implements DiskImage {
         into.fill(0, count);
         break;
       }
-      case 'compressed':
-        into.set(this.unpack(found).subarray(within, within + into.length));
+      case 'compressed': {
+        const start = place % this.clusterSize;
+        into.set(this.unpack(found).subarray(start, start + into.length));
         break;
+      }
       case 'invalid':
         throw this.metadata.damaged('an L2 entry leads nowhere');
     }
@@ -194,11 +205,7 @@ export class Qcow2Image implements DiskImage {
         const within = place % this.clusterSize;
         const length = Math.min(this.clusterSize - within, from.length - at);
         const cluster = Math.floor(place / this.clusterSize);
-        const found = this.lookUp(cluster);
-        if (found.kind === 'data' && found.own) {
-          this.checkData(found.offset);
-          request.add(found.offset + within, at, length);
-        } else this.allocate(request, { cluster, found, within, at, length });
+        this.writePart(request, { cluster, entry: this.entry(cluster), within, at, length });
         at += length;
       }
       request.send();
@@ -206,10 +213,10 @@ export class Qcow2Image implements DiskImage {
       request.giveUp();
       throw error;
     }
-    for (const { table, entry, host } of request.allocated)
-      table.setOffset(entry, COPIED_HIGH, host * this.clusterSize);
+    for (const { table, at, offset: host, allocated, zeros } of request.changes)
+      this.map.set(table, at, host, allocated, zeros);
     // Last: it may find that the image lies about what is in use.
-    for (const { found } of request.allocated) this.releaseOld(found);
+    for (const { before, offset: host } of request.changes) if (host !== before.offset) this.releaseOld(before);
     this.commitWhenFull();
   }
 
@@ -221,45 +228,83 @@ export class Qcow2Image implements DiskImage {
       throw this.metadata.damaged('a cluster of data lies behind the end of the file');
   }
 
-  /** Finds a cluster a place of its own, for a part of a request. */
-  private allocate(request: WriteRequest, part: Part): void {
-    const { cluster, found, within, at, length } = part;
-    const table = this.metadata.tableForWrite(Math.floor(cluster / this.perTable));
-    const whole = length === this.clusterSize;
-    const old = whole || this.readsZero(found, cluster) ? undefined : this.readCluster(found, cluster);
-    const { cluster: host, zero } = this.metadata.refcounts.allocate('data');
-    request.allocated.push({ table, entry: cluster % this.perTable, host, found });
-    const offset = host * this.clusterSize;
-    if (whole || (zero && !old)) request.add(offset + within, at, length);
+  /** Writes a part over what is there already, or into units that come to be with it. */
+  private writePart(request: WriteRequest, part: Part): void {
+    const { cluster, entry, within, at, length } = part;
+    const { map } = this;
+    if (entry.invalid) throw this.metadata.damaged('an L2 entry leads nowhere');
+    const inPlace = entry.offset !== 0 && entry.own;
+    if (inPlace) this.checkData(entry.offset);
+    const [first, last] = [Math.floor(within / map.unitSize), Math.floor((within + length - 1) / map.unitSize)];
+    const touched = map.bits(first, last);
+    if (inPlace && (touched & ~entry.allocated) === 0) {
+      request.add(entry.offset + within, at, length);
+      return;
+    }
+    const table = this.metadata.tableForWrite(Math.floor(cluster / map.perTable));
+    const fresh = inPlace ? undefined : this.metadata.refcounts.allocate('data');
+    const offset = fresh ? fresh.cluster * this.clusterSize : entry.offset;
+    request.changes.push({
+      table,
+      at: cluster % map.perTable,
+      before: entry,
+      offset,
+      allocated: entry.compressed ? map.all : (entry.allocated | touched) >>> 0,
+      zeros: entry.compressed ? 0 : (entry.zeros & ~touched) >>> 0,
+    });
+    // Whole units are written, unless what is around the part is there, or is zeros in the file as well.
+    const [from, end] = entry.compressed
+      ? [0, this.clusterSize]
+      : [
+          inPlace && entry.allocated & map.bits(first, first) ? within : first * map.unitSize,
+          inPlace && entry.allocated & map.bits(last, last) ? within + length : (last + 1) * map.unitSize,
+        ];
+    const around = this.readsZero(cluster, entry, first) && this.readsZero(cluster, entry, last);
+    if ((from === within && end === within + length) || (fresh?.zero && around))
+      request.add(offset + within, at, length);
     else {
-      const all = old ?? new Uint8Array(this.clusterSize);
-      all.set(request.from.subarray(at, at + length), within);
-      this.file.write(offset, all);
+      const bytes = new Uint8Array(end - from);
+      this.readOld(cluster, from, bytes.subarray(0, within - from));
+      this.readOld(cluster, within + length, bytes.subarray(within + length - from));
+      bytes.set(request.from.subarray(at, at + length), within - from);
+      this.file.write(offset + from, bytes);
+    }
+    // Others of a cluster that was shared come along.
+    if (fresh) this.copyUnits(cluster, (entry.allocated & ~touched) >>> 0, offset);
+  }
+
+  private copyUnits(cluster: number, which: number, offset: number): void {
+    const { units, unitSize } = this.map;
+    const bytes = new Uint8Array(unitSize);
+    for (let unit = 0; unit < units && which >>> unit !== 0; unit++) {
+      if (!((which >>> unit) & 1)) continue;
+      bytes.fill(0);
+      this.readOld(cluster, unit * unitSize, bytes);
+      this.file.write(offset + unit * unitSize, bytes);
     }
   }
 
-  /** Whether a cluster is known to read as zeros. */
-  private readsZero(found: Cluster, cluster: number): boolean {
-    if (found.kind === 'zero') return true;
-    return found.kind === 'unallocated' && cluster * this.clusterSize >= (this.parts.backing?.size ?? 0);
+  /** What a cluster holds from some byte of it on. The disk may end within its last cluster. */
+  private readOld(cluster: number, from: number, into: Uint8Array): void {
+    const place = cluster * this.clusterSize + from;
+    const there = Math.max(0, Math.min(into.length, this.size - place));
+    if (there > 0) this.read(place, into.subarray(0, there));
   }
 
-  private readCluster(found: Cluster, cluster: number): Uint8Array {
-    const all = new Uint8Array(this.clusterSize);
-    const place = cluster * this.clusterSize;
-    // The disk may end within its last cluster.
-    this.readPiece(found, place, 0, all.subarray(0, Math.min(this.clusterSize, this.size - place)));
-    return all;
+  /** Whether a unit is known to read as zeros. */
+  private readsZero(cluster: number, entry: Entry, unit: number): boolean {
+    const { kind } = this.map.unit(entry, unit);
+    const place = cluster * this.clusterSize + unit * this.map.unitSize;
+    return kind === 'zero' || (kind === 'unallocated' && place >= (this.parts.backing?.size ?? 0));
   }
 
-  private releaseOld(found: Cluster): void {
+  private releaseOld({ offset, compressed }: Entry): void {
     const { refcounts } = this.metadata;
-    if ((found.kind === 'data' || found.kind === 'zero') && found.offset !== 0)
-      refcounts.release(found.offset / this.clusterSize);
-    if (found.kind !== 'compressed') return;
-    this.unpacked.delete(found.offset);
-    const last = Math.floor((found.offset + found.length - 1) / this.clusterSize);
-    for (let host = Math.floor(found.offset / this.clusterSize); host <= last; host++) refcounts.release(host);
+    if (offset !== 0) refcounts.release(offset / this.clusterSize);
+    if (!compressed) return;
+    this.unpacked.delete(compressed.offset);
+    const last = Math.floor((compressed.offset + compressed.length - 1) / this.clusterSize);
+    for (let host = Math.floor(compressed.offset / this.clusterSize); host <= last; host++) refcounts.release(host);
   }
 
   private commitWhenFull(): void {
@@ -297,10 +342,12 @@ export class Qcow2Image implements DiskImage {
 
   /** Writes zeros where something else is. */
   private zeroPart(from: number, end: number): void {
+    const { unitSize, units } = this.map;
     for (let at = from; at < end;) {
-      const cluster = Math.floor(at / this.clusterSize);
-      const stop = Math.min(end, (cluster + 1) * this.clusterSize);
-      if (!this.readsZero(this.lookUp(cluster), cluster)) this.write(at, new Uint8Array(stop - at));
+      const unit = Math.floor(at / unitSize);
+      const cluster = Math.floor(unit / units);
+      const stop = Math.min(end, (unit + 1) * unitSize);
+      if (!this.readsZero(cluster, this.entry(cluster), unit % units)) this.write(at, new Uint8Array(stop - at));
       at = stop;
     }
   }
@@ -309,8 +356,8 @@ export class Qcow2Image implements DiskImage {
   private clear(first: number, end: number): void {
     const backed = this.parts.backing?.size ?? 0;
     for (let cluster = first; cluster < end;) {
-      const index = Math.floor(cluster / this.perTable);
-      const stop = Math.min(end, (index + 1) * this.perTable);
+      const index = Math.floor(cluster / this.map.perTable);
+      const stop = Math.min(end, (index + 1) * this.map.perTable);
       const hides = cluster * this.clusterSize < backed;
       // Where there is no table, and nothing to hide, all is zeros already.
       if (hides || this.metadata.table(index)) this.clearInTable(index, cluster, stop);
@@ -322,12 +369,13 @@ export class Qcow2Image implements DiskImage {
     let table: Table | undefined;
     const backed = this.parts.backing?.size ?? 0;
     for (let cluster = first; cluster < end; cluster++) {
-      const found = this.lookUp(cluster);
-      const hides = cluster * this.clusterSize < backed;
-      if (hides ? found.kind === 'zero' && found.offset === 0 : found.kind === 'unallocated') continue;
+      const entry = this.entry(cluster);
+      const zeros = cluster * this.clusterSize < backed ? this.map.all : 0;
+      const { offset, compressed, invalid } = entry;
+      if (offset === 0 && !compressed && !invalid && entry.zeros === zeros) continue;
       table ??= this.metadata.tableForWrite(index);
-      this.releaseOld(found);
-      table.set(cluster % this.perTable, 0, hides ? ZERO_LOW : 0);
+      this.releaseOld(entry);
+      this.map.set(table, cluster % this.map.perTable, 0, 0, zeros);
     }
   }
 

@@ -10,7 +10,8 @@ import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import type { HostFile } from '../../iface/file.js';
 import { ImageError } from '../image.js';
-import { CHANGING_FROM, changingPart, type Qcow2Header } from './header.js';
+import { ClusterMap } from './clusters.js';
+import { CHANGING_FROM, changingPart, extendedL2, type Qcow2Header } from './header.js';
 import { readRefcountTable, Refcounts } from './refcounts.js';
 import { COPIED_HIGH, offsetOf, readExactly, Table, TableCache } from './table.js';
 
@@ -22,11 +23,14 @@ const WORTH_PUNCHING = MIB / 4;
 
 export class Metadata {
   readonly clusterSize: number;
+  readonly map: ClusterMap;
   readonly l2: TableCache;
   readonly refcounts: Refcounts;
   /** Clusters of tables, where a write of the guest's data would be a catastrophe. */
   private readonly tables = new Set<number>();
   private readonly l1View: DataView;
+  /** Bytes of an L2 entry. */
+  readonly stride: 8 | 16;
   /** The L1 table has no place yet. */
   private l1Moves = false;
   /** The header differs from what the file has. */
@@ -43,7 +47,9 @@ export class Metadata {
   ) {
     this.clusterSize = 2 ** header.clusterBits;
     this.l1View = new DataView(l1.buffer, l1.byteOffset, l1.length);
-    this.l2 = new TableCache(this.clusterSize, L2_CACHE);
+    this.map = new ClusterMap(header);
+    this.stride = extendedL2(header) ? 16 : 8;
+    this.l2 = new TableCache(this.clusterSize, L2_CACHE, this.stride);
     this.refcounts = new Refcounts({
       file,
       clusterBits: header.clusterBits,
@@ -118,7 +124,12 @@ export class Metadata {
     const offset = this.l2Offset(index);
     if (offset === 0) return undefined;
     if (offset % this.clusterSize !== 0) throw this.damaged('an L2 table is not where a cluster begins');
-    const table = new Table(index, readExactly(this.file, offset, this.clusterSize, 'an L2 table'), offset);
+    const table = new Table(
+      index,
+      readExactly(this.file, offset, this.clusterSize, 'an L2 table'),
+      offset,
+      this.stride,
+    );
     this.l2.add(table);
     return table;
   }

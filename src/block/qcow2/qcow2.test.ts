@@ -93,9 +93,19 @@ function readAll(disk: { readonly size: number; read(offset: number, into: Uint8
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const clean = { leaks: 0, errors: 0 };
 
-describe.each([512, 4096, 65536, 2 << 20])('an image with clusters of %d bytes', (clusterSize) => {
+const LAYOUTS = [
+  { clusterSize: 512 },
+  { clusterSize: 4096 },
+  { clusterSize: 65536 },
+  { clusterSize: 2 << 20 },
+  { clusterSize: 16384, extendedL2: true },
+  { clusterSize: 65536, extendedL2: true },
+];
+
+describe.each(LAYOUTS)('an image with $clusterSize bytes a cluster, subclusters: $extendedL2', (layout) => {
+  const { clusterSize } = layout;
   it.each([1, 8, 16, 64])('and counts of %d bits holds what was written', (refcountBits) => {
-    const file = create({ clusterSize, refcountBits });
+    const file = create({ ...layout, refcountBits });
     const model = new Uint8Array(SIZE);
     const next = random(clusterSize + refcountBits);
     for (let round = 0; round < 4; round++) {
@@ -111,7 +121,7 @@ describe.each([512, 4096, 65536, 2 << 20])('an image with clusters of %d bytes',
 
   it('shows what its backing file has, until it is written', () => {
     const base = new MemoryFile('base', pattern(7, SIZE - 1536));
-    const file = create({ clusterSize, backing: { name: 'base', format: 'raw' } });
+    const file = create({ ...layout, backing: { name: 'base', format: 'raw' } });
     const model = new Uint8Array(SIZE);
     model.set(base.contents());
     const before = base.identity;
@@ -122,6 +132,31 @@ describe.each([512, 4096, 65536, 2 << 20])('an image with clusters of %d bytes',
     disk.close();
     expect(checkQcow2(file)).toMatchObject(clean);
     expect(base.identity).toBe(before);
+  });
+});
+
+describe('subclusters', () => {
+  const layout = { clusterSize: 65536, extendedL2: true, backing: { name: 'base', format: 'raw' } };
+
+  it('are copied from the backing file alone, not the cluster around them', () => {
+    const base = new MemoryFile('base', pattern(7, SIZE));
+    const file = create(layout);
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file, base]));
+    file.log = [];
+    disk.write(65536 + 2048 + 512, pattern(9, 512));
+    const written = file.log.flatMap((operation) => (operation.kind === 'write' ? [operation.bytes.length] : []));
+    expect(written).toEqual([2048]);
+    const got = new Uint8Array(6144);
+    disk.read(65536, got);
+    const expected = pattern(7, 6144);
+    expected.fill(10, 2560, 3072);
+    expect(same(got, expected)).toBe(true);
+    disk.close();
+    expect(checkQcow2(file)).toMatchObject(clean);
+  });
+
+  it('are refused in clusters that are too small for them', () => {
+    expect(() => create({ clusterSize: 8192, extendedL2: true })).toThrow('too small to have subclusters');
   });
 });
 
@@ -152,60 +187,67 @@ function replay(start: MemoryFile, log: readonly FileOperation[]): MemoryFile {
   return file;
 }
 
-describe.each([512, 65536])('a process that is killed, with clusters of %d bytes', (clusterSize) => {
-  it('leaves an image without a fault, with all that was flushed', () => {
-    const start = create({ clusterSize, size: 1 << 20 });
-    const file = start.copy();
-    file.log = [];
-    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
-    const model = new Uint8Array(1 << 20);
-    const next = random(clusterSize + 1);
-    /** Sectors that were written since the last flush, and what was durable then. */
-    const moments: { at: number; durable: Uint8Array; touched: Set<number> }[] = [];
-    let durable = model.slice();
-    let touched = new Set<number>();
-    for (let i = 0; i < 120; i++) {
-      const before = model.slice();
-      const from = file.log.length;
-      const kind = step(disk, model, next);
-      for (let sector = 0; sector < model.length / 512; sector++)
-        if (!same(before.subarray(sector * 512, sector * 512 + 512), model.subarray(sector * 512, sector * 512 + 512)))
-          touched.add(sector);
-      for (let at = from; at <= file.log.length; at++) moments.push({ at, durable, touched });
-      if (kind === 'flush') {
-        durable = model.slice();
-        touched = new Set();
+describe.each([{ clusterSize: 512 }, { clusterSize: 65536 }, { clusterSize: 16384, extendedL2: true }])(
+  'a process that is killed, with $clusterSize bytes a cluster, subclusters: $extendedL2',
+  (layout) => {
+    const { clusterSize } = layout;
+    it('leaves an image without a fault, with all that was flushed', () => {
+      const start = create({ ...layout, size: 1 << 20 });
+      const file = start.copy();
+      file.log = [];
+      const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+      const model = new Uint8Array(1 << 20);
+      const next = random(clusterSize + 1);
+      /** Sectors that were written since the last flush, and what was durable then. */
+      const moments: { at: number; durable: Uint8Array; touched: Set<number> }[] = [];
+      let durable = model.slice();
+      let touched = new Set<number>();
+      for (let i = 0; i < 120; i++) {
+        const before = model.slice();
+        const from = file.log.length;
+        const kind = step(disk, model, next);
+        for (let sector = 0; sector < model.length / 512; sector++)
+          if (
+            !same(before.subarray(sector * 512, sector * 512 + 512), model.subarray(sector * 512, sector * 512 + 512))
+          )
+            touched.add(sector);
+        for (let at = from; at <= file.log.length; at++) moments.push({ at, durable, touched });
+        if (kind === 'flush') {
+          durable = model.slice();
+          touched = new Set();
+        }
       }
-    }
-    for (const { at, durable: kept, touched: open } of moments.filter((_, i) => i % 3 === 0)) {
-      const left = replay(start, file.log.slice(0, at));
-      expect(checkQcow2(left)).toMatchObject(clean);
-      const after = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([left]));
-      const found = readAll(after);
-      for (let sector = 0; sector < kept.length / 512; sector++) {
-        const [from, to] = [sector * 512, sector * 512 + 512];
-        if (!open.has(sector)) expect(same(found.subarray(from, to), kept.subarray(from, to)), `${sector}`).toBe(true);
+      for (const { at, durable: kept, touched: open } of moments.filter((_, i) => i % 3 === 0)) {
+        const left = replay(start, file.log.slice(0, at));
+        expect(checkQcow2(left)).toMatchObject(clean);
+        const after = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([left]));
+        const found = readAll(after);
+        for (let sector = 0; sector < kept.length / 512; sector++) {
+          const [from, to] = [sector * 512, sector * 512 + 512];
+          if (!open.has(sector))
+            expect(same(found.subarray(from, to), kept.subarray(from, to)), `${sector}`).toBe(true);
+        }
       }
-    }
-  });
+    });
 
-  it('or that loses its power, some writes behind the last flush having reached the disk', () => {
-    const start = create({ clusterSize, size: 1 << 20 });
-    const file = start.copy();
-    file.log = [];
-    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
-    const model = new Uint8Array(1 << 20);
-    const next = random(clusterSize + 2);
-    for (let i = 0; i < 80; i++) step(disk, model, next);
-    const { log } = file;
-    for (let round = 0; round < 60; round++) {
-      const end = next(log.length);
-      const flushed = log.slice(0, end).findLastIndex(({ kind }) => kind === 'flush');
-      const kept = log.slice(0, end).filter((_, i) => i <= flushed || next(2) === 0);
-      expect(checkQcow2(replay(start, kept))).toMatchObject(clean);
-    }
-  });
-});
+    it('or that loses its power, some writes behind the last flush having reached the disk', () => {
+      const start = create({ ...layout, size: 1 << 20 });
+      const file = start.copy();
+      file.log = [];
+      const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+      const model = new Uint8Array(1 << 20);
+      const next = random(clusterSize + 2);
+      for (let i = 0; i < 80; i++) step(disk, model, next);
+      const { log } = file;
+      for (let round = 0; round < 60; round++) {
+        const end = next(log.length);
+        const flushed = log.slice(0, end).findLastIndex(({ kind }) => kind === 'flush');
+        const kept = log.slice(0, end).filter((_, i) => i <= flushed || next(2) === 0);
+        expect(checkQcow2(replay(start, kept))).toMatchObject(clean);
+      }
+    });
+  },
+);
 
 describe('a host that refuses a write', () => {
   it('costs that request and nothing else', () => {

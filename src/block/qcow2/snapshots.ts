@@ -105,11 +105,7 @@ export function findSnapshot(file: HostFile, header: Qcow2Header, name: string):
       `the disk ${file.name} has no snapshot ${name}${names === '' ? ': it has none' : `; there are ${names}`}`,
     );
   }
-  if (
-    found.diskSize % SECTOR !== 0 ||
-    found.diskSize === 0 ||
-    found.l1Size < neededL1(found.diskSize, header.clusterBits)
-  )
+  if (found.diskSize % SECTOR !== 0 || found.diskSize === 0 || found.l1Size < neededL1(found.diskSize, header))
     throw new ImageError(`the disk ${file.name} is damaged: its snapshot ${name} is not whole`);
   return found;
 }

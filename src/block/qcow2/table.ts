@@ -25,21 +25,38 @@ export class Table {
     readonly bytes: Uint8Array,
     /** Where it is in the file; 0 when it has no place yet. */
     public offset: number,
+    /** Bytes of an entry: 16 of extended ones. */
+    private readonly stride: 8 | 16 = 8,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   high(entry: number): number {
-    return this.view.getUint32(entry * 8);
+    return this.view.getUint32(entry * this.stride);
   }
 
   low(entry: number): number {
-    return this.view.getUint32(entry * 8 + 4);
+    return this.view.getUint32(entry * this.stride + 4);
   }
 
   set(entry: number, high: number, low: number): void {
-    this.view.setUint32(entry * 8, high);
-    this.view.setUint32(entry * 8 + 4, low);
+    this.view.setUint32(entry * this.stride, high);
+    this.view.setUint32(entry * this.stride + 4, low);
+  }
+
+  /** Of an extended entry: which subclusters read as zeros, a bit each. */
+  zeros(entry: number): number {
+    return this.view.getUint32(entry * this.stride + 8);
+  }
+
+  /** Of an extended entry: which subclusters are allocated. */
+  allocated(entry: number): number {
+    return this.view.getUint32(entry * this.stride + 12);
+  }
+
+  setBits(entry: number, allocated: number, zeros: number): void {
+    this.view.setUint32(entry * this.stride + 8, zeros);
+    this.view.setUint32(entry * this.stride + 12, allocated);
   }
 
   setOffset(entry: number, high: number, offset: number): void {
@@ -63,10 +80,11 @@ export class TableCache {
   private readonly limit: number;
   dirtyCount = 0;
 
-  /** `limit`: bytes of tables that are kept. */
+  /** `limit`: bytes of tables that are kept. `stride`: bytes of an entry. */
   constructor(
     private readonly clusterSize: number,
     limit: number,
+    private readonly stride: 8 | 16 = 8,
   ) {
     this.limit = Math.max(4, Math.floor(limit / clusterSize));
   }
@@ -102,7 +120,7 @@ export class TableCache {
   }
 
   create(index: number): Table {
-    const table = new Table(index, new Uint8Array(this.clusterSize), 0);
+    const table = new Table(index, new Uint8Array(this.clusterSize), 0, this.stride);
     this.add(table);
     return table;
   }
