@@ -56,6 +56,8 @@ export interface QmpServerOptions {
 
 export class QmpServer {
   private readonly clients = new Map<Socket, QmpSession>();
+  /** Who came before there was a machine. */
+  private readonly early = new Set<Socket>();
   private options: QmpServerOptions | undefined;
   private paused = false;
   private readonly pointer = { x: 0, y: 0, buttons: 0 };
@@ -88,12 +90,16 @@ export class QmpServer {
   /** Clients speak to this machine. */
   attach(options: QmpServerOptions): void {
     this.options = options;
+    for (const socket of this.early) this.accept(socket);
+    this.early.clear();
   }
 
   private accept(socket: Socket): void {
     const { options } = this;
     if (options === undefined) {
-      socket.destroy();
+      this.early.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => this.early.delete(socket));
       return;
     }
     const { handle, version } = options;
@@ -175,7 +181,7 @@ export class QmpServer {
 
   close(): void {
     this.server.close();
-    for (const socket of this.clients.keys()) {
+    for (const socket of [...this.clients.keys(), ...this.early]) {
       socket.end();
       // A client that does not hang up does not keep this process.
       socket.unref();
