@@ -1,38 +1,13 @@
 // Debian's systemd from every kind of disk, to a login and back to a power-off that leaves a clean file system.
 //
 //   DEBIAN_IMAGE=FILE node tools/verify.mjs 42     with an ext4 image of your own, whose root has no password or a shell at once
-import { Buffer } from 'node:buffer';
 import { copyFileSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { accelerator, expect, guest, vitrine, withFolder } from './lib.mjs';
-import { appendArchive, debianProgram, debianTree, ext4Image } from './disks/debian.mjs';
+import { debianProgram, debianTree, ext4Image, SHELL, switchingInitrd } from './disks/debian.mjs';
 
 export const title = 'A Debian with systemd: from virtio, AHCI, IDE and a qcow2 overlay to its login and off';
 
-/** The kernel's first process: our drivers, then the disk's own init. */
-const SWITCH = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
-modprobe -q sd_mod
-modprobe -q ext4
-for i in 1 2 3 4 5 6 7 8 9 10; do
-  for disk in /dev/vda /dev/sda; do [ -b $disk ] && break 2; done
-  sleep 1
-done
-mount -t ext4 $disk /mnt || poweroff -f
-for folder in dev proc sys; do mount --move /$folder /mnt/$folder; done
-exec switch_root /mnt /sbin/init
-`;
-
-const SHELL = /^(root@\w+:[^\n]*|-?bash-[\d.]+)# /;
 /** Commands are cut in two, so that what is typed is not taken for what is printed. */
 const SCRIPT = [
   [new RegExp(`login: |${SHELL.source}`), (child) => child.stdin.write('root\n')],
@@ -50,8 +25,7 @@ export async function run(log, { accel } = {}) {
   const e2fsck = await debianProgram('e2fsck', 'e2fsprogs');
   await withFolder(async (folder) => {
     const at = (name) => path.join(folder, name);
-    const archive = writeCpio([{ kind: 'file', path: 'switch', data: Buffer.from(SWITCH), mode: 0o755 }]);
-    const initrd = appendArchive(readFileSync(files.initrd), archive, at('initrd'));
+    const initrd = switchingInitrd(files.initrd, at('initrd'));
     const base = at('base.ext4');
     const given = process.env.DEBIAN_IMAGE;
     if (given) copyFileSync(given, base);

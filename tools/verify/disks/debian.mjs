@@ -1,13 +1,14 @@
 // A Debian with systemd, made of packages: unpacked, with what their scripts would have written as far as booting and
 // logging in need it. No maintainer script runs, and no root is needed; systemd makes its users at the first boot.
+import { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  appendFileSync,
   chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -16,6 +17,7 @@ import path from 'node:path';
 import { Apt } from '../../../dist/guests/apt.js';
 import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/guests/cache.js';
 import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
+import { writeCpio } from '../../../dist/guests/cpio.js';
 import { expect } from '../lib.mjs';
 
 const SYSTEM = [
@@ -47,29 +49,29 @@ export function checked(program, args, options) {
 /** The tool's program, run to its end. */
 export async function debianProgram(name, packageName) {
   const { path: program, env } = await debianTool(name, packageName, { cache: cacheRoot() });
-  return (args) => checked(program, args, { env: { ...process.env, ...env } });
+  return (args, options = {}) => checked(program, args, { ...options, env: { ...process.env, ...env } });
 }
 
-/** A tree of the system with more packages, in the cache. Root logs in without a password. */
-export async function debianTree({ architecture = 'amd64', more = [] } = {}) {
+/** A tree of the system with more packages and more files of text, in the cache. Root logs in without a password. */
+export async function debianTree({ architecture = 'amd64', more = [], text = {} } = {}) {
   const cache = cacheRoot();
   const apt = new Apt({ cache, suite: 'bookworm', architecture });
   const packages = await apt.fetch(...(await apt.withDependencies([...SYSTEM, ...more])));
   const files = packages.map(({ file }) => file);
   const identity = createHash('sha256').update(
-    JSON.stringify([RECIPE, files.map((file) => path.basename(file)).sort()]),
+    JSON.stringify([RECIPE, text, files.map((file) => path.basename(file)).sort()]),
   );
   const place = path.join(cache, 'verify', `debian-${architecture}-${identity.digest('hex').slice(0, 12)}`);
   if (!existsSync(place))
     await withTemporaryFolder(cache, async (folder) => {
       const tree = path.join(folder, 'tree');
-      await fill(tree, files);
+      await fill(tree, files, text);
       await publish(tree, place);
     });
   return place;
 }
 
-async function fill(tree, files) {
+async function fill(tree, files, text) {
   for (const name of ['bin', 'sbin', 'lib', 'lib64']) {
     mkdirSync(path.join(tree, 'usr', name), { recursive: true });
     symlinkSync(`usr/${name}`, path.join(tree, name));
@@ -92,7 +94,8 @@ async function fill(tree, files) {
   write('etc/fstab', 'LABEL=debian / ext4 defaults 0 1\n');
   write('etc/machine-id', '');
   write('root/.profile', '');
-  for (const [name, text] of Object.entries(PAM)) write(`etc/pam.d/${name}`, text);
+  for (const [name, lines] of Object.entries(PAM)) write(`etc/pam.d/${name}`, lines);
+  for (const [name, lines] of Object.entries(text)) write(name, lines);
   for (const [name, target] of [
     ['usr/bin/awk', 'mawk'],
     ['usr/bin/sh', 'dash'],
@@ -112,10 +115,35 @@ export async function ext4Image(tree, image, { room = 96, size } = {}) {
   return mib;
 }
 
-/** Appends a file of bytes to another, as one more part of an initramfs. */
-export function appendArchive(base, archive, file) {
-  writeFileSync(file, base);
-  appendFileSync(file, new Uint8Array(-base.length & 3));
-  appendFileSync(file, archive);
+/** The kernel's first process: our drivers, then the disk's own init. The kernel's command line may name it: disk=… */
+const SWITCH = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+exec </dev/console >/dev/console 2>&1
+for bus in pci virtio; do
+  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
+done
+modprobe -q sd_mod
+modprobe -q ext4
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  for found in $disk /dev/vda /dev/sda; do [ -b $found ] && break 2; done
+  sleep 1
+done
+mount -t ext4 $found /mnt || poweroff -f
+for folder in dev proc sys; do mount --move /$folder /mnt/$folder; done
+exec switch_root /mnt /sbin/init
+`;
+
+/** A guest's initrd that goes on to a disk, under `rdinit=/switch`, in a file. */
+export function switchingInitrd(initrd, file) {
+  const archive = writeCpio([{ kind: 'file', path: 'switch', data: Buffer.from(SWITCH), mode: 0o755 }]);
+  const base = readFileSync(initrd);
+  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
   return file;
 }
+
+/** The prompt of root's shell. */
+export const SHELL = /^(root@\w+:[^\n]*|-?bash-[\d.]+)# /;
