@@ -32,6 +32,7 @@ A network is a kind and words; more than one --net gives more than one card:
     hostname=, domain=   what DHCP tells; bootfile= for network boot
     resolver=addr[:port] who is asked for names, instead of this host's servers
   link,path=FILE         a Unix socket at which machines meet
+  tap[,ifname=NAME]      a tap interface of this host (Linux)
   none                   no network
   all but none:          model=virtio-net (the default) or e1000 (an Intel 82540EM), mac=,
                          mtu=, queues=, pcap=FILE`;
@@ -145,6 +146,12 @@ function userWord(config: UserNetConfig, key: string, value: string): UserNetCon
 
 function networkWord(network: NetworkConfig, key: string, value: string): NetworkConfig | undefined {
   if (network.kind === 'user') return userWord(network, key, value);
+  if (network.kind === 'tap' && key === 'ifname') {
+    // As the kernel has it: dev_valid_name, 15 bytes.
+    if (!/^[^\s/:%]{1,15}$/.test(value) || value === '.' || value === '..')
+      throw new UsageError(`--net tap: ${value} is no name of an interface`);
+    return { ...network, ifname: value };
+  }
   if (network.kind === 'link' && key === 'path') return { ...network, path: path.resolve(value) };
   return undefined;
 }
@@ -181,6 +188,7 @@ function commonWord(common: Common, key: string, value: string): Common | undefi
 const START: Readonly<Record<string, NetworkConfig>> = {
   user: DEFAULT_USER,
   link: { kind: 'link', path: '' },
+  tap: { kind: 'tap', ifname: '' },
 };
 
 /** The one of a guest that is alone on its network; where others are, one that nobody else has. */
@@ -193,7 +201,7 @@ function macFor(kind: NetworkConfig['kind'], index: number): string {
 export function parseNet(text: string, index: number): NetConfig {
   const [kind, ...words] = splitCommas(text);
   let network: NetworkConfig | undefined = Object.hasOwn(START, kind) ? START[kind] : undefined;
-  if (!network) throw new UsageError(`--net does not know "${kind}"; there are user, link and none`);
+  if (!network) throw new UsageError(`--net does not know "${kind}"; there are user, link, tap and none`);
   let common: Common = { model: 'virtio-net', mac: macFor(network.kind, index), queues: 1, mtu: 1500, pcap: '' };
   for (const word of words) {
     const [, key, value] = /^([a-z0-9]+)=(.*)$/s.exec(word) ?? [undefined, word, ''];
@@ -228,5 +236,5 @@ export function configureNetworks({ net }: NetOptions, clock: ClockKind, wanted:
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 export function addNetOptions(command: Command): Command {
-  return command.option('--net <kind[,words]>', 'a network card: user, link or none; words: see below', collect);
+  return command.option('--net <kind[,words]>', 'a network card: user, link, tap or none; words: see below', collect);
 }

@@ -52,7 +52,14 @@ export interface LinkNetConfig {
   readonly path: string;
 }
 
-export type NetworkConfig = UserNetConfig | LinkNetConfig;
+/** A tap interface of the host (Linux). */
+export interface TapNetConfig {
+  readonly kind: 'tap';
+  /** Of the interface; empty: one that the kernel chooses. */
+  readonly ifname: string;
+}
+
+export type NetworkConfig = UserNetConfig | LinkNetConfig | TapNetConfig;
 
 export interface NetConfig {
   readonly network: NetworkConfig;

@@ -42,10 +42,16 @@ export class RingSink implements FrameSink {
 
   /** Sends a finished frame, or loses it. */
   sendWhole(frame: Uint8Array): void {
+    this.sendCopy(frame, FINISHED);
+  }
+
+  /** Sends a frame. False: there is no room. */
+  sendCopy(frame: Uint8Array, info: FrameInfo): boolean {
     const room = this.reserve(frame.length);
-    if (!room) return;
+    if (!room) return false;
     room.set(frame);
-    this.commit(FINISHED);
+    this.commit(info);
+    return true;
   }
 
   /** Whether `reserve` gave nothing before, and may now. */

@@ -1,7 +1,8 @@
 /**
  * Programs and files of other projects that tests use. What this machine lacks is unpacked from its Debian package into
  * the cache, without root. What cannot be had makes the tests that need it be skipped, with the reason in their title; with
- * VITRINE_REQUIRE_ALL=1 (set by .ci/run) it makes them fail instead. /dev/kvm alone may always be missing.
+ * VITRINE_REQUIRE_ALL=1 (set by .ci/run) it makes them fail instead. /dev/kvm and tap
+ * interfaces alone may always be missing.
  *
  *   const nasm = await requireTool('nasm');
  *   describeWith([nasm], 'the decoder against nasm', () => {
@@ -98,6 +99,22 @@ export async function requireKvm(): Promise<Requirement> {
 }
 const KVM = '/dev/kvm';
 
+/** The other one: interfaces that this process may make and set up. */
+export async function requireTap(): Promise<Requirement> {
+  const usable = await access(TUN, constants.R_OK | constants.W_OK).then(
+    () => process.getuid?.() === 0,
+    () => false,
+  );
+  const ip =
+    usable &&
+    (await runCommand('ip', ['link']).then(
+      () => true,
+      () => false,
+    ));
+  return { name: TUN, missing: ip ? undefined : 'tap interfaces need root, /dev/net/tun and the program ip' };
+}
+const TUN = '/dev/net/tun';
+
 /** How tests with these requirements are to be treated, under an environment. */
 export function verdict(
   requirements: readonly Requirement[],
@@ -106,7 +123,7 @@ export function verdict(
   const missing = requirements.filter((requirement) => requirement.missing !== undefined);
   const reason = missing.map((requirement) => requirement.missing).join('; ');
   if (missing.length === 0) return { action: 'run', reason };
-  const excused = env['VITRINE_REQUIRE_ALL'] !== '1' || missing.every(({ name }) => name === KVM);
+  const excused = env['VITRINE_REQUIRE_ALL'] !== '1' || missing.every(({ name }) => name === KVM || name === TUN);
   return { action: excused ? 'skip' : 'fail', reason };
 }
 

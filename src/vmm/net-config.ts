@@ -51,6 +51,7 @@ const netSchema = struct({
   pcap: str,
   user: nullable(userSchema),
   link: nullable(struct({ path: str })),
+  tap: nullable(struct({ ifname: str })),
 });
 
 export const networksSchema = array(netSchema, { max: 16 });
@@ -58,13 +59,14 @@ export const networksSchema = array(netSchema, { max: 16 });
 export function saveNetworks(networks: readonly NetConfig[]): Plain {
   return networks.map(({ network, ...rest }) => {
     const { kind, ...values } = network;
-    return { ...rest, user: null, link: null, [kind]: values as unknown as Plain };
+    return { ...rest, user: null, link: null, tap: null, [kind]: values as unknown as Plain };
   });
 }
 
-function networkOf({ user, link }: Infer<typeof netSchema>): NetworkConfig {
+function networkOf({ user, link, tap }: Infer<typeof netSchema>): NetworkConfig {
   if (user) return { kind: 'user', ...user } satisfies UserNetConfig;
   if (link) return { kind: 'link', ...link };
+  if (tap) return { kind: 'tap', ...tap };
   throw new SchemaError('networks: one is of no kind');
 }
 

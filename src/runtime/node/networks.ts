@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import { HostError } from '../../base/errors.js';
 import { LinkSocket } from '../../host/node/net/link-socket.js';
+import { Tap } from '../../host/node/net/tap.js';
 import { NodeSockets } from '../../host/node/net/node-sockets.js';
 import { reasonOf } from '../../host/node/read-file.js';
 import type { NetConfig } from '../../iface/net-config.js';
@@ -94,6 +95,17 @@ async function openEnd({ config, setLink }: NetworkParts, sink: RingSink): Promi
         link: setLink,
       });
       return plainEnd((frame) => link.send(frame));
+    }
+    case 'tap': {
+      const tap = Tap.open(network.ifname, {
+        frame: (frame, info) => sink.sendCopy(frame, info),
+        offloads: () => sink.offloads,
+      });
+      return {
+        ...plainEnd(() => {}),
+        receive: (frame, info) => tap.send(frame, info),
+        room: () => tap.room(),
+      };
     }
   }
 }
