@@ -88,7 +88,7 @@ export class Region {
 }
 
 /** What of `all` is not in `part`, which lies within it. */
-function outside(all: Rectangle, part: Rectangle): Rectangle[] {
+export function outside(all: Rectangle, part: Rectangle): Rectangle[] {
   const below = part.y + part.height;
   const right = part.x + part.width;
   return [

@@ -219,9 +219,22 @@ class Canvas {
   private rectangle(r: Rectangle, encoding: number): void {
     const { peer } = this;
     switch (encoding) {
-      case 0:
-        this.put(r, () => this.pixel());
+      case 0: {
+        const bytes = peer.take(4 * r.width * r.height);
+        let at = 0;
+        this.put(r, () => bytes.readUInt32LE((at += 4) - 4));
         break;
+      }
+      case 1: {
+        const from = peer.take(4);
+        const [x, y, shown] = [from.readUInt16BE(0), from.readUInt16BE(2), this.pixels.slice()];
+        for (let row = 0; row < r.height; row++)
+          this.pixels.set(
+            shown.subarray((y + row) * WIDTH + x, (y + row) * WIDTH + x + r.width),
+            (r.y + row) * WIDTH + r.x,
+          );
+        break;
+      }
       case 2: {
         const patches = peer.take(4).readUInt32BE(0);
         this.fill(r, this.pixel());
@@ -434,6 +447,61 @@ describe('the RFB server', () => {
       expect(Buffer.from(canvas.pixels.buffer).equals(Buffer.from(host.pixels.slice().buffer))).toBe(true);
       expect(peer.received.length).toBe(0);
     }
+  });
+
+  it('tells of lines that move as moves, and is right whatever moves and changes meanwhile', async () => {
+    const random = noise(17);
+    // Nothing is compressed: an update is there as soon as everybody had a turn.
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const peer = opened(host);
+    const canvas = new Canvas(peer);
+    peer.encodings(ENCODING.RAW, ENCODING.COPY_RECT);
+    paint(host.pixels, 2);
+    peer.request(false);
+    await turn();
+    canvas.update();
+    let moves = 0;
+    // The client is up to date, or behind by some frames.
+    let asking = false;
+    for (let round = 0; round < 400; round++) {
+      if (!asking && (random() & 3) > 0) {
+        peer.request(true, random() & 7 ? WIDTH : 40, HEIGHT);
+        asking = true;
+      }
+      const { pixels } = host;
+      const shift = (1 + (random() % 40)) * WIDTH;
+      const top = random() & 1 ? 0 : (random() % 20) * WIDTH;
+      if (random() & 1) {
+        pixels.copyWithin(top, top + shift);
+        for (let i = pixels.length - shift; i < pixels.length; i++) pixels[i] = random() & 0xffffff;
+      } else pixels.copyWithin(top + shift, top, pixels.length - shift);
+      for (let n = random() % 4; n > 0; n--) {
+        const at = random() % pixels.length;
+        pixels.fill(random() & 0xffffff, at, at + 200);
+      }
+      const changed = [{ x: 0, y: 0, width: WIDTH, height: HEIGHT }];
+      host.frame(
+        random() % 10
+          ? changed
+          : [
+              { ...changed[0], height: 50 },
+              { ...changed[0], y: 50, height: 40 },
+            ],
+      );
+      await turn();
+      while (peer.received.length > 0) {
+        moves += canvas.update().filter((one) => one === ENCODING.COPY_RECT).length;
+        asking = false;
+      }
+    }
+    // All that it has not been told yet.
+    for (let n = 0; n < 3; n++) {
+      peer.request(true);
+      await turn();
+      if (peer.received.length > 0) canvas.update();
+    }
+    expect(Buffer.from(canvas.pixels.buffer).equals(Buffer.from(host.pixels.slice().buffer))).toBe(true);
+    expect(moves).toBeGreaterThan(15);
   });
 
   it('writes pixels as the client wants them', async () => {

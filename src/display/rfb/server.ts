@@ -112,7 +112,11 @@ export class RfbServer {
     const pointer = this.screen.take(news);
     const quiet = news.changed.length === 0 && pointer.length === 0;
     this.interval = quiet ? Math.min(INTERVAL.MOST, this.interval * INTERVAL.GROWTH) : INTERVAL.LEAST;
-    for (const viewer of [...this.viewers]) viewer.changed(news.changed, pointer);
+    const viewers = [...this.viewers];
+    const copying = viewers.some((viewer) => viewer.copies);
+    if (!copying) this.screen.forgetFrame();
+    const scroll = copying ? this.screen.scroll(news.changed) : undefined;
+    for (const viewer of viewers) viewer.changed(news.changed, pointer, scroll);
     if (this.anybodyWaits) this.wanted();
   }
 

@@ -86,6 +86,11 @@ export class UpdateWriter {
     this.pseudo(ENCODING.CURSOR, { x: hotX, y: hotY, width, height }, bytes);
   }
 
+  /** RFC 6143 §7.7.2: what the client shows from that place on is to be shown here too. */
+  copy(area: Rectangle, fromX: number, fromY: number): void {
+    this.rectangle(area, ENCODING.COPY_RECT, Uint8Array.of(fromX >> 8, fromX, fromY >> 8, fromY));
+  }
+
   /** A part of the picture. */
   picture(area: Rectangle, pixels: Pixels, format: PixelFormat): void {
     switch (this.encoding) {

@@ -1,6 +1,6 @@
 /** One client of the server: its handshake, what it asks for, and what it has not seen yet. */
 import type { InputEvent } from '../../iface/input.js';
-import { around, intersect, Region, type Rectangle } from '../rectangle.js';
+import { around, intersect, outside, Region, type Rectangle } from '../rectangle.js';
 import { ByteQueue } from './byte-queue.js';
 import { ClientKeys } from './client-keys.js';
 import { Handshake, type Password, type RfbCrypto } from './handshake.js';
@@ -8,6 +8,7 @@ import { MessageReader, type ClientMessage } from './messages.js';
 import { NATIVE, TABLE, writePixelFormat, type PixelFormat } from './pixel-format.js';
 import { ENCODING, FROM_SERVER, SIZE_REASON, SIZE_STATUS } from './protocol.js';
 import type { Screen } from './screen.js';
+import type { Scroll } from './scroll.js';
 import { UpdateWriter, type Deflater } from './update-writer.js';
 
 /** The connection to a client. */
@@ -47,6 +48,8 @@ export class Viewer {
   private readonly updates: UpdateWriter;
   /** Changes that it has not got. */
   private readonly region = new Region();
+  /** Changes that it can make itself, by copying; as the region it is of the last frame. */
+  private move: Scroll | undefined;
   private stage: 'handshake' | 'waiting' | 'open' | 'closed' = 'handshake';
   private format: PixelFormat = NATIVE;
   private encodings: ReadonlySet<number> = new Set();
@@ -208,12 +211,36 @@ export class Viewer {
     this.serve();
   }
 
-  /** The screen has changed there; `pointer` where a drawn pointer comes and goes. */
-  changed(areas: readonly Rectangle[], pointer: readonly Rectangle[]): void {
+  /** It knows how to copy what it shows. */
+  get copies(): boolean {
+    return this.stage === 'open' && this.encodings.has(ENCODING.COPY_RECT);
+  }
+
+  /** The screen has changed there, some of it by moving; `pointer` where a drawn pointer comes and goes. */
+  changed(areas: readonly Rectangle[], pointer: readonly Rectangle[], scroll: Scroll | undefined): void {
     this.begin();
-    for (const area of areas) this.region.add(area);
+    this.giveUpMove();
+    if (scroll && this.canMove(scroll, pointer.length > 0)) this.move = scroll;
+    for (const area of areas) {
+      const moved = this.move && intersect(area, this.move.area);
+      for (const part of moved ? outside(area, moved) : [area]) this.region.add(part);
+    }
     if (!this.encodings.has(ENCODING.CURSOR)) for (const area of pointer) this.region.add(area);
     this.serve();
+  }
+
+  /** What was not told of as a move is told of as a picture. */
+  private giveUpMove(): void {
+    if (this.move) this.region.add(this.move.area);
+    this.move = undefined;
+  }
+
+  /** Whether the client has all of what moved, as it was, without a pointer in it. */
+  private canMove({ area, from }: Scroll, pointerMoved: boolean): boolean {
+    const { screen } = this.host;
+    const same = this.size.width === screen.width && this.size.height === screen.height;
+    const bare = this.encodings.has(ENCODING.CURSOR) || (!screen.pointer && !pointerMoved);
+    return this.copies && same && bare && !this.region.touches({ ...area, y: from }) && !this.region.touches(area);
   }
 
   private get resizable(): boolean {
@@ -252,8 +279,22 @@ export class Viewer {
     }
     const { width, height } = this.size;
     const area = intersect(asked, { x: 0, y: 0, width, height });
+    this.collectMove(area);
     for (const part of area ? this.region.take(area) : [])
       updates.picture(part, screen.read(part, !ownPointer), this.format);
+  }
+
+  /** Before the pictures: it is of what the client shows now. */
+  private collectMove(asked: Rectangle | undefined): void {
+    if (!this.move) return;
+    const { area, from } = this.move;
+    const whole = around(area, { ...area, y: from });
+    if (!asked || around(asked, whole).width > asked.width || around(asked, whole).height > asked.height) {
+      this.giveUpMove();
+      return;
+    }
+    this.move = undefined;
+    this.updates.copy(area, area.x, from);
   }
 
   private collectSize(): void {
@@ -263,6 +304,7 @@ export class Viewer {
     const extended = this.encodings.has(ENCODING.EXTENDED_DESKTOP_SIZE);
     if (other && this.resizable) {
       this.size = { width, height };
+      this.move = undefined;
       this.region.clear();
       this.region.add(screen.bounds);
       if (extended) this.announce.add(ENCODING.EXTENDED_DESKTOP_SIZE);

@@ -3,7 +3,7 @@ import * as path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fuzz } from '../../../testing/fuzz/target.js';
 import { p9Target } from '../../../testing/fuzz/targets/p9.js';
-import type { fields} from '../../../testing/fuse-client.js';
+import type { fields } from '../../../testing/fuse-client.js';
 import { temporaryShare } from '../../../testing/fuse-client.js';
 import { p9Message as message, p9Text as text, u16le as u16 } from '../../../testing/p9-messages.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';

@@ -82,9 +82,15 @@ class Session implements FuzzSession {
     const { random } = this;
     this.time += 300;
     for (const work of this.timers.splice(0)) work();
-    new Uint32Array(this.shared).fill(random.next() & 0xff_ffff, random.below(WIDTH * HEIGHT));
-    const [x, y] = [random.below(WIDTH), random.below(HEIGHT)];
-    const changed = [{ x, y, width: 1 + random.below(WIDTH - x), height: 1 + random.below(HEIGHT - y) }];
+    const pixels = new Uint32Array(this.shared);
+    const scrolls = random.once(2);
+    // Lines that can be told apart, so that they are found again when they move.
+    if (scrolls) pixels.copyWithin(0, WIDTH * random.below(HEIGHT / 2));
+    for (let n = random.below(30); n > 0; n--) pixels[random.below(WIDTH * HEIGHT)] = random.next() & 0xff_ffff;
+    if (random.once(9)) pixels.fill(random.next() & 0xff_ffff, random.below(WIDTH * HEIGHT));
+    const [x, y] = scrolls ? [0, 0] : [random.below(WIDTH), random.below(HEIGHT)];
+    const part = { x, y, width: 1 + random.below(WIDTH - x), height: 1 + random.below(HEIGHT - y) };
+    const changed = [scrolls ? { x, y, width: WIDTH, height: HEIGHT } : part];
     const news = { width: WIDTH, height: HEIGHT, changed };
     this.server.frame(this.told ? news : { ...news, pixels: this.shared });
     this.told = true;
