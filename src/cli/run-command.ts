@@ -125,6 +125,7 @@ export function runCommand(): Command {
 /** What was asked for, checked as far as it can be without a machine. */
 async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
   const machine = parseMachine(options.machine);
+  if (image === DEMO && machine !== 'pc') throw new UsageError('the demo needs the chips of a PC: --machine pc');
   const cpus = parseCpuCount(options.smp);
   cpuModel(options.cpu);
   const memory = parseMemory(options.memory);
