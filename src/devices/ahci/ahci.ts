@@ -7,7 +7,8 @@ import type { MsiCapability } from '../../bus/pci/msi.js';
 import { array, bool, range, struct, u32, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { AtaDrive } from '../ata/drive.js';
-import { AhciPort, portSchema } from './port.js';
+import { AhciPort } from './port.js';
+import { portSchema } from './port-state.js';
 import { CAP, GHC, HOST, PORT, PORT_SIZE, PORTS, VERSION_1_3_1 } from './registers.js';
 
 export const AHCI_PORTS = 6;

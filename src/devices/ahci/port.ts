@@ -1,16 +1,16 @@
 /** A port of an AHCI HBA: its registers, its list of commands and the drive behind it (AHCI 1.3.1 §3.3, §5). */
 import { gpa, type Gpa } from '../../base/units.js';
 import type { Dma } from '../../iface/guest-memory.js';
-import { bool, int, range, struct, u32, u8, type Infer } from '../../snapshot/schema.js';
 import type { AtaDrive, Operation, Outcome, Taskfile } from '../ata/drive.js';
 import { STATUS } from '../ata/registers.js';
 import { BufferPool } from '../buffer-pool.js';
-import { moveData, ScatterList, type Piece } from '../ata/transfer.js';
+import { moveData, type ScatterList } from '../ata/transfer.js';
+import { fetchCommand, listOf, packetOf, type Command } from './command-list.js';
 import { d2hFrame, dmaSetupFrame, pioSetupFrame, setBitsFrame, taskfileOf } from './frames.js';
+import { initialState, type PortState as State } from './port-state.js';
 import {
   CMD,
   DET,
-  FIS,
   HEADER,
   INTERRUPT,
   INTERRUPT_CLEARABLE,
@@ -19,33 +19,7 @@ import {
   PORT,
   RECEIVED,
   SERR,
-  TABLE,
 } from './registers.js';
-
-export const portSchema = struct({
-  commandList: int,
-  received: int,
-  interrupts: u32,
-  enables: u32,
-  command: u32,
-  status: u8,
-  error: u8,
-  signature: u32,
-  link: range(0, 0xfff),
-  control: u32,
-  linkErrors: u32,
-  active: u32,
-  issued: u32,
-  /** The first frame after a reset waits until frames can be received. */
-  signaturePending: bool,
-  /** After an error no command is taken until the port is started anew. */
-  halted: bool,
-  /** A software reset that was begun by a frame. */
-  softReset: bool,
-  /** Slots of queued commands under way: done again after a restore. */
-  queued: u32,
-});
-type State = Infer<typeof portSchema>;
 
 export interface PortParts {
   readonly dma: Dma;
@@ -314,33 +288,24 @@ export class AhciPort {
     const { dma, drive } = this.parts;
     if (!drive) return;
     state.command = ((state.command & ~CMD.SLOT_MASK) | (slot << CMD.SLOT_SHIFT)) >>> 0;
-    const at = gpa(state.commandList + HEADER.SIZE * slot);
-    const header = new DataView(new ArrayBuffer(HEADER.SIZE));
-    const frame = new Uint8Array(64);
-    if (!dma.read(at, new Uint8Array(header.buffer))) {
+    const fetched = fetchCommand(dma, state.commandList, slot);
+    if (fetched === 'unreachable') {
       this.fail(INTERRUPT.HBFS);
       return;
     }
-    const flags = header.getUint32(0, true);
-    const table = (header.getUint32(HEADER.TABLE, true) & ~0x7f) >>> 0;
-    const tableAt = gpa((header.getUint32(HEADER.TABLE + 4, true) & 0xf_ffff) * 2 ** 32 + table);
-    if (!dma.read(tableAt, frame)) {
-      this.fail(INTERRUPT.HBFS);
-      return;
-    }
-    // A frame that no drive understands (Serial ATA 3.0 §10.3.4: 5 dwords), or that goes to a port multiplier.
-    if ((flags & HEADER.LENGTH_MASK) < 2 || frame[0] !== FIS.H2D || (frame[1] & 0xf) !== 0) {
+    if (fetched === 'malformed') {
       state.linkErrors = (state.linkErrors | SERR.PROTOCOL) >>> 0;
       this.fail(INTERRUPT.IFS);
       return;
     }
+    const { header, frame } = fetched;
     if (!(frame[1] & 0x80)) {
       this.controlFrame(slot, frame);
       return;
     }
-    const operation = this.decode(drive, frame, tableAt);
+    const operation = this.decode(drive, fetched);
     const queued = operation.protocol === 'queued';
-    this.run({ slot, header: at, operation, queued }, this.listOf(flags >>> 16, tableAt), again);
+    this.run({ slot, header, operation, queued }, listOf(dma, fetched), again);
   }
 
   /** Device control: a software reset is one frame with SRST set and one with it clear (§10.4.1). */
@@ -358,26 +323,10 @@ export class AhciPort {
     if (reset) state.softReset = true;
   }
 
-  private decode(drive: AtaDrive, frame: Uint8Array, table: Gpa): Operation {
+  private decode(drive: AtaDrive, { frame, table }: Command): Operation {
     const operation = drive.begin(taskfileOf(frame));
     if (operation.action !== 'packet') return operation;
-    const packet = new Uint8Array(12);
-    this.parts.dma.read(gpa(table + TABLE.PACKET), packet);
-    return drive.beginPacket(operation, packet, 0xfffe);
-  }
-
-  private listOf(entries: number, table: Gpa): ScatterList {
-    const { dma } = this.parts;
-    const bytes = new Uint8Array(TABLE.PRD_SIZE);
-    const view = new DataView(bytes.buffer);
-    return new ScatterList(dma, (index): Piece | undefined => {
-      if (index >= entries) return undefined;
-      dma.read(gpa(table + TABLE.PRDT + TABLE.PRD_SIZE * index), bytes);
-      const address = (view.getUint32(4, true) & 0xf_ffff) * 2 ** 32 + ((view.getUint32(0, true) & ~1) >>> 0);
-      const length = view.getUint32(12, true);
-      // The count is one less (§4.2.3.3).
-      return { address: gpa(address), length: (length & 0x3f_ffff) + 1, interrupt: (length & 0x8000_0000) !== 0 };
-    });
+    return drive.beginPacket(operation, packetOf(this.parts.dma, table), 0xfffe);
   }
 
   private run(running: Running, list: ScatterList, again: boolean): void {
@@ -495,26 +444,4 @@ export class AhciPort {
     for (let slot = 0; slot < 32; slot++) if (queued & (1 << slot)) this.start(slot, true);
     this.serve();
   }
-}
-
-function initialState(): State {
-  return {
-    commandList: 0,
-    received: 0,
-    interrupts: 0,
-    enables: 0,
-    command: CMD.SUD | CMD.POD,
-    status: 0x7f,
-    error: 0,
-    signature: 0xffff_ffff,
-    link: 0,
-    control: 0,
-    linkErrors: 0,
-    active: 0,
-    issued: 0,
-    signaturePending: false,
-    halted: false,
-    softReset: false,
-    queued: 0,
-  };
 }

@@ -3,41 +3,17 @@ import { assert } from '../../base/assert.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { IoHandler } from '../../iface/bus.js';
 import type { Dma } from '../../iface/guest-memory.js';
-import { array, bool, bytes, int, nullable, oneOf, range, struct, u8, type Infer } from '../../snapshot/schema.js';
-import { operationSchema, type AtaDrive, type Operation, type Outcome } from '../ata/drive.js';
+import type { AtaDrive, Operation, Outcome } from '../ata/drive.js';
 import { COMMAND, DEVICE, READY, STATUS } from '../ata/registers.js';
 import { moveData } from '../ata/transfer.js';
-import { BusMaster, busMasterSchema } from './bus-master.js';
-import { driveRegisters, FIFOS, newRegisters, REG, showOutcome, showSignature, taskfileOf } from './task-file.js';
+import { BusMaster } from './bus-master.js';
+import { initialState, MAX_BLOCK, type ChannelState as State } from './channel-state.js';
+import { FIFOS, REG, registerOf, showOutcome, showSignature, taskfileOf } from './task-file.js';
 
 const CONTROL = { NO_INTERRUPT: 1 << 1, SRST: 1 << 2, HIGH_ORDER: 1 << 7 } as const;
 /** Interrupt reason of packet devices, in the count: command or data, and to the host or from it. */
 const REASON = { COMMAND: 1, TO_HOST: 2 } as const;
 const PACKET_SIZE = 12;
-/** More than any block of programmed I/O: the byte count of a packet command. */
-const MAX_BLOCK = 0x1_0000;
-
-export const channelSchema = struct({
-  drives: array(driveRegisters, { length: 2 }),
-  device: u8,
-  control: u8,
-  interrupt: bool,
-  /**
-   * What happens. The host's turn: `packet`, `in`, `out` (programmed I/O), `dma` (the bus master is to be started). The
-   * back end's: `fetch`, `store`, `moving`, `finish`; begun anew after a restore.
-   */
-  phase: oneOf('idle', 'packet', 'in', 'out', 'dma', 'fetch', 'store', 'moving', 'finish'),
-  owner: range(0, 1),
-  operation: nullable(operationSchema),
-  /** Bytes of the operation that have moved. */
-  moved: int,
-  /** The block that moves by programmed I/O, and how far it has. */
-  block: bytes(),
-  position: range(0, MAX_BLOCK),
-  busMaster: busMasterSchema,
-});
-type State = Infer<typeof channelSchema>;
-
 export interface ChannelParts {
   readonly dma: Dma;
   readonly irq: IrqLine;
@@ -126,24 +102,9 @@ export class IdeChannel {
     // A drive that is not there: nobody answers for it.
     if (!this.drives[selected]) return 0;
     const registers = state.drives[selected];
-    const shift = state.control & CONTROL.HIGH_ORDER ? 8 : 0;
-    switch (offset) {
-      case REG.FEATURE:
-        return registers.error;
-      case REG.COUNT:
-        return (registers.count >> shift) & 0xff;
-      case REG.LOW:
-        return (registers.low >> shift) & 0xff;
-      case REG.MID:
-        return (registers.mid >> shift) & 0xff;
-      case REG.HIGH:
-        return (registers.high >> shift) & 0xff;
-      case REG.DEVICE:
-        return state.device | 0xa0;
-      default:
-        if (effects) this.setInterrupt(false);
-        return registers.status;
-    }
+    if (offset === REG.DEVICE) return state.device | 0xa0;
+    if (offset >= REG.COMMAND && effects) this.setInterrupt(false);
+    return registerOf(registers, offset, (state.control & CONTROL.HIGH_ORDER) !== 0);
   }
 
   private writeRegister(offset: number, value: number): void {
@@ -458,16 +419,3 @@ export class IdeChannel {
     this.updateIrq();
   }
 }
-
-const initialState = (): Omit<State, 'busMaster'> => ({
-  drives: [newRegisters(), newRegisters()],
-  device: 0,
-  control: 0,
-  interrupt: false,
-  phase: 'idle',
-  owner: 0,
-  operation: null,
-  moved: 0,
-  block: new Uint8Array(0),
-  position: 0,
-});

@@ -9,7 +9,8 @@ import type { IrqLine } from '../../iface/lines.js';
 import { array, struct, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { AtaDrive } from '../ata/drive.js';
-import { channelSchema, IdeChannel } from './channel.js';
+import { IdeChannel } from './channel.js';
+import { channelSchema } from './channel-state.js';
 
 /** IDETIM of each channel: bit 15 decodes its ports. SIDETIM: timing of second drives. */
 const REG = { TIMING: 0x40, SECOND_TIMING: 0x44 } as const;

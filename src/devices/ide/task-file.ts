@@ -29,6 +29,25 @@ export const newRegisters = (): DriveRegisters => ({
   error: 0,
 });
 
+/** What a host reads at an offset; status behind the registers that have one of their own. `highOrder`: the values before the newest. */
+export function registerOf(registers: DriveRegisters, offset: number, highOrder: boolean): number {
+  const shift = highOrder ? 8 : 0;
+  switch (offset) {
+    case REG.FEATURE:
+      return registers.error;
+    case REG.COUNT:
+      return (registers.count >> shift) & 0xff;
+    case REG.LOW:
+      return (registers.low >> shift) & 0xff;
+    case REG.MID:
+      return (registers.mid >> shift) & 0xff;
+    case REG.HIGH:
+      return (registers.high >> shift) & 0xff;
+    default:
+      return registers.status;
+  }
+}
+
 /** What stands there after a reset or a diagnostic. */
 export function showSignature(registers: DriveRegisters, drive: AtaDrive): void {
   const { signature } = drive;
