@@ -32,9 +32,10 @@ function opener(file: MemoryFile): Opener {
 }
 
 /** An image with all kinds of clusters, and one of its snapshots. */
-function seedImage(clusterSize: number, backed: boolean): MemoryFile {
+function seedImage(layout: { clusterSize: number; extendedL2?: boolean }, backed: boolean): MemoryFile {
+  const { clusterSize } = layout;
   const file = new MemoryFile('image');
-  createQcow2(file, { size: SIZE, clusterSize, ...(backed && { backing: { name: 'base', format: 'raw' } }) });
+  createQcow2(file, { size: SIZE, ...layout, ...(backed && { backing: { name: 'base', format: 'raw' } }) });
   const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener(file));
   for (let i = 0; i < 20; i++) disk.write(i * 5 * 512, new Uint8Array(512 * (1 + (i % 7))).fill(i + 1));
   disk.writeZeroes(0, 8192);
@@ -64,9 +65,12 @@ function addSnapshot(file: MemoryFile, clusterSize: number): void {
   file.write(0, header);
 }
 
-const SEEDS = [512, 4096, 65536].flatMap((clusterSize) =>
-  [true, false].map((backed) => seedImage(clusterSize, backed)),
-);
+const SEEDS = [
+  { clusterSize: 512 },
+  { clusterSize: 4096 },
+  { clusterSize: 65536 },
+  { clusterSize: 16384, extendedL2: true },
+].flatMap((layout) => [true, false].map((backed) => seedImage(layout, backed)));
 
 /** Numbers that are wrong in an interesting way. */
 const ODD = [0, 1, 0xff, 0x1ff, 0x200, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x4000_0000, 0x0001_0000, 0x7fff_fffe];

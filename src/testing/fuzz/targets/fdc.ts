@@ -1,3 +1,4 @@
+import { floppyFormat } from '../../../devices/legacy/fdc/floppy-drive.js';
 import { FdcDriver } from '../../fdc-driver.js';
 import type { RandomSource } from '../../random-source.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
@@ -42,9 +43,17 @@ class Session implements FuzzSession {
         break;
       default:
         if (random.once(300)) this.move();
+        else if (random.once(20)) this.change();
         else driver.dma.firstPorts.write(random.below(16), 1, random.below(256));
     }
     driver.disk.log.length = 0;
+  }
+
+  /** Another disk, or none. */
+  private change(): void {
+    const { driver, random } = this;
+    const format = random.once(3) ? undefined : floppyFormat(driver.disk.size);
+    driver.fdc.change(0, format && { backend: driver.disk, format });
   }
 
   /** On to a machine that is restored from this one's state. */
