@@ -103,7 +103,7 @@ describeWith([guest], 'media', () => {
     expect(await read()).toBe('AAAA');
     await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: second, 'read-only-mode': 'read-write' });
     expect(await read()).toBe('BBBB');
-    expect(await running.shell('echo CCCC >/dev/fd0; sync; head -c 4 /dev/fd0')).toBe('CCCC');
+    expect(await running.shell('echo CCCC >/dev/fd0; sync; head -c 4 /dev/fd0; echo')).toBe('CCCC');
     const wrong = await medium('wrong', 'B', 1000 << 10);
     expect(await qmp.ask('blockdev-change-medium', { id: 'disk0', filename: wrong })).toMatchObject({
       error: { desc: expect.stringMatching(/there are floppies of/) as string },

@@ -45,7 +45,7 @@ function life(args, milliseconds) {
     const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     let kill;
-    const late = setTimeout(() => child.kill('SIGKILL'), 120_000);
+    const late = setTimeout(() => child.kill('SIGKILL'), 400_000);
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => {
         output += text;
