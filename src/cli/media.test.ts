@@ -85,7 +85,10 @@ describeWith([guest], 'media', () => {
     expect(await read()).toBe('AAAA\n1048576');
 
     const moves = qmp.events.filter(({ event }) => event === 'DEVICE_TRAY_MOVED').map(({ data }) => data);
-    expect(moves).toMatchObject([true, false, true, false].map((open) => ({ id: 'disk0', 'tray-open': open })));
+    // Linux closes an open tray that it wants to read.
+    expect(moves).toMatchObject(
+      [true, false, true, false, true, false].map((open) => ({ id: 'disk0', 'tray-open': open })),
+    );
     // Whatever the guest says to it.
     await running.shell('exec 9</dev/sr0');
     expect(await qmp.ask('eject', { id: 'disk0', force: true })).toEqual({ return: {} });

@@ -87,6 +87,8 @@ export interface SaveRequest {
   readonly uuid: Uint8Array;
   readonly version: string;
   readonly virtual: VirtualState | undefined;
+  /** The name of a file in whatever folder the machine goes on. */
+  readonly locate: (path: string) => string;
 }
 
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
@@ -129,19 +131,21 @@ const writesName = (disk: number): string => `writes${disk}`;
 const cpuName = (index: number): string => `cpu${index}`;
 
 /** The clock must stand still. */
-export function saveMachine(writer: SnapshotWriter, { machine, uuid, version, virtual }: SaveRequest): void {
-  const { boot, ...config } = machine.config;
+export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void {
+  const { machine, uuid, version, virtual, locate } = request;
+  const { boot, firmware, ...config } = machine.config;
+  const located = <T extends { readonly path: string }>(one: T): T => ({ ...one, path: locate(one.path) });
   writer.add('machine', VERSION.machine, {
     writer: version,
     config: {
       machine: DEFAULT_MACHINE,
       cpus: 1,
       ...config,
-      disks: config.disks.map((disk) => ({ queues: 1, ...disk })),
+      disks: config.disks.map((disk) => ({ queues: 1, ...located(disk) })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
       networks: saveNetworks(config.networks ?? []),
-      firmware: saveFirmware(config.firmware),
+      firmware: saveFirmware(firmware && { ...firmware, flash: firmware.flash.map(located) }),
     },
     uuid,
     time: machine.clock.now(),

@@ -8,6 +8,7 @@ import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter, type Codec } from '../snapshot/container.js';
 import type { Plain } from '../snapshot/schema.js';
 import type { MachineConfig } from './config.js';
+import { inspect } from './inspect.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from './machine.js';
 
 const built = (name: string): Uint8Array<ArrayBuffer> =>
@@ -74,6 +75,7 @@ class TestHost implements MachineHost {
       flush: (done: (status: 'ok') => void) => done('ok'),
       ...this.disk,
     }) as BlockBackend;
+  locate?: (path: string) => string;
   gunzip = (data: Uint8Array): Uint8Array => gunzipSync(data);
   poll(): void {
     if (Number(this.machine?.cpus[0].retired ?? 0) >= this.stopAt) this.machine?.stop();
@@ -252,6 +254,27 @@ describe('a snapshot of a machine', () => {
     }
     return 'accepted';
   };
+
+  it('names its disks so that they are found from any folder', () => {
+    const host = new TestHost();
+    host.locate = (path) => `/whole/${path}`;
+    const file = save(host.create({ boot: demo, disks: [disk] }));
+    expect(host.restore(file).config.disks).toMatchObject([{ path: `/whole/${disk.path}` }]);
+  });
+
+  it('holds a drive without a medium, and one whose medium was changed', () => {
+    const host = new TestHost();
+    const machine = host.create({ boot: demo, disks: [{ ...disk, path: '', attach: 'sata', media: 'cdrom' }] });
+    const media = (one: VirtualMachine): unknown => inspect(one).disks[0].medium;
+    expect(media(host.restore(save(machine)))).toBe(undefined);
+    const change = { action: 'change', disk: 0, force: false, path: 'b', format: 'auto', readOnly: 'retain' } as const;
+    host.disk = { close: () => undefined };
+    machine.changeMedia(change);
+    const after = host.restore(save(machine));
+    expect(media(after)).toMatchObject({ path: 'b', readOnly: true });
+    after.changeMedia({ action: 'eject', disk: 0, force: false });
+    expect(media(host.restore(save(after)))).toBe(undefined);
+  });
 
   it('is accepted as it is', () => {
     expect(refusal(tampered((_name, version, value) => same(version, value)))).toBe('accepted');

@@ -48,6 +48,8 @@ export interface MachineHost {
   /** Memory and CPUs on an accelerator. Throws a one-line error when it cannot give that much. */
   createVm(request: VmRequest): Vm;
   openDisk(disk: DiskConfig): BlockBackend;
+  /** The same file by a name that is good in any folder; absent: names are that already. */
+  locate?(path: string): string;
   gunzip(data: Uint8Array): Uint8Array;
   /** Takes what has arrived from outside. Called between slices; must be cheap. */
   poll(): void;
@@ -418,6 +420,7 @@ export class VirtualMachine {
       machine: this,
       uuid: this.uuid,
       version: this.host.version,
+      locate: (path) => (path === '' ? '' : (this.host.locate?.(path) ?? path)),
       virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });
   }

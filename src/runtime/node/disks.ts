@@ -28,6 +28,9 @@ export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockB
   });
 }
 
+/** The name of a disk, whatever the current folder is later. */
+export const locateDisk = (name: string): string => (isAddress(name) ? name : path.resolve(name));
+
 function overlayOf(base: DiskImage, name: string, { unpack }: Opener): TemporaryDisk {
   try {
     return new TemporaryDisk(base, DiskFile.temporary(`the writes to ${name}`, tmpdir()), unpack);

@@ -29,7 +29,7 @@ import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { chooseAccelerator, type Choice } from './choose-accelerator.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
-import { openDisk } from './disks.js';
+import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
 import { WorkerDisplay } from './worker-display.js';
 import { OutputBuffer } from './output-buffer.js';
@@ -143,6 +143,7 @@ const base: MachineHost = {
   },
   disassemble,
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
+  locate: locateDisk,
   sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
   networks: { openNetworks: (configs) => networks.open(configs) },
   gunzip,
