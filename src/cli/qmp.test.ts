@@ -43,7 +43,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const run = (...args: string[]): VitrineProcess =>
-  new VitrineProcess(['run', '--kernel', kernel, '--memory', '32M', ...args]);
+  new VitrineProcess(['run', '--accel', 'wasm', '--kernel', kernel, '--memory', '32M', ...args]);
 
 describe('--qmp', () => {
   it('tells of the machine, stops it, goes on and resets it', async () => {
