@@ -145,5 +145,5 @@ export function switchingInitrd(initrd, file) {
   return file;
 }
 
-/** The prompt of root's shell. */
-export const SHELL = /^(root@\w+:[^\n]*|-?bash-[\d.]+)# /;
+/** The prompt of root's shell; what a terminal is told may stand before it. */
+export const SHELL = /(root@\w+:[^\n]*|bash-[\d.]+)# /;
