@@ -19,6 +19,8 @@ export interface Dma {
   writeU16(to: Gpa, value: number): void;
   writeU32(to: Gpa, value: number): void;
   writeU64(to: Gpa, value: bigint): void;
+  /** What was written before is seen by all CPUs before anything is read after it. */
+  fence(): void;
 }
 
 /** What a range of guest-physical addresses is, to the CPU. */

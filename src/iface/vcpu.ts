@@ -100,10 +100,15 @@ export interface VcpuEnvironment {
   /** Nanoseconds of the machine's clock, for the TSC. */
   now(): number;
   fillRandom(target: Uint8Array): void;
+  /** When power came on, by that clock: the TSCs of all CPUs were 0. Absent: when this one was made. */
+  readonly poweredAt?: number | undefined;
   /** Told of every event, where the accelerator knows them. */
   onEvent?(event: CpuEvent): void;
   /** The FERR# pin: an unmasked x87 error while CR0.NE is 0. */
   setFerr?(asserted: boolean): void;
+  /** LOCK where no atomic access is possible: no other CPU executes anything in between. Absent: there are none, or not at the same time. */
+  lockBus?(): void;
+  unlockBus?(): void;
   /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
   acknowledgeExtInt(): number;
 }
@@ -118,8 +123,20 @@ export interface CpuidWords {
   readonly edx: number;
 }
 
+/** What any thread can do to any CPU of a machine, whatever thread that runs on. */
+export interface CpuSignals {
+  /** As `notifyInterrupt` and `kick` of its Vcpu. */
+  interrupt(index: number): void;
+  kick(index: number): void;
+  setA20(index: number, enabled: boolean): void;
+}
+
 /** A machine's memory and CPUs on one accelerator. */
 export interface Vm {
+  /** Absent: all CPUs are on the thread that made this. */
+  readonly signals?: CpuSignals;
+  /** What another thread makes a Vm of the same machine from; can be posted. */
+  readonly share?: unknown;
   /** All backing memory: RAM, then ROM. Slots map parts of it into guest-physical space. */
   readonly backing: Uint8Array;
   readonly dma: Dma;

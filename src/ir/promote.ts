@@ -46,7 +46,9 @@ const LANES = { f64: ['f64x2', 1], i64: ['i64x2', 1], f32: ['f32x4', 2], i32: ['
 type LaneType = keyof typeof LANES;
 const LANE_TYPES = Object.keys(LANES) as LaneType[];
 
-const constantOf = (node: Node | undefined): bigint | undefined => (node?.kind === 'const' ? node.value : undefined);
+/** An address is one only in code for CPU 0. */
+const constantOf = (node: Node | undefined): bigint | undefined =>
+  node?.kind === 'const' && !node.isAddress ? node.value : undefined;
 
 type Compute = (a: bigint, b: bigint, bits: number) => bigint;
 

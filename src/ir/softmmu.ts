@@ -28,6 +28,9 @@ export interface SoftMmu {
   readonly modifySlow: FunctionRef;
   /** () → i32: writes the bounce buffer back after a modification; 0 when an exception is pending. */
   readonly modifyCommit: FunctionRef;
+  /** Between these functions no other CPU executes anything; absent: there are none. */
+  readonly lockBus?: FunctionRef;
+  readonly unlockBus?: FunctionRef;
 }
 
 /** Access sizes in bytes. */
@@ -161,7 +164,7 @@ function modifyPlainly(
 
 /**
  * The same as one atomic step with respect to other CPUs. `change` may run more than once; its effects on state must
- * be repeatable. A misaligned access is atomic on its own CPU only.
+ * be repeatable.
  */
 export function guestModifyAtomically(
   b: Builder,
@@ -170,30 +173,67 @@ export function guestModifyAtomically(
   size: Exclude<AccessSize, 16>,
   change: (old: Node) => Node,
 ): void {
-  const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
+  if (mmu.lockBus === undefined || mmu.miss !== undefined) {
+    const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
+    modifyAt(b, mmu, address, size, change, () => {
+      // In code that leaves for a miss, the interpreter does it.
+      if (mmu.lockBus !== undefined && mmu.miss !== undefined) b.exit(mmu.miss);
+      else modifyPlainly(b, mmu, address, size, change);
+    });
+    return;
+  }
+  const apart = (): void => {
+    modifyApart(b, mmu, va, size, change);
+  };
+  const aligned = (): void => {
+    const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
+    modifyAt(b, mmu, address, size, change, apart);
+  };
+  if (size === 1) aligned();
+  else b.if(b.wrap(b.and(va, b.i64(size - 1))), apart, aligned);
+}
+
+/** Modifies atomically at an address; `otherwise`, where that is the bounce buffer or not aligned. */
+function modifyAt(
+  b: Builder,
+  mmu: SoftMmu,
+  address: Node,
+  size: Exclude<AccessSize, 16>,
+  change: (old: Node) => Node,
+  otherwise: () => void,
+): void {
   const bounced = mmu.miss === undefined ? b.op('i32.eq', address, b.address(mmu.bounce)) : b.i32(0);
   const misaligned = size === 1 ? bounced : b.or(bounced, b.and(address, b.i32(size - 1)));
-  b.if(
-    misaligned,
-    () => {
-      modifyPlainly(b, mmu, address, size, change);
-    },
-    () => {
-      b.loop(() => {
-        const old = b.load(LOAD_OF[size], address);
-        const changed = change(old);
-        const seen = b.compareExchange(
-          EXCHANGE_OF[size],
-          address,
-          b.extendU(old),
-          b.extendU(truncate(b, changed, size)),
-        );
-        b.if(b.op('i64.eq', seen, b.extendU(old)), () => {
-          b.break();
-        });
+  b.if(misaligned, otherwise, () => {
+    b.loop(() => {
+      const old = b.load(LOAD_OF[size], address);
+      const changed = change(old);
+      const seen = b.compareExchange(EXCHANGE_OF[size], address, b.extendU(old), b.extendU(truncate(b, changed, size)));
+      b.if(b.op('i64.eq', seen, b.extendU(old)), () => {
+        b.break();
       });
-    },
-  );
+    });
+  });
+}
+
+/** Modifies while no other CPU executes anything: what no atomic access of WebAssembly's can do. */
+function modifyApart(
+  b: Builder,
+  mmu: SoftMmu,
+  va: Node,
+  size: Exclude<AccessSize, 16>,
+  change: (old: Node) => Node,
+): void {
+  const { lockBus, unlockBus } = mmu;
+  if (lockBus === undefined || unlockBus === undefined) return;
+  b.callVoid(lockBus);
+  const address = b.call(mmu.modifySlow, va, b.i32(size));
+  b.if(b.eqz(address), () => {
+    b.callVoid(unlockBus);
+    b.exit(mmu.fault);
+  });
+  modifyPlainly(b, mmu, address, size, change);
+  b.callVoid(unlockBus);
 }
 
 function truncate(b: Builder, value: Node, size: Exclude<AccessSize, 16>): Node {

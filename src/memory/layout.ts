@@ -74,6 +74,8 @@ export function guestBase(cpus: number): number {
 export const SYNC = {
   /** CPUs of the machine. */
   CPUS: 0,
+  /** u32[64]: locks of LOCK CMPXCHG16B, by bits 9:4 of the address. */
+  WIDE_LOCKS: 64,
 } as const;
 
 /** At LAYOUT.REMOTE_WRITES: what others leave for a CPU to do when it looks at ATTN.REMOTE. */

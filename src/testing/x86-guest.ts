@@ -59,11 +59,14 @@ export class GuestBench {
     options: {
       readonly model?: string;
       readonly accelerator?: TestedAccelerator;
+      /** Index of the CPU; with another than 0 the machine has several. */
+      readonly index?: number;
       readonly hotAfter?: number;
       readonly observe?: (translation: Translation) => void;
       readonly translator?: TranslatorSettings;
     } = {},
   ) {
+    const { index = 0 } = options;
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
@@ -72,9 +75,11 @@ export class GuestBench {
         options.hotAfter ?? 1,
         options.observe,
         options.translator,
+        index + 1,
       ),
+      cpus: index + 1,
       model,
-      cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
+      cpuid: () => cpuidLeaves(model, { cpus: 1, apicId: 0, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,
       backingSize: GUEST_MEMORY,
     });
@@ -82,7 +87,7 @@ export class GuestBench {
     const { backing } = this.vm;
     this.view = new DataView(backing.buffer, backing.byteOffset, backing.byteLength);
     let now = 0;
-    this.cpu = this.vm.createVcpu(0, {
+    this.cpu = this.vm.createVcpu(index, {
       io: {
         portRead: (port) => this.ports.get(port) ?? 0xffff_ffff,
         portWrite: (port, size, value) => {

@@ -72,6 +72,17 @@ export class MachineClock implements Clock {
     );
   }
 
+  /** The time of the source at which this clock stood at 0. Only while it runs. */
+  get origin(): number {
+    return this.offset;
+  }
+
+  /** Runs from now on as another clock on the same source does, which has this origin. */
+  follow(origin: number): void {
+    this.offset = origin;
+    this.pausedAt = undefined;
+  }
+
   pause(): void {
     this.pausedAt ??= this.now();
   }

@@ -23,6 +23,7 @@ import { readMachine, restoreParts, saveMachine, type MachineImage, type SavedMa
 import { openNics, type NetHost } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
 import { RunLoop } from './run-loop.js';
+import { CpuThreads, type ThreadHost } from './smp/cpu-threads.js';
 import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
 import { VIRTUAL_START, VirtualTime } from './virtual-time.js';
@@ -65,6 +66,8 @@ export interface MachineHost {
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
   readonly disassemble?: Disassemble;
+  /** Absent: all CPUs take turns on the machine's thread. */
+  readonly threads?: ThreadHost | undefined;
   /** Absent: nothing of the host can be shared. */
   readonly sharing?: SharingHost;
   /** Absent: there are no networks. */
@@ -132,6 +135,7 @@ export class VirtualMachine {
   };
   private readonly builder: MachineBuilder;
   private readonly sharing: BoardSharing;
+  private readonly threads: CpuThreads | undefined;
   private readonly nics: readonly BoardNic[];
   private readonly virtualTime: VirtualTime | undefined;
   private debugRequest: DebugRequest | undefined;
@@ -166,6 +170,9 @@ export class VirtualMachine {
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.vm = host.createVm(this.builder.vmRequest);
+    // Several threads are not the same in every run.
+    if (this.builder.vmRequest.cpus > 1 && host.threads && config.clock === 'host')
+      this.threads = new CpuThreads(this.vm, this.builder.vmRequest, host.threads);
     if (config.clock === 'virtual') {
       if (host.countsInstructions === false)
         throw new UsageError('--clock virtual needs an accelerator that counts instructions: wasm or interp');
@@ -261,9 +268,12 @@ export class VirtualMachine {
       exit: (code) => stop({ kind: 'exit', code }),
     };
     const { serial, debugConsole, console, observe } = host;
+    const { threads } = this;
+    threads?.setClock(clock);
     const { board, start } = this.builder.assemble(
       {
-        vm: this.vm,
+        vm: threads?.boardVm ?? this.vm,
+        threads,
         clock,
         entropy,
         control,
@@ -286,13 +296,17 @@ export class VirtualMachine {
       this.services,
       bootOptions(this.config.firmware),
     );
-    const cpu = inTurns(board.cpus);
+    threads?.setBoard(board);
+    const cpu = threads ? threads.first(board.cpus[0]) : inTurns(board.cpus);
     virtualTime?.attach(cpu);
     const loop = new RunLoop({
       cpu,
       clock,
       poll: () => {
         host.poll();
+        board.processors.takeIn();
+        const end = threads?.poll();
+        if (end) stop(end);
         this.serialInput.feed();
       },
       sleep: (nanoseconds) => host.sleep(nanoseconds),
@@ -310,7 +324,9 @@ export class VirtualMachine {
   run(): MachineExit {
     this.clock.resume();
     for (;;) {
+      this.threads?.go();
       const exit = this.current.loop.run();
+      this.threads?.stop();
       switch (exit.kind) {
         case 'power-off':
         case 'exit':

@@ -4,6 +4,7 @@ import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 /** Device access to guest memory through the slots, with decoded code kept right. */
 export class SlotDma implements Dma {
   private slots: readonly MemorySlot[] = [];
+  private readonly word = new Int32Array(new SharedArrayBuffer(4));
   private readonly scratch = new Uint8Array(8);
   private readonly scratchView = new DataView(this.scratch.buffer);
 
@@ -88,5 +89,10 @@ export class SlotDma implements Dma {
   writeU64(to: Gpa, value: bigint): void {
     this.scratchView.setBigUint64(0, value, true);
     this.write(to, this.scratch.subarray(0, 8));
+  }
+
+  fence(): void {
+    // An atomic access is one.
+    Atomics.or(this.word, 0, 0);
   }
 }

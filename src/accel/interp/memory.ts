@@ -1,7 +1,8 @@
 import { HostError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
-import { guestBase, LAYOUT, MAX_SLOTS, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
+import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
+import { cpuOrigin, guestBase, LAYOUT, MAX_SLOTS, REMOTE, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
 
 const WASM_PAGE = 65536;
 /** Bytes that one WebAssembly memory can have without memory64. */
@@ -25,6 +26,7 @@ export class MachineMemory {
   readonly memory: WebAssembly.Memory;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  private readonly words: Int32Array;
   /** RAM, then ROM. */
   readonly backing: Uint8Array;
   private readonly guestBase: number;
@@ -39,6 +41,7 @@ export class MachineMemory {
     this.memory = memory ?? reserve(this.guestBase + backingSize, backingSize);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
+    this.words = new Int32Array(this.memory.buffer);
     this.backing = new Uint8Array(this.memory.buffer, this.guestBase, backingSize);
     this.view.setUint32(LAYOUT.SYNC + SYNC.CPUS, cpus, true);
   }
@@ -56,6 +59,17 @@ export class MachineMemory {
       this.view.setUint32(at + SLOT.HOST, this.guestBase + slot.offset, true);
       this.view.setUint32(at + SLOT.FLAGS, slot.kind === 'rom' ? 1 : 0, true);
     }
+  }
+
+  /** Makes a CPU look at `bits` of ATTN. */
+  attend(cpu: number, bits: number): void {
+    Atomics.or(this.words, (LAYOUT.STATES + cpuOrigin(cpu) + STATE.ATTN) >> 2, bits);
+  }
+
+  /** Leaves flags for a CPU on another thread. */
+  leave(cpu: number, flags: number): void {
+    Atomics.or(this.words, (LAYOUT.REMOTE_WRITES + cpuOrigin(cpu) + REMOTE.FLAGS) >> 2, flags);
+    this.attend(cpu, ATTN.REMOTE);
   }
 
   /** Address in the Wasm memory of a byte of the backing. */

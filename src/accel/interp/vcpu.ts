@@ -140,6 +140,8 @@ export class InterpVcpu implements Vcpu {
         this.events.add(vector, kind, code, lo, hi);
         environment.onEvent?.(this.events.last);
       },
+      lock_bus: () => environment.lockBus?.(),
+      unlock_bus: () => environment.unlockBus?.(),
       ferr: (level: number): void => environment.setFerr?.(level !== 0),
     };
   }
@@ -271,15 +273,21 @@ export class InterpVcpu implements Vcpu {
     this.helpers.state_restored();
   }
 
+  private ticksAt(time: number): bigint {
+    return BigInt(Math.floor((time * this.options.tscHz) / 1e9));
+  }
+
   /** The guest's time-stamp counter now. */
   readTsc(): bigint {
-    const ticks = (this.environment.now() * this.options.tscHz) / 1e9;
-    return BigInt.asUintN(64, BigInt(Math.floor(ticks)) + this.state.u64('TSC_OFFSET'));
+    return BigInt.asUintN(64, this.ticksAt(this.environment.now()) + this.state.u64('TSC_OFFSET'));
   }
 
   reset(): void {
     this.msrs.reset();
     this.helpers.reset_cpu(this.index === 0 ? 1 : 0);
+    const { poweredAt } = this.environment;
+    if (poweredAt !== undefined)
+      this.state.setU64('TSC_OFFSET', BigInt.asUintN(64, -this.ticksAt(poweredAt)));
     this.window.moved();
   }
 

@@ -2,9 +2,10 @@
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
-import type { VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import type { CpuSignals, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { assert } from '../../base/assert.js';
-import { LAYOUT } from '../../memory/layout.js';
+import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
+import { cpuOrigin, LAYOUT, REMOTE_FLAG } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
 import type { InterpImage } from './image.js';
 import { MachineMemory } from './memory.js';
@@ -31,7 +32,8 @@ export class InterpVm implements Vm {
   readonly dma: Dma;
   private readonly memory: MachineMemory;
   private readonly slotDma: SlotDma;
-  private readonly cpus: InterpVcpu[] = [];
+  /** Those on this thread, by index. */
+  private readonly cpus: (InterpVcpu | undefined)[] = [];
 
   constructor(private readonly options: InterpVmOptions) {
     const { image, backingSize, cpus = 1, memory } = options;
@@ -47,13 +49,18 @@ export class InterpVm implements Vm {
 
   backingWritten(offset: number, length: number): void {
     const host = this.memory.hostAddress(offset);
-    for (const cpu of this.cpus) cpu.memoryWritten(host, length);
+    // One of them tells the others.
+    for (const cpu of this.cpus) cpu?.memoryWritten(host, length);
   }
 
   setSlots(slots: readonly MemorySlot[]): void {
     this.memory.writeSlots(slots);
     this.slotDma.setSlots(slots);
-    for (const cpu of this.cpus) cpu.memoryMapChanged();
+    for (let index = 0; index < this.memory.cpus; index++) {
+      const own = this.cpus.at(index);
+      if (own) own.memoryMapChanged();
+      else this.memory.leave(index, REMOTE_FLAG.MAP);
+    }
   }
 
   createVcpu(index: number, environment: VcpuEnvironment): InterpVcpu {
@@ -72,8 +79,30 @@ export class InterpVm implements Vm {
     return cpu;
   }
 
+  /** What other threads make their CPUs of this machine with. */
+  get share(): WebAssembly.Memory {
+    return this.memory.memory;
+  }
+
+  readonly signals: CpuSignals = {
+    interrupt: (index) => {
+      this.memory.attend(index, ATTN.INTR);
+    },
+    kick: (index) => {
+      this.memory.attend(index, ATTN.KICK);
+    },
+    setA20: (index, enabled) => {
+      this.memory.view.setBigUint64(
+        LAYOUT.STATES + cpuOrigin(index) + STATE.A20_MASK,
+        BigInt.asUintN(64, enabled ? ~0n : ~0x10_0000n),
+        true,
+      );
+      this.memory.leave(index, REMOTE_FLAG.MAP);
+    },
+  };
+
   dispose(): void {
-    for (const cpu of this.cpus) cpu.dispose();
+    for (const cpu of this.cpus) cpu?.dispose();
     this.cpus.length = 0;
   }
 }

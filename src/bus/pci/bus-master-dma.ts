@@ -42,4 +42,8 @@ export class BusMasterDma implements Dma {
   writeU64(to: Gpa, value: bigint): void {
     if (this.pci.busMaster) this.dma.writeU64(to, value);
   }
+
+  fence(): void {
+    this.dma.fence();
+  }
 }

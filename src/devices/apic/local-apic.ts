@@ -4,6 +4,7 @@ import { array, bool, struct, u32, u64, u8, type Infer } from '../../snapshot/sc
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { ApicBus, ApicBusMember, Destination } from './apic-bus.js';
 import { isAddressed, x2apicLdr } from './addressing.js';
+import type { ApicInbox } from './apic-link.js';
 import { ApicTimer, timerSchema } from './apic-timer.js';
 import {
   APIC_BASE,
@@ -34,13 +35,15 @@ export interface LocalApicParts {
   readonly clock: Clock;
   /** Width of physical addresses (CPUID.80000008H:EAX), for reserved bits of IA32_APIC_BASE. */
   readonly physicalAddressBits: number;
+  /** Where other threads leave what they have for this APIC. */
+  readonly inbox?: ApicInbox | undefined;
   /** CPUID advertises x2APIC mode. Default: yes. */
   readonly x2apic?: boolean;
   /** CPUID advertises the TSC-deadline timer mode. Default: yes. */
   readonly tscDeadline?: boolean;
 }
 
-const stateSchema = struct({
+export const apicStateSchema = struct({
   base: u64,
   tpr: u8,
   ldr: u32,
@@ -59,7 +62,7 @@ const stateSchema = struct({
   extIntLatched: bool,
   timer: timerSchema,
 });
-type State = Infer<typeof stateSchema>;
+type State = Infer<typeof apicStateSchema>;
 
 const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
 
@@ -72,7 +75,7 @@ const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
 export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<State> {
   readonly id: string;
   readonly stateVersion = 1;
-  readonly stateSchema = stateSchema;
+  readonly stateSchema = apicStateSchema;
 
   private base = 0n;
   private tpr = 0;
@@ -121,6 +124,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     this.base = value;
     // §11.4.3: a disabled APIC comes back as after power-up.
     if (wasEnabled && !enabled) this.resetRegisters();
+    this.publish();
     this.notifyIfPending();
     return true;
   }
@@ -136,6 +140,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
   // ---- registers ----
 
   mmioRead(offset: number): number {
+    this.takeIn();
     if (!this.enabled || this.x2apicMode) return 0xffff_ffff;
     if (offset & 0xf) return 0;
     const reg = offset >>> 4;
@@ -163,9 +168,11 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     } else if (!this.writeRegister(reg, value) && this.readRegister(reg) === undefined)
       this.error(ESR.ILLEGAL_REGISTER);
     // Writes to read-only registers, the id among them, are dropped.
+    this.publish();
   }
 
   readMsr(msr: number): bigint | undefined {
+    this.takeIn();
     if (!this.x2apicMode) return undefined;
     const reg = msr - 0x800;
     if (reg === REG.ID) return BigInt(this.parts.apicId);
@@ -190,7 +197,9 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
       this.sendIpiTo('self', 'fixed', low & ICR.VECTOR, 0, true);
       return true;
     }
-    return this.writeRegister(reg, low);
+    const isKnown = this.writeRegister(reg, low);
+    this.publish();
+    return isKnown;
   }
 
   /** Registers that both modes have. Undefined: there is none, or it cannot be read. */
@@ -294,6 +303,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
 
   set cr8(value: number) {
     this.tpr = (value & 0xf) << 4;
+    this.publish();
     this.notifyIfPending();
   }
 
@@ -315,10 +325,12 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
   }
 
   acknowledge(): number {
+    this.takeIn();
     const vector = this.pendingVector();
     if (vector >= 0) {
       this.irr.remove(vector);
       this.isr.add(vector);
+      this.publish();
     }
     return vector;
   }
@@ -329,9 +341,21 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
   }
 
   takeExtInt(): boolean {
+    this.takeIn();
     const pending = this.extIntPending;
     this.extIntLatched = false;
     return pending;
+  }
+
+  /** Takes what other threads have left for this APIC. */
+  takeIn(): void {
+    this.parts.inbox?.take(this);
+  }
+
+  /** Lets other threads know by what this APIC is addressed. */
+  private publish(): void {
+    const { enabled, x2apicMode: x2apic, accepting, ldr, dfr } = this;
+    this.parts.inbox?.publish({ enabled, x2apic, accepting, ldr, dfr, priority: this.priority });
   }
 
   private notifyIfPending(): void {
@@ -479,6 +503,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     // INIT keeps base, mode and id (§11.4.7.3, §11.12.5.1).
     if (!init) this.base = BigInt(APIC_DEFAULT_BASE) | APIC_BASE.EN | (this.parts.bsp ? APIC_BASE.BSP : 0n);
     this.resetRegisters();
+    this.publish();
     this.notifyIfPending();
   }
 
@@ -542,6 +567,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     state.lint.forEach((level, i) => (this.lint[i] = level));
     this.extIntLatched = state.extIntLatched;
     this.timer.restore(state.timer, (state.lvt[index.timer] >>> LVT.TIMER_MODE_SHIFT) & 3);
+    this.publish();
     this.notifyIfPending();
   }
 }

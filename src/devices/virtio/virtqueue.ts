@@ -78,6 +78,7 @@ export class Virtqueue {
     if (waiting === 0 && this.eventIndex) {
       // Ask for a notification from here on, then look again: the driver may just have added something (§2.7.10).
       dma.writeU16(gpa(this.used + USED.RING + USED.ELEMENT * this.size), this.nextAvailable);
+      dma.fence();
       waiting = this.waiting();
     }
     if (waiting === 0) return undefined;
@@ -134,6 +135,8 @@ export class Virtqueue {
   flush(): boolean {
     if (!this.usable || this.usedIndex === this.signalled) return false;
     const { dma } = this.host;
+    // The driver asks for an interrupt, and then looks for used buffers once more (§2.7.7.1).
+    dma.fence();
     const [old, now] = [this.signalled, this.usedIndex];
     this.signalled = now;
     if (this.eventIndex) {

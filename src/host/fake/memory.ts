@@ -53,4 +53,9 @@ export class FakeMemory implements Dma {
   writeU64(to: Gpa, value: bigint): void {
     if (this.has(to, 8)) this.view.setBigUint64(to, value, true);
   }
+
+  /** One thread needs none. */
+  fence(): void {
+    return;
+  }
 }

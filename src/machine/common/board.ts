@@ -17,6 +17,8 @@ import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { DiskAttachment, DiskMedia, MediaDrive } from './disks.js';
+import type { BoardCpus } from './board-cpus.js';
+import type { CpuThreads } from './cpu.js';
 import type { InputHub } from './input-hub.js';
 import type { BoardNic } from './nics.js';
 import type { BoardSharing } from './sharing.js';
@@ -95,6 +97,8 @@ export interface BoardConnections {
   readonly sharing?: BoardSharing;
   /** Network cards; absent: none. */
   readonly nics?: readonly BoardNic[];
+  /** Absent: all CPUs run on the machine's thread. */
+  readonly threads?: CpuThreads | undefined;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
 }
@@ -105,7 +109,19 @@ export interface BoardDisplay {
   readonly adapter?: DisplayAdapter | undefined;
 }
 
-export interface Board {
+/** What CPUs on other threads reach of a board. */
+export interface CpuBus {
+  /** The bus as CPUs see it. */
+  readonly io: GuestIo;
+  setFerr(asserted: boolean): void;
+  /** INTA of the 8259. */
+  acknowledgeExtInt(): number;
+  /** Of a level-triggered interrupt: tells the I/O APIC. */
+  endOfInterrupt(vector: number): void;
+}
+
+export interface Board extends CpuBus {
+  readonly processors: BoardCpus;
   readonly bus: Bus;
   readonly cpus: readonly Vcpu[];
   readonly serial: readonly Uart16550[];

@@ -1,34 +1,57 @@
-/** The CPUs of a board with their local APICs. */
-import { assert } from '../../base/assert.js';
+/** A CPU of the board and its local APIC, on whatever thread. */
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import { assert } from '../../base/assert.js';
 import type { ApicBus } from '../../devices/apic/apic-bus.js';
+import type { ApicInbox, RemoteApic } from '../../devices/apic/apic-link.js';
 import { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
 import type { Vcpu, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import type { Snapshotable } from '../../snapshot/snapshotable.js';
 
-export interface BoardCpuParts extends Pick<VcpuEnvironment, 'setFerr' | 'acknowledgeExtInt'> {
+export interface CpuOptions {
+  readonly index: number;
   readonly model: CpuModel;
   /** Ticks of the time-stamp counter per second. */
   readonly tscHz: number;
   readonly vm: Vm;
   readonly clock: Clock;
+  /** When power came on, by that clock. */
+  readonly poweredAt: number;
   readonly entropy: Entropy;
   readonly io: GuestIo;
   readonly apicBus: ApicBus;
+  /** Where other threads leave what they have for its APIC; absent: there are none. */
+  readonly inbox?: ApicInbox | undefined;
+  readonly bus: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'setFerr' | 'acknowledgeExtInt'>;
 }
 
-/** Makes so many CPUs, and adds their APICs to a list. APIC ids are the indexes; 0 is the bootstrap processor. */
-export const createBoardCpus = (count: number, apics: LocalApicDevice[], parts: BoardCpuParts): readonly Vcpu[] =>
-  Array.from({ length: count }, (_, index) => {
-    const { cpu, apic } = createBoardCpu(index, parts);
-    apics.push(apic);
-    return cpu;
-  });
+export interface BoardCpu {
+  readonly cpu: Vcpu;
+  readonly apic: LocalApicDevice;
+}
 
-function createBoardCpu(index: number, parts: BoardCpuParts): { readonly cpu: Vcpu; readonly apic: LocalApicDevice } {
-  const { model, tscHz, vm, clock, entropy, io, apicBus, setFerr, acknowledgeExtInt } = parts;
-  // The APIC and its CPU know each other: the CPU comes second.
+/** A CPU that runs on a thread of its own, as the board sees it. */
+export interface RemoteCpu {
+  readonly cpu: Vcpu;
+  readonly apic: RemoteApic;
+  /** The state of its APIC. */
+  readonly part: Snapshotable;
+}
+
+/** What a board with CPUs on other threads needs besides. */
+export interface CpuThreads {
+  /** Of CPU 0, which stays on the machine's thread. */
+  readonly inbox: ApicInbox;
+  readonly lock: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus'>;
+  /** The CPU with an index from 1 on, in its power-on state. */
+  power(index: number, poweredAt: number): RemoteCpu;
+}
+
+/** Makes a CPU and its APIC, which know each other. */
+export function createCpu(options: CpuOptions): BoardCpu {
+  const { index, model, tscHz, vm, clock, poweredAt, entropy, io, apicBus, inbox, bus } = options;
+  // The CPU comes second.
   const late: { cpu?: Vcpu } = {};
   const cpu = (): Vcpu => {
     assert(late.cpu !== undefined, 'the CPU exists when its APIC speaks to it');
@@ -47,6 +70,7 @@ function createBoardCpu(index: number, parts: BoardCpuParts): { readonly cpu: Vc
     },
     bus: apicBus,
     clock,
+    inbox,
     physicalAddressBits: model.physicalBits,
     x2apic: model.features.has('x2apic'),
     tscDeadline: model.features.has('tsc_deadline_timer'),
@@ -55,11 +79,11 @@ function createBoardCpu(index: number, parts: BoardCpuParts): { readonly cpu: Vc
     io,
     apic,
     now: () => clock.now(),
+    poweredAt,
     fillRandom: (target) => {
       entropy.fill(target);
     },
-    ...(setFerr && { setFerr }),
-    acknowledgeExtInt,
+    ...bus,
   });
   late.cpu = created;
   return { cpu: created, apic };

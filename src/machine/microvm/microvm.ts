@@ -10,7 +10,6 @@ import { Bus } from '../../bus/io-space.js';
 import { GED_SIZE, GenericEventDevice } from '../../devices/acpi/generic-event.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { IO_APIC_BASE, IO_APIC_PINS, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
-import type { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
 import { ResetControl } from '../../devices/legacy/reset-ports.js';
 import { Rtc } from '../../devices/legacy/rtc/rtc.js';
@@ -23,12 +22,13 @@ import { VirtioGpu } from '../../devices/virtio/gpu/gpu.js';
 import { VirtioKeyboard, VirtioTablet } from '../../devices/virtio/input/input.js';
 import { splitRam } from '../../firmware/memory-map.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
+import type { GuestIo } from '../../iface/bus.js';
 import type { IrqLine } from '../../iface/lines.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { Board, BoardConnections, BoardDisk, BoardDisplay } from '../common/board.js';
 import { fixedDisk } from '../common/disks.js';
-import { createBoardCpus } from '../common/cpu.js';
+import { BoardCpus } from '../common/board-cpus.js';
 import { InputHub } from '../common/input-hub.js';
 import { BoardMemoryTaker } from '../common/memory-taker.js';
 import { attachNics } from '../common/nics.js';
@@ -66,7 +66,10 @@ export class MicroVm implements Board {
   readonly console: VirtioConsole;
   readonly balloon: VirtioBalloon | undefined;
   readonly slots: MmioSlots;
-  readonly parts: readonly Snapshotable[];
+  readonly parts: Snapshotable[];
+  readonly io: GuestIo;
+  readonly processors: BoardCpus;
+  private readonly apicBus = new ApicBus();
   private readonly events: GenericEventDevice;
 
   /** Throws a one-line error when there is no place for something. */
@@ -74,32 +77,31 @@ export class MicroVm implements Board {
     readonly options: MicroVmOptions,
     connections: BoardConnections,
   ) {
-    const { vm, clock, entropy, control, observe, sharing } = connections;
+    const { vm, clock, entropy, control, observe, sharing, threads } = connections;
     const { ports, memory } = this.bus;
     const { model, tscHz, ramSize } = options;
     vm.setSlots(memorySlots(ramSize));
 
-    const apicBus = new ApicBus();
+    const { apicBus } = this;
     const ioApic = new IoApic(apicBus);
     const pins = Array.from(
       { length: IO_APIC_PINS },
       (_, pin) => new SharedLine((asserted) => ioApic.pin(pin).set(asserted)),
     );
     const gsi = (number: number): IrqLine => pins[number].driver();
-    const io = observe?.(this.bus) ?? this.bus;
-    // Nothing drives LINT0: the spurious vector is never asked for.
-    const acknowledgeExtInt = (): number => 0xff;
-    const apics: LocalApicDevice[] = [];
-    this.cpus = createBoardCpus(options.cpus, apics, {
+    this.io = observe?.(this.bus) ?? this.bus;
+    this.processors = new BoardCpus(options.cpus, {
       model,
       tscHz,
       vm,
       clock,
       entropy,
-      io,
+      io: this.io,
       apicBus,
-      acknowledgeExtInt,
+      threads,
+      bus: { acknowledgeExtInt: () => this.acknowledgeExtInt() },
     });
+    this.cpus = this.processors.all;
 
     this.events = new GenericEventDevice(gsi(MICROVM.GED_GSI), control);
     this.rtc = new Rtc(gsi(MICROVM.RTC_IRQ), clock);
@@ -132,7 +134,22 @@ export class MicroVm implements Board {
     this.input = this.attachInput();
 
     // In the order in which they are restored: interrupt controllers last, so that they see no edges that never were.
-    this.parts = [this.events, resetControl, this.rtc, serial, ...this.slots.parts, ioApic, apicBus, ...apics];
+    this.parts = [this.events, resetControl, this.rtc, serial, ...this.slots.parts, ioApic, apicBus];
+    this.parts.push(...this.processors.parts);
+  }
+
+  /** It has no x87 interrupt. */
+  setFerr(): void {
+    return;
+  }
+
+  /** Nothing drives LINT0: the spurious vector is never asked for. */
+  acknowledgeExtInt(): number {
+    return 0xff;
+  }
+
+  endOfInterrupt(vector: number): void {
+    this.apicBus.broadcastEoi(vector);
   }
 
   private attachDisks(disks: readonly BoardDisk[]): void {

@@ -86,9 +86,11 @@ export function bootKernel(pc: Pc, kernel: BootKernel, services: BootServices): 
   const first = pc.cpus[0];
   assert(first !== undefined, 'a board has a CPU');
   const msrs = firmwareMemoryTypes(model, PC.PCI_HOLE);
-  first.restoreState(
-    bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }),
-  );
+  // The time-stamp counters of all CPUs have been counting since power came on.
+  first.restoreState({
+    ...bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }),
+    tsc: first.readTsc(),
+  });
   return loaded.description;
 }
 
@@ -143,7 +145,7 @@ function firmwareKernel({ name, data, commandLine, modules }: BootKernel, memory
 export function bootBios(pc: Pc, boot: PcBootOptions): void {
   setCmos(pc, boot.order);
   const [first] = pc.cpus;
-  first.restoreState(bootVcpuState(resetIdentity(pc.options.model), biosBootState));
+  first.restoreState({ ...bootVcpuState(resetIdentity(pc.options.model), biosBootState), tsc: first.readTsc() });
 }
 
 /** Battery-backed memory as firmware's setup program would have left it. */

@@ -7,7 +7,6 @@ import { PciBus } from '../../bus/pci/pci-bus.js';
 import { HEADER } from '../../bus/pci/registers.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
-import type { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
 import { CoprocessorError } from '../../devices/legacy/coprocessor-error.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
@@ -27,10 +26,11 @@ import { VirtioConsole } from '../../devices/virtio/console.js';
 import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { ich9PirqRoutes } from '../../firmware/board.js';
+import type { GuestIo } from '../../iface/bus.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { Board, BoardConnections } from '../common/board.js';
-import { createBoardCpus } from '../common/cpu.js';
+import { BoardCpus } from '../common/board-cpus.js';
 import { InputHub } from '../common/input-hub.js';
 import { BoardMemoryTaker } from '../common/memory-taker.js';
 import { attachNics } from '../common/nics.js';
@@ -97,6 +97,10 @@ export class Pc implements Board {
   private readonly cards: CardSlots;
   private readonly diskControllers: DiskControllers;
   readonly flash: FlashChips;
+  /** The bus as CPUs see it. */
+  readonly io: GuestIo;
+  readonly processors: BoardCpus;
+  private readonly coprocessorError: CoprocessorError;
   private readonly apicBus = new ApicBus();
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
@@ -109,10 +113,10 @@ export class Pc implements Board {
     const { ports, memory } = this.bus;
 
     // ---- interrupt controllers and CPU ----
-    const apics: LocalApicDevice[] = [];
     this.pic = new DualPic({
       set: (asserted) => {
-        for (const apic of apics) apic.setLint(0, asserted);
+        // It is quiet until there are CPUs.
+        this.processors.setLint(0, asserted);
       },
     });
     const ioApic = new IoApic(this.apicBus);
@@ -120,20 +124,25 @@ export class Pc implements Board {
       (pin) => this.pic.input(pin),
       (pin) => ioApic.pin(pin),
     );
-    const coprocessorError = new CoprocessorError(this.router.isa(13));
-    const { vm, entropy, observe } = connections;
+    this.coprocessorError = new CoprocessorError(this.router.isa(13));
+    const { vm, entropy, observe, threads } = connections;
     const { model, tscHz } = options;
-    this.cpus = createBoardCpus(options.cpus, apics, {
+    this.io = observe?.(this.bus) ?? this.bus;
+    this.processors = new BoardCpus(options.cpus, {
       model,
       tscHz,
       vm,
       clock,
       entropy,
-      io: observe?.(this.bus) ?? this.bus,
+      io: this.io,
       apicBus: this.apicBus,
-      setFerr: (asserted) => coprocessorError.setFerr(asserted),
-      acknowledgeExtInt: () => this.pic.acknowledge(),
+      threads,
+      bus: {
+        setFerr: (asserted) => this.coprocessorError.setFerr(asserted),
+        acknowledgeExtInt: () => this.pic.acknowledge(),
+      },
     });
+    this.cpus = this.processors.all;
 
     // ---- PCI ----
     this.shadow = new ShadowWrites(connections.vm);
@@ -180,7 +189,7 @@ export class Pc implements Board {
     ports.claim('rtc', 4, this.rtc.ports, 0x70);
     ports.claim('fast-a20', 1, a20, 0x92);
     ports.claim('apm', 2, this.pm.apmPorts, 0xb2);
-    ports.claim('coprocessor-error', 1, coprocessorError, 0xf0);
+    ports.claim('coprocessor-error', 1, this.coprocessorError, 0xf0);
     // After the host bridge, whose configuration address spans this port.
     ports.claim('reset-control', 1, resetControl, 0xcf9);
     for (const [i, { port }] of SERIAL_PORTS.entries()) ports.claim(`serial${String(i)}`, 8, this.serial[i], port);
@@ -196,7 +205,7 @@ export class Pc implements Board {
     // In the order in which they are restored: bridges first, since they say where things are; interrupt controllers
     // last, so that they see no edges that never were; the HPET after those whose interrupts pass through it.
     this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
-    this.devices.push(coprocessorError, resetControl, this.fwCfg);
+    this.devices.push(this.coprocessorError, resetControl, this.fwCfg);
 
     this.flash = new FlashChips({
       chips: options.flash,
@@ -245,7 +254,19 @@ export class Pc implements Board {
     attachNics(connections.nics ?? [], this.cards, clock);
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
 
-    this.devices.push(this.pic, ioApic, this.apicBus, ...apics);
+    this.devices.push(this.pic, ioApic, this.apicBus, ...this.processors.parts);
+  }
+
+  setFerr(asserted: boolean): void {
+    this.coprocessorError.setFerr(asserted);
+  }
+
+  acknowledgeExtInt(): number {
+    return this.pic.acknowledge();
+  }
+
+  endOfInterrupt(vector: number): void {
+    this.apicBus.broadcastEoi(vector);
   }
 
   private setA20(enabled: boolean): void {

@@ -47,6 +47,8 @@ export function checkMemory(size: number, cpus = 1): void {
 export interface VmOptions {
   /** An accelerator of WebAssembly. */
   readonly accel?: Exclude<AcceleratorName, 'kvm'> | undefined;
+  /** The machine's memory, when another thread has made it. */
+  readonly memory?: WebAssembly.Memory;
   /** Is told what the user should know, in one line or more. */
   readonly report: (text: string) => void;
   /** Gets each translation. */
@@ -66,12 +68,14 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
 }
 
 /** Memory and CPUs for a machine, in WebAssembly. */
-export function createVm(request: VmRequest, { accel = 'wasm', report, observe }: VmOptions): Vm {
+export function createVm(request: VmRequest, { accel = 'wasm', report, observe, memory }: VmOptions): Vm {
   checkMemory(request.backingSize, request.cpus);
-  if (accel === 'interp') return new InterpVm({ ...request, image: loadInterpImage(request.cpus) });
+  const shared = memory && { memory };
+  if (accel === 'interp') return new InterpVm({ ...request, ...shared, image: loadInterpImage(request.cpus) });
   const variants = loadVariants();
   return new InterpVm({
     ...request,
+    ...shared,
     image: loadTranslatingImage(request.cpus),
     createTranslator: createTranslator(variants, {
       now: () => performance.now(),

@@ -28,6 +28,7 @@ import { zstdReady } from '../../host/node/zstd.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { chooseAccelerator, type Choice } from './choose-accelerator.js';
+import { cpuThreads } from './cpu-threads.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
@@ -141,6 +142,11 @@ const base: MachineHost = {
     lent = vm;
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
+  // What is written down of several CPUs is in one order; KVM has one.
+  threads:
+    options.trace || choice.accel === 'kvm'
+      ? undefined
+      : cpuThreads({ accel: choice.accel, wake: { buffer: shared, index: SHARED.WAKE }, report }),
   disassemble,
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
   locate: locateDisk,

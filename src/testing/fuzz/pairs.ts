@@ -29,17 +29,18 @@ class LateCompiler implements Compiler {
 }
 
 const pair =
-  (hotAfter: number, translator: TranslatorSettings = {}) =>
+  (hotAfter: number, translator: TranslatorSettings = {}, index = 0) =>
   (): Lockstep =>
     new Lockstep(
       new GuestBench({ accelerator: 'interp' }),
-      new GuestBench({ accelerator: 'wasm', hotAfter, translator }),
+      new GuestBench({ accelerator: 'wasm', hotAfter, translator, index }),
     );
 
 export const PAIRS: readonly { readonly name: string; readonly make: () => Lockstep }[] = [
   { name: 'translated after 1 jump to a place', make: pair(1) },
   { name: 'translated after 3 jumps to a place', make: pair(3) },
   { name: 'translated after 20 jumps to a place', make: pair(20) },
+  { name: 'on the third CPU of a machine', make: pair(2, {}, 2) },
   // Room for a handful of regions.
   { name: 'thrown away soon', make: pair(2, { limits: { bytes: 40_000, slots: 256, regions: 48 } }) },
   {

@@ -19,18 +19,20 @@ const noIo: GuestIo = {
 
 const TSC_HZ = 1_000_000_000;
 
-export function machineForOracle(accelerator: TestedAccelerator): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
+/** `index`: of the CPU that runs the cases; with another than 0 the machine has several. */
+export function machineForOracle(accelerator: TestedAccelerator, index = 0): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
   const model = cpuModel('x86-64-v2');
   const vm = new InterpVm({
-    ...accelerate(accelerator, 1),
+    ...accelerate(accelerator, 1, undefined, {}, index + 1),
+    cpus: index + 1,
     model,
-    cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
+    cpuid: () => cpuidLeaves(model, { cpus: 1, apicId: 0, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
     tscHz: TSC_HZ,
     backingSize: GUEST.MEMORY_SIZE,
   });
   vm.setSlots([{ start: 0 as Gpa, size: GUEST.MEMORY_SIZE, offset: 0, kind: 'ram' }]);
   let nanoseconds = 0;
-  const vcpu = vm.createVcpu(0, {
+  const vcpu = vm.createVcpu(index, {
     io: noIo,
     apic: quietApic(),
     now: () => (nanoseconds += 1000),

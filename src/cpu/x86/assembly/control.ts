@@ -1,6 +1,6 @@
 /** Control and debug registers: SDM vol. 3 chapter 2 and §17.2; vol. 2, MOV to and from them. */
 import { DEBUG_DATA, updateBreakpoints } from './debug';
-import { STATE, host_get_cr8, host_set_cr8 } from './env';
+import { STATE, fence, host_get_cr8, host_set_cr8 } from './env';
 import { DB, gp0, raise, ud } from './faults';
 import {
   NEXT_ATTENTION,
@@ -141,6 +141,7 @@ export function x_mov_to_cr(rec: usize, ea: u64): i32 {
   if (number != 0 && number != 2 && number != 3 && number != 4 && number != 8) return ud();
   if (cpl() != 0) return gp0();
   const value = readSlot(rec + R_RM, wide());
+  fence();
   switch (number) {
     case 0:
       return setCr0(value);

@@ -2,6 +2,7 @@
  * What the helpers import: the memory (implicitly), the base of this virtual CPU's state, and the host's services.
  * No import takes or returns a 64-bit integer: crossing into JavaScript with one costs a BigInt.
  */
+import { S_ATTN } from './generated/layout';
 
 /** What the addresses of this CPU's area have more than those of CPU 0: the L_… from L_CPU_AREA on. */
 @external("env", "cpu_origin")
@@ -9,6 +10,12 @@ export declare const CPU: usize;
 /** Address of this virtual CPU's state block. */
 @external("env", "state_base")
 export declare const STATE: usize;
+
+/** What was stored before is seen by all CPUs before anything is loaded after it. An atomic access does that; `atomic.fence` asc cannot validate. */
+@inline
+export function fence(): void {
+  atomic.or<u32>(STATE + S_ATTN, 0);
+}
 
 /** Memory-mapped I/O at guest-physical `hi:lo`; `size` is 1, 2 or 4. */
 @external("env", "mmio_read")
@@ -57,6 +64,12 @@ export declare function host_ack_interrupt(): i32;
  */
 @external("env", "host_event")
 export declare function host_event(vector: i32, kind: i32, code: i32, lo: u32, hi: u32): void;
+
+/** From `lock_bus` to `unlock_bus` no other CPU executes anything. */
+@external("env", "lock_bus")
+export declare function lock_bus(): void;
+@external("env", "unlock_bus")
+export declare function unlock_bus(): void;
 
 /** The FERR# pin, with which x87 errors are reported by IRQ 13 when CR0.NE is 0. */
 @external("env", "ferr")

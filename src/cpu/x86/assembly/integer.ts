@@ -1,7 +1,20 @@
 /** Integer instructions that are not worth a form over the intermediate representation. Intel SDM vol. 2. */
-import { STATE } from './env';
+import { STATE, fence, lock_bus, unlock_bus } from './env';
 import { faulted, gp0, raise } from './faults';
-import { NEXT_CONTINUE, NEXT_FAULT, R_IMM, R_MASK_SLOT, R_SEG, S_BOUNCE, S_GPR, S_SEG_BASE } from './generated/layout';
+import {
+  L_SYNC,
+  NEXT_CONTINUE,
+  NEXT_FAULT,
+  R_IMM,
+  R_MASK_SLOT,
+  R_PREFIX,
+  R_SEG,
+  SYNC_CPUS,
+  SYNC_WIDE_LOCKS,
+  S_BOUNCE,
+  S_GPR,
+  S_SEG_BASE,
+} from './generated/layout';
 import { ld16, ld32, ld64, ld8, rmw_commit, rmw_slow, st16, st32, st64, st8 } from './mmu';
 import { is64 } from './modes';
 import {
@@ -24,6 +37,8 @@ import {
 import { checkSegment } from './segments';
 
 const DE: i32 = 0;
+/** Of a record's PREFIX. */
+const PREFIX_LOCK: u32 = 1 << 6;
 
 // ------------------------------------------------------------------------------------------- 128-bit division, RDX:RAX
 
@@ -94,6 +109,19 @@ export function divide_128(divisor: u64, isSigned: i32): i32 {
 
 // -------------------------------------------------------------------------------------------------- wide compare-exchange
 
+/** See docs/interpreter.md: for code that has no access to the host's services itself. */
+export function lock_the_bus(): void {
+  lock_bus();
+}
+export function unlock_the_bus(): void {
+  unlock_bus();
+}
+
+@inline
+function isLocked(rec: usize): bool {
+  return (load<u8>(rec + R_PREFIX) & PREFIX_LOCK) != 0;
+}
+
 /** EDX:EAX with m64. The destination is written in any case, as the processor does. */
 export function x_cmpxchg8b(rec: usize, ea: u64): i32 {
   const at = rmw_slow(ea, 8);
@@ -101,11 +129,24 @@ export function x_cmpxchg8b(rec: usize, ea: u64): i32 {
   const expected = (gpr(RDX) << 32) | (gpr(RAX) & 0xffff_ffff);
   const wanted = (gpr(RCX) << 32) | (gpr(RBX) & 0xffff_ffff);
   let found: u64;
-  if (at == STATE + S_BOUNCE || at & 7) {
-    found = load<u64>(at);
-    if (found == expected) store<u64>(at, wanted);
-    if (at == STATE + S_BOUNCE) rmw_commit();
-  } else found = atomic.cmpxchg<u64>(at, expected, wanted);
+  if (at != STATE + S_BOUNCE && !(at & 7)) found = atomic.cmpxchg<u64>(at, expected, wanted);
+  else {
+    const apart = isLocked(rec);
+    let to = at;
+    if (apart) {
+      lock_bus();
+      // Once more: only now nobody else writes to it.
+      to = rmw_slow(ea, 8);
+      if (to == 0) {
+        unlock_bus();
+        return NEXT_FAULT;
+      }
+    }
+    found = load<u64>(to);
+    if (found == expected) store<u64>(to, wanted);
+    if (to == STATE + S_BOUNCE) rmw_commit();
+    if (apart) unlock_bus();
+  }
   if (found != expected) {
     setGpr(RAX, found & 0xffff_ffff);
     setGpr(RDX, found >> 32);
@@ -114,22 +155,56 @@ export function x_cmpxchg8b(rec: usize, ea: u64): i32 {
   return NEXT_CONTINUE;
 }
 
-/** RDX:RAX with m128. WebAssembly has no atomic of 16 bytes: with one CPU none is needed. */
+/** Words of WIDE_LOCKS, by address. */
+const WIDE_LOCKS: usize = L_SYNC + SYNC_WIDE_LOCKS;
+/** Nanoseconds after which a CPU that waits for one looks again: whoever has it may have lost its processor. */
+const WIDE_WAIT: i64 = 20_000;
+
+/**
+ * Takes the lock of the 16 bytes at `at`. WebAssembly has no atomic of 16 bytes, so LOCK CMPXCHG16B excludes only itself.
+ * DEVIATION: what another CPU stores to 8 of these bytes by another instruction, between this one's load and its store, is lost. Code that
+ * uses CMPXCHG16B writes what others change by it too; nobody sees half of what was stored, since 16 aligned bytes are one access on x86
+ * processors that have AVX (SDM vol. 3 §9.1.1).
+ */
+function lockWide(at: usize): usize {
+  const lock = WIDE_LOCKS + (((at >> 4) & 63) << 2);
+  while (atomic.cmpxchg<u32>(lock, 0, 1) != 0) {
+    for (let n = 0; n < 100 && atomic.load<u32>(lock) != 0; n++) {}
+    if (atomic.load<u32>(lock) != 0) atomic.wait<i32>(lock, 1, WIDE_WAIT);
+  }
+  return lock;
+}
+
+/** RDX:RAX with m128. */
 export function x_cmpxchg16b(rec: usize, ea: u64): i32 {
   if (ea & 15) return gp0();
-  const at = rmw_slow(ea, 16);
+  let at = rmw_slow(ea, 16);
   if (at == 0) return NEXT_FAULT;
-  const low = load<u64>(at);
-  const high = load<u64>(at, 8);
+  const apart = isLocked(rec) && load<u32>(L_SYNC + SYNC_CPUS) > 1;
+  let lock: usize = 0;
+  if (apart && at == STATE + S_BOUNCE) {
+    lock_bus();
+    at = rmw_slow(ea, 16);
+    if (at == 0) {
+      unlock_bus();
+      return NEXT_FAULT;
+    }
+  } else if (apart) lock = lockWide(at);
+  const found = v128.load(at);
+  const low = v128.extract_lane<u64>(found, 0);
+  const high = v128.extract_lane<u64>(found, 1);
   const equal = low == gpr(RAX) && high == gpr(RDX);
   if (equal) {
-    store<u64>(at, gpr(RBX));
-    store<u64>(at, gpr(RCX), 8);
+    v128.store(at, v128.replace_lane<u64>(v128.splat<u64>(gpr(RBX)), 1, gpr(RCX)));
   } else {
     setGpr(RAX, low);
     setGpr(RDX, high);
   }
   if (at == STATE + S_BOUNCE) rmw_commit();
+  if (lock) {
+    atomic.store<u32>(lock, 0);
+    atomic.notify(lock, 1);
+  } else if (apart) unlock_bus();
   setZero(equal);
   return NEXT_CONTINUE;
 }
@@ -297,7 +372,8 @@ export function x_clflush(rec: usize, ea: u64): i32 {
   return faulted() ? NEXT_FAULT : NEXT_CONTINUE;
 }
 
-/** MFENCE, LFENCE, SFENCE: WebAssembly's accesses by one thread are in order. */
+/** MFENCE, LFENCE, SFENCE. All but a load before a store of another CPU is in order by itself. */
 export function x_fence(rec: usize, ea: u64): i32 {
+  fence();
   return NEXT_CONTINUE;
 }

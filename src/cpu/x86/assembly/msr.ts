@@ -1,10 +1,14 @@
 /** RDMSR, WRMSR, time-stamp counter, CPUID and other sources of information. SDM vol. 4 chapter 2. */
-import { STATE, host_cpuid, host_now, host_random, host_rdmsr, host_wrmsr } from './env';
+import { STATE, fence, host_cpuid, host_now, host_random, host_rdmsr, host_wrmsr } from './env';
 import { gp0 } from './faults';
 import {
   NEXT_ATTENTION,
   NEXT_CONTINUE,
   R_RM,
+  SEG_FS,
+  SEG_GS,
+  S_ATTN,
+  S_CPU_CAPS,
   S_CR0,
   S_CR4,
   S_CSTAR,
@@ -19,14 +23,11 @@ import {
   S_SYSENTER_CS,
   S_SYSENTER_EIP,
   S_SYSENTER_ESP,
-  S_CPU_CAPS,
   S_TSC_ADJUST,
   S_TSC_AUX,
   S_TSC_FREQUENCY,
   S_TSC_OFFSET,
   S_XSS,
-  SEG_FS,
-  SEG_GS,
 } from './generated/layout';
 import { isCanonical } from './mmu';
 import { cpl, isReal } from './modes';
@@ -143,6 +144,7 @@ function moveTsc(by: u64): void {
 
 export function x_wrmsr(rec: usize, ea: u64): i32 {
   if (cpl() != 0) return gp0();
+  fence();
   const index = <u32>gpr(RCX);
   const value = (gpr(RAX) & 0xffff_ffff) | (gpr(RDX) << 32);
   const field = fieldOf(index);
@@ -216,7 +218,9 @@ export function x_rdpmc(rec: usize, ea: u64): i32 {
 
 export function x_cpuid(rec: usize, ea: u64): i32 {
   host_cpuid(<u32>gpr(RAX), <u32>gpr(RCX));
-  return NEXT_CONTINUE;
+  // It serialises: what other CPUs have written to code counts from here on.
+  fence();
+  return load<u32>(STATE + S_ATTN) ? NEXT_ATTENTION : NEXT_CONTINUE;
 }
 
 function random(rec: usize): i32 {

@@ -1,5 +1,5 @@
 /** System instructions without a family: HLT, INVLPG, INVPCID, MONITOR, cache control, CLAC, STAC. SDM vol. 2. */
-import { STATE } from './env';
+import { STATE, fence } from './env';
 import { faulted, gp0, ud } from './faults';
 import {
   NEXT_ATTENTION,
@@ -41,6 +41,7 @@ export function x_wbinvd(rec: usize, ea: u64): i32 {
 
 export function x_invlpg(rec: usize, ea: u64): i32 {
   if (cpl() != 0) return gp0();
+  fence();
   if (!is64()) ea &= 0xffff_ffff;
   // No page has a translation at an address that is not canonical.
   if (isCanonical(ea)) flushPage(ea);

@@ -293,7 +293,7 @@ export class StackRegister {
   /** Address. */
   get address(): Node {
     const { b } = this.unit.x;
-    return b.add(this.locate(), b.i32(this.unit.x.at('FPR')));
+    return b.add(this.locate(), b.address(this.unit.x.at('FPR')));
   }
 
   read(): Extended {

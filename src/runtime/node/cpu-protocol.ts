@@ -1,0 +1,29 @@
+/** What the thread of a CPU is given by the machine's. */
+import type { MessagePort } from 'node:worker_threads';
+import type { AcceleratorName } from './accelerators.js';
+
+export interface CpuWorkerData {
+  readonly index: number;
+  readonly cpus: number;
+  /** Name of the CPU model. */
+  readonly model: string;
+  readonly tscHz: number;
+  readonly backingSize: number;
+  readonly accel: Exclude<AcceleratorName, 'kvm'> | undefined;
+  /** `Vm.share` of the machine's. */
+  readonly memory: WebAssembly.Memory;
+  /** Of `SmpWords`. */
+  readonly words: SharedArrayBuffer;
+  /** What the machine's thread sleeps on: a word of this, to be made 1. */
+  readonly wake: { readonly buffer: SharedArrayBuffer; readonly index: number };
+  /** CpuCommands come in, CpuMessages go out. */
+  readonly port: MessagePort;
+}
+
+/** Wakes the thread that sleeps on a word. */
+export function wakeBy({ buffer, index }: CpuWorkerData['wake']): () => void {
+  const words = new Int32Array(buffer);
+  return () => {
+    if (Atomics.exchange(words, index, 1) === 0) Atomics.notify(words, index);
+  };
+}
