@@ -109,6 +109,8 @@ export interface VcpuEnvironment {
   /** LOCK where no atomic access is possible: no other CPU executes anything in between. Absent: there are none, or not at the same time. */
   lockBus?(): void;
   unlockBus?(): void;
+  /** The CPU waits for another one: lets that have the processor. */
+  yield?(): void;
   /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
   acknowledgeExtInt(): number;
 }

@@ -85,6 +85,8 @@ export async function startMachine(
   screenWith(pattern: RegExp): Promise<readonly string[]>;
   /** Waits for something on the first serial port. */
   serialWith(pattern: RegExp): Promise<void>;
+  /** How it ends, by itself. */
+  readonly ended: Promise<{ readonly kind: string }>;
   /** Ends the machine. */
   stop(): Promise<void>;
 }> {
@@ -112,6 +114,7 @@ export async function startMachine(
   };
   return {
     output,
+    ended: handle.exited,
     async screenWith(pattern) {
       for (;;) {
         const rows = await handle.screen();

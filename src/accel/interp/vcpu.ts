@@ -140,6 +140,7 @@ export class InterpVcpu implements Vcpu {
         this.events.add(vector, kind, code, lo, hi);
         environment.onEvent?.(this.events.last);
       },
+      yield_processor: () => environment.yield?.(),
       lock_bus: () => environment.lockBus?.(),
       unlock_bus: () => environment.unlockBus?.(),
       ferr: (level: number): void => environment.setFerr?.(level !== 0),

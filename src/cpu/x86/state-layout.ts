@@ -137,6 +137,8 @@ const FIELDS = [
   ['EXITS', 8, 12],
   /** A region that is to be looked at, as its index + 1: jumps leave it often, or what it was made of is no longer there. */
   ['REGION_REQUEST', 4, 1],
+  /** PAUSEs so far. */
+  ['PAUSES', 4, 1],
   /** A record that has become hot, for the translator. */
   ['HOT_RECORD', 4, 1],
   /** What the debugger wants of the driver: bits of GDB. */

@@ -23,7 +23,7 @@ export interface CpuOptions {
   readonly apicBus: ApicBus;
   /** Where other threads leave what they have for its APIC; absent: there are none. */
   readonly inbox?: ApicInbox | undefined;
-  readonly bus: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'setFerr' | 'acknowledgeExtInt'>;
+  readonly bus: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'yield' | 'setFerr' | 'acknowledgeExtInt'>;
 }
 
 export interface BoardCpu {
@@ -43,7 +43,7 @@ export interface RemoteCpu {
 export interface CpuThreads {
   /** Of CPU 0, which stays on the machine's thread. */
   readonly inbox: ApicInbox;
-  readonly lock: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus'>;
+  readonly lock: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'yield'>;
   /** The CPU with an index from 1 on, in its power-on state. */
   power(index: number, poweredAt: number): RemoteCpu;
 }

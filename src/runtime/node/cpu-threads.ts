@@ -1,4 +1,5 @@
 /** Starts the threads of CPUs. */
+import { availableParallelism } from 'node:os';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { CpuMessage } from '../../vmm/smp/messages.js';
 import type { ThreadHost } from '../../vmm/smp/cpu-threads.js';
@@ -13,6 +14,7 @@ export interface CpuThreadSettings {
 export function cpuThreads({ accel, wake, report }: CpuThreadSettings): ThreadHost {
   return {
     report,
+    processors: availableParallelism(),
     wakeMachine: wakeBy(wake),
     startCpu: (index, { request, vm, words }) => {
       const { port1, port2 } = new MessageChannel();

@@ -1,4 +1,5 @@
 /** A CPU on a thread of its own, from the second one of a machine on. */
+import { availableParallelism } from 'node:os';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { hostTime } from '../../host/node/clock.js';
@@ -33,6 +34,7 @@ function start(): void {
   };
   const vm = createVm(request, { accel, report, memory });
   const words: SmpWords = new SmpWords(data.words, cpus, {
+    isCrowded: cpus > availableParallelism(),
     kick: (other) => {
       vm.signals?.kick(other);
     },

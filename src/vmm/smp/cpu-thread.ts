@@ -80,6 +80,9 @@ export class CpuThread {
         unlockBus: () => {
           words.release();
         },
+        yield: () => {
+          words.yield(index);
+        },
       },
     });
     const { cpu, apic } = board;

@@ -24,6 +24,8 @@ export interface CpuStart {
 
 /** What starts threads. */
 export interface ThreadHost {
+  /** Of the host. */
+  readonly processors: number;
   /** Starts the thread of a CPU, which is to build a Vm from `vm.share`, and a `CpuThread` in it. */
   startCpu(index: number, start: CpuStart): CpuPipe;
   /** Wakes the thread that this is called for, the machine's, from any other. */
@@ -54,6 +56,7 @@ export class CpuThreads implements BoardThreads {
     if (!signals) throw new HostError('this accelerator cannot run several CPUs');
     const buffer = new SharedArrayBuffer(SmpWords.size(cpus));
     this.words = new SmpWords(buffer, cpus, {
+      isCrowded: cpus > host.processors,
       kick: (index) => {
         signals.kick(index);
       },
@@ -68,6 +71,9 @@ export class CpuThreads implements BoardThreads {
       },
       unlockBus: (): void => {
         this.words.release();
+      },
+      yield: (): void => {
+        this.words.yield(0);
       },
     };
     for (let index = 1; index < cpus; index++)

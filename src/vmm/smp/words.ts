@@ -26,6 +26,8 @@ const CPU = {
   HIGH: 6,
   WIDTH: 7,
   VALUE: 8,
+  /** Stays 0: what a CPU sleeps on for a moment. */
+  MOMENT: 9,
   APIC: 64,
 } as const;
 
@@ -55,11 +57,15 @@ export interface Call {
 const LOOKS = 400;
 /** Milliseconds after which a thread that waits looks by itself. */
 const PATIENCE = 2;
+/** Milliseconds that a CPU gives to others when it spins. */
+const MOMENT = 0.05;
 
 /** What a CPU does on its own thread and others make it do. */
 export interface Attention {
   /** Makes the CPU with an index leave its run. */
   kick(index: number): void;
+  /** There are more CPUs than the host has processors. */
+  readonly isCrowded: boolean;
   /** Wakes the machine's thread, which has CPU 0. */
   wakeMachine(): void;
 }
@@ -159,6 +165,14 @@ export class SmpWords {
     const runs = this.at(index, CPU.RUNS);
     Atomics.store(words, runs, 0);
     if (Atomics.load(words, ALL.ALONE) !== 0) Atomics.notify(words, runs);
+  }
+
+  /** A CPU that spins waits for another one, which may have no processor. */
+  yield(index: number): void {
+    if (!this.attention.isCrowded) return;
+    this.leave(index);
+    Atomics.wait(this.words, this.at(index, CPU.MOMENT), 0, MOMENT);
+    this.enter(index);
   }
 
   /** Waits until no other CPU executes anything; none does until `release`. */

@@ -71,6 +71,10 @@ export declare function lock_bus(): void;
 @external("env", "unlock_bus")
 export declare function unlock_bus(): void;
 
+/** Lets other CPUs run for a moment, when there are more than the host has processors. */
+@external("env", "yield_processor")
+export declare function yield_processor(): void;
+
 /** The FERR# pin, with which x87 errors are reported by IRQ 13 when CR0.NE is 0. */
 @external("env", "ferr")
 export declare function ferr(level: i32): void;

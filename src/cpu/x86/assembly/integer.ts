@@ -1,5 +1,5 @@
 /** Integer instructions that are not worth a form over the intermediate representation. Intel SDM vol. 2. */
-import { STATE, fence, lock_bus, unlock_bus } from './env';
+import { STATE, fence, lock_bus, unlock_bus, yield_processor } from './env';
 import { faulted, gp0, raise } from './faults';
 import {
   L_SYNC,
@@ -108,6 +108,11 @@ export function divide_128(divisor: u64, isSigned: i32): i32 {
 }
 
 // -------------------------------------------------------------------------------------------------- wide compare-exchange
+
+/** After many PAUSEs. */
+export function long_pause(): void {
+  if (load<u32>(L_SYNC + SYNC_CPUS) > 1) yield_processor();
+}
 
 /** See docs/interpreter.md: for code that has no access to the host's services itself. */
 export function lock_the_bus(): void {

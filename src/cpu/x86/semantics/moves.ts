@@ -4,6 +4,9 @@ import type { Width } from '../variants.js';
 import { REGISTER, type Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 
+/** PAUSEs until the host is asked to run something else. */
+const PAUSES_IN_A_ROW = 128;
+
 /** Extends a value of `from` bits, as `read` gives it, to the type of `to` bits. */
 function extend(x: Lift, value: Node, from: Width, to: Width, signed: boolean): Node {
   const { b } = x;
@@ -64,7 +67,15 @@ export const moves: Readonly<Record<string, Semantics>> = {
   },
 
   nop: () => undefined,
-  pause: () => undefined,
+  pause: (x) => {
+    const { b } = x;
+    const count = b.add(x.loadState32('PAUSES'), b.i32(1));
+    b.store('i32.store', b.i32(0), count, x.at('PAUSES'));
+    // Whoever has spun for so long may be waiting for a CPU that has no processor of the host.
+    b.if(b.eqz(b.and(count, b.i32(PAUSES_IN_A_ROW - 1))), () => {
+      b.callVoid({ name: 'long_pause', params: [], result: undefined });
+    });
+  },
 
   xchg: (x) => {
     const { b } = x;

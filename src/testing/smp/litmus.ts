@@ -1,0 +1,428 @@
+/**
+ * A kernel that several CPUs run at once to find out what each sees of the others' memory accesses (Intel SDM vol. 3 §9.2.3). It counts what
+ * happened, writes the counts to COM1 as little-endian u32s behind `LITM`, and ends by isa-debug-exit.
+ */
+import { Assembler, byte, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
+
+/** What is counted, in this order: what may be, what may never be, and sums of what all CPUs did. */
+export const COUNTS = [
+  { name: 'store buffering', kind: 'may' },
+  { name: 'store buffering in spite of MFENCE', kind: 'never' },
+  { name: 'store buffering in spite of XCHG', kind: 'never' },
+  { name: 'message passing: the flag without the data', kind: 'never' },
+  { name: 'load buffering: both loads see the later stores', kind: 'never' },
+  { name: 'independent reads of independent writes in two orders', kind: 'never' },
+  { name: 'LOCK ADD', kind: 'sums' },
+  { name: 'LOCK ADD across two cache lines', kind: 'splits' },
+  { name: 'LOCK ADD across two pages', kind: 'splits' },
+  { name: 'LOCK CMPXCHG16B, lower half', kind: 'wides' },
+  { name: 'LOCK CMPXCHG16B, upper half', kind: 'wides' },
+  { name: 'halves of CMPXCHG16B that differ', kind: 'never' },
+  { name: 'INC under a lock of XADD', kind: 'wides' },
+] as const;
+
+export interface LitmusOptions {
+  /** 2 … 8; with fewer than four there are no independent readers. */
+  readonly cpus: number;
+  /** Of each of the tests in which CPUs meet. */
+  readonly rounds: number;
+  /** Of each CPU, of what is counted. */
+  readonly sums: number;
+  readonly splits: number;
+  readonly wides: number;
+}
+
+const LOAD = 0x10_0000;
+/** Behind the multiboot header: where the other CPUs come from real mode. */
+const PROTECTED = LOAD + 32;
+/** Where they start. */
+const START_PAGE = 8;
+const START = START_PAGE << 12;
+const START_GDTR = START + 0x100;
+const TABLES = 0x1_0000;
+const STACKS = 0x2_0000;
+const STACK_SHIFT = 12;
+/** Words of the tests, each in a cache line of its own. */
+const line = (n: number): number => 0x40_0000 + n * 128;
+const [X, Y, ARRIVED, COUNTERS, WIDE, TICKET, SERVED, GUARDED] = [0, 1, 2, 4, 8, 9, 10, 11].map(line);
+/** What CPUs have seen: two u32s each. */
+const SEEN = line(16);
+const SUM = line(32);
+const SPLIT = line(34) + 62;
+const PAGES = 0x41_0000 - 2;
+
+const COM1 = { DATA: 0x3f8, LINE: 0x3fb, EIGHT_BITS: 3, STATUS: 0x3fd, EMPTY: 0x20 } as const;
+const DEBUG_EXIT = 0xf4;
+const ICR = 0xfee0_0300;
+/** All but this CPU. */
+const OTHERS = { INIT: 0x000c_4500, STARTUP: 0x000c_4600 } as const;
+const SELECTOR = { CODE64: 8, DATA: 16, CODE32: 24 } as const;
+const EFER = 0xc000_0080;
+const [CR0_PE, CR0_PG, CR4_PAE, EFER_LME] = [1, 0x8000_0000, 0x20, 0x100];
+
+type Body = () => void;
+
+/** In 64-bit code R13D is the index of the CPU, R14D counts rounds, and R15D what ARRIVED was when all met last. */
+class LitmusKernel {
+  private readonly asm = new Assembler({ bits: 32, origin: LOAD });
+  private readonly meet = this.asm.label('meet');
+
+  constructor(private readonly options: LitmusOptions) {}
+
+  build(): Uint8Array {
+    const { asm } = this;
+    const [entry, gdt, gdtr, main] = ['entry', 'gdt', 'gdtr', 'main'].map((name) => asm.label(name));
+    // Multiboot specification 0.6.96 §3.1.1, with addresses in the header.
+    asm.dd(0x1bad_b002, 0x1_0000, -(0x1bad_b002 + 0x1_0000) >>> 0, LOAD, LOAD, 0, 0, entry);
+    this.segments();
+    this.longMode(main);
+    asm.bind(entry);
+    this.tables();
+    this.copyStart(gdt);
+    asm.emit('lgdt', ptr([gdtr]));
+    this.longMode(main);
+    asm.align(8);
+    asm.bind(gdt);
+    asm.dq(0, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_9b00_0000_ffffn);
+    asm.bind(gdtr);
+    asm.dw(31);
+    asm.dd(gdt);
+    asm.bits = 64;
+    asm.bind(main);
+    this.segments();
+    asm.emit('mov', R.eax, 1);
+    asm.emit('cpuid');
+    asm.emit('shr', R.ebx, 24);
+    asm.emit('mov', R.r13d, R.ebx);
+    asm.emit('lea', R.esp, ptr([R.rbx, 1]));
+    asm.emit('shl', R.esp, STACK_SHIFT);
+    asm.emit('add', R.esp, STACKS);
+    asm.emit('xor', R.r15d, R.r15d);
+    this.only(0, () => this.startOthers());
+    this.together();
+    this.tests();
+    this.only(0, () => this.report());
+    const end = asm.bind();
+    asm.emit('hlt');
+    asm.emit('jmp', end);
+    asm.bind(this.meet);
+    this.meeting();
+    return asm.finish();
+  }
+
+  private tests(): void {
+    const { asm, options } = this;
+    this.pair(0, 'mov', () => undefined);
+    this.pair(1, 'mov', () => asm.emit('mfence'));
+    this.pair(2, 'xchg', () => undefined);
+    this.messages();
+    this.loads();
+    if (options.cpus >= 4) this.independent();
+    this.together();
+    this.repeat(options.sums, () => asm.emit('lock add', dword([SUM]), 1));
+    for (const at of [SPLIT, PAGES]) this.repeat(options.splits, () => asm.emit('lock add', dword([at]), 1));
+    this.wide();
+    this.guarded();
+    this.together();
+  }
+
+  private segments(): void {
+    this.asm.emit('mov', R.eax, SELECTOR.DATA);
+    for (const segment of [R.ds, R.es, R.ss]) this.asm.emit('mov', segment, R.ax);
+  }
+
+  /** Puts the real-mode code of the other CPUs in its place, and what it loads GDTR from. */
+  private copyStart(gdt: Label): void {
+    const start = new Assembler({ bits: 16, origin: START });
+    start.emit('xor', R.ax, R.ax);
+    start.emit('mov', R.ds, R.ax);
+    start.emit('lgdt o32', ptr([START_GDTR]));
+    start.emit('mov', R.eax, R.cr0);
+    start.emit('or', R.eax, CR0_PE);
+    start.emit('mov', R.cr0, R.eax);
+    start.emit('jmpf o32', { kind: 'far', selector: SELECTOR.CODE32, offset: PROTECTED });
+    start.align(4);
+    const words = new DataView(start.finish().slice().buffer);
+    const { asm } = this;
+    for (let i = 0; i < words.byteLength; i += 4) asm.emit('mov', dword([START + i]), words.getUint32(i, true));
+    asm.emit('mov', dword([START_GDTR]), 31);
+    asm.emit('mov', R.eax, gdt);
+    asm.emit('mov', dword([START_GDTR + 2]), R.eax);
+  }
+
+  /** The first 4 GiB as they are, in pages of 2 MiB. */
+  private tables(): void {
+    const { asm } = this;
+    asm.emit('mov', dword([TABLES]), (TABLES + 0x1000) | 3);
+    for (let i = 0; i < 4; i++) asm.emit('mov', dword([TABLES + 0x1000 + i * 8]), (TABLES + 0x2000 + i * 0x1000) | 3);
+    asm.emit('mov', R.ecx, 2048);
+    asm.emit('mov', R.edi, TABLES + 0x2000);
+    asm.emit('mov', R.eax, 0x83);
+    const next = asm.bind();
+    asm.emit('mov', dword([R.edi]), R.eax);
+    asm.emit('add', R.eax, 0x20_0000);
+    asm.emit('add', R.edi, 8);
+    asm.emit('loop', next);
+  }
+
+  /** From 32-bit code without paging to 64-bit code. */
+  private longMode(main: Label): void {
+    const { asm } = this;
+    asm.emit('mov', R.eax, R.cr4);
+    asm.emit('or', R.eax, CR4_PAE);
+    asm.emit('mov', R.cr4, R.eax);
+    asm.emit('mov', R.eax, TABLES);
+    asm.emit('mov', R.cr3, R.eax);
+    asm.emit('mov', R.ecx, EFER);
+    asm.emit('rdmsr');
+    asm.emit('or', R.eax, EFER_LME);
+    asm.emit('wrmsr');
+    asm.emit('mov', R.eax, R.cr0);
+    asm.emit('or', R.eax, CR0_PG | CR0_PE);
+    asm.emit('mov', R.cr0, R.eax);
+    asm.emit('jmpf', { kind: 'far', selector: SELECTOR.CODE64, offset: main });
+  }
+
+  /** INIT, STARTUP, and a second one that nobody needs (MultiProcessor Specification 1.4 §B.4). */
+  private startOthers(): void {
+    const { asm } = this;
+    asm.emit('mov', R.edi, ICR);
+    asm.emit('mov', dword([R.rdi]), OTHERS.INIT);
+    for (let i = 0; i < 2; i++) asm.emit('mov', dword([R.rdi]), OTHERS.STARTUP | START_PAGE);
+  }
+
+  private only(cpu: number, body: Body): void {
+    const { asm } = this;
+    const over = asm.label();
+    asm.emit('cmp', R.r13d, cpu);
+    asm.emit('jne', over);
+    body();
+    asm.bind(over);
+  }
+
+  private repeat(count: number, body: Body): void {
+    const { asm } = this;
+    asm.emit('mov', R.r14d, count);
+    const next = asm.bind();
+    body();
+    asm.emit('dec', R.r14d);
+    asm.emit('jne', next);
+  }
+
+  /** Waits until all CPUs are here. */
+  private together(): void {
+    this.asm.emit('call', this.meet);
+  }
+
+  private meeting(): void {
+    const { asm } = this;
+    const [look, all] = [asm.label(), asm.label()];
+    asm.emit('add', R.r15d, this.options.cpus);
+    asm.emit('lock inc', dword([ARRIVED]));
+    asm.bind(look);
+    asm.emit('mov', R.eax, dword([ARRIVED]));
+    asm.emit('sub', R.eax, R.r15d);
+    asm.emit('jns', all);
+    asm.emit('pause');
+    asm.emit('jmp', look);
+    asm.bind(all);
+    asm.emit('ret');
+  }
+
+  /** Rounds in which CPUs do something at once, after which CPU 0 looks at SEEN, with X and Y 0 before. */
+  private rounds(bodies: readonly Body[], judge: Body): void {
+    const { asm } = this;
+    this.repeat(this.options.rounds, () => {
+      this.only(0, () => {
+        for (const at of [X, Y]) asm.emit('mov', dword([at]), 0);
+      });
+      this.together();
+      for (const [cpu, body] of bodies.entries()) this.only(cpu, body);
+      this.together();
+      this.only(0, judge);
+    });
+  }
+
+  private see(cpu: number, word: number, at: number): void {
+    this.asm.emit('mov', R.eax, dword([at]));
+    this.asm.emit('mov', dword([SEEN + cpu * 128 + word * 4]), R.eax);
+  }
+
+  /** Counts when CPUs have seen this, in order: cpu, word, value. */
+  private countIf(counter: number, seen: readonly (readonly [number, number, number])[]): void {
+    const { asm } = this;
+    const not = asm.label();
+    for (const [cpu, word, value] of seen) {
+      asm.emit('cmp', dword([SEEN + cpu * 128 + word * 4]), value);
+      asm.emit('jne', not);
+    }
+    asm.emit('inc', dword([COUNTERS + counter * 4]));
+    asm.bind(not);
+  }
+
+  /** Store buffering: each stores one word and then loads the other. */
+  private pair(counter: number, store: 'mov' | 'xchg', between: Body): void {
+    const { asm } = this;
+    const side = (cpu: number, own: number, other: number) => () => {
+      asm.emit('mov', R.ecx, 1);
+      asm.emit(store, dword([own]), R.ecx);
+      between();
+      this.see(cpu, 0, other);
+    };
+    this.rounds([side(0, X, Y), side(1, Y, X)], () =>
+      this.countIf(counter, [
+        [0, 0, 0],
+        [1, 0, 0],
+      ]),
+    );
+  }
+
+  /** CPU 0 writes numbers to X and then to Y; CPU 1 must not find in X what is older than in Y. */
+  private messages(): void {
+    const { asm, options } = this;
+    const count = options.rounds * 50;
+    this.only(0, () => {
+      for (const at of [X, Y]) asm.emit('mov', dword([at]), 0);
+    });
+    this.together();
+    this.only(0, () => {
+      asm.emit('xor', R.eax, R.eax);
+      this.repeat(count, () => {
+        asm.emit('inc', R.eax);
+        asm.emit('mov', dword([X]), R.eax);
+        asm.emit('mov', dword([Y]), R.eax);
+      });
+    });
+    this.only(1, () => {
+      const [look, fine] = [asm.bind(), asm.label()];
+      asm.emit('mov', R.eax, dword([Y]));
+      asm.emit('mov', R.ecx, dword([X]));
+      asm.emit('cmp', R.ecx, R.eax);
+      asm.emit('jae', fine);
+      asm.emit('inc', dword([COUNTERS + 3 * 4]));
+      asm.bind(fine);
+      asm.emit('cmp', R.eax, count);
+      asm.emit('jne', look);
+    });
+    this.together();
+  }
+
+  /** Load buffering: each loads one word and then stores the other. */
+  private loads(): void {
+    const { asm } = this;
+    const side = (cpu: number, from: number, to: number) => () => {
+      this.see(cpu, 0, from);
+      asm.emit('mov', dword([to]), 1);
+    };
+    this.rounds([side(0, X, Y), side(1, Y, X)], () =>
+      this.countIf(4, [
+        [0, 0, 1],
+        [1, 0, 1],
+      ]),
+    );
+  }
+
+  /** Two write, two read both in opposite order. */
+  private independent(): void {
+    const { asm } = this;
+    const write = (at: number) => () => asm.emit('mov', dword([at]), 1);
+    const read = (cpu: number, first: number, second: number) => () => {
+      this.see(cpu, 0, first);
+      this.see(cpu, 1, second);
+    };
+    this.rounds([write(X), write(Y), read(2, X, Y), read(3, Y, X)], () =>
+      this.countIf(5, [
+        [2, 0, 1],
+        [2, 1, 0],
+        [3, 0, 1],
+        [3, 1, 0],
+      ]),
+    );
+  }
+
+  private wide(): void {
+    const { asm } = this;
+    this.repeat(this.options.wides, () => {
+      const [again, same, done] = [asm.label(), asm.label(), asm.label()];
+      asm.emit('xor', R.eax, R.eax);
+      asm.emit('xor', R.edx, R.edx);
+      asm.bind(again);
+      asm.emit('lea', R.rbx, ptr([R.rax, 1]));
+      asm.emit('lea', R.rcx, ptr([R.rdx, 1]));
+      asm.emit('lock cmpxchg16b', ptr([WIDE]));
+      asm.emit('je', done);
+      asm.emit('cmp', R.rax, R.rdx);
+      asm.emit('je', same);
+      asm.emit('lock inc', dword([COUNTERS + 11 * 4]));
+      asm.bind(same);
+      asm.emit('jmp', again);
+      asm.bind(done);
+    });
+  }
+
+  private guarded(): void {
+    const { asm } = this;
+    this.repeat(this.options.wides, () => {
+      const [look, mine] = [asm.label(), asm.label()];
+      asm.emit('mov', R.eax, 1);
+      asm.emit('lock xadd', dword([TICKET]), R.eax);
+      asm.bind(look);
+      asm.emit('cmp', dword([SERVED]), R.eax);
+      asm.emit('je', mine);
+      asm.emit('pause');
+      asm.emit('jmp', look);
+      asm.bind(mine);
+      asm.emit('inc', dword([GUARDED]));
+      asm.emit('inc', dword([SERVED]));
+    });
+  }
+
+  private report(): void {
+    const { asm } = this;
+    const sums: readonly (readonly [number, number])[] = [
+      [6, SUM],
+      [7, SPLIT],
+      [8, PAGES],
+      [9, WIDE],
+      [10, WIDE + 8],
+      [12, GUARDED],
+    ];
+    for (const [counter, at] of sums) {
+      asm.emit('mov', R.eax, dword([at]));
+      asm.emit('mov', dword([COUNTERS + counter * 4]), R.eax);
+    }
+    const send = asm.label();
+    const over = asm.label();
+    asm.emit('jmp', over);
+    asm.bind(send);
+    const busy = asm.bind();
+    asm.emit('mov', R.edx, COM1.STATUS);
+    asm.emit('in', R.al, R.dx);
+    asm.emit('and', R.al, COM1.EMPTY);
+    asm.emit('je', busy);
+    asm.emit('mov', R.edx, COM1.DATA);
+    asm.emit('mov', R.eax, R.ecx);
+    asm.emit('out', R.dx, R.al);
+    asm.emit('ret');
+    asm.bind(over);
+    asm.emit('mov', R.eax, COM1.EIGHT_BITS);
+    asm.emit('mov', R.edx, COM1.LINE);
+    asm.emit('out', R.dx, R.al);
+    for (const letter of 'LITM') {
+      asm.emit('mov', R.ecx, letter.charCodeAt(0));
+      asm.emit('call', send);
+    }
+    asm.emit('mov', R.esi, COUNTERS);
+    this.repeat(COUNTS.length * 4, () => {
+      asm.emit('movzx', R.ecx, byte([R.rsi]));
+      asm.emit('inc', R.rsi);
+      asm.emit('call', send);
+    });
+    asm.emit('xor', R.eax, R.eax);
+    asm.emit('mov', R.edx, DEBUG_EXIT);
+    asm.emit('out', R.dx, R.eax);
+  }
+}
+
+/** A multiboot kernel without a file format around it. */
+export const litmusKernel = (options: LitmusOptions): Uint8Array => new LitmusKernel(options).build();
