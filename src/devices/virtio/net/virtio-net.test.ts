@@ -162,6 +162,28 @@ describe('virtio-net (VIRTIO 1.2 §5.1)', () => {
     expect(network.sent).toHaveLength(1);
   });
 
+  it('receives a flow by the pair that it was sent by (§5.1.6.5.5)', () => {
+    const { driver, device } = setUp({ pairs: 2 });
+    driver.queues[4].exchange([control(4, 0, 2, 0)], [1]);
+    const flow = (from: number, to: number): Uint8Array => {
+      const frame = frameFor(MAC, 60);
+      frame.set([8, 0, 0x45], 12);
+      frame[23] = 6;
+      frame.set([10, 0, 2, from, 10, 0, 2, to, from, 1, to, 2], 26);
+      return frame;
+    };
+    driver.queues[3].exchange([header(), flow(15, 2)], []);
+    for (const queue of [0, 2]) {
+      driver.queues[queue].add([], [2000]);
+      driver.queues[queue].kick();
+    }
+    driver.messages();
+    expect([device.receive(flow(2, 15), FINISHED), device.receive(flow(3, 15), FINISHED)]).toEqual([true, true]);
+    device.received();
+    expect([driver.queues[2].collect().length, driver.queues[0].collect().length]).toEqual([1, 1]);
+    expect(driver.messages()).toEqual([0x41, 0x43]);
+  });
+
   it('tells of a cable that is pulled', () => {
     const { driver, device } = setUp();
     device.linkChanged(false);

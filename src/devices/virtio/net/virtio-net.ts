@@ -19,6 +19,7 @@ import type { VirtioDevice, VirtioPort } from '../device.js';
 import { DEVICE_TYPE } from '../registers.js';
 import type { Virtqueue } from '../virtqueue.js';
 import { control } from './control.js';
+import { flowOf, FLOWS } from './flow.js';
 import { ACK, CONFIG, FEATURE, GSO_ECN, HEADER, HEADER_FLAG, STATUS_LINK_UP } from './registers.js';
 
 /** Descriptors in a queue for frames, and in the control queue. */
@@ -63,7 +64,8 @@ export interface VirtioNetParts {
 
 /**
  * Network device, VIRTIO 1.2 §5.1. The first frame from the guest goes on at once; those that it offers soon after go
- * together, when it has nothing else to do or GATHER is over. What the network has no room for stays in its queue. All frames from the network arrive by the first pair: with one CPU there is nothing to spread.
+ * together, when it has nothing else to do or GATHER is over. What the network has no room for stays
+ * in its queue. Frames of a flow arrive by the pair by which the guest sent it last.
  */
 export class VirtioNet implements VirtioDevice, Nic {
   readonly id: string;
@@ -86,8 +88,10 @@ export class VirtioNet implements VirtioDevice, Nic {
   private guestOffloads = 0n;
   private linkUp: boolean;
   private started = false;
-  /** Frames that the guest was not told of yet. */
+  /** Bit for each pair by which frames came that the guest was not told of yet. */
   private fresh = 0;
+  /** By which pair each flow was sent last: what comes for it comes by the same, §5.1.6.5.5. */
+  private readonly steering = new Uint8Array(FLOWS);
   /** Armed while frames are gathered. */
   private readonly gathering: Timer;
   private readonly header = new Uint8Array(HEADER.SIZE);
@@ -148,7 +152,7 @@ export class VirtioNet implements VirtioDevice, Nic {
     if (!this.started) this.start();
     if (index === this.controlQueue && this.has(FEATURE.CTRL_VQ)) this.serveControl(index);
     else if (index % 2 === 1) this.offered(index);
-    else if (index === 0) this.backend.receiveReady();
+    else if (index < 2 * this.maxPairs) this.backend.receiveReady();
   }
 
   private offered(index: number): void {
@@ -193,7 +197,7 @@ export class VirtioNet implements VirtioDevice, Nic {
     if (!queue || (index > 1 && !this.has(FEATURE.MQ)) || index >= 2 * this.maxPairs) return false;
     let sent = false;
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      if (!this.send(chain)) {
+      if (!this.send(chain, index >> 1)) {
         queue.unpop(1);
         break;
       }
@@ -205,7 +209,7 @@ export class VirtioNet implements VirtioDevice, Nic {
   }
 
   /** False: the network has no room. */
-  private send(chain: DescriptorChain): boolean {
+  private send(chain: DescriptorChain, pair: number): boolean {
     const length = chain.readLength - HEADER.SIZE;
     const info = length >= MIN_FRAME && length <= MAX_FRAME ? this.readHeader(chain, length) : undefined;
     if (!info) {
@@ -214,8 +218,10 @@ export class VirtioNet implements VirtioDevice, Nic {
     }
     const room = this.backend.reserve(length);
     if (!room) return false;
-    if (chain.read(HEADER.SIZE, room)) this.backend.commit(info);
-    else this.dropped++;
+    if (chain.read(HEADER.SIZE, room)) {
+      if (this.pairs > 1) this.steering[flowOf(room)] = pair;
+      this.backend.commit(info);
+    } else this.dropped++;
     return true;
   }
 
@@ -252,6 +258,13 @@ export class VirtioNet implements VirtioDevice, Nic {
     };
   }
 
+  /** The pair by which a frame comes to the guest. */
+  private pairOf(frame: Uint8Array): number {
+    if (this.pairs === 1) return 0;
+    const pair = this.steering[flowOf(frame)];
+    return pair < this.pairs && this.port?.queue(2 * pair).ready ? pair : 0;
+  }
+
   receive(frame: Uint8Array, info: FrameInfo): boolean {
     const { port } = this;
     // Without a driver a card loses what comes.
@@ -259,7 +272,8 @@ export class VirtioNet implements VirtioDevice, Nic {
       this.dropped++;
       return true;
     }
-    const queue = port.queue(0);
+    const pair = this.pairOf(frame);
+    const queue = port.queue(2 * pair);
     const need = HEADER.SIZE + frame.length;
     const chains: DescriptorChain[] = [];
     for (let room = 0; room < need;) {
@@ -276,6 +290,7 @@ export class VirtioNet implements VirtioDevice, Nic {
       if (chains.length > QUEUE_SIZE) return this.drop(queue, chains);
     }
     this.writeFrame(queue, chains, frame, info);
+    this.fresh |= 1 << pair;
     return true;
   }
 
@@ -310,13 +325,11 @@ export class VirtioNet implements VirtioDevice, Nic {
       written.push(start + Math.max(0, count));
     }
     queue.pushAll(chains, written);
-    this.fresh++;
   }
 
   received(): void {
-    if (this.fresh === 0) return;
+    for (let pair = 0; this.fresh >> pair > 0; pair++) if (this.fresh & (1 << pair)) this.port?.queue(2 * pair).flush();
     this.fresh = 0;
-    this.port?.queue(0).flush();
   }
 
   // ---- control queue ----
@@ -367,6 +380,7 @@ export class VirtioNet implements VirtioDevice, Nic {
     this.gathering.cancel();
     this.started = false;
     this.pairs = 1;
+    this.steering.fill(0);
     this.guestOffloads = 0n;
     this.filter.reset();
     this.backend.receiveReady();
