@@ -1,8 +1,8 @@
 /**
  * A kernel that several CPUs run at once to find out what each sees of the others' memory accesses (Intel SDM vol. 3 §9.2.3). It counts what
- * happened, writes the counts to COM1 as little-endian u32s behind `LITM`, and ends by isa-debug-exit.
+ * happened, writes the counts to COM1, and ends by isa-debug-exit.
  */
-import { Assembler, byte, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
+import { Assembler, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
 
 /** What is counted, in this order: what may be, what may never be, and sums of what all CPUs did. */
 export const COUNTS = [
@@ -413,15 +413,40 @@ class LitmusKernel {
       asm.emit('call', send);
     }
     asm.emit('mov', R.esi, COUNTERS);
-    this.repeat(COUNTS.length * 4, () => {
-      asm.emit('movzx', R.ecx, byte([R.rsi]));
-      asm.emit('inc', R.rsi);
+    this.repeat(COUNTS.length, () => {
+      asm.emit('mov', R.edi, dword([R.rsi]));
+      asm.emit('add', R.rsi, 4);
+      asm.emit('mov', R.ebp, 8);
+      const next = asm.bind();
+      asm.emit('rol', R.edi, 4);
+      asm.emit('mov', R.ecx, R.edi);
+      asm.emit('and', R.ecx, 15);
+      asm.emit('add', R.ecx, 'A'.charCodeAt(0));
       asm.emit('call', send);
+      asm.emit('dec', R.ebp);
+      asm.emit('jne', next);
     });
     asm.emit('xor', R.eax, R.eax);
     asm.emit('mov', R.edx, DEBUG_EXIT);
     asm.emit('out', R.dx, R.eax);
   }
+}
+
+/** What it has counted, by what it wrote: behind `LITM` eight digits each, A … P. */
+export function readCounts(output: string): number[] {
+  const at = output.indexOf('LITM') + 4;
+  return COUNTS.map((_, i) => {
+    const digits = output.slice(at + i * 8, at + i * 8 + 8);
+    return [...digits].reduce((sum, digit) => sum * 16 + digit.charCodeAt(0) - 65, 0);
+  });
+}
+
+/** What is not as x86 has it, as lines. */
+export function wrongCounts(counts: readonly number[], options: LitmusOptions): string[] {
+  return COUNTS.flatMap(({ name, kind }, i) => {
+    const expected = kind === 'never' ? 0 : kind === 'may' ? counts[i] : options[kind] * options.cpus;
+    return counts[i] === expected ? [] : [`${name}: ${String(counts[i])}, not ${String(expected)}`];
+  });
 }
 
 /** A multiboot kernel without a file format around it. */
