@@ -436,8 +436,9 @@ class LitmusKernel {
 export function readCounts(output: string): number[] {
   const at = output.indexOf('LITM') + 4;
   return COUNTS.map((_, i) => {
-    const digits = output.slice(at + i * 8, at + i * 8 + 8);
-    return [...digits].reduce((sum, digit) => sum * 16 + digit.charCodeAt(0) - 65, 0);
+    let value = 0;
+    for (let digit = 0; digit < 8; digit++) value = value * 16 + output.charCodeAt(at + i * 8 + digit) - 65;
+    return value;
   });
 }
 
