@@ -287,8 +287,7 @@ export class InterpVcpu implements Vcpu {
     this.msrs.reset();
     this.helpers.reset_cpu(this.index === 0 ? 1 : 0);
     const { poweredAt } = this.environment;
-    if (poweredAt !== undefined)
-      this.state.setU64('TSC_OFFSET', BigInt.asUintN(64, -this.ticksAt(poweredAt)));
+    if (poweredAt !== undefined) this.state.setU64('TSC_OFFSET', BigInt.asUintN(64, -this.ticksAt(poweredAt)));
     this.window.moved();
   }
 

@@ -20,7 +20,10 @@ const noIo: GuestIo = {
 const TSC_HZ = 1_000_000_000;
 
 /** `index`: of the CPU that runs the cases; with another than 0 the machine has several. */
-export function machineForOracle(accelerator: TestedAccelerator, index = 0): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
+export function machineForOracle(
+  accelerator: TestedAccelerator,
+  index = 0,
+): { vm: Vm; vcpu: Vcpu; identity: ResetIdentity } {
   const model = cpuModel('x86-64-v2');
   const vm = new InterpVm({
     ...accelerate(accelerator, 1, undefined, {}, index + 1),
