@@ -2,6 +2,7 @@
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm } from '../../accel/kvm/vm.js';
+import { UsageError } from '../../base/errors.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import { checkMemory, TSC_TOLERANCE } from './accelerators.js';
@@ -35,6 +36,7 @@ export function kvmTscHz(): number {
 
 /** Memory and CPUs for a machine. Throws a one-line error when the host cannot give them. */
 export function createKvmVm(request: VmRequest, report: (text: string) => void): Vm {
+  if (request.cpus > 1) throw new UsageError('on KVM there is one CPU so far; --accel wasm has up to 16');
   checkMemory(request.backingSize);
   const host = kvmTscHz();
   if (Math.abs(host / request.tscHz - 1) > TSC_TOLERANCE)
