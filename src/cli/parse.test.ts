@@ -59,7 +59,7 @@ describe('choices', () => {
     expect(() => parseMachine('q35')).toThrow('unknown machine "q35"; there are pc, microvm');
     expect(() => parseCpuCount('0')).toThrow('--smp 0 is not a number of CPUs');
     expect(() => parseCpuCount('two')).toThrow('is not a number of CPUs');
-    expect(() => parseCpuCount('2')).toThrow('not available yet');
-    parseCpuCount('1');
+    expect(() => parseCpuCount('17')).toThrow('--smp 17: a machine has 16 CPUs at most');
+    expect(parseCpuCount('2')).toBe(2);
   });
 });

@@ -216,7 +216,7 @@ describeWith([amd64], 'sockets and ports', () => {
       [['--vsock', 'path=/tmp/x,cid=2'], /^vitrine: --vsock cid=2 is not in/m],
     ];
     for (const [options, message] of cases) {
-      const { code, errors } = await new VitrineProcess(['run', ...options]).ended;
+      const { code, errors } = await new VitrineProcess(['run', '--accel', 'wasm', ...options]).ended;
       expect(errors).toMatch(message);
       expect(code).not.toBe(0);
       expect(errors.trim().split('\n')).toHaveLength(1);

@@ -184,6 +184,6 @@ describeWith([python], 'the terminal', () => {
     ]);
     const second = JSON.parse(stdout) as Watched;
     // It does not start again: no ">".
-    expect(second.seen).toMatch(/^bq\r\nvitrine: the guest ended with exit code 1\r\n$/);
+    expect(second.seen).toMatch(/^(accelerator .*\r\n)?bq\r\nvitrine: the guest ended with exit code 1\r\n$/);
   });
 });
