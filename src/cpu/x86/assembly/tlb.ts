@@ -241,7 +241,7 @@ export function fillTlb(half: usize, lin: u64, host: usize, walk: u64): void {
 @inline
 function enter(half: usize, entry: usize, tag: u64, page: u64, host: usize): void {
   store<u64>(entry, <u64>host - page, 8);
-  if (half != TLB_WRITE) {
+  if (half != TLB_WRITE || load<u32>(L_SYNC + SYNC_CPUS) == 1) {
     store<u64>(entry, tag);
     return;
   }
