@@ -29,8 +29,7 @@ export interface SoftMmu {
   /** () → i32: writes the bounce buffer back after a modification; 0 when an exception is pending. */
   readonly modifyCommit: FunctionRef;
   /** Between these functions no other CPU executes anything; absent: there are none. */
-  readonly lockBus?: FunctionRef;
-  readonly unlockBus?: FunctionRef;
+  readonly bus?: { readonly lock: FunctionRef; readonly unlock: FunctionRef };
 }
 
 /** Access sizes in bytes. */
@@ -173,24 +172,30 @@ export function guestModifyAtomically(
   size: Exclude<AccessSize, 16>,
   change: (old: Node) => Node,
 ): void {
-  if (mmu.lockBus === undefined || mmu.miss !== undefined) {
+  const { bus, miss } = mmu;
+  const atomically = (otherwise: (address: Node) => void): void => {
     const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
     modifyAt(b, mmu, address, size, change, () => {
-      // In code that leaves for a miss, the interpreter does it.
-      if (mmu.lockBus !== undefined && mmu.miss !== undefined) b.exit(mmu.miss);
-      else modifyPlainly(b, mmu, address, size, change);
+      otherwise(address);
     });
-    return;
+  };
+  if (bus === undefined) {
+    atomically((address) => {
+      modifyPlainly(b, mmu, address, size, change);
+    });
+  } else if (miss !== undefined) {
+    // The interpreter does it.
+    atomically(() => b.exit(miss));
+  } else {
+    const apart = (): void => {
+      modifyApart(b, mmu, bus, va, size, change);
+    };
+    const aligned = (): void => {
+      atomically(apart);
+    };
+    if (size === 1) aligned();
+    else b.if(b.wrap(b.and(va, b.i64(size - 1))), apart, aligned);
   }
-  const apart = (): void => {
-    modifyApart(b, mmu, va, size, change);
-  };
-  const aligned = (): void => {
-    const address = translate(b, mmu, va, size, mmu.writeEntries, mmu.modifySlow);
-    modifyAt(b, mmu, address, size, change, apart);
-  };
-  if (size === 1) aligned();
-  else b.if(b.wrap(b.and(va, b.i64(size - 1))), apart, aligned);
 }
 
 /** Modifies atomically at an address; `otherwise`, where that is the bounce buffer or not aligned. */
@@ -220,20 +225,19 @@ function modifyAt(
 function modifyApart(
   b: Builder,
   mmu: SoftMmu,
+  bus: NonNullable<SoftMmu['bus']>,
   va: Node,
   size: Exclude<AccessSize, 16>,
   change: (old: Node) => Node,
 ): void {
-  const { lockBus, unlockBus } = mmu;
-  if (lockBus === undefined || unlockBus === undefined) return;
-  b.callVoid(lockBus);
+  b.callVoid(bus.lock);
   const address = b.call(mmu.modifySlow, va, b.i32(size));
   b.if(b.eqz(address), () => {
-    b.callVoid(unlockBus);
+    b.callVoid(bus.unlock);
     b.exit(mmu.fault);
   });
   modifyPlainly(b, mmu, address, size, change);
-  b.callVoid(unlockBus);
+  b.callVoid(bus.unlock);
 }
 
 function truncate(b: Builder, value: Node, size: Exclude<AccessSize, 16>): Node {

@@ -78,7 +78,8 @@ export class RingBackend implements NetBackend {
   }
 
   flush(): void {
-    if (this.toNetwork.takeSleeper()) this.thread.wake();
+    // A card may find nothing to send when its driver rings.
+    if (!this.toNetwork.isEmpty && this.toNetwork.takeSleeper()) this.thread.wake();
   }
 
   receiveReady(): void {

@@ -11,7 +11,7 @@ import { findProgram } from '../../dist/guests/command.js';
 import { writeCpio } from '../../dist/guests/cpio.js';
 import { debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
-import { accelerator, cli, expect, guest, runProgram, withFolder } from './lib.mjs';
+import { accelerator, cli, expect, FIRST_PROCESS, guest, runProgram, withFolder } from './lib.mjs';
 
 const SIZE = 256;
 const ROUNDS = Number(process.env.DISK_SPEED_ROUNDS ?? 3);
@@ -20,17 +20,7 @@ const AIM = 1.5;
 
 export const title = `Disk speed: ${SIZE} MiB on virtio and AHCI, raw and qcow2, against QEMU TCG; medians of ${ROUNDS}`;
 
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-stty -echo
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
+const INIT = `${FIRST_PROCESS}stty -echo
 modprobe -q -a sd_mod
 for i in 1 2 3 4 5 6 7 8 9 10; do
   for disk in /dev/vda /dev/sda; do [ -b $disk ] && break 2; done

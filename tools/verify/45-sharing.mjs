@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { writeCpio } from '../../dist/guests/cpio.js';
 import { debianFile, debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
-import { accelerator, expect, guest, runProgram, vitrine, withFolder } from './lib.mjs';
+import { accelerator, expect, FIRST_PROCESS, guest, runProgram, vitrine, withFolder } from './lib.mjs';
 
 /** What `prepare-guests` has made; without it the first part is left out. */
 const GUESTS = process.env['VITRINE_GUESTS'];
@@ -65,17 +65,7 @@ const STEPS = {
 };
 
 /** The guest's first process: each step with nothing cached, timed by the guest's own clock. */
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
-modprobe -q virtiofs
+const INIT = `${FIRST_PROCESS}modprobe -q virtiofs
 mkdir -p /mnt/s && mount -t virtiofs share /mnt/s && mkdir /mnt/s/many && cd /mnt/s/many || poweroff -f
 ${Object.entries(STEPS)
   .map(

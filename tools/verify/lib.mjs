@@ -102,6 +102,19 @@ export const accelerator = (name) => (name === undefined ? [] : ['--accel', name
 /** Runs `vitrine …`. */
 export const vitrine = (args, options) => runProgram(process.execPath, [cli, ...args], options);
 
+/** How the first process of a guest begins that finds its devices by itself: programs, a console, drivers. */
+export const FIRST_PROCESS = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+exec </dev/console >/dev/console 2>&1
+for bus in pci virtio; do
+  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
+done
+`;
+
 /** What the tests in a guest do: a first process of their own, behind the guest's initial file system. */
 const CHECK = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc

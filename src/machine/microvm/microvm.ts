@@ -66,7 +66,7 @@ export class MicroVm implements Board {
   readonly console: VirtioConsole;
   readonly balloon: VirtioBalloon | undefined;
   readonly slots: MmioSlots;
-  readonly parts: Snapshotable[];
+  readonly parts: readonly Snapshotable[];
   readonly io: GuestIo;
   readonly processors: BoardCpus;
   private readonly apicBus = new ApicBus();
@@ -134,8 +134,8 @@ export class MicroVm implements Board {
     this.input = this.attachInput();
 
     // In the order in which they are restored: interrupt controllers last, so that they see no edges that never were.
-    this.parts = [this.events, resetControl, this.rtc, serial, ...this.slots.parts, ioApic, apicBus];
-    this.parts.push(...this.processors.parts);
+    const controllers = [ioApic, apicBus, ...this.processors.parts];
+    this.parts = [this.events, resetControl, this.rtc, serial, ...this.slots.parts, ...controllers];
   }
 
   /** It has no x87 interrupt. */

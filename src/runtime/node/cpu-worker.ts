@@ -4,6 +4,7 @@ import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { hostTime } from '../../host/node/clock.js';
 import { hostEntropy } from '../../host/node/entropy.js';
+import type { Vm } from '../../iface/vcpu.js';
 import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
@@ -18,46 +19,44 @@ const post = (message: CpuMessage): void => {
   port.postMessage(message);
 };
 
-/** Makes words that begin without a Vm, which needs a place for its reports. */
-function start(): void {
+/** Made last, and by what may fail: that has to be told. */
+let vm: Vm | undefined;
+const words = new SmpWords(data.words, cpus, index, {
+  signals: {
+    interrupt: (other) => vm?.signals?.interrupt(other),
+    kick: (other) => vm?.signals?.kick(other),
+  },
+  isCrowded: cpus > availableParallelism(),
+  wakeMachine,
+});
+
+function run(): never {
   const model = cpuModel(data.model);
-  const request = {
-    model,
-    cpus,
-    tscHz,
-    backingSize,
-    cpuid: (of: number) => boardCpuid(model, tscHz, cpus, of),
-  };
+  const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
   const report = (text: string): void => {
     post({ kind: 'report', text });
     words.post();
   };
-  const vm = createVm(request, { accel, report, memory });
-  const words: SmpWords = new SmpWords(data.words, cpus, {
-    isCrowded: cpus > availableParallelism(),
-    kick: (other) => {
-      vm.signals?.kick(other);
-    },
-    wakeMachine,
-  });
-  try {
-    const take = (): CpuCommand | undefined => receiveMessageOnPort(port)?.message as CpuCommand | undefined;
-    new CpuThread({
-      index,
-      model: data.model,
-      tscHz,
-      vm,
-      words,
-      time: hostTime,
-      entropy: hostEntropy,
-      pipe: { post, take },
-    }).run();
-  } catch (error) {
-    post({ kind: 'failed', error });
-    words.leave(index);
-    words.post();
-    throw error;
-  }
+  vm = createVm({ model, cpus, tscHz, backingSize, cpuid }, { accel, report, memory });
+  const take = (): CpuCommand | undefined => receiveMessageOnPort(port)?.message as CpuCommand | undefined;
+  const pipe = { post, take };
+  return new CpuThread({
+    index,
+    model: data.model,
+    tscHz,
+    vm,
+    words,
+    time: hostTime,
+    entropy: hostEntropy,
+    pipe,
+  }).run();
 }
 
-start();
+try {
+  run();
+} catch (error) {
+  post({ kind: 'failed', error });
+  words.leave();
+  words.post();
+  throw error;
+}

@@ -129,6 +129,7 @@ function plainEnd(send: (frame: Uint8Array) => void): NetworkEnd {
 /** All frames, in a file. */
 class Capture {
   private readonly fd: number;
+  private hasEnded = false;
 
   constructor(file: string) {
     try {
@@ -140,10 +141,13 @@ class Capture {
   }
 
   write(frame: Uint8Array): void {
+    if (this.hasEnded) return;
     try {
       fs.writeSync(this.fd, pcapRecord(frame, Date.now()));
-    } catch {
-      // A full disk ends the capture, not the machine.
+    } catch (error) {
+      // A full disk ends the capture, not the machine: behind half a record nothing could be read.
+      this.hasEnded = true;
+      process.stderr.write(`vitrine: the capture of the network ends: ${reasonOf(error)}\n`);
     }
   }
 }

@@ -2,7 +2,7 @@
  * A kernel that several CPUs run at once to find out what each sees of the others' memory accesses (Intel SDM vol. 3 §9.2.3). It counts what
  * happened, writes the counts to COM1, and ends by isa-debug-exit.
  */
-import { Assembler, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
+import { Assembler, byte, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
 
 /** What is counted, in this order: what may be, what may never be, and sums of what all CPUs did. */
 export const COUNTS = [
@@ -51,6 +51,8 @@ const SUM = line(32);
 const SPLIT = line(34) + 62;
 const PAGES = 0x41_0000 - 2;
 
+/** Of the host bridge, by ECAM: what 0xe8000 … 0xeffff are. */
+const PAM6 = 0xb000_0096;
 const COM1 = { DATA: 0x3f8, LINE: 0x3fb, EIGHT_BITS: 3, STATUS: 0x3fd, EMPTY: 0x20 } as const;
 const DEBUG_EXIT = 0xf4;
 const ICR = 0xfee0_0300;
@@ -121,9 +123,16 @@ class LitmusKernel {
     this.together();
     this.repeat(options.sums, () => asm.emit('lock add', dword([SUM]), 1));
     for (const at of [SPLIT, PAGES]) this.repeat(options.splits, () => asm.emit('lock add', dword([at]), 1));
+    this.registers();
     this.wide();
     this.guarded();
     this.together();
+  }
+
+  /** LOCK on a register of a device that changes the memory map, by all at once: it has to end. */
+  private registers(): void {
+    this.asm.emit('mov', R.edi, PAM6);
+    this.repeat(this.options.splits / 10, () => this.asm.emit('lock xor', byte([R.rdi]), 0x33));
   }
 
   private segments(): void {

@@ -24,15 +24,15 @@ export interface CpuThreadOptions {
 }
 
 /** The bus, where the machine's thread has it. */
-function remoteIo(words: SmpWords, index: number): GuestIo {
+function remoteIo(words: SmpWords): GuestIo {
   return {
-    portRead: (port, size) => words.call(index, CALL.PORT_READ, port, size),
+    portRead: (port, size) => words.call(CALL.PORT_READ, port, size),
     portWrite: (port, size, value) => {
-      words.call(index, CALL.PORT_WRITE, port, size, value);
+      words.call(CALL.PORT_WRITE, port, size, value);
     },
-    mmioRead: (gpa, size) => words.call(index, CALL.MMIO_READ, gpa, size),
+    mmioRead: (gpa, size) => words.call(CALL.MMIO_READ, gpa, size),
     mmioWrite: (gpa, size, value) => {
-      words.call(index, CALL.MMIO_WRITE, gpa, size, value);
+      words.call(CALL.MMIO_WRITE, gpa, size, value);
     },
   };
 }
@@ -60,52 +60,32 @@ export class CpuThread {
       clock,
       poweredAt: now,
       entropy,
-      io: remoteIo(words, index),
+      io: remoteIo(words),
       apicWords: (other) => words.apic(other),
       ring: (other, how) => {
-        vm.signals?.[how](other);
-        words.wake(other);
+        words.ring(other, how);
       },
       endOfInterrupt: (vector) => {
-        words.call(index, CALL.END_OF_INTERRUPT, vector);
+        words.call(CALL.END_OF_INTERRUPT, vector);
       },
       bus: {
         setFerr: (asserted) => {
-          words.call(index, CALL.FERR, asserted ? 1 : 0);
+          words.call(CALL.FERR, asserted ? 1 : 0);
         },
-        acknowledgeExtInt: () => words.call(index, CALL.ACKNOWLEDGE, 0),
-        lockBus: () => {
-          words.lock(index);
-        },
-        unlockBus: () => {
-          words.release();
-        },
-        yield: () => {
-          words.yield(index);
-        },
+        acknowledgeExtInt: () => words.call(CALL.ACKNOWLEDGE, 0),
+        ...words.bus,
       },
     });
     const { cpu, apic } = board;
     const loop: RunLoop = new RunLoop({
-      cpu: {
-        isTimed: cpu.isTimed ?? false,
-        run: (budget) => {
-          words.enter(index);
-          const exit = cpu.run(budget);
-          words.leave(index);
-          return exit;
-        },
-        kick: () => {
-          cpu.kick();
-        },
-      },
+      cpu: words.gated(cpu),
       clock,
       poll: () => {
         apic.takeIn();
-        if (words.commands(index) !== this.seen) loop.stop({ kind: 'stopped' });
+        if (words.commands !== this.seen) loop.stop({ kind: 'stopped' });
       },
       sleep: (nanoseconds) => {
-        words.sleep(index, nanoseconds);
+        words.sleep(nanoseconds);
       },
     });
     if (this.debug) cpu.setDebug(this.debug);
@@ -114,9 +94,9 @@ export class CpuThread {
 
   /** Carries out commands for ever. */
   run(): never {
-    const { index, words, pipe } = this.options;
+    const { words, pipe } = this.options;
     for (;;) {
-      while (words.commands(index) === this.seen) words.sleep(index, undefined);
+      while (words.commands === this.seen) words.sleep(undefined);
       const command = pipe.take();
       if (command === undefined) continue;
       this.seen++;

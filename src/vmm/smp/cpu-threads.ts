@@ -1,6 +1,6 @@
 /** The CPUs of a machine that run on threads of their own, as the machine's thread sees and commands them. */
 import { HostError } from '../../base/errors.js';
-import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuExit, Vm } from '../../iface/vcpu.js';
+import type { CodeLocation, CpuEvent, CpuSignals, DebugRequest, Vcpu, VcpuExit, Vm } from '../../iface/vcpu.js';
 import type { CpuBus, VmRequest } from '../../machine/common/board.js';
 import type { CpuThreads as BoardThreads, RemoteCpu } from '../../machine/common/cpu.js';
 import { ApicInbox, apicStateSchema, RemoteApic } from '../../machine/common/thread-cpu.js';
@@ -34,9 +34,15 @@ export interface ThreadHost {
   report(text: string): void;
 }
 
+/** Waits in a row in which nothing comes, at least half a minute in all, until a CPU is given up: its thread may have ended. */
+const SILENCE = 15_000;
+
+const failure = (cpu: number, cause: unknown): HostError => new HostError(`CPU ${String(cpu)} has failed`, { cause });
+
 export class CpuThreads implements BoardThreads {
   readonly inbox: ApicInbox;
   readonly lock;
+  private readonly signals: CpuSignals;
   private readonly words: SmpWords;
   private readonly pipes = new Map<number, CpuPipe>();
   private running = false;
@@ -54,28 +60,17 @@ export class CpuThreads implements BoardThreads {
     const { cpus } = request;
     const { signals } = vm;
     if (!signals) throw new HostError('this accelerator cannot run several CPUs');
+    this.signals = signals;
     const buffer = new SharedArrayBuffer(SmpWords.size(cpus));
-    this.words = new SmpWords(buffer, cpus, {
+    this.words = new SmpWords(buffer, cpus, 0, {
+      signals,
       isCrowded: cpus > host.processors,
-      kick: (index) => {
-        signals.kick(index);
-      },
       wakeMachine: () => {
         host.wakeMachine();
       },
     });
     this.inbox = new ApicInbox(this.words.apic(0));
-    this.lock = {
-      lockBus: (): void => {
-        this.words.lock(0);
-      },
-      unlockBus: (): void => {
-        this.words.release();
-      },
-      yield: (): void => {
-        this.words.yield(0);
-      },
-    };
+    this.lock = this.words.bus;
     for (let index = 1; index < cpus; index++)
       this.pipes.set(index, host.startCpu(index, { request, vm, words: buffer }));
   }
@@ -86,9 +81,9 @@ export class CpuThreads implements BoardThreads {
     return Object.create(vm, {
       setSlots: {
         value: (slots: Parameters<Vm['setSlots']>[0]): void => {
-          words.lock(0);
+          words.bus.lockBus();
           vm.setSlots(slots);
-          words.release();
+          words.bus.unlockBus();
         },
       },
     }) as Vm;
@@ -106,16 +101,15 @@ export class CpuThreads implements BoardThreads {
 
   power(index: number, poweredAt: number): RemoteCpu {
     this.command(index, { kind: 'power', now: poweredAt });
-    const { vm, words } = this;
+    const { signals, words } = this;
     const apic = new RemoteApic(index, words.apic(index), (how) => {
-      vm.signals?.[how](index);
-      words.wake(index);
+      words.ring(index, how);
     });
     return {
       cpu: new RemoteVcpu(
         index,
         apic,
-        vm,
+        signals,
         (command) => this.command(index, command),
         () => this.now,
       ),
@@ -142,21 +136,7 @@ export class CpuThreads implements BoardThreads {
 
   /** CPU 0, which stays on this thread, and runs when it may. */
   first(cpu: Vcpu): Turns {
-    return {
-      isTimed: cpu.isTimed ?? false,
-      get retired() {
-        return cpu.retired;
-      },
-      run: (budget) => {
-        this.words.enter(0);
-        const exit = cpu.run(budget);
-        this.words.leave(0);
-        return exit;
-      },
-      kick: () => {
-        cpu.kick();
-      },
-    };
+    return this.words.gated(cpu);
   }
 
   /** Lets the CPUs run; the clock does. */
@@ -181,7 +161,7 @@ export class CpuThreads implements BoardThreads {
     const first = this.ends.shift();
     if (first === undefined) return undefined;
     const { cpu, end } = first;
-    if (end.kind === 'failed') throw new HostError(`CPU ${String(cpu)} has failed`, { cause: end.error });
+    if (end.kind === 'failed') throw failure(cpu, end.error);
     return end;
   }
 
@@ -231,16 +211,17 @@ export class CpuThreads implements BoardThreads {
   ): NonNullable<Extract<CpuMessage, { kind: 'answer' }>['value']> | undefined {
     this.pipes.get(index)?.post(command);
     this.words.commanded(index);
+    let silence = 0;
     for (;;) {
       const seen = this.words.posted;
       const message = this.takeIn().get(index);
       if (message?.kind === 'answer') return message.value;
       if (message?.kind === 'refused') throw new SchemaError(message.message);
       const failed = this.ends.find(({ end }) => end.kind === 'failed');
-      if (failed?.end.kind === 'failed')
-        throw new HostError(`CPU ${String(failed.cpu)} has failed`, { cause: failed.end.error });
+      if (failed?.end.kind === 'failed') throw failure(failed.cpu, failed.end.error);
       this.words.serve((call) => this.answer(call));
-      this.words.awaitPost(seen);
+      silence = this.words.awaitPost(seen) ? 0 : silence + 1;
+      if (silence === SILENCE) throw new HostError(`CPU ${String(index)} does not answer`);
     }
   }
 }
@@ -250,7 +231,7 @@ class RemoteVcpu implements Vcpu {
   constructor(
     readonly index: number,
     private readonly apic: RemoteApic,
-    private readonly vm: Vm,
+    private readonly signals: CpuSignals,
     private readonly command: (command: CpuCommand) => unknown,
     private readonly now: () => number,
   ) {}
@@ -260,11 +241,11 @@ class RemoteVcpu implements Vcpu {
   }
 
   kick(): void {
-    this.vm.signals?.kick(this.index);
+    this.signals.kick(this.index);
   }
 
   notifyInterrupt(): void {
-    this.vm.signals?.interrupt(this.index);
+    this.signals.interrupt(this.index);
   }
 
   nmi(): void {
@@ -280,7 +261,7 @@ class RemoteVcpu implements Vcpu {
   }
 
   setA20(enabled: boolean): void {
-    this.vm.signals?.setA20(this.index, enabled);
+    this.signals.setA20(this.index, enabled);
   }
 
   private get look(): CpuLook {

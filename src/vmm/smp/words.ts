@@ -1,5 +1,7 @@
 /** Words of memory that the threads of a machine share: by them they wake, stop and ask each other. */
+import type { CpuSignals, Vcpu, VcpuEnvironment } from '../../iface/vcpu.js';
 import { APIC_LINK_WORDS } from '../../machine/common/thread-cpu.js';
+import type { Turns } from '../cpu-turns.js';
 
 /** Words for all, then PER_CPU for each CPU. */
 const ALL = {
@@ -60,22 +62,26 @@ const PATIENCE = 2;
 /** Milliseconds that a CPU gives to others when it spins. */
 const MOMENT = 0.05;
 
-/** What a CPU does on its own thread and others make it do. */
+/** How CPUs and the machine's thread are made to look. */
 export interface Attention {
-  /** Makes the CPU with an index leave its run. */
-  kick(index: number): void;
+  readonly signals: Pick<CpuSignals, 'interrupt' | 'kick'>;
   /** There are more CPUs than the host has processors. */
   readonly isCrowded: boolean;
   /** Wakes the machine's thread, which has CPU 0. */
   wakeMachine(): void;
 }
 
+/** The words, for the thread of one CPU. */
 export class SmpWords {
   private readonly words: Int32Array;
+  /** How often this thread holds the bus: a device that it reaches meanwhile may change the memory map. */
+  private held = 0;
 
   constructor(
     readonly buffer: SharedArrayBuffer,
     readonly cpus: number,
+    /** Index of the CPU whose thread this is; 0 is on the machine's. */
+    private readonly own: number,
     private readonly attention: Attention,
   ) {
     this.words = new Int32Array(buffer);
@@ -98,8 +104,14 @@ export class SmpWords {
 
   // ---- sleep ----
 
+  /** Makes a CPU look for an interrupt, or leave its run. */
+  ring(index: number, how: 'interrupt' | 'kick'): void {
+    this.attention.signals[how](index);
+    this.wake(index);
+  }
+
   /** Wakes a CPU's thread, if it sleeps. */
-  wake(index: number): void {
+  private wake(index: number): void {
     if (index === 0) {
       this.attention.wakeMachine();
       return;
@@ -109,8 +121,8 @@ export class SmpWords {
   }
 
   /** Sleeps until somebody wakes this CPU, or has since the last time; at most so many nanoseconds. */
-  sleep(index: number, nanoseconds: number | undefined): void {
-    const at = this.at(index, CPU.WAKE);
+  sleep(nanoseconds: number | undefined): void {
+    const at = this.at(this.own, CPU.WAKE);
     Atomics.wait(this.words, at, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
     Atomics.store(this.words, at, 0);
   }
@@ -120,110 +132,141 @@ export class SmpWords {
   /** Counts a command that was posted to a CPU. */
   commanded(index: number): void {
     Atomics.add(this.words, this.at(index, CPU.COMMANDS), 1);
-    this.attention.kick(index);
-    this.wake(index);
+    this.ring(index, 'kick');
   }
 
-  commands(index: number): number {
-    return Atomics.load(this.words, this.at(index, CPU.COMMANDS));
+  /** Those that this CPU was sent. */
+  get commands(): number {
+    return Atomics.load(this.words, this.at(this.own, CPU.COMMANDS));
   }
 
   /** Counts a message that a CPU has posted. */
   post(): void {
     Atomics.add(this.words, ALL.POSTED, 1);
     Atomics.notify(this.words, ALL.POSTED);
-    this.attention.kick(0);
-    this.attention.wakeMachine();
+    this.ring(0, 'kick');
   }
 
   get posted(): number {
     return Atomics.load(this.words, ALL.POSTED);
   }
 
-  /** Waits until more than `seen` messages were posted, for a moment at most: calls may have to be answered meanwhile. */
-  awaitPost(seen: number): void {
-    Atomics.wait(this.words, ALL.POSTED, seen, PATIENCE);
+  /** Waits until more than `seen` messages were posted, for PATIENCE at most: calls may have to be answered meanwhile. False: none were. */
+  awaitPost(seen: number): boolean {
+    return Atomics.wait(this.words, ALL.POSTED, seen, PATIENCE) !== 'timed-out';
   }
 
   // ---- who executes ----
 
+  /** The CPU as a loop runs it: while no other one is to be alone. */
+  gated(cpu: Vcpu): Turns {
+    return {
+      isTimed: cpu.isTimed ?? false,
+      get retired() {
+        return cpu.retired;
+      },
+      run: (budget) => {
+        this.enter();
+        const exit = cpu.run(budget);
+        this.leave();
+        return exit;
+      },
+      kick: () => {
+        cpu.kick();
+      },
+    };
+  }
+
+  /** What a CPU needs of the others. */
+  readonly bus: Required<Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'yield'>> = {
+    lockBus: () => {
+      if (this.held++ === 0) this.take();
+    },
+    unlockBus: () => {
+      if (--this.held === 0) this.giveBack();
+    },
+    yield: () => {
+      if (!this.attention.isCrowded) return;
+      this.leave();
+      Atomics.wait(this.words, this.at(this.own, CPU.MOMENT), 0, MOMENT);
+      this.enter();
+    },
+  };
+
   /** This CPU begins to execute guest code; not while another one is to be alone. */
-  enter(index: number): void {
-    const { words } = this;
-    const runs = this.at(index, CPU.RUNS);
+  private enter(): void {
+    const { words, own } = this;
+    const runs = this.at(own, CPU.RUNS);
     for (;;) {
       Atomics.store(words, runs, 1);
       const alone = Atomics.load(words, ALL.ALONE);
-      if (alone === 0 || alone === index + 1) return;
-      this.leave(index);
+      if (alone === 0 || alone === own + 1) return;
+      this.leave();
       Atomics.wait(words, ALL.ALONE, alone, PATIENCE);
     }
   }
 
-  leave(index: number): void {
+  /** This CPU executes nothing now. */
+  leave(): void {
     const { words } = this;
-    const runs = this.at(index, CPU.RUNS);
+    const runs = this.at(this.own, CPU.RUNS);
     Atomics.store(words, runs, 0);
     if (Atomics.load(words, ALL.ALONE) !== 0) Atomics.notify(words, runs);
   }
 
-  /** A CPU that spins waits for another one, which may have no processor. */
-  yield(index: number): void {
-    if (!this.attention.isCrowded) return;
-    this.leave(index);
-    Atomics.wait(this.words, this.at(index, CPU.MOMENT), 0, MOMENT);
-    this.enter(index);
-  }
-
-  /** Waits until no other CPU executes anything; none does until `release`. */
-  lock(index: number): void {
-    const { words } = this;
-    const runs = this.at(index, CPU.RUNS);
+  /** Waits until no other CPU executes anything; none does until `giveBack`. */
+  private take(): void {
+    const { words, own } = this;
+    const runs = this.at(own, CPU.RUNS);
     const ran = Atomics.load(words, runs);
-    if (ran) this.leave(index);
+    if (ran) this.leave();
     for (;;) {
-      const other = Atomics.compareExchange(words, ALL.ALONE, 0, index + 1);
-      if (other === 0) break;
-      Atomics.wait(words, ALL.ALONE, other, PATIENCE);
+      const holder = Atomics.compareExchange(words, ALL.ALONE, 0, own + 1);
+      if (holder === 0) break;
+      Atomics.wait(words, ALL.ALONE, holder, PATIENCE);
     }
     Atomics.store(words, runs, ran);
     for (let other = 0; other < this.cpus; other++) {
       const at = this.at(other, CPU.RUNS);
-      while (other !== index && Atomics.load(words, at) === 1) {
-        this.attention.kick(other);
+      while (other !== own && Atomics.load(words, at) === 1) {
+        this.attention.signals.kick(other);
         for (let looks = 0; looks < LOOKS && Atomics.load(words, at) === 1; looks++);
         Atomics.wait(words, at, 1, PATIENCE);
       }
     }
   }
 
-  release(): void {
+  private giveBack(): void {
     Atomics.store(this.words, ALL.ALONE, 0);
     Atomics.notify(this.words, ALL.ALONE);
   }
 
   // ---- calls of the machine's thread ----
 
-  /** Asks the machine's thread, and waits for the answer. Numbers are unsigned and of 32 bits, but `at`. */
-  call(index: number, kind: CallKind, at: number, size = 0, value = 0): number {
-    const { words } = this;
-    const state = this.at(index, CPU.CALL);
-    words[this.at(index, CPU.KIND)] = kind;
-    words[this.at(index, CPU.LOW)] = at;
-    words[this.at(index, CPU.HIGH)] = at / 2 ** 32;
-    words[this.at(index, CPU.WIDTH)] = size;
-    words[this.at(index, CPU.VALUE)] = value;
-    const ran = Atomics.load(words, this.at(index, CPU.RUNS));
-    this.leave(index);
+  /**
+   * Asks the machine's thread, and waits for the answer. Numbers are unsigned and of 32 bits, but `at`. A CPU that holds the bus gives
+   * it back meanwhile: the machine's thread may be waiting for it, and LOCK means nothing to a device.
+   */
+  call(kind: CallKind, at: number, size = 0, value = 0): number {
+    const { words, own, held } = this;
+    const state = this.at(own, CPU.CALL);
+    words[this.at(own, CPU.KIND)] = kind;
+    words[this.at(own, CPU.LOW)] = at;
+    words[this.at(own, CPU.HIGH)] = at / 2 ** 32;
+    words[this.at(own, CPU.WIDTH)] = size;
+    words[this.at(own, CPU.VALUE)] = value;
+    const ran = Atomics.load(words, this.at(own, CPU.RUNS));
+    this.leave();
+    if (held) this.giveBack();
     Atomics.store(words, state, CALL_STATE.ASKED);
     Atomics.store(words, ALL.CALLS, 1);
-    this.attention.kick(0);
-    this.attention.wakeMachine();
+    this.ring(0, 'kick');
     for (let looks = 0; looks < LOOKS && Atomics.load(words, state) === CALL_STATE.ASKED; looks++);
     while (Atomics.load(words, state) === CALL_STATE.ASKED) Atomics.wait(words, state, CALL_STATE.ASKED);
     Atomics.store(words, state, CALL_STATE.NONE);
-    const answer = words[this.at(index, CPU.VALUE)] >>> 0;
-    if (ran) this.enter(index);
+    const answer = words[this.at(own, CPU.VALUE)] >>> 0;
+    if (ran) this.enter();
+    if (held) this.take();
     return answer;
   }
 

@@ -18,7 +18,7 @@ import { Apt } from '../../../dist/guests/apt.js';
 import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/guests/cache.js';
 import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
 import { writeCpio } from '../../../dist/guests/cpio.js';
-import { expect } from '../lib.mjs';
+import { expect, FIRST_PROCESS } from '../lib.mjs';
 
 const SYSTEM = [
   ...['base-files', 'base-passwd', 'bash', 'coreutils', 'dash', 'findutils', 'grep', 'gzip', 'mawk', 'sed', 'tar'],
@@ -116,17 +116,7 @@ export async function ext4Image(tree, image, { room = 96, size } = {}) {
 }
 
 /** The kernel's first process: our drivers, then the disk's own init. The kernel's command line may name it: disk=… */
-const SWITCH = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
-modprobe -q sd_mod
+const SWITCH = `${FIRST_PROCESS}modprobe -q sd_mod
 modprobe -q ext4
 for i in 1 2 3 4 5 6 7 8 9 10; do
   for found in $disk /dev/vda /dev/sda; do [ -b $found ] && break 2; done

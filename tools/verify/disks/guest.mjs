@@ -5,20 +5,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { writeCpio } from '../../../dist/guests/cpio.js';
-import { cli, expect } from '../lib.mjs';
+import { cli, expect, FIRST_PROCESS } from '../lib.mjs';
 
 /** The guest's first process: finds the records of earlier lives, then goes on with new ones. */
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
-mkdir -p /m
+const INIT = `${FIRST_PROCESS}mkdir -p /m
 mount -t ext4 /dev/vda /m || echo "@bad mount"
 n=0
 while [ -f /m/r$n ]; do read -r text </m/r$n; [ "$text" = "record $n" ] || echo "@bad record $n: $text"; n=$((n + 1)); done

@@ -53,7 +53,7 @@ export function cpuBases(anyCpu: boolean): CpuBases {
       storeSlow: fn('store_slow', ['i64', 'i32'], 'i32'),
       modifySlow: fn('rmw_slow', ['i64', 'i32'], 'i32'),
       modifyCommit: fn('rmw_commit', [], 'i32'),
-      ...(anyCpu && { lockBus: fn('lock_the_bus', [], undefined), unlockBus: fn('unlock_the_bus', [], undefined) }),
+      ...(anyCpu && { bus: { lock: fn('lock_the_bus', [], undefined), unlock: fn('unlock_the_bus', [], undefined) } }),
     },
   };
 }

@@ -5,7 +5,7 @@ import { REGISTER, type Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 
 /** PAUSEs until the host is asked to run something else. */
-const PAUSES_IN_A_ROW = 128;
+const PAUSES_TO_YIELD = 128;
 
 /** Extends a value of `from` bits, as `read` gives it, to the type of `to` bits. */
 function extend(x: Lift, value: Node, from: Width, to: Width, signed: boolean): Node {
@@ -72,7 +72,7 @@ export const moves: Readonly<Record<string, Semantics>> = {
     const count = b.add(x.loadState32('PAUSES'), b.i32(1));
     b.store('i32.store', b.i32(0), count, x.at('PAUSES'));
     // Whoever has spun for so long may be waiting for a CPU that has no processor of the host.
-    b.if(b.eqz(b.and(count, b.i32(PAUSES_IN_A_ROW - 1))), () => {
+    b.if(b.eqz(b.and(count, b.i32(PAUSES_TO_YIELD - 1))), () => {
       b.callVoid({ name: 'long_pause', params: [], result: undefined });
     });
   },
