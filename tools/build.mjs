@@ -181,8 +181,8 @@ const helpersEntry = path.join(assembly, 'index.ts');
 const ascOptions = [
   // Memory is the machine's own: shared, 4 MiB at least, 4 GiB at most (in pages of 64 KiB).
   ...['--importMemory', '--sharedMemory', '--noExportMemory', '--initialMemory', '64', '--maximumMemory', '65536'],
-  // Below 1024 is left alone, so that a null pointer in a helper hits nothing. No runtime: helpers allocate nothing.
-  ...['--memoryBase', '1024', '--runtime', 'stub', '--noAssert', '--use', 'abort='],
+  // LAYOUT.HELPER_DATA. No runtime: helpers allocate nothing.
+  ...['--memoryBase', '16384', '--runtime', 'stub', '--noAssert', '--use', 'abort='],
   // Design, "Interpreter shape": -O1 is as good as hand-written code, -O2 costs seconds for nothing.
   ...['--optimizeLevel', '1', '--shrinkLevel', '0'],
   ...['simd', 'threads', 'bulk-memory', 'sign-extension', 'mutable-globals'].flatMap((name) => ['--enable', name]),

@@ -7,16 +7,21 @@ import { KIB, MIB } from '../base/units.js';
 /** At most this many virtual CPUs. */
 export const MAX_VCPUS = 16;
 
-/** Where the areas of CPUs begin. */
-const CPU_AREAS = 5 * MIB;
-
 /**
- * Addresses in the memory. What is below CPU_AREA all CPUs of a machine share; from there on each CPU has an area of CPU_STRIDE bytes of
- * its own, of which these are the addresses for CPU 0; guest memory is behind the last area.
+ * Addresses in the memory. Some are common to all CPUs of a machine; of the others each CPU has its own, and these are the addresses for CPU 0
+ * (`cpuOrigin`). Guest memory comes behind the last CPU's.
+ *
+ * What translated code names most often comes first: an address below 16 KiB takes two bytes in an instruction of WebAssembly, one below
+ * 2 MiB three.
  */
 export const LAYOUT = {
-  /** Static data of the AssemblyScript helpers. The first KiB stays empty, so that address 0 means "none". */
-  HELPER_DATA: 1 * KIB,
+  /** State of the CPU. The first KiB of all stays empty, so that address 0 means "none". */
+  STATES: 1 * KIB,
+  STATES_END: 16 * KIB,
+
+  // ---- common ----
+  /** Static data of the AssemblyScript helpers (tools/build.mjs has the address, too). */
+  HELPER_DATA: 16 * KIB,
   HELPER_DATA_END: 256 * KIB,
   /** Words by which CPUs and the machine's thread agree: SYNC. */
   SYNC: 256 * KIB,
@@ -25,49 +30,53 @@ export const LAYOUT = {
   DECODER_TABLES_END: 1 * MIB - 64 * KIB,
   /** Memory map for the CPUs: u32 count, u32 0, then SLOT_SIZE bytes each. */
   SLOTS: 1 * MIB - 64 * KIB,
-  /** For each page of this memory a u32 with a bit for each CPU that has decoded code of it. */
-  CODE_OWNERS: 1 * MIB,
 
-  /** State of the CPU. */
-  CPU_AREA: CPU_AREAS,
-  STATES: CPU_AREAS,
-  /** What other CPUs have written to pages that this one has decoded: REMOTE_WRITES. */
-  REMOTE_WRITES: CPU_AREAS + 16 * KIB,
+  // ---- each CPU's own ----
   /** Software TLB: a read, a write and a fetch half of TLB_ENTRIES entries, 16 bytes each; then remembered page walks. */
-  TLB: CPU_AREAS + 64 * KIB,
-  TLB_END: CPU_AREAS + 320 * KIB,
+  TLB: 1 * MIB,
+  TLB_END: 1 * MIB + 256 * KIB,
   /** Jump cache: JUMP_ENTRIES entries of 16 bytes; then a table of straddling instructions. */
-  JUMP_CACHE: CPU_AREAS + 320 * KIB,
-  JUMP_CACHE_END: CPU_AREAS + 580 * KIB,
-  /** Translator: a u16 for each of HOT_COUNTERS groups of records … */
-  HOT_COUNTERS: CPU_AREAS + 640 * KIB,
-  /** … and REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
-  REGION_SLOTS: CPU_AREAS + 768 * KIB,
+  JUMP_CACHE: 1 * MIB + 256 * KIB,
+  JUMP_CACHE_END: 1 * MIB + 516 * KIB,
+  /** Translator: a u8 for each of MAX_REGIONS regions, set whenever it is entered. */
+  REGION_USED: 1 * MIB + 576 * KIB,
+  /** A u16 for each of HOT_COUNTERS groups of records. */
+  HOT_COUNTERS: 1 * MIB + 640 * KIB,
   /** A u32 for each handler number: how often translated code left its instruction to the interpreter. */
-  FALLBACK_COUNTERS: CPU_AREAS + 1792 * KIB,
-  /** For each of the first REGION_LOGS regions a REGION_LOG. */
-  REGION_LOGS: CPU_AREAS + 1856 * KIB,
+  FALLBACK_COUNTERS: 1 * MIB + 768 * KIB,
   /** Records of translated instructions that straddle two pages: STRADDLE_COPIES of RECORD_SIZE. */
-  STRADDLE_COPIES: CPU_AREAS + 2880 * KIB,
-  /** A u8 for each of MAX_REGIONS regions, set whenever it is entered. */
-  REGION_USED: CPU_AREAS + 2944 * KIB,
+  STRADDLE_COPIES: 1 * MIB + 832 * KIB,
+  /** What other CPUs have written to pages that this one has decoded: REMOTE_WRITES. */
+  REMOTE_WRITES: 1 * MIB + 896 * KIB,
+  /** REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
+  REGION_SLOTS: 2 * MIB,
+  /** For each of the first REGION_LOGS regions a REGION_LOG. */
+  REGION_LOGS: 3 * MIB,
   /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
-  CODE_CACHE: CPU_AREAS + 3 * MIB,
+  CODE_CACHE: 4 * MIB,
   /** … then decoded records from the bottom up and their maps from the top down. */
-  CODE_POOL: CPU_AREAS + 7 * MIB,
-  CODE_POOL_END: CPU_AREAS + 39 * MIB,
-  /** Bytes from one CPU's area to the next one's. */
-  CPU_STRIDE: 39 * MIB,
+  CODE_POOL: 8 * MIB,
+  CODE_POOL_END: 40 * MIB,
+
+  // ---- common ----
+  /** For each page of this memory a u32 with a bit for each CPU that has decoded code of it. */
+  CODE_OWNERS: 40 * MIB,
+  /** What the addresses of each CPU have more than those of the one before, and those of CPU 1 more than that. */
+  CPU_STRIDE: 40 * MIB,
+  BEHIND_CPU_0: 4 * MIB,
 } as const;
 
-/** What is added to the addresses of LAYOUT from CPU_AREA on for the CPU with this index. */
+/**
+ * What is added to the CPU's own addresses of LAYOUT for the CPU with this index. (Where CPU 0 has what is common below 1 MiB, the others
+ * have nothing.)
+ */
 export function cpuOrigin(index: number): number {
-  return index * LAYOUT.CPU_STRIDE;
+  return index === 0 ? 0 : index * LAYOUT.CPU_STRIDE + LAYOUT.BEHIND_CPU_0;
 }
 
 /** Where guest memory begins, for so many CPUs: at a page of every host, so that other accelerators can map it. */
 export function guestBase(cpus: number): number {
-  return LAYOUT.CPU_AREA + cpuOrigin(cpus);
+  return cpuOrigin(cpus);
 }
 
 /** Words at LAYOUT.SYNC, u32 each. */

@@ -5,7 +5,7 @@ import { packDecoderTables } from '../cpu/x86/decoder-tables.js';
 import { FIRST_HANDLER, MICRO } from '../cpu/x86/micro.js';
 import { RECORD, RECORD_SIZE, SEGMENT, STATE } from '../cpu/x86/state-layout.js';
 import { variants, type Variant } from '../cpu/x86/variants.js';
-import { LAYOUT, SLOT, SYNC } from '../memory/layout.js';
+import { guestBase, LAYOUT, SLOT, SYNC } from '../memory/layout.js';
 
 /** A decoded record as plain numbers. */
 export interface DecodedRecord {
@@ -45,7 +45,7 @@ const microNames = new Map<number, keyof typeof MICRO>(
 
 /** The decoder of helpers.wasm on a memory of its own, with 1 MiB of RAM at guest-physical 0 and no paging. */
 export class TestDecoder {
-  readonly ram = LAYOUT.CODE_POOL_END;
+  readonly ram = guestBase(1);
   readonly exports: DecoderExports;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;

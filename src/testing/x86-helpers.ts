@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { RECORD, STATE } from '../cpu/x86/state-layout.js';
-import { LAYOUT, SLOT, SYNC } from '../memory/layout.js';
+import { guestBase, LAYOUT, SLOT, SYNC } from '../memory/layout.js';
 
 /** What an instruction under test is given besides the state. */
 export interface HelperOperands {
@@ -19,7 +19,7 @@ export interface HelperOperands {
 }
 
 const PAGE = 65_536;
-const RECORD_AT = LAYOUT.CODE_POOL_END;
+const RECORD_AT = guestBase(1);
 const CR4_OSFXSR_OSXMMEXCPT_OSXSAVE = 0x4_0600;
 
 /**

@@ -207,7 +207,7 @@ const laidOut = layOut();
 /** Byte offset of each field from the state base. */
 export const STATE: Readonly<Record<FieldName, number>> = laidOut.offsets;
 
-/** Bytes that the fields take; each vCPU has STATE_STRIDE. */
+/** Bytes that the fields take: less than LAYOUT.STATES_END - LAYOUT.STATES. */
 export const STATE_SIZE = laidOut.size;
 
 /**

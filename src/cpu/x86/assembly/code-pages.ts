@@ -7,7 +7,7 @@
  * forget the whole page when they look at ATTN next: before that they may execute what was there before, as a processor may
  * until it serialises (SDM vol. 3 §9.1.3). What they decode of it meanwhile goes too, so that nothing is missed that is written then.
  */
-import { CPU, STATE } from './env';
+import { CPU, STATE, originOf } from './env';
 import {
   ATTN_CPU,
   ATTN_REMOTE,
@@ -15,7 +15,6 @@ import {
   L_CODE_OWNERS,
   L_CODE_POOL,
   L_CODE_POOL_END,
-  L_CPU_STRIDE,
   L_JUMP_CACHE,
   L_JUMP_CACHE_END,
   L_REMOTE_WRITES,
@@ -157,7 +156,7 @@ function tellOwners(host: usize): void {
 
 /** Leaves a page for a CPU to forget. What does not fit makes it forget all. */
 function tell(cpu: usize, page: usize): void {
-  const origin = cpu * L_CPU_STRIDE;
+  const origin = originOf(cpu);
   const remote = origin + L_REMOTE_WRITES;
   // Some places are left for those who look at the same time.
   if (atomic.load<u32>(remote + REMOTE_AT_HEAD) - atomic.load<u32>(remote + REMOTE_AT_TAIL) > <u32>REMOTE_PAGES - 32) {

@@ -2,14 +2,20 @@
  * What the helpers import: the memory (implicitly), the base of this virtual CPU's state, and the host's services.
  * No import takes or returns a 64-bit integer: crossing into JavaScript with one costs a BigInt.
  */
-import { S_ATTN } from './generated/layout';
+import { L_BEHIND_CPU_0, L_CPU_STRIDE, S_ATTN } from './generated/layout';
 
-/** What the addresses of this CPU's area have more than those of CPU 0: the L_… from L_CPU_AREA on. */
+/** What the addresses of this CPU's own tables have more than those of CPU 0 (memory/layout.ts). */
 @external("env", "cpu_origin")
 export declare const CPU: usize;
 /** Address of this virtual CPU's state block. */
 @external("env", "state_base")
 export declare const STATE: usize;
+
+/** The same as CPU, of the CPU with an index: `cpuOrigin` of memory/layout.ts. */
+@inline
+export function originOf(index: usize): usize {
+  return index == 0 ? 0 : index * L_CPU_STRIDE + L_BEHIND_CPU_0;
+}
 
 /** What was stored before is seen by all CPUs before anything is loaded after it. An atomic access does that; `atomic.fence` asc cannot validate. */
 @inline

@@ -8,11 +8,10 @@
  *   (the end of EFLAGS.AC under SMAP) and when user mode begins, so that each side finds what the other has filled.
  * - local: pages of the supervisor that are not global. They go when the address space is left.
  */
-import { CPU, STATE } from './env';
+import { CPU, STATE, originOf } from './env';
 import { kernelGeneration, userGeneration } from './address-spaces';
 import {
   L_CODE_OWNERS,
-  L_CPU_STRIDE,
   L_JUMP_CACHE,
   L_SLOTS,
   L_SYNC,
@@ -281,7 +280,7 @@ export function fillFetch(lin: u64, host: usize): void {
 export function purgeWriteTlb(hostPage: usize): void {
   const cpus: usize = load<u32>(L_SYNC + SYNC_CPUS);
   for (let cpu: usize = 0; cpu < cpus; cpu++) {
-    const first = cpu * L_CPU_STRIDE + L_TLB + TLB_WRITE;
+    const first = originOf(cpu) + L_TLB + TLB_WRITE;
     const end = first + TLB_ENTRIES * 16;
     for (let entry = first; entry < end; entry += 16) {
       if (<usize>((load<u64>(entry) & ~0xfff) + load<u64>(entry + 8)) == hostPage) store<u64>(entry, 0);

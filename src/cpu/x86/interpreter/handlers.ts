@@ -60,7 +60,7 @@ export function cpuBases(anyCpu: boolean): CpuBases {
 
 /** The origin that code for these bases adds, in a local. */
 export function originIn({ anyCpu }: CpuBases, takeLocal: () => number): Origin | undefined {
-  return anyCpu ? { local: takeLocal(), from: LAYOUT.CPU_AREA } : undefined;
+  return anyCpu ? { local: takeLocal(), from: LAYOUT.STATES } : undefined;
 }
 
 /** A handler before it has a number. */
