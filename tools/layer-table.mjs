@@ -27,7 +27,7 @@ export const layers = {
   vmm: ['base', 'memory', 'snapshot', 'iface', 'machine'],
   host: ['base', 'iface'],
   guests: ['base', 'host'],
-  oci: ['base', 'host'],
+  oci: ['base', 'iface', 'snapshot', 'block', 'host'],
   runtime: everything.filter((layer) => layer !== 'runtime'),
   sdk: everything,
   // These stand on sdk, side by side: none knows another.
@@ -57,7 +57,7 @@ export const packagePlaces = {
   ws: ['host/node/', 'cli/vnc[.]test[.]ts'],
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
-  zstddec: ['host/node/zstd.ts'],
+  zstddec: ['host/node/zstd.ts', 'host/node/zstd-stream.ts'],
 };
 
 /** npm packages for tests and src/testing only. */

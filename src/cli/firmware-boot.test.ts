@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { cacheRoot } from '../guests/cache.js';
+import { cacheRoot } from '../host/node/cache.js';
 import { bootTools, makeBootImages, type BootImages } from '../testing/boot-images.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { describeWith, requireGuest, requireKvm, type Requirement } from '../testing/tools.js';

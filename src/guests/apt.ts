@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import path from 'node:path';
 import { HostError } from '../base/errors.js';
 import { readHostSources, sourcesFor } from './apt-sources.js';
-import { publish, withTemporaryFolder } from './cache.js';
+import { publish, withTemporaryFolder } from '../host/node/cache.js';
 import { findProgram, lastLine, runCommand, type CommandOptions, type CommandResult } from './command.js';
 import { formatStanzas, parseStanzas } from './deb822.js';
 import type { Progress } from './progress.js';

@@ -3,7 +3,7 @@ import { access, mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { HostError } from '../base/errors.js';
 import { Apt, hostDebian } from './apt.js';
-import { publish, withTemporaryFolder } from './cache.js';
+import { publish, withTemporaryFolder } from '../host/node/cache.js';
 import { findProgram, runChecked } from './command.js';
 import type { Progress } from './progress.js';
 

@@ -1,4 +1,4 @@
-export { cacheRoot } from './cache.js';
+export { cacheRoot } from '../host/node/cache.js';
 export type { ToolOptions } from './debian-tools.js';
 export { findBootRom, findFirmware, type Firmware } from './firmware.js';
 export { ensureGuest, fetchGuest, findGuest, type PreparedGuest } from './prepare.js';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWith, requireTool } from '../testing/tools.js';
-import { cacheRoot } from './cache.js';
+import { cacheRoot } from '../host/node/cache.js';
 import { extractVmlinux, findPayload } from './kernel-image.js';
 
 /** Wraps a payload as a bzImage of boot protocol 2.15 with three sectors of set-up code. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { describeWith, requireGuest } from '../testing/tools.js';
-import { cacheRoot } from './cache.js';
+import { cacheRoot } from '../host/node/cache.js';
 import { fetchGuest, findGuest, findTarget } from './prepare.js';
 import { targets } from './targets.js';
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { HostError, UsageError } from '../base/errors.js';
 import { Apt, type FetchedPackage } from './apt.js';
-import { publish, withTemporaryFolder } from './cache.js';
+import { publish, withTemporaryFolder } from '../host/node/cache.js';
 import { unpackPackages, type ToolOptions } from './debian-tools.js';
 import { buildInitramfs, GUEST_MODULES, INITRAMFS_RECIPE } from './initramfs.js';
 import { extractVmlinux } from './kernel-image.js';

@@ -12,7 +12,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { describe, it } from 'vitest';
-import { cacheRoot } from '../guests/cache.js';
+import { cacheRoot } from '../host/node/cache.js';
 import { runCommand, type CommandOptions, type CommandResult } from '../guests/command.js';
 import { debianFile, debianTool, type Tool } from '../guests/debian-tools.js';
 import { ensureGuest } from '../guests/prepare.js';

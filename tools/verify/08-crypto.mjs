@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Apt } from '../../dist/guests/apt.js';
-import { cacheRoot } from '../../dist/guests/cache.js';
+import { cacheRoot } from '../../dist/host/node/cache.js';
 import { writeCpio } from '../../dist/guests/cpio.js';
 import { unpackPackages } from '../../dist/guests/debian-tools.js';
 import { readModules } from '../../dist/guests/kernel-modules.js';

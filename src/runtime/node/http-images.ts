@@ -2,7 +2,7 @@
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { HostError, UsageError } from '../../base/errors.js';
-import { cacheRoot } from '../../guests/cache.js';
+import { cacheRoot } from '../../host/node/cache.js';
 import { MAX_FETCH, RangeCache, type RemoteFile } from '../../host/node/range-cache.js';
 import type { HostFile } from '../../iface/file.js';
 import { BODY_AT, TEXT_AT, WORD, type HttpAnswer, type HttpRequest } from './http-protocol.js';

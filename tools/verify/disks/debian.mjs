@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { Apt } from '../../../dist/guests/apt.js';
-import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/guests/cache.js';
+import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
 import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
 import { writeCpio } from '../../../dist/guests/cpio.js';
 import { expect, FIRST_PROCESS } from '../lib.mjs';

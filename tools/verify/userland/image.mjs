@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { access, copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Apt } from '../../../dist/guests/apt.js';
-import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/guests/cache.js';
+import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
 import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
 
 const PACKAGES = [

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { HostError } from '../base/errors.js';
+import { HostError } from '../../base/errors.js';
 
 /** Temporary folders of processes that are gone are removed after this time, in milliseconds. */
 const ABANDONED_AFTER = 60 * 60 * 1000;
