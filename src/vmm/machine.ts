@@ -188,6 +188,8 @@ export class VirtualMachine {
   /** A machine that is about to boot. Throws a one-line error when it cannot be. */
   static create(config: MachineConfig, host: MachineHost): VirtualMachine {
     const machine = new VirtualMachine(config, host, undefined);
+    // It costs no time of the guest's; `run` lets the clock go.
+    machine.clock.pause();
     machine.current.start();
     return machine;
   }
@@ -392,7 +394,9 @@ export class VirtualMachine {
     this.guestPolls = false;
     fresh.rtc.restoreAfterReset(rtc);
     this.host.wasReset?.();
+    this.clock.pause();
     start();
+    this.clock.resume();
   }
 
   /** What a debugger wants to be told of, from the next `run` on, resets included. */

@@ -17,7 +17,7 @@ const SUMS = 10_000_000;
 /** Pairs of runs that are compared. */
 const PAIRS = 5;
 
-const COMPLAINTS = /BUG:|WARNING:|stall|soft lockup|unstable|Oops|Kernel panic/;
+const COMPLAINTS = /BUG:|WARNING:|stall|soft lockup|unstable|Oops|Kernel panic|inconsistent/;
 
 export const run = (log, { accel } = {}) =>
   withFolder(async (folder) => {

@@ -1,6 +1,5 @@
 /** A microvm from its description: what it needs of an accelerator, and how its boards are made and started. */
-import { bootVcpuState } from '../../arch/x86/boot-state.js';
-import { cpuModel, resetIdentity, type CpuModel } from '../../arch/x86/cpu-models.js';
+import { cpuModel, type CpuModel } from '../../arch/x86/cpu-models.js';
 import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
 import { assert } from '../../base/assert.js';
 import { UsageError } from '../../base/errors.js';
@@ -14,6 +13,7 @@ import { pcMemoryMap, type MemoryMap } from '../../firmware/memory-map.js';
 import { placeTables } from '../../firmware/place-tables.js';
 import type { BoardBuilder, BoardConnections, BootKernel, BootServices, VmRequest } from '../common/board.js';
 import { boardCpuid, boardSmbios } from '../common/identity.js';
+import { startCpus } from '../common/start-cpus.js';
 import { MICROVM } from './layout.js';
 import { MicroVm } from './microvm.js';
 
@@ -118,11 +118,8 @@ export class MicroVmBuilder implements BoardBuilder<unknown> {
       vgaText: false,
       gunzip: (data) => services.gunzip(data),
     });
-    const [first] = board.cpus;
     const msrs = firmwareMemoryTypes(model, MICROVM.LOW_RAM_LIMIT);
-    first.restoreState(
-      bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }),
-    );
+    startCpus(board.cpus, model, { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] });
     return loaded.description;
   }
 }

@@ -1,8 +1,5 @@
 /** Starting a PC: by a kernel that is loaded without firmware, or by a BIOS image that runs in the guest. */
-import { bootVcpuState } from '../../arch/x86/boot-state.js';
-import { resetIdentity } from '../../arch/x86/cpu-models.js';
 import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
-import { assert } from '../../base/assert.js';
 import { UsageError } from '../../base/errors.js';
 import { HPET_ID } from '../../devices/legacy/hpet/hpet.js';
 import { buildAcpi } from '../../firmware/acpi/build.js';
@@ -17,6 +14,7 @@ import { placeTables } from '../../firmware/place-tables.js';
 import type { SmbiosTable } from '../../firmware/smbios/smbios.js';
 import type { BiosImage, BootKernel, BootServices } from '../common/board.js';
 import { boardSmbios } from '../common/identity.js';
+import { startCpus } from '../common/start-cpus.js';
 import { bootOrder, CMOS_BOOT, type BootLetter, type PcBootOptions } from './boot-order.js';
 import { PC } from './layout.js';
 import { hasMouse, SERIAL_PORTS, type Pc } from './pc.js';
@@ -83,14 +81,8 @@ export function bootKernel(pc: Pc, kernel: BootKernel, services: BootServices): 
     vgaText: pc.options.display.vga !== 'none',
     gunzip: (data) => services.gunzip(data),
   });
-  const first = pc.cpus[0];
-  assert(first !== undefined, 'a board has a CPU');
   const msrs = firmwareMemoryTypes(model, PC.PCI_HOLE);
-  // The time-stamp counters of all CPUs have been counting since power came on.
-  first.restoreState({
-    ...bootVcpuState(resetIdentity(model), { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] }),
-    tsc: first.readTsc(),
-  });
+  startCpus(pc.cpus, model, { ...loaded.boot, msrs: [...msrs, ...(loaded.boot.msrs ?? [])] });
   return loaded.description;
 }
 
@@ -144,8 +136,7 @@ function firmwareKernel({ name, data, commandLine, modules }: BootKernel, memory
 /** Sets the clock chip's memory and the first CPU for a BIOS that was installed. */
 export function bootBios(pc: Pc, boot: PcBootOptions): void {
   setCmos(pc, boot.order);
-  const [first] = pc.cpus;
-  first.restoreState({ ...bootVcpuState(resetIdentity(pc.options.model), biosBootState), tsc: first.readTsc() });
+  startCpus(pc.cpus, pc.options.model, biosBootState);
 }
 
 /** Battery-backed memory as firmware's setup program would have left it. */

@@ -19,6 +19,7 @@ export const COUNTS = [
   { name: 'LOCK CMPXCHG16B, upper half', kind: 'wides' },
   { name: 'halves of CMPXCHG16B that differ', kind: 'never' },
   { name: 'INC under a lock of XADD', kind: 'wides' },
+  { name: 'CPUs without memory types', kind: 'never' },
 ] as const;
 
 export interface LitmusOptions {
@@ -60,6 +61,8 @@ const ICR = 0xfee0_0300;
 const OTHERS = { INIT: 0x000c_4500, STARTUP: 0x000c_4600 } as const;
 const SELECTOR = { CODE64: 8, DATA: 16, CODE32: 24 } as const;
 const EFER = 0xc000_0080;
+/** IA32_MTRR_DEF_TYPE, and its bits that enable. */
+const [MTRR_DEF_TYPE, MTRR_ENABLED] = [0x2ff, 0xc00];
 const [CR0_PE, CR0_PG, CR4_PAE, EFER_LME] = [1, 0x8000_0000, 0x20, 0x100];
 
 type Body = () => void;
@@ -101,6 +104,7 @@ class LitmusKernel {
     asm.emit('add', R.esp, STACKS);
     asm.emit('xor', R.r15d, R.r15d);
     this.only(0, () => this.startOthers());
+    this.memoryTypes();
     this.together();
     this.tests();
     this.only(0, () => this.report());
@@ -133,6 +137,19 @@ class LitmusKernel {
   private registers(): void {
     this.asm.emit('mov', R.edi, PAM6);
     this.repeat(this.options.splits / 10, () => this.asm.emit('lock xor', byte([R.rdi]), 0x33));
+  }
+
+  /** Firmware, or who does its work, sets memory types in all CPUs (SDM vol. 3 §12.11.8). */
+  private memoryTypes(): void {
+    const { asm } = this;
+    const set = asm.label();
+    asm.emit('mov', R.ecx, MTRR_DEF_TYPE);
+    asm.emit('rdmsr');
+    asm.emit('and', R.eax, MTRR_ENABLED);
+    asm.emit('cmp', R.eax, MTRR_ENABLED);
+    asm.emit('je', set);
+    asm.emit('lock inc', dword([COUNTERS + 13 * 4]));
+    asm.bind(set);
   }
 
   private segments(): void {
