@@ -258,20 +258,26 @@ export class PortSpace extends WindowedSpace {
 export class Bus implements GuestIo {
   readonly ports = new PortSpace();
   readonly memory = new WindowedSpace(MEMORY_END);
+  /** How often it was used. */
+  accesses = 0;
 
   portRead(port: number, size: number): number {
+    this.accesses++;
     return this.ports.read(port, size);
   }
 
   portWrite(port: number, size: number, value: number): void {
+    this.accesses++;
     this.ports.write(port, size, value);
   }
 
   mmioRead(gpa: number, size: number): number {
+    this.accesses++;
     return this.memory.read(gpa, size);
   }
 
   mmioWrite(gpa: number, size: number, value: number): void {
+    this.accesses++;
     this.memory.write(gpa, size, value);
   }
 }

@@ -7,6 +7,7 @@ import { infoCommand } from './info-command.js';
 import { resumeCommand } from './resume-command.js';
 import { runCommand } from './run-command.js';
 import { screenshotCommand } from './screenshot-command.js';
+import { topCommand } from './top-command.js';
 import { productVersion } from './version.js';
 
 /** One line on stderr, whatever the text. */
@@ -23,6 +24,7 @@ function createProgram(): Command {
     .addCommand(resumeCommand())
     .addCommand(diskCommand())
     .addCommand(screenshotCommand())
+    .addCommand(topCommand())
     .addCommand(guestCommand())
     .addCommand(infoCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');

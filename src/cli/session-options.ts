@@ -3,11 +3,14 @@ import { checkAccelerator } from '../runtime/node/accelerators.js';
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
+import { checkMachineName } from '../runtime/node/registry.js';
+import { addLimitOptions, readLimitOptions, type LimitOptions } from './limit-options.js';
 import { parseGdb, parseQmp, parseTrace } from './parse.js';
 import { chooseDisplay } from './vnc-options.js';
 import type { SessionOptions } from './session.js';
 
-export interface RawSessionOptions {
+export interface RawSessionOptions extends LimitOptions {
+  readonly name?: string;
   readonly accel?: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
@@ -24,7 +27,7 @@ export interface RawSessionOptions {
 }
 
 export function addSessionOptions(command: Command): Command {
-  return command
+  command
     .optionsGroup('Input and output:')
     .addOption(
       new Option('--console <device>', "which of the guest's consoles the terminal is: ttyS0 or hvc0")
@@ -39,7 +42,9 @@ export function addSessionOptions(command: Command): Command {
       '--accel <name>',
       "what runs the guest: kvm (the host's processor), wasm (a translator) or interp (an interpreter); otherwise the best that works here",
     )
-    .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH")
+    .option('--name <name>', 'what the machine is called where machines are listed; otherwise after its process')
+    .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH");
+  return addLimitOptions(command)
     .optionsGroup('Finding out what a guest does:')
     .option('--gdb <address>', 'wait for gdb at tcp:PORT or tcp:HOST:PORT; the guest runs meanwhile')
     .option('-S, --stopped', 'wait for gdb before the first instruction')
@@ -58,7 +63,7 @@ function parseConsole(name: string): InputChannel {
 
 /** Checks them. */
 export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
-  const { console, saveOnExit, debugcon, stopped } = raw;
+  const { console, saveOnExit, debugcon, stopped, name } = raw;
   const gdb = raw.gdb === undefined ? undefined : parseGdb(raw.gdb);
   const qmp = raw.qmp === undefined ? undefined : parseQmp(raw.qmp);
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
@@ -67,6 +72,8 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
   return {
     ...(raw.accel !== undefined && { accel: checkAccelerator(raw.accel) }),
     console,
+    ...(name !== undefined && { name: checkMachineName(name) }),
+    limits: readLimitOptions(raw),
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),
     ...(gdb !== undefined && { gdb }),

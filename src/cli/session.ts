@@ -8,9 +8,11 @@ import { checkWritable, temporaryName } from '../host/node/snapshot-file.js';
 import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { QmpServer, type QmpAddress } from '../runtime/node/qmp-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
+import { register } from '../runtime/node/registry.js';
 import { VncServer, type VncOptions } from '../runtime/node/vnc-server.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
+import type { CpuLimits } from '../vmm/sched/settings.js';
 import { ESCAPE_HELP, EscapeKeys, type EscapeAction } from './escape-keys.js';
 import { Terminal } from './terminal.js';
 import { productVersion } from './version.js';
@@ -26,7 +28,11 @@ export interface SessionOptions {
   readonly debugcon?: string;
   /** Where gdb can connect. */
   readonly gdb?: GdbAddress;
-  /** Where clients of QMP can connect. */
+  /** What the machine is called. */
+  readonly name?: string;
+  /** What it may have of the host's processors. */
+  readonly limits: Partial<CpuLimits>;
+  /** Where clients of QMP can connect, besides the place where machines are looked for. */
   readonly qmp?: QmpAddress;
   /** Where VNC clients can connect. */
   readonly vnc?: VncOptions;
@@ -59,7 +65,9 @@ type Reason = 'quit' | 'QMP' | 'output closed' | Signal;
 /** Who can connect from outside. */
 interface Servers {
   readonly gdb?: GdbServer;
-  readonly qmp?: QmpServer;
+  readonly qmp: QmpServer;
+  /** Where `--qmp` listens. */
+  readonly qmpAddress?: string;
   readonly vnc?: VncServer;
 }
 
@@ -82,7 +90,7 @@ class Session {
     private readonly servers: Servers,
   ) {
     const { gdb, qmp, vnc } = servers;
-    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false } = options;
+    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false, limits, name } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
@@ -94,8 +102,8 @@ class Session {
         output: (channel, bytes, done) => this.output(channel, bytes, done),
         report: (text) => this.say(text.split('\n')),
         drain: () => this.terminal.resume(),
-        reset: () => qmp?.reset(),
-        trayMoved: (disk, open) => qmp?.trayMoved(disk, open),
+        reset: () => qmp.reset(),
+        trayMoved: (disk, open) => qmp.trayMoved(disk, open),
         frame: (news) => vnc?.frame(news),
         debugger: (bytes) => {
           if (bytes) gdb?.send(bytes);
@@ -107,14 +115,16 @@ class Session {
         holdInput: !this.terminal.interactive,
         startStopped,
         stats,
+        limits,
         ...(trace && { trace }),
         version: productVersion(),
       },
     );
     gdb?.attach(this.handle);
     vnc?.attach(this.handle);
-    qmp?.attach({
+    qmp.attach({
       handle: this.handle,
+      ...(name !== undefined && { name }),
       version: productVersion(),
       now: () => Date.now(),
       vnc: () => vnc?.state,
@@ -231,9 +241,9 @@ class Session {
   async run(): Promise<number> {
     for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.stop(signal));
     try {
-      const { gdb, qmp, vnc } = this.servers;
+      const { gdb, qmp, qmpAddress, vnc } = this.servers;
       if (gdb) this.say([`vitrine: gdb: target remote ${gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
-      if (qmp) this.say([`vitrine: qmp: ${qmp.address}`]);
+      if (qmpAddress !== undefined) this.say([`vitrine: qmp: ${qmpAddress}`]);
       if (vnc) this.say([`vitrine: vnc: ${vnc.description}`]);
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
@@ -241,7 +251,7 @@ class Session {
       this.openTerminal();
       const exit = await this.handle.exited;
       this.terminal.close();
-      this.servers.qmp?.ended(exit.kind !== 'stopped');
+      qmp.ended(exit.kind !== 'stopped');
       return this.conclude(exit);
     } finally {
       this.terminal.close();
@@ -296,17 +306,28 @@ class Session {
   }
 }
 
+/** Lets `vitrine top` find the machine. One that was given no name runs also where that cannot be. */
+async function beFound(qmp: QmpServer, name: string | undefined): Promise<void> {
+  try {
+    await register(qmp, name);
+  } catch (error) {
+    if (name !== undefined || !(error instanceof VitrineError)) throw error;
+  }
+}
+
 /** Runs a machine on this process's terminal. Returns the exit code. */
 export async function runSession(start: MachineStart, options: SessionOptions): Promise<number> {
-  const servers: { gdb?: GdbServer; qmp?: QmpServer; vnc?: VncServer } = {};
+  const qmp = new QmpServer();
+  const servers: { gdb?: GdbServer; vnc?: VncServer; qmpAddress?: string } = {};
   try {
     if (options.gdb) servers.gdb = await GdbServer.listen(options.gdb);
-    if (options.qmp) servers.qmp = await QmpServer.listen(options.qmp);
+    if (options.qmp) servers.qmpAddress = await qmp.listen(options.qmp);
+    await beFound(qmp, options.name);
     if (options.vnc) servers.vnc = await VncServer.listen(options.vnc, 'Vitrine');
-    return await new Session(start, options, servers).run();
+    return await new Session(start, options, { ...servers, qmp }).run();
   } finally {
     servers.gdb?.close();
-    servers.qmp?.close();
+    qmp.close();
     servers.vnc?.close();
   }
 }

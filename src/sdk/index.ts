@@ -10,8 +10,11 @@
  */
 export { HostError, UsageError, VitrineError } from '../base/errors.js';
 export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
-export { MachineHandle, type MachineListener } from '../runtime/node/machine-handle.js';
-export type { InputChannel, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+export { MachineHandle, type MachineListener, type MachineOptions } from '../runtime/node/machine-handle.js';
+export type { InputChannel, MachineFacts, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+export { publishMachine, type PublishOptions } from '../runtime/node/publish.js';
+export type { CpuUsage } from '../runtime/node/scheduler.js';
+export type { CpuLimits } from '../vmm/sched/settings.js';
 export type { DiskAttachment, DiskMedia } from '../machine/common/disks.js';
 export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
 export type { ShareDriver } from '../machine/common/sharing.js';

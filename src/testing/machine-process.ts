@@ -53,6 +53,10 @@ export class VitrineProcess {
     for (const waiter of waiters) waiter();
   }
 
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
   type(text: string): void {
     this.child.stdin?.write(text);
   }

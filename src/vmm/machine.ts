@@ -22,7 +22,7 @@ import { MachineClock, type TimeSource } from './machine-clock.js';
 import { readMachine, restoreParts, saveMachine, type MachineImage, type SavedMachine } from './machine-snapshot.js';
 import { openNics, type NetHost } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
-import { RunLoop } from './run-loop.js';
+import { RunLoop, type MachineTurn } from './run-loop.js';
 import { CpuThreads, type ThreadHost } from './smp/cpu-threads.js';
 import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
@@ -66,6 +66,8 @@ export interface MachineHost {
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
   readonly disassemble?: Disassemble;
+  /** Absent: the machine's thread may always run. */
+  readonly turn?: MachineTurn;
   /** Absent: all CPUs take turns on the machine's thread. */
   readonly threads?: ThreadHost | undefined;
   /** Absent: nothing of the host can be shared. */
@@ -248,6 +250,11 @@ export class VirtualMachine {
     return this.board.cpus;
   }
 
+  /** Threads that CPUs are on. */
+  get threadCount(): number {
+    return this.threads ? this.cpus.length : 1;
+  }
+
   /** All of the guest's RAM. */
   get ram(): Uint8Array {
     return this.vm.backing.subarray(0, this.config.memory);
@@ -301,8 +308,10 @@ export class VirtualMachine {
     threads?.setBoard(board);
     const cpu = threads ? threads.first(board.cpus[0]) : inTurns(board.cpus);
     virtualTime?.attach(cpu);
+    host.turn?.watch(cpu, () => board.bus.accesses);
     const loop = new RunLoop({
       cpu,
+      turn: host.turn,
       clock,
       poll: () => {
         host.poll();

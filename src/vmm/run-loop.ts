@@ -16,8 +16,24 @@ export type LoopExit =
 /** What executes instructions, as far as the loop is concerned. */
 export type Runnable = Pick<Vcpu, 'run' | 'kick' | 'isTimed'>;
 
+/** Whoever has processors of the host to give. */
+export interface Turn {
+  /** Asked before each slice. Nanoseconds that the CPU may run; negative: those that it has to wait at most, and ask again then or when something arrives. */
+  ask(): number;
+  /** The CPU executes nothing for now. */
+  rest(): void;
+}
+
+/** That of a machine's CPU, with somebody who is told what the CPU does. */
+export interface MachineTurn extends Turn {
+  /** `accesses`: of devices, so far. */
+  watch(cpu: Pick<Vcpu, 'retired'>, accesses: () => number): void;
+}
+
 export interface RunLoopOptions {
   readonly cpu: Runnable;
+  /** Absent: it may always run. */
+  readonly turn?: Turn | undefined;
   readonly clock: MachineClock;
   /** Takes what has arrived from outside: console input, commands. Called between slices; must be cheap. */
   poll(): void;
@@ -65,7 +81,15 @@ export class RunLoop {
 
   /** Runs until something ends it. */
   run(): LoopExit {
-    const { cpu, clock, virtual } = this.options;
+    try {
+      return this.slices();
+    } finally {
+      this.options.turn?.rest();
+    }
+  }
+
+  private slices(): LoopExit {
+    const { cpu, clock, virtual, turn } = this.options;
     for (;;) {
       this.options.poll();
       clock.runTimers();
@@ -74,8 +98,13 @@ export class RunLoop {
         this.request = undefined;
         return request;
       }
+      const allowed = turn ? turn.ask() : Infinity;
+      if (allowed < 0) {
+        this.wait(-allowed);
+        continue;
+      }
       const started = clock.now();
-      const budget = virtual ? virtual.budget() : this.plan(started);
+      const budget = virtual ? virtual.budget() : this.plan(started, allowed);
       // Virtual time stands still during a slice, so only what is due at once is early.
       this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
       const exit = cpu.run(budget);
@@ -91,7 +120,10 @@ export class RunLoop {
           if (next !== undefined && virtual) virtual.skipTo(next);
           else {
             const left = next === undefined ? undefined : next - clock.now();
-            if (left === undefined || left > 0) this.options.sleep(left);
+            if (left === undefined || left > 0) {
+              turn?.rest();
+              this.options.sleep(left);
+            }
           }
           break;
         }
@@ -105,15 +137,20 @@ export class RunLoop {
     }
   }
 
-  /** Instructions until the next deadline, as far as one can tell, or nanoseconds. */
-  private plan(now: number): number {
+  /** Lets time pass without the CPU; devices go on. */
+  private wait(most: number): void {
+    const { clock, virtual } = this.options;
+    const next = virtual ? undefined : clock.nextDeadline;
+    const left = next === undefined ? most : Math.min(most, next - clock.now());
+    if (left > 0) this.options.sleep(left);
+  }
+
+  /** Instructions until the next deadline, as far as one can tell, or nanoseconds; `allowed` are nanoseconds. */
+  private plan(now: number, allowed: number): number {
     const deadline = this.options.clock.nextDeadline;
-    if (this.options.cpu.isTimed) {
-      const left = deadline === undefined ? MAX_TIME : deadline - now;
-      return Math.max(MIN_TIME, Math.min(MAX_TIME, left));
-    }
-    const slice = deadline === undefined ? MAX_SLICE : Math.floor((deadline - now) * this.speed);
-    return Math.max(MIN_SLICE, Math.min(MAX_SLICE, slice));
+    const left = deadline === undefined ? allowed : Math.min(allowed, deadline - now);
+    if (this.options.cpu.isTimed) return Math.max(MIN_TIME, Math.min(MAX_TIME, left));
+    return Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.floor(left * this.speed)));
   }
 
   /** Keeps a moving average of the speed, for planning slices. */

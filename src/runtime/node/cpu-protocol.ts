@@ -1,6 +1,7 @@
 /** What the thread of a CPU is given by the machine's. */
 import type { MessagePort } from 'node:worker_threads';
 import type { AcceleratorName } from './accelerators.js';
+import type { SeatData } from './cpu-turns.js';
 
 export interface CpuWorkerData {
   readonly index: number;
@@ -16,8 +17,12 @@ export interface CpuWorkerData {
   readonly words: SharedArrayBuffer;
   /** What the machine's thread sleeps on: a word of this, to be made 1. */
   readonly wake: { readonly buffer: SharedArrayBuffer; readonly index: number };
+  /** Of the machine, among those of the process. */
+  readonly seat: SeatData;
   /** CpuCommands come in, CpuMessages go out. */
   readonly port: MessagePort;
+  /** Closed when the thread ends, whatever for: that tells the machine's owner. */
+  readonly life: MessagePort;
 }
 
 /** Wakes the thread that sleeps on a word. */

@@ -11,6 +11,7 @@ import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import { createVm } from './accelerators.js';
 import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
+import { createTurn, openSeat } from './cpu-turns.js';
 
 const data = workerData as CpuWorkerData;
 const { index, cpus, tscHz, backingSize, accel, memory, port } = data;
@@ -19,6 +20,13 @@ const post = (message: CpuMessage): void => {
   port.postMessage(message);
 };
 
+const report = (text: string): void => {
+  post({ kind: 'report', text });
+  words.post();
+};
+const seat = openSeat(data.seat);
+const turn = createTurn(seat, index, report);
+
 /** Made last, and by what may fail: that has to be told. */
 let vm: Vm | undefined;
 const words = new SmpWords(data.words, cpus, index, {
@@ -26,6 +34,8 @@ const words = new SmpWords(data.words, cpus, index, {
     interrupt: (other) => vm?.signals?.interrupt(other),
     kick: (other) => vm?.signals?.kick(other),
   },
+  wakes: seat.wakes,
+  yields: () => turn.yield(),
   isCrowded: cpus > availableParallelism(),
   wakeMachine,
 });
@@ -33,10 +43,6 @@ const words = new SmpWords(data.words, cpus, index, {
 function run(): never {
   const model = cpuModel(data.model);
   const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
-  const report = (text: string): void => {
-    post({ kind: 'report', text });
-    words.post();
-  };
   vm = createVm({ model, cpus, tscHz, backingSize, cpuid }, { accel, report, memory });
   const take = (): CpuCommand | undefined => receiveMessageOnPort(port)?.message as CpuCommand | undefined;
   const pipe = { post, take };
@@ -46,6 +52,7 @@ function run(): never {
     tscHz,
     vm,
     words,
+    turn,
     time: hostTime,
     entropy: hostEntropy,
     pipe,

@@ -1,13 +1,16 @@
 import { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
-import { VitrineError } from '../../base/errors.js';
+import { HostError, VitrineError } from '../../base/errors.js';
 import type { MediaRequest } from '../../vmm/media.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import type { InputEvent } from '../../iface/input.js';
 import { InputGate } from './input-gate.js';
+import type { CpuLimits } from '../../vmm/sched/settings.js';
+import { SmpWords } from '../../vmm/smp/words.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
+import { MachineSeat, type CpuUsage } from './scheduler.js';
 import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
@@ -18,6 +21,7 @@ import {
   type Command,
   type Event,
   type InputChannel,
+  type MachineFacts,
   type MachineStart,
   type OutputChannel,
   type PictureFormat,
@@ -44,6 +48,13 @@ export interface MachineListener {
   debugger?(bytes: Uint8Array | undefined): void;
 }
 
+export interface MachineOptions extends WorkerOptions {
+  /** Of Vitrine. */
+  readonly version: string;
+  /** What it may have of the host's processors; what is absent: like any other machine. */
+  readonly limits?: Partial<CpuLimits>;
+}
+
 /** Bytes of input that may be under way before `send` asks for a pause. */
 const INPUT_HIGH = 0x1_0000;
 
@@ -51,6 +62,12 @@ function revive({ message, expected, stack }: PortableError): Error {
   const error = expected ? new VitrineError(message) : new Error(message);
   error.stack = stack;
   return error;
+}
+
+/** A thread that has used up its memory is no defect. */
+function asHostError(error: Error): Error {
+  if (!('code' in error) || error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new HostError(`the machine's thread has failed: ${error.message}`, { cause: error });
 }
 
 /** Data of its own buffer, which can be handed over to another thread instead of being copied. */
@@ -72,7 +89,8 @@ export class MachineHandle {
   /** Resolves once the guest runs; never, when it could not start. */
   readonly started: Promise<void>;
   private readonly worker: Worker;
-  private readonly words: Int32Array;
+  private readonly seat: MachineSeat;
+  private readonly words: Int32Array<SharedArrayBuffer>;
   private bridge: SocketBridge | undefined;
   private readonly waiting = new Map<
     number,
@@ -80,7 +98,7 @@ export class MachineHandle {
   >();
   private nextId = 1;
   private readonly gate: InputGate;
-  private resizable = false;
+  private known: MachineFacts | undefined;
   private inputUnderWay = 0;
   private full = false;
   /** Why nothing can be asked any more. */
@@ -91,25 +109,33 @@ export class MachineHandle {
   constructor(
     start: MachineStart,
     private readonly listener: MachineListener,
-    options: WorkerOptions & { readonly version: string },
+    options: MachineOptions,
   ) {
-    const shared = new SharedArrayBuffer(SHARED.SIZE * 4);
-    this.words = new Int32Array(shared);
+    const { version, limits, ...rest } = options;
+    this.seat = new MachineSeat(limits);
+    const { seat } = this.seat;
+    this.words = seat.shared;
     this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);
-    const { version, ...rest } = options;
-    const data: WorkerData = { start, options: rest, shared, version };
-    this.worker = new Worker(new URL('./machine-worker.js', import.meta.url), {
-      workerData: data,
-      transferList: movable(start),
-    });
+    const place = { buffer: seat.all.buffer, index: seat.index };
+    const data: WorkerData = { start, options: rest, shared: this.words, seat: place, version };
+    try {
+      const url = new URL('./machine-worker.js', import.meta.url);
+      this.worker = new Worker(url, { workerData: data, transferList: movable(start) });
+    } catch (error) {
+      this.seat.close();
+      throw error;
+    }
     this.started = new Promise((resolve) => {
       this.markStarted = resolve;
     });
     this.exited = new Promise((resolve, reject) => {
       this.worker.on('message', (event: Event) => this.handle(event, resolve, reject));
-      this.worker.on('error', reject);
+      this.worker.on('error', (error) => reject(asHostError(error)));
       // After `exit` or `error` this changes nothing.
-      this.worker.on('exit', (code) => reject(new Error(`the machine's thread ended with code ${code}`)));
+      this.worker.on('exit', (code) => {
+        this.seat.close();
+        reject(new HostError(`the machine's thread has ended, with code ${code}`));
+      });
     });
     this.exited.then(
       () => this.abandon(new VitrineError('the machine has ended')),
@@ -127,7 +153,8 @@ export class MachineHandle {
   private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
     switch (event.kind) {
       case 'started':
-        this.resizable = event.resizable;
+        this.known = event.facts;
+        this.seat.started(event.facts.threads);
         this.markStarted();
         break;
       case 'output':
@@ -145,6 +172,17 @@ export class MachineHandle {
       case 'report':
         this.listener.report?.(event.text);
         break;
+      case 'cpu-thread': {
+        const { index, life, words } = event;
+        life.on('close', () => {
+          SmpWords.lose(words, index);
+          this.wake();
+        });
+        life.start();
+        // The machine's own thread keeps the process.
+        life.unref();
+        break;
+      }
       case 'reset':
         this.listener.reset?.();
         break;
@@ -202,6 +240,10 @@ export class MachineHandle {
 
   private post(command: Command): void {
     this.worker.postMessage(command);
+    this.wake();
+  }
+
+  private wake(): void {
     Atomics.store(this.words, SHARED.WAKE, 1);
     Atomics.notify(this.words, SHARED.WAKE);
   }
@@ -266,6 +308,27 @@ export class MachineHandle {
     return answer.balloon;
   }
 
+  /** What the machine turned out to be; undefined until it has started. */
+  get facts(): MachineFacts | undefined {
+    return this.known;
+  }
+
+  /** What the machine may have of the host's processors. */
+  get limits(): CpuLimits {
+    return this.seat.limits;
+  }
+
+  /** Changes it; at once, also while the machine runs. Throws a one-line error when this host cannot do that. */
+  limit(limits: Partial<CpuLimits>): void {
+    if (this.over) throw this.over;
+    this.seat.change(limits);
+  }
+
+  /** What each CPU has done so far; all of them together where they are on one thread. */
+  get usage(): readonly CpuUsage[] {
+    return this.seat.usage;
+  }
+
   /** Makes the machine stand still, and its time with it. */
   async pause(): Promise<void> {
     await this.ask((id) => ({ kind: 'pause', id }));
@@ -294,7 +357,7 @@ export class MachineHandle {
 
   /** Asks the guest to show a size in pixels. False: this machine's display cannot tell it. */
   preferSize(width: number, height: number): boolean {
-    if (!this.resizable) return false;
+    if (!this.known?.resizable) return false;
     this.post({ kind: 'prefer-size', width, height });
     return true;
   }

@@ -29,6 +29,7 @@ import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { chooseAccelerator, type Choice } from './choose-accelerator.js';
 import { cpuThreads } from './cpu-threads.js';
+import { createTurn, openSeat } from './cpu-turns.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
@@ -41,14 +42,14 @@ import {
   type Command,
   type Button,
   type Event,
+  type MachineFacts,
   type PortableError,
   type WorkerData,
 } from './protocol.js';
 
-const { start, options, shared, version } = workerData as WorkerData;
+const { start, options, shared: words, seat, version } = workerData as WorkerData;
 assert(parentPort !== null, 'this is the entry of a worker');
 const port = parentPort;
-const words = new Int32Array(shared);
 const post = (event: Event): void => port.postMessage(event);
 
 /** Commands that were taken from the port and not carried out yet. */
@@ -87,9 +88,11 @@ function portable(error: unknown): PortableError {
 
 const report = (text: string): void => post({ kind: 'report', text });
 
+const turn = createTurn(openSeat(seat), 0, report);
+
 const streams = new StreamMux((message) => post({ kind: 'stream', message }), 0);
 
-const networks = new Networks(shared);
+const networks = new Networks(words);
 
 /** What was asked for, or else the best that works. */
 const choice = options.accel === undefined ? await choose() : { accel: options.accel, reason: undefined };
@@ -114,6 +117,21 @@ async function choose(): Promise<Choice> {
 
 /** KVM, when it is that. */
 const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
+
+/** Absent: what is written down of several CPUs is in one order; KVM has one. */
+const threads =
+  options.trace || choice.accel === 'kvm'
+    ? undefined
+    : cpuThreads({
+        accel: choice.accel,
+        wake: { buffer: words.buffer, index: words.byteOffset / 4 + SHARED.WAKE },
+        seat,
+        yields: () => turn.yield(),
+        report,
+        watch: (index, life, cpuWords) => {
+          port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
+        },
+      });
 
 /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
 let lent: Vm | undefined;
@@ -142,11 +160,8 @@ const base: MachineHost = {
     lent = vm;
     return trace ? traceVm(vm, new Set(options.trace?.kinds), (line) => trace?.line(line)) : vm;
   },
-  // What is written down of several CPUs is in one order; KVM has one.
-  threads:
-    options.trace || choice.accel === 'kvm'
-      ? undefined
-      : cpuThreads({ accel: choice.accel, wake: { buffer: shared, index: SHARED.WAKE }, report }),
+  threads,
+  turn,
   disassemble,
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
   locate: locateDisk,
@@ -364,6 +379,11 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
   return { kind: 'stopped' };
 }
 
+function factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineFacts {
+  const resizable = board.display.adapter?.prefer !== undefined;
+  return { accel: choice.accel, cpus: cpus.length, threads: threadCount, memory: config.memory, resizable };
+}
+
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = createMachine();
@@ -372,7 +392,7 @@ function main(): void {
   if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
   trace?.begin();
   const debugging = new Debugging(machine, post, options.startStopped ?? false);
-  post({ kind: 'started', resizable: machine.board.display.adapter?.prefer !== undefined });
+  post({ kind: 'started', facts: factsOf(machine) });
   const exit = runToEnd(debugging, machine);
   output.flush();
   trace?.close();
@@ -398,7 +418,7 @@ try {
   output.flush();
   trace?.close();
   closeDisks();
-  post({ kind: 'error', error: portable(error) });
+  post({ kind: 'error', error: portable((await threads?.explain(error)) ?? error) });
 }
 lent?.dispose();
 // Whatever else may keep the thread alive: it has nothing left to do.

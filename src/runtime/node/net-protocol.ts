@@ -10,7 +10,7 @@ export interface NetWorkerData {
     readonly toGuest: SharedArrayBuffer;
   }[];
   /** The machine's words, see protocol.ts: WAKE wakes it. */
-  readonly shared: SharedArrayBuffer;
+  readonly shared: Int32Array<SharedArrayBuffer>;
   /** `STATUS` words of this thread, and one LINK word for each network. */
   readonly status: SharedArrayBuffer;
   readonly port: MessagePort;

@@ -5,8 +5,7 @@ import { startNetwork, type RunningNetwork } from './networks.js';
 import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 import { SHARED } from './protocol.js';
 
-const { networks, shared, status, port } = workerData as NetWorkerData;
-const words = new Int32Array(shared);
+const { networks, shared: words, status, port } = workerData as NetWorkerData;
 const statusWords = new Int32Array(status);
 const running: RunningNetwork[] = [];
 

@@ -25,7 +25,7 @@ export class NetworkThread {
   private checked = false;
 
   /** `shared`: the machine's words. */
-  constructor(networks: readonly NetConfig[], shared: SharedArrayBuffer) {
+  constructor(networks: readonly NetConfig[], shared: NetWorkerData['shared']) {
     const status = new SharedArrayBuffer((STATUS.LINK + networks.length) * 4);
     this.status = new Int32Array(status);
     this.status.fill(1, STATUS.LINK);
@@ -119,7 +119,7 @@ export class NetworkThread {
 export class Networks {
   private thread: NetworkThread | undefined;
 
-  constructor(private readonly shared: SharedArrayBuffer) {}
+  constructor(private readonly shared: NetWorkerData['shared']) {}
 
   open(networks: readonly NetConfig[]): readonly RingBackend[] {
     this.thread = new NetworkThread(networks, this.shared);

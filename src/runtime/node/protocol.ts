@@ -1,7 +1,9 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
+import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { InputEvent } from '../../iface/input.js';
 import type { AcceleratorName } from './accelerators.js';
+import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { MediaRequest } from '../../vmm/media.js';
@@ -29,7 +31,10 @@ export type MachineStart =
 export interface WorkerData {
   readonly start: MachineStart;
   readonly options: WorkerOptions;
-  readonly shared: SharedArrayBuffer;
+  /** Of SHARED, which are those of its seat. */
+  readonly shared: Int32Array<SharedArrayBuffer>;
+  /** Among the machines of the process. */
+  readonly seat: SeatData;
   readonly version: string;
 }
 
@@ -46,9 +51,9 @@ export interface WorkerOptions {
   readonly trace?: { readonly kinds: readonly TraceKind[]; readonly file: string };
 }
 
-/** 32-bit words of the shared buffer. */
+/** 32-bit words that a machine and its owner share. */
 export const SHARED = {
-  /** Not 0 when commands wait; what the worker sleeps on. */
+  /** Not 0 when commands wait; what the worker sleeps on. The first one: whoever gives it a processor wakes it, too. */
   WAKE: 0,
   /** Bytes of output that have left the process, modulo 2**32; what the worker waits for when too many have not. */
   WRITTEN: 1,
@@ -115,9 +120,20 @@ export interface PortableError {
   readonly stack: string;
 }
 
+/** What a machine turned out to be. */
+export interface MachineFacts {
+  readonly accel: AcceleratorName;
+  readonly cpus: number;
+  /** That the CPUs are on. */
+  readonly threads: number;
+  /** Bytes of RAM. */
+  readonly memory: number;
+  /** The display can tell the guest what size to show. */
+  readonly resizable: boolean;
+}
+
 export type Event =
-  /** `resizable`: the display can tell the guest what size to show. */
-  | { readonly kind: 'started'; readonly resizable: boolean }
+  | { readonly kind: 'started'; readonly facts: MachineFacts }
   | { readonly kind: 'output'; readonly channel: OutputChannel; readonly bytes: Uint8Array }
   /** Bytes of input that the guest has taken. */
   | { readonly kind: 'taken'; readonly count: number }
@@ -125,6 +141,13 @@ export type Event =
   /** What the machine shares with sockets of the host. */
   | { readonly kind: 'sharing'; readonly config: SharingConfig }
   | { readonly kind: 'stream'; readonly message: StreamMessage }
+  /** The thread of a CPU has begun, which closes the port when it ends. `words`: of SmpWords. */
+  | {
+      readonly kind: 'cpu-thread';
+      readonly index: number;
+      readonly life: MessagePort;
+      readonly words: SharedArrayBuffer;
+    }
   /** The machine was reset and boots again. */
   | { readonly kind: 'reset' }
   /** A drive's tray has moved. */

@@ -10,6 +10,7 @@ import type { QmpEvent } from '../../vmm/qmp/events.js';
 import type { VncState } from '../../vmm/qmp/machine.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
 import type { MachineHandle } from './machine-handle.js';
+import { usageOf } from './machine-usage.js';
 import { listenReason } from './listen-reason.js';
 import { listenUnix } from './listen-unix.js';
 
@@ -44,6 +45,8 @@ async function askBalloon(handle: MachineHandle, target: number | undefined): Pr
 
 export interface QmpServerOptions {
   readonly handle: MachineHandle;
+  /** What the machine is called, if it has a name. */
+  readonly name?: string;
   /** Of Vitrine. */
   readonly version: string;
   /** The owner's clock, milliseconds since 1970. */
@@ -54,7 +57,9 @@ export interface QmpServerOptions {
   quit(): void;
 }
 
+/** A machine's monitor, wherever it listens. */
 export class QmpServer {
+  private readonly servers: Server[] = [];
   private readonly clients = new Map<Socket, QmpSession>();
   /** Who came before there was a machine. */
   private readonly early = new Set<Socket>();
@@ -64,16 +69,8 @@ export class QmpServer {
   /** Who asked for the reset or the end that comes. */
   private asked: 'host-qmp-system-reset' | 'host-qmp-quit' | undefined;
 
-  private constructor(
-    private readonly server: Server,
-    /** Where it listens. */
-    readonly address: string,
-  ) {
-    server.on('connection', (socket) => this.accept(socket));
-  }
-
-  /** Throws a one-line error when it cannot listen there. */
-  static async listen(address: QmpAddress): Promise<QmpServer> {
+  /** Listens at one more address. Where, in words; throws a one-line error when it cannot listen there. */
+  async listen(address: QmpAddress): Promise<string> {
     const server = createServer({ noDelay: true });
     try {
       await listen(server, address);
@@ -83,8 +80,10 @@ export class QmpServer {
         { cause },
       );
     }
+    server.on('connection', (socket) => this.accept(socket));
+    this.servers.push(server);
     const port = address.kind === 'tcp' ? (server.address() as AddressInfo).port : 0;
-    return new QmpServer(server, show(address.kind === 'tcp' ? { ...address, port } : address));
+    return show(address.kind === 'tcp' ? { ...address, port } : address);
   }
 
   /** Clients speak to this machine. */
@@ -102,11 +101,14 @@ export class QmpServer {
       socket.on('close', () => this.early.delete(socket));
       return;
     }
-    const { handle, version } = options;
+    const { handle, version, name } = options;
     const session = new QmpSession({
       version,
       send: (text) => socket.write(text),
       machine: {
+        ...(name !== undefined && { name }),
+        usage: () => usageOf(handle),
+        limit: (limits) => handle.limit(limits),
         isPaused: () => this.paused,
         inspect: () => handle.inspect(),
         pause: async () => {
@@ -180,7 +182,7 @@ export class QmpServer {
   }
 
   close(): void {
-    this.server.close();
+    for (const server of this.servers) server.close();
     for (const socket of [...this.clients.keys(), ...this.early]) {
       socket.end();
       // A client that does not hang up does not keep this process.

@@ -5,6 +5,7 @@ import { CONTROL_COMMANDS } from './control-commands.js';
 import { DEVICE_COMMANDS } from './device-commands.js';
 import { MEDIA_COMMANDS } from './media-commands.js';
 import { INPUT_COMMANDS } from './input-commands.js';
+import { LIMIT_COMMANDS } from './limit-commands.js';
 import { USER_COMMANDS } from './user-commands.js';
 import { EVENTS } from './events.js';
 import { describeSchema } from './schema.js';
@@ -41,6 +42,7 @@ export function commandsOf(version: JsonObject): ReadonlyMap<string, QmpCommand>
     ...Object.entries(MEDIA_COMMANDS),
     ...Object.entries(USER_COMMANDS),
     ...Object.entries(INPUT_COMMANDS),
+    ...Object.entries(LIMIT_COMMANDS),
   ];
   for (const [name, command] of named) all.set(name, command);
   return all;

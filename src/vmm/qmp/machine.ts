@@ -2,6 +2,7 @@
 import type { InputEvent } from '../../iface/input.js';
 import type { MediaRequest } from '../media.js';
 import type { Inspection } from '../inspect.js';
+import type { CpuLimits } from '../sched/settings.js';
 
 /** 0 … POINTER_RANGE each way, and `BUTTON`s. */
 export interface QmpPointer {
@@ -22,6 +23,27 @@ export interface VncState {
   readonly hasPassword: boolean;
   /** Those that have been let in. */
   readonly clients: readonly VncPeer[];
+}
+
+export interface MachineUsage {
+  readonly pid: number;
+  /** Undefined: it has not started yet. */
+  readonly accel: string | undefined;
+  /** CPUs, 0 before it has started; they may be on fewer threads. */
+  readonly cpus: number;
+  /** Bytes of RAM. */
+  readonly memory: number;
+  /** Nanoseconds since some time, when this was asked. */
+  readonly now: number;
+  /** By threads of CPUs. Nanoseconds of processor time, instructions, how often each was left; undefined: not known. */
+  readonly threads: readonly {
+    readonly time: number | undefined;
+    readonly retired: bigint | undefined;
+    readonly exits: number;
+  }[];
+  /** Nanoseconds of processor time of the whole process. */
+  readonly processTime: number;
+  readonly limits: CpuLimits;
 }
 
 export interface QmpMachine {
@@ -46,6 +68,10 @@ export interface QmpMachine {
   balloon(target?: number): Promise<number>;
   /** Changes the medium in a drive. Throws a one-line error when that cannot be. */
   changeMedia(request: MediaRequest): Promise<void>;
+  /** What it does, and what it may have of the host's processors. */
+  usage(): MachineUsage;
+  /** Changes that. Throws a one-line error when it cannot be. */
+  limit(limits: Partial<CpuLimits>): void;
   /** Ends it, like pulling the plug. */
   quit(): void;
 }

@@ -6,7 +6,7 @@ import type { BoardCpu } from '../../machine/common/cpu.js';
 import { createThreadCpu } from '../../machine/common/thread-cpu.js';
 import { SchemaError } from '../../snapshot/schema.js';
 import { MachineClock, type TimeSource } from '../machine-clock.js';
-import { RunLoop } from '../run-loop.js';
+import { RunLoop, type MachineTurn } from '../run-loop.js';
 import type { CpuCommand, CpuMessage, MessagePipe } from './messages.js';
 import { CALL, type SmpWords } from './words.js';
 
@@ -17,6 +17,7 @@ export interface CpuThreadOptions {
   readonly tscHz: number;
   readonly vm: Vm;
   readonly words: SmpWords;
+  readonly turn: MachineTurn;
   /** The same as the machine's, to the nanosecond. */
   readonly time: TimeSource;
   readonly entropy: Entropy;
@@ -48,7 +49,7 @@ export class CpuThread {
   }
 
   private power(now: number): typeof this.parts {
-    const { index, model, tscHz, vm, words, time, entropy } = this.options;
+    const { index, model, tscHz, vm, words, turn, time, entropy } = this.options;
     const clock = new MachineClock(time, now);
     clock.pause();
     const board = createThreadCpu({
@@ -77,8 +78,10 @@ export class CpuThread {
       },
     });
     const { cpu, apic } = board;
+    turn.watch(cpu, () => 0);
     const loop: RunLoop = new RunLoop({
       cpu: words.gated(cpu),
+      turn,
       clock,
       poll: () => {
         apic.takeIn();

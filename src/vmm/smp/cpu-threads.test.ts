@@ -11,12 +11,15 @@ const request = { cpus: 2, model: cpuModel('x86-64-v2'), tscHz: 1e9, backingSize
 
 /** Starts threads that answer each command with a message. */
 function hostWhoseCpus(answer: CpuMessage, reports: string[] = []): ThreadHost {
+  const wakes = new Int32Array(new SharedArrayBuffer(8));
   return {
     processors: 2,
+    wakes,
+    yields: () => false,
     wakeMachine: () => undefined,
     report: (text) => void reports.push(text),
     startCpu: (index, { words }) => {
-      const own = new SmpWords(words, 2, index, { signals, isCrowded: false, wakeMachine: () => undefined });
+      const own = new SmpWords(words, 2, index, { signals, wakes, isCrowded: false, wakeMachine: () => undefined });
       const waiting: CpuMessage[] = [];
       return {
         post: () => {
@@ -33,7 +36,28 @@ describe('CPUs on threads of their own', () => {
   it('end the machine by one line when a thread fails', () => {
     const error = new Error('out of memory');
     const threads = new CpuThreads(vm, request, hostWhoseCpus({ kind: 'failed', error }));
-    expect(() => threads.power(1, 0)).toThrow('CPU 1 has failed');
+    expect(() => threads.power(1, 0)).toThrow('CPU 1 has failed: out of memory');
+  });
+
+  it('end the machine by one line when a thread has ended, and wait for nothing that it had', () => {
+    const host = hostWhoseCpus({ kind: 'answer' });
+    const late: { buffer?: SharedArrayBuffer } = {};
+    const threads = new CpuThreads(vm, request, {
+      ...host,
+      startCpu: (index, start) => {
+        late.buffer = start.words;
+        const pipe = host.startCpu(index, start);
+        // It holds the bus for ever.
+        const attention = { signals, wakes: host.wakes, isCrowded: false, wakeMachine: () => undefined };
+        new SmpWords(start.words, 2, index, attention).bus.lockBus();
+        return pipe;
+      },
+    });
+    threads.power(1, 0);
+    if (late.buffer) SmpWords.lose(late.buffer, 1);
+    expect(() => threads.poll()).toThrow('CPU 1 has failed: its thread has ended');
+    expect(() => threads.power(1, 0)).toThrow('CPU 1 has failed: its thread has ended');
+    threads.lock.lockBus();
   });
 
   it('say which state was none that a CPU can have', () => {

@@ -26,6 +26,10 @@ export interface CpuStart {
 export interface ThreadHost {
   /** Of the host. */
   readonly processors: number;
+  /** What the threads of CPUs sleep on, by their indices. */
+  readonly wakes: Int32Array;
+  /** The machine's CPU waits for another one. True: it stops, so that somebody else has the processor. */
+  yields(): boolean;
   /** Starts the thread of a CPU, which is to build a Vm from `vm.share`, and a `CpuThread` in it. */
   startCpu(index: number, start: CpuStart): CpuPipe;
   /** Wakes the thread that this is called for, the machine's, from any other. */
@@ -37,7 +41,8 @@ export interface ThreadHost {
 /** Waits in a row in which nothing comes, at least half a minute in all, until a CPU is given up: its thread may have ended. */
 const SILENCE = 15_000;
 
-const failure = (cpu: number, cause: unknown): HostError => new HostError(`CPU ${String(cpu)} has failed`, { cause });
+const failure = (cpu: number, cause: unknown): HostError =>
+  new HostError(`CPU ${String(cpu)} has failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
 
 export class CpuThreads implements BoardThreads {
   readonly inbox: ApicInbox;
@@ -64,6 +69,8 @@ export class CpuThreads implements BoardThreads {
     const buffer = new SharedArrayBuffer(SmpWords.size(cpus));
     this.words = new SmpWords(buffer, cpus, 0, {
       signals,
+      wakes: host.wakes,
+      yields: () => host.yields(),
       isCrowded: cpus > host.processors,
       wakeMachine: () => {
         host.wakeMachine();
@@ -156,6 +163,7 @@ export class CpuThreads implements BoardThreads {
 
   /** Answers what CPUs ask. What one of them ends the machine's run by. */
   poll(): LoopExit | undefined {
+    this.words.checkAll();
     this.words.serve((call) => this.answer(call));
     this.takeIn();
     const first = this.ends.shift();
@@ -213,6 +221,7 @@ export class CpuThreads implements BoardThreads {
     this.words.commanded(index);
     let silence = 0;
     for (;;) {
+      this.words.checkAll();
       const seen = this.words.posted;
       const message = this.takeIn().get(index);
       if (message?.kind === 'answer') return message.value;

@@ -2,6 +2,7 @@
 import type { CpuSignals, Vcpu, VcpuEnvironment } from '../../iface/vcpu.js';
 import { APIC_LINK_WORDS } from '../../machine/common/thread-cpu.js';
 import type { Turns } from '../cpu-turns.js';
+import { HostError } from '../../base/errors.js';
 
 /** Words for all, then PER_CPU for each CPU. */
 const ALL = {
@@ -11,14 +12,14 @@ const ALL = {
   CALLS: 1,
   /** How many messages CPUs have posted. */
   POSTED: 2,
+  /** Index of a CPU whose thread has ended, or 0. */
+  LOST: 3,
   SIZE: 16,
 } as const;
 const PER_CPU = 64 + APIC_LINK_WORDS;
 const CPU = {
   /** 1 while it executes guest code. */
   RUNS: 0,
-  /** What it sleeps on. */
-  WAKE: 1,
   /** How many commands it was sent. */
   COMMANDS: 2,
   /** CALL_STATE, then what is asked. */
@@ -65,10 +66,21 @@ const MOMENT = 0.05;
 /** How CPUs and the machine's thread are made to look. */
 export interface Attention {
   readonly signals: Pick<CpuSignals, 'interrupt' | 'kick'>;
+  /** What the threads of CPUs sleep on, by their indices; that of CPU 0 is not used. */
+  readonly wakes: Int32Array;
   /** There are more CPUs than the host has processors. */
   readonly isCrowded: boolean;
+  /** This thread's CPU waits for another one. True: it stops, so that somebody else has the processor. */
+  yields?(): boolean;
   /** Wakes the machine's thread, which has CPU 0. */
   wakeMachine(): void;
+}
+
+/** The thread of a CPU has ended, whatever for. */
+export class CpuLost extends HostError {
+  constructor(readonly index: number) {
+    super(`CPU ${String(index)} has failed: its thread has ended`);
+  }
 }
 
 /** The words, for the thread of one CPU. */
@@ -116,15 +128,15 @@ export class SmpWords {
       this.attention.wakeMachine();
       return;
     }
-    const at = this.at(index, CPU.WAKE);
-    if (Atomics.exchange(this.words, at, 1) === 0) Atomics.notify(this.words, at);
+    const { wakes } = this.attention;
+    if (Atomics.exchange(wakes, index, 1) === 0) Atomics.notify(wakes, index);
   }
 
   /** Sleeps until somebody wakes this CPU, or has since the last time; at most so many nanoseconds. */
   sleep(nanoseconds: number | undefined): void {
-    const at = this.at(this.own, CPU.WAKE);
-    Atomics.wait(this.words, at, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
-    Atomics.store(this.words, at, 0);
+    const { wakes } = this.attention;
+    Atomics.wait(wakes, this.own, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
+    Atomics.store(wakes, this.own, 0);
   }
 
   // ---- commands and what CPUs post ----
@@ -154,6 +166,25 @@ export class SmpWords {
   /** Waits until more than `seen` messages were posted, for PATIENCE at most: calls may have to be answered meanwhile. False: none were. */
   awaitPost(seen: number): boolean {
     return Atomics.wait(this.words, ALL.POSTED, seen, PATIENCE) !== 'timed-out';
+  }
+
+  // ---- threads that end ----
+
+  /** The thread of a CPU has ended, whatever it was about to do: nobody waits for it any more. Called on any thread. */
+  static lose(buffer: SharedArrayBuffer, index: number): void {
+    const words = new Int32Array(buffer);
+    const runs = ALL.SIZE + index * PER_CPU + CPU.RUNS;
+    Atomics.store(words, ALL.LOST, index);
+    Atomics.store(words, runs, 0);
+    Atomics.compareExchange(words, ALL.ALONE, index + 1, 0);
+    Atomics.add(words, ALL.POSTED, 1);
+    for (const at of [runs, ALL.ALONE, ALL.POSTED]) Atomics.notify(words, at);
+  }
+
+  /** Throws when the thread of a CPU has ended, on the machine's: the others end with that. */
+  checkAll(): void {
+    const lost = Atomics.load(this.words, ALL.LOST);
+    if (lost !== 0 && this.own === 0) throw new CpuLost(lost);
   }
 
   // ---- who executes ----
@@ -186,6 +217,10 @@ export class SmpWords {
       if (--this.held === 0) this.giveBack();
     },
     yield: () => {
+      if (this.attention.yields?.()) {
+        this.attention.signals.kick(this.own);
+        return;
+      }
       if (!this.attention.isCrowded) return;
       this.leave();
       Atomics.wait(this.words, this.at(this.own, CPU.MOMENT), 0, MOMENT);
@@ -203,6 +238,7 @@ export class SmpWords {
       if (alone === 0 || alone === own + 1) return;
       this.leave();
       Atomics.wait(words, ALL.ALONE, alone, PATIENCE);
+      this.checkAll();
     }
   }
 
@@ -224,6 +260,7 @@ export class SmpWords {
       const holder = Atomics.compareExchange(words, ALL.ALONE, 0, own + 1);
       if (holder === 0) break;
       Atomics.wait(words, ALL.ALONE, holder, PATIENCE);
+      this.checkAll();
     }
     Atomics.store(words, runs, ran);
     for (let other = 0; other < this.cpus; other++) {

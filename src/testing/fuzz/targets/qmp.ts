@@ -1,6 +1,7 @@
 import { commandsOf } from '../../../vmm/qmp/commands.js';
 import type { QmpMachine } from '../../../vmm/qmp/machine.js';
 import { QmpSession } from '../../../vmm/qmp/session.js';
+import { NO_LIMITS } from '../../../vmm/sched/settings.js';
 import { isObject, QmpError, type QmpType } from '../../../vmm/qmp/types.js';
 import type { Json } from '../../../vmm/qmp/json-stream.js';
 import type { RandomSource } from '../../random-source.js';
@@ -18,6 +19,17 @@ const machineOf = (random: RandomSource): QmpMachine => {
   };
   return {
     name: 'fuzzed',
+    usage: () => ({
+      pid: 1,
+      accel: 'wasm',
+      cpus: 1,
+      memory: 1 << 20,
+      now: 0,
+      threads: [{ time: 1, retired: 1n, exits: 1 }],
+      processTime: 1,
+      limits: NO_LIMITS,
+    }),
+    limit: () => {},
     isPaused: () => random.once(2),
     inspect: async () => {
       await work();

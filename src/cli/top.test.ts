@@ -1,0 +1,123 @@
+/** `vitrine top`, and what a machine may have of the host's processors. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { Assembler } from '../cpu/x86/assembler/index.js';
+import { VitrineProcess } from '../testing/machine-process.js';
+import { qmpClient } from '../testing/qmp-client.js';
+import { rowOf, showRows, type MachineRow, type UsageAnswer } from './top-view.js';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-top-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const env = { XDG_RUNTIME_DIR: folder };
+const sockets = path.join(folder, 'vitrine');
+
+/** Multiboot: runs in a circle. */
+const kernel = path.join(folder, 'kernel');
+const [load, entry] = [0x10_0000, 0x10_0020];
+const header = Uint32Array.of(0x1bad_b002, 1 << 16, -0x1bad_b002 - (1 << 16), load, load, 0, 0, entry);
+const asm = new Assembler({ bits: 32, origin: entry });
+const again = asm.bind();
+asm.emit('jmp', again);
+writeFileSync(kernel, Buffer.concat([new Uint8Array(header.buffer), asm.finish()]));
+
+const run = (...args: string[]): VitrineProcess =>
+  new VitrineProcess(['run', '--accel', 'wasm', '--kernel', kernel, '--memory', '32M', '--net', 'none', ...args], env);
+
+/** Looks until the machines are there. */
+async function look(names: readonly string[]): Promise<MachineRow[]> {
+  for (;;) {
+    const { output, code } = await new VitrineProcess(['top', '--once', '--json'], env).ended;
+    expect(code).toBe(0);
+    const rows = JSON.parse(output) as MachineRow[];
+    if (names.every((name) => rows.some((row) => row.name === name && row.accelerator !== undefined))) return rows;
+  }
+}
+
+describe('vitrine top', () => {
+  it('finds machines of other processes, and says what they do', { timeout: 60_000 }, async () => {
+    const [capped, free] = [run('--name', 'capped', '--cpu-cap', '25', '--cpu-shares', '512'), run()];
+    const own = `vm-${String(free.pid)}`;
+    const socket = path.join(sockets, 'capped.sock');
+    // Starting takes time, too.
+    await look(['capped', own]);
+    const rows = await look(['capped', own]);
+    const [first, second] = ['capped', own].map((name) => rows.find((row) => row.name === name));
+    expect(first).toMatchObject({ pid: capped.pid, accelerator: 'wasm', cpus: 1, memory: 32, shares: 512, cap: 25 });
+    expect(first?.cpuPercent).toBeLessThan(35);
+    expect(second).toMatchObject({ pid: free.pid, shares: 1024 });
+    expect(second?.mips).toBeGreaterThan(1);
+
+    const table = await new VitrineProcess(['top', '--once'], env).ended;
+    expect(table.output).toMatch(/^NAME +PID +ACCEL +CPUS +%CPU +SHARES +CAP +PIN +MIPS +EXITS\/S +MEMORY$/m);
+    expect(table.output).toMatch(/^capped +\d+ +wasm +1 +[\d.]+ +512 +25% +- +[\d.]+ +\d+ +32M$/m);
+
+    const qmp = await qmpClient(socket);
+    await qmp.ask('qmp_capabilities');
+    expect(await qmp.value('query-name')).toEqual({ name: 'capped' });
+    expect(await qmp.ask('x-vitrine-set-limits', { shares: 2048, cap: 0 })).toEqual({ return: {} });
+    expect(await qmp.value('x-vitrine-query-usage')).toMatchObject({ cpus: 1, limits: { shares: 2048 } });
+    for (const wrong of [{ shares: 1 }, { cap: -1 }, { cap: 1e9 }, { pin: [9999] }, { pin: ['0'] }, { nice: 1 }])
+      expect(await qmp.ask('x-vitrine-set-limits', wrong)).toHaveProperty('error');
+    expect(await qmp.value('x-vitrine-query-usage')).toMatchObject({ limits: { shares: 2048 } });
+
+    const again = await run('--name', 'capped').ended;
+    expect([again.code, again.errors]).toEqual([1, 'vitrine: a machine called capped runs already\n']);
+    await qmp.ask('quit');
+    await capped.ended;
+    // What was killed is not shown, and what has ended has taken its socket along.
+    free.kill('SIGKILL');
+    await free.ended;
+    expect(await look([])).toEqual([]);
+    const third = run('--name', 'third');
+    await look(['third']);
+    expect(readdirSync(sockets)).toEqual(['third.sock']);
+    third.kill('SIGTERM');
+    await third.ended;
+  });
+
+  it('counts between two looks', () => {
+    const usage = (now: number, more: Partial<UsageAnswer> = {}): UsageAnswer => ({
+      pid: 7,
+      accelerator: 'wasm',
+      cpus: 2,
+      memory: 64 << 20,
+      now,
+      threads: [
+        { time: now / 2, retired: now / 10, exits: now / 1e6 },
+        { time: now / 4, retired: now / 10, exits: 0 },
+      ],
+      'process-time': now,
+      limits: { shares: 1024 },
+      ...more,
+    });
+    const row = rowOf('a', usage(1e9), usage(3e9));
+    expect(row).toMatchObject({ cpuPercent: 75, mips: 200, exitsPerSecond: 1000, memory: 64 });
+    // Where threads are not told apart, and instructions not counted.
+    const other = { threads: [{ exits: 5 }], limits: { shares: 2, cap: 50, pin: [0, 1, 3] } };
+    const unknown = rowOf('b', usage(1e9, other), usage(2e9, other));
+    expect(unknown).toMatchObject({ cpuPercent: 100, mips: undefined, exitsPerSecond: 0 });
+    expect(showRows([row, unknown])).toEqual([
+      'NAME  PID  ACCEL  CPUS   %CPU  SHARES  CAP  PIN     MIPS  EXITS/S  MEMORY',
+      'b       7  wasm      2  100.0       2  50%  0-1,3      -        0     64M',
+      'a       7  wasm      2   75.0    1024    -  -      200.0     1000     64M',
+    ]);
+  });
+});
+
+describe('limits that cannot be', () => {
+  it.each([
+    [['--cpu-shares', '1'], 'CPU shares are a number from 2 to 262144'],
+    [['--cpu-shares', 'many'], '--cpu-shares many is not a number'],
+    [['--cpu-cap', '0'], 'a CPU cap is 1 to 1600 percent of a processor'],
+    [['--cpu-pin', '0-'], '--cpu-pin 0- is no list of processors; write it as 0-2,5'],
+    [['--cpu-pin', '1023'], 'there is no processor 1023 to pin to: there '],
+    [['--name', '../x'], 'a machine cannot be called "../x": '],
+  ])('%s', async (args, message) => {
+    const { code, errors } = await run(...args).ended;
+    expect(code).toBe(1);
+    expect(errors.startsWith(`vitrine: ${message}`), errors).toBe(true);
+    expect(errors.trimEnd()).not.toContain('\n');
+  });
+});

@@ -1,0 +1,30 @@
+/** What the threads of CPUs need to ask whether they may run. */
+import { hostTime } from '../../host/node/clock.js';
+import { threadCalls, threadNumber } from '../../host/node/native/thread.js';
+import { usableProcessors } from '../../host/node/processors.js';
+import { CpuTurn } from '../../vmm/sched/cpu-turn.js';
+import { SchedulerWords, type Seat } from '../../vmm/sched/words.js';
+
+/** Where a machine's words are; can be posted. */
+export interface SeatData {
+  readonly buffer: SharedArrayBuffer;
+  readonly index: number;
+}
+
+export const openSeat = ({ buffer, index }: SeatData): Seat => new SchedulerWords(buffer).seat(index);
+
+/** For the thread that calls this. */
+export function createTurn(seat: Seat, cpu: number, report: (text: string) => void): CpuTurn {
+  return new CpuTurn(seat, cpu, {
+    now: hostTime.now,
+    threadTime: () => threadCalls()?.time(),
+    threadNumber,
+    pin: (processors) => {
+      const calls = threadCalls();
+      if (!calls) return 'not available here';
+      const error = calls.keepTo(processors ?? usableProcessors());
+      return error === 0 ? undefined : `error ${String(error)}`;
+    },
+    report,
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * The machines of this user that run: each has a socket in a folder of the user's, named after it, where its monitor listens. What
+ * answers there runs; there is nothing else to be kept up to date.
+ */
+import * as fs from 'node:fs';
+import path from 'node:path';
+import { HostError, UsageError } from '../../base/errors.js';
+import { makeRuntimeFolder, runtimeFolder } from '../../host/node/runtime-folder.js';
+import type { QmpServer } from './qmp-server.js';
+
+const SUFFIX = '.sock';
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+/** Bytes that the path of a socket can have: sun_path of unix(7), without the zero at its end. */
+const LONGEST_PATH = 107;
+/** Milliseconds after which nobody begins to listen any more at a socket that was made. */
+const STALE = 5000;
+
+/** Throws a one-line error when a machine cannot be called that. */
+export function checkMachineName(name: string): string {
+  if (!NAME.test(name))
+    throw new UsageError(
+      `a machine cannot be called "${name}": a name has letters, digits, and _ . - behind the first, 63 at most`,
+    );
+  return name;
+}
+
+let unnamed = 0;
+
+/** What a machine without a name is called: after its process, and the later ones of that with a number. */
+function ownName(): string {
+  unnamed++;
+  return `vm-${String(process.pid)}${unnamed > 1 ? `-${String(unnamed)}` : ''}`;
+}
+
+/** Lets others of this user find a machine by its monitor. What it is called; throws a one-line error when that cannot be. */
+export async function register(monitor: QmpServer, name = ownName()): Promise<string> {
+  const folder = makeRuntimeFolder();
+  sweep(folder);
+  const file = path.join(folder, checkMachineName(name) + SUFFIX);
+  if (Buffer.byteLength(file) > LONGEST_PATH) throw new HostError(`the name ${file} is too long for a socket`);
+  try {
+    await monitor.listen({ kind: 'unix', path: file });
+  } catch (error) {
+    if (error instanceof HostError && error.message.endsWith('it is in use'))
+      throw new HostError(`a machine called ${name} runs already`, { cause: error });
+    throw error;
+  }
+  return name;
+}
+
+/** Takes away what killed processes have left of machines without a name. */
+function sweep(folder: string): void {
+  for (const file of fs.readdirSync(folder)) {
+    const pid = Number(/^vm-(\d+)(-\d+)?\.sock$/.exec(file)?.[1] ?? process.pid);
+    if (!isAlive(pid)) fs.rmSync(path.join(folder, file), { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+  }
+}
+
+export interface RegisteredMachine {
+  readonly name: string;
+  /** Where its monitor listens. */
+  readonly socket: string;
+}
+
+/** What is registered, in the order of names; what was killed may still be. */
+export function registered(): RegisteredMachine[] {
+  const folder = runtimeFolder();
+  if (folder === undefined) return [];
+  let files: string[];
+  try {
+    files = fs.readdirSync(folder);
+  } catch {
+    // No machine of this user has ever run.
+    return [];
+  }
+  return files
+    .filter((file) => file.endsWith(SUFFIX) && NAME.test(file.slice(0, -SUFFIX.length)))
+    .sort()
+    .map((file) => ({ name: file.slice(0, -SUFFIX.length), socket: path.join(folder, file) }));
+}
+
+/** Nobody listens at a machine's socket: it goes, unless somebody may be about to. */
+export function forgetMachine({ socket }: RegisteredMachine, now: number): void {
+  const status = fs.statSync(socket, { throwIfNoEntry: false });
+  if (status?.isSocket() && now - status.mtimeMs > STALE) fs.rmSync(socket, { force: true });
+}

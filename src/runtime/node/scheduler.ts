@@ -1,0 +1,115 @@
+/** Machines of this process, and what each may have of the host's processors: the side of their owner. */
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
+import { HostError } from '../../base/errors.js';
+import { threadCalls } from '../../host/node/native/thread.js';
+import { timeOfThread, usableProcessors } from '../../host/node/processors.js';
+import {
+  checkLimits,
+  isCrowded,
+  NO_LIMITS,
+  readLimits,
+  setCrowded,
+  writeLimits,
+  type CpuLimits,
+} from '../../vmm/sched/settings.js';
+import { SchedulerWords, type Seat } from '../../vmm/sched/words.js';
+
+/** What a CPU has done since its machine started. */
+export interface CpuUsage {
+  /** Nanoseconds of processor time of its thread, devices included where they are on it; undefined: the host does not say. */
+  readonly time: number | undefined;
+  /** Instructions; undefined where the accelerator does not count them. */
+  readonly retired: bigint | undefined;
+  /** How often it was left for a device, to sleep, or at the end of a slice. */
+  readonly exits: number;
+}
+
+/** Processors that this process may use, by the host's numbers. */
+let processors: readonly number[] | undefined;
+const KEY = 'vitrine.scheduler';
+
+/** One for the process, whichever thread came first; threads that were started before that have their own. */
+function processWords(): SchedulerWords {
+  const known = getEnvironmentData(KEY);
+  if (known instanceof SharedArrayBuffer) return new SchedulerWords(known);
+  processors ??= usableProcessors();
+  const words = SchedulerWords.create(processors);
+  setEnvironmentData(KEY, words.buffer);
+  return words;
+}
+
+/** Throws a one-line error when this host cannot do that. */
+export function checkCpuLimits(limits: CpuLimits): void {
+  processors ??= usableProcessors();
+  checkLimits(limits, processors);
+  if (limits.pin && !threadCalls())
+    throw new HostError('CPUs cannot be pinned here: that takes Linux, and the npm package koffi for this platform');
+}
+
+/** A machine's place among those of the process. */
+export class MachineSeat {
+  private readonly words = processWords();
+  readonly seat: Seat;
+  /** What is told when another machine may have the seat. */
+  private last: { readonly limits: CpuLimits; readonly usage: readonly CpuUsage[] } | undefined;
+
+  /** Throws a one-line error when this host cannot do that, or the process has too many machines. */
+  constructor(limits: Partial<CpuLimits> = {}) {
+    const all = { ...NO_LIMITS, ...limits };
+    checkCpuLimits(all);
+    const seat = this.words.take();
+    if (!seat) throw new HostError('this process has as many machines as it can have');
+    this.seat = seat;
+    writeLimits(seat, all);
+    this.update();
+  }
+
+  get limits(): CpuLimits {
+    return this.last?.limits ?? readLimits(this.seat);
+  }
+
+  /** Throws a one-line error when this host cannot do that. */
+  change(limits: Partial<CpuLimits>): void {
+    const all = { ...this.limits, ...limits };
+    checkCpuLimits(all);
+    if (this.last) return;
+    writeLimits(this.seat, all);
+    this.update();
+    for (let cpu = 0; cpu < this.seat.cpus; cpu++) this.seat.wake(cpu);
+  }
+
+  /** The machine's CPUs are on so many threads. */
+  started(threads: number): void {
+    Atomics.store(this.seat.all.ints, this.seat.cpusAt, threads);
+    this.update();
+  }
+
+  /** None of the machine's threads is left. */
+  close(): void {
+    this.last = { limits: this.limits, usage: this.usage };
+    this.seat.leave();
+    this.update();
+  }
+
+  private update(): void {
+    const { words } = this;
+    const taken = Array.from({ length: words.seats }, (_, index) => words.seat(index)).filter(({ isTaken }) => isTaken);
+    setCrowded(taken, isCrowded(taken));
+  }
+
+  /** What each CPU has done, up to some slices ago; all of them together where they are on one thread. */
+  get usage(): readonly CpuUsage[] {
+    const { seat, last } = this;
+    if (last) return last.usage;
+    const { ints, longs } = seat.all;
+    return Array.from({ length: seat.cpus }, (_, cpu) => {
+      const retired = Atomics.load(longs, seat.retiredAt(cpu));
+      const thread = Atomics.load(ints, seat.threadAt(cpu));
+      return {
+        time: thread === 0 ? undefined : timeOfThread(thread),
+        retired: retired === 0n ? undefined : retired,
+        exits: Number(Atomics.load(longs, seat.exitsAt(cpu))),
+      };
+    });
+  }
+}
