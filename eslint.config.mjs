@@ -25,7 +25,7 @@ export default defineConfig(
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: {
-      parserOptions: { projectService: { allowDefaultProject: ['*.config.ts', 'tools/*.ts'] } },
+      parserOptions: { projectService: { allowDefaultProject: ['*.config.ts', 'tools/*.ts', 'examples/*.ts'] } },
     },
     rules: {
       '@typescript-eslint/consistent-type-exports': 'error',

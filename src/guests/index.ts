@@ -1,3 +1,4 @@
+export { agentArchive, joinArchives, readAgent, type AgentArchitecture, type BootStep } from './agent-initramfs.js';
 export { cacheRoot } from '../host/node/cache.js';
 export type { ToolOptions } from './debian-tools.js';
 export { findBootRom, findFirmware, type Firmware } from './firmware.js';

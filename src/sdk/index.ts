@@ -1,12 +1,12 @@
 /**
- * Vitrine as a library: machines that run in workers of this process.
+ * Vitrine as a library.
  *
- *   const machine = new MachineHandle({ kind: 'create', config }, { output: (channel, bytes, done) => … }, { version });
- *   await machine.started;
- *   machine.send('serial', new TextEncoder().encode('uname -a\n'));
- *   await machine.save('machine.snap');
- *   machine.stop();
- *   await machine.exited;
+ *   import { Vm } from 'vitrine';
+ *   await using vm = await Vm.create();
+ *   const { stdout } = await vm.exec('uname -a');
+ *
+ * `Vm` is a machine with Linux in it whose commands, files and ports a program uses (docs/sdk.md). `MachineHandle` is what is
+ * underneath, for machines of any kind: it runs in a worker of this process, and is talked to by its devices alone.
  */
 export { HostError, UsageError, VitrineError } from '../base/errors.js';
 export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
@@ -20,3 +20,29 @@ export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/co
 export type { ShareDriver } from '../machine/common/sharing.js';
 export type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';
+export type { TerminalSize } from './agent/protocol.js';
+export {
+  AgentGoneError,
+  ExecError,
+  ExecTimeoutError,
+  ExitError,
+  GuestFileError,
+  ProtocolError,
+  VmError,
+} from './errors.js';
+export type { CommandLine, ExecOptions, ExecResult, ExitStatus, Input, SpawnOptions } from './exec.js';
+export {
+  FileWatch,
+  GuestFiles,
+  type FileChange,
+  type FileEvent,
+  type FileOptions,
+  type FileStatus,
+  type FileType,
+  type FolderEntry,
+  type WriteOptions,
+} from './files.js';
+export { GuestProcess } from './process.js';
+export { Vm, type CreateOptions, type RestoreOptions, type ShellOptions, type StartOptions } from './node/vm.js';
+export type { DiskOptions, MountOptions, NetworkOptions, RootImage, VmOptions } from './node/launch.js';
+export { PortForwards, type ForwardOptions, type PortForward } from './node/ports.js';

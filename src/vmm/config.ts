@@ -62,6 +62,8 @@ export interface MachineConfig {
   readonly sharing?: SharingConfig;
   /** Network cards, in the order of their slots; absent: none. */
   readonly networks?: readonly NetConfig[];
+  /** Whatever its owner wants to find again in a resumed machine; nothing to the machine itself. */
+  readonly note?: string;
 }
 
 export interface DisplayConfig {
@@ -99,6 +101,7 @@ export const configSchema = struct({
   sharing: sharingSchema,
   networks: networksSchema,
   firmware: firmwareSchema,
+  note: str,
 });
 
 /** What it boots: needed again when the guest resets. */

@@ -30,7 +30,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 4, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 5, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
 
 /** Bytes that a disk may have taken and a snapshot gives back: what a file cannot claim without having it. */
 const MAX_WRITES = 2 ** 32;
@@ -97,7 +97,7 @@ const isRecord = (value: Plain | undefined): value is { readonly [key: string]: 
 /** What older versions did not know is as it was with them; what is not as it was there is left for the schema to refuse. */
 function upgradeMachine(value: Plain, from: number): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const upgraded = { cpuid: [], ...value, config: { cpus: 1, ...value['config'] } };
+  const upgraded = { cpuid: [], ...value, config: { cpus: 1, note: '', ...value['config'] } };
   return from === 1 ? upgradeFirst(upgraded) : upgraded;
 }
 
@@ -140,6 +140,7 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
     config: {
       machine: DEFAULT_MACHINE,
       cpus: 1,
+      note: '',
       ...config,
       disks: config.disks.map((disk) => ({ queues: 1, ...located(disk) })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },

@@ -26,8 +26,8 @@ export interface VsockConfig {
 export interface PortConfig {
   /** The guest has it as /dev/virtio-ports/NAME. */
   readonly name: string;
-  /** A Unix socket that leads to it. */
-  readonly path: string;
+  /** A Unix socket that leads to it; null: the machine's owner alone. */
+  readonly path: string | null;
 }
 
 export interface SharingConfig {
@@ -42,7 +42,7 @@ export const sharingSchema = nullable(
   struct({
     shares: array(struct({ path: str, tag: str, readOnly: bool, driver: oneOf(...SHARE_DRIVERS) }), { max: 24 }),
     vsock: nullable(struct({ path: str, cid: range(3, 2 ** 32 - 2) })),
-    ports: array(struct({ name: str, path: str }), { max: MAX_PORTS }),
+    ports: array(struct({ name: str, path: nullable(str) }), { max: MAX_PORTS }),
     balloon: bool,
   }),
 );

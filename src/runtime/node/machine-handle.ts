@@ -11,6 +11,7 @@ import type { CpuLimits } from '../../vmm/sched/settings.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import { MachineSeat, type CpuUsage } from './scheduler.js';
+import type { StreamEnd, StreamListener } from '../../iface/streams.js';
 import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
@@ -246,6 +247,14 @@ export class MachineHandle {
   private wake(): void {
     Atomics.store(this.words, SHARED.WAKE, 1);
     Atomics.notify(this.words, SHARED.WAKE);
+  }
+
+  /**
+   * A stream to a port of the virtio console, once the machine has `started`. Undefined: it has no port of that name. The
+   * listener's `closed` follows at once where somebody else is connected.
+   */
+  connectPort(name: string, listener: StreamListener): StreamEnd | undefined {
+    return this.bridge?.connectPort(name, listener);
   }
 
   /** Input for a console. False: please pause until `drain`; nothing is lost either way. */

@@ -381,7 +381,8 @@ function runToEnd(debugging: Debugging, running: VirtualMachine): MachineExit {
 
 function factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineFacts {
   const resizable = board.display.adapter?.prefer !== undefined;
-  return { accel: choice.accel, cpus: cpus.length, threads: threadCount, memory: config.memory, resizable };
+  const { memory, note } = config;
+  return { accel: choice.accel, cpus: cpus.length, threads: threadCount, memory, resizable, note };
 }
 
 function main(): void {

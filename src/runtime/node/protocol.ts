@@ -130,6 +130,8 @@ export interface MachineFacts {
   readonly memory: number;
   /** The display can tell the guest what size to show. */
   readonly resizable: boolean;
+  /** Of the machine's description. */
+  readonly note: string | undefined;
 }
 
 export type Event =

@@ -31,7 +31,8 @@ export class SocketBridge {
   async open(): Promise<void> {
     const { vsock, ports = [] } = this.config;
     if (vsock) await this.listen(vsock.path, (socket) => this.acceptVsock(socket));
-    for (const [i, { path }] of ports.entries()) await this.listen(path, (socket) => this.acceptPort(socket, i + 1));
+    for (const [i, { path }] of ports.entries())
+      if (path !== null) await this.listen(path, (socket) => this.acceptPort(socket, i + 1));
   }
 
   private async listen(path: string, accept: (socket: Socket) => void): Promise<void> {
@@ -104,6 +105,12 @@ export class SocketBridge {
     socket.pause();
     const pipe = new SocketPipe(socket, () => pipe.start(Buffer.alloc(0)));
     pipe.end = this.mux.connect('port', index, pipe);
+  }
+
+  /** A stream to a port of the console, without a socket. Undefined: there is none of that name. */
+  connectPort(name: string, listener: StreamListener): StreamEnd | undefined {
+    const index = (this.config.ports ?? []).findIndex((port) => port.name === name);
+    return index < 0 ? undefined : this.mux.connect('port', index + 1, listener);
   }
 
   /** From the machine. */

@@ -1,5 +1,6 @@
 /** Everything that is fuzzed. */
 import type { FuzzTarget } from '../target.js';
+import { agentTarget } from './agent.js';
 import { ahciTarget } from './ahci.js';
 import { balloonTarget } from './balloon.js';
 import { consoleTarget } from './console.js';
@@ -42,4 +43,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   ideTarget,
   fdcTarget,
   qmpTarget,
+  agentTarget,
 ];

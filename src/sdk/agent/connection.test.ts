@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { agentTarget } from '../../testing/fuzz/targets/agent.js';
+import { fuzz } from '../../testing/fuzz/target.js';
+import { STREAM_WINDOW, type StreamEnd, type StreamListener } from '../../iface/streams.js';
+import { AgentConnection } from './connection.js';
+import { frame, FrameReader, GUEST, HEADER, HOST, HOST_FRAME, IN_WINDOW, MAGIC, type Ending } from './protocol.js';
+
+/** The guest's side, as a test plays it. */
+function guest(running: boolean): {
+  readonly connection: AgentConnection;
+  /** Types of the frames that were sent since the last call. */
+  readonly sent: () => number[];
+  readonly say: (type: number, stream: number, payload?: Uint8Array, aux?: number) => void;
+  readonly greet: () => void;
+} {
+  let listener: StreamListener | undefined;
+  const frames: Uint8Array[] = [];
+  const end: StreamEnd = {
+    room: STREAM_WINDOW,
+    send: (bytes) => void frames.push(bytes),
+    taken: () => {},
+    accept: () => {},
+    end: () => {},
+    finish: () => {},
+    close: () => {},
+  };
+  let nonce = new Uint8Array(8);
+  const connection = new AgentConnection(
+    (made) => {
+      listener = made;
+      return end;
+    },
+    { time: () => 0, random: (bytes) => new Uint8Array(bytes).fill(7), why: () => Promise.resolve(new Error('gone')) },
+    running,
+  );
+  const say = (type: number, stream: number, payload?: Uint8Array, aux?: number): void =>
+    listener?.data(frame(type, stream, payload, aux));
+  return {
+    connection,
+    say,
+    sent: () => {
+      const types: number[] = [];
+      for (const bytes of frames.splice(0)) {
+        if (bytes[2] === HOST.HELLO) nonce = bytes.slice(HEADER + 24, HEADER + 32);
+        new FrameReader().read(bytes, ({ type }) => types.push(type));
+      }
+      return types;
+    },
+    greet: () => {
+      const payload = new Uint8Array(32);
+      payload.set(MAGIC);
+      payload[16] = 1;
+      payload.set(nonce, 24);
+      say(GUEST.HELLO, 0, payload);
+    },
+  };
+}
+
+const silent = { data: () => {}, ended: () => {}, failed: () => {} };
+
+describe('the connection to an agent', () => {
+  it('asks when the agent has answered, and at once where it is known to run', () => {
+    const booting = guest(false);
+    booting.connection.request({ argv: ['true'] }, silent);
+    expect(booting.sent()).toEqual([HOST.HELLO]);
+    booting.greet();
+    expect(booting.sent()).toEqual([HOST.OPEN]);
+    const restored = guest(true);
+    restored.connection.request({ argv: ['true'] }, silent);
+    expect(restored.sent()).toEqual([HOST.HELLO, HOST.OPEN]);
+  });
+
+  it('takes nothing that was meant for another host', () => {
+    const { connection, say, greet, sent } = guest(true);
+    const endings: Ending[] = [];
+    connection.request({ argv: ['true'] }, { ...silent, ended: (ending) => endings.push(ending) });
+    sent();
+    say(GUEST.EXIT, 1, Uint8Array.of(0, 0, 0, 0, 9, 0, 0, 0));
+    expect(endings).toEqual([]);
+    greet();
+    say(GUEST.EXIT, 1, Uint8Array.of(0, 0, 0, 0, 3, 0, 0, 0));
+    expect(endings).toEqual([{ kind: 'code', code: 3 }]);
+  });
+
+  it('sends as much input as the guest has room for, and its end behind all of it', () => {
+    const { connection, say, greet, sent } = guest(false);
+    sent();
+    greet();
+    const request = connection.request({ argv: ['cat'], stdin: true }, silent);
+    void request.write(new Uint8Array(IN_WINDOW + 10));
+    request.end();
+    const first = sent();
+    expect(first.filter((type) => type === HOST.DATA)).toHaveLength(Math.ceil(IN_WINDOW / (HOST_FRAME - HEADER)));
+    expect(first).not.toContain(HOST.EOF);
+    say(GUEST.CREDIT, 1, Uint8Array.of(20, 0, 0, 0));
+    expect(sent()).toEqual([HOST.DATA, HOST.EOF]);
+  });
+
+  it('asks again what an agent that begins anew has not begun', async () => {
+    const { connection, say, greet, sent } = guest(true);
+    const failures: string[] = [];
+    connection.request({ argv: ['one'] }, { ...silent, failed: (error) => failures.push(error.message) });
+    connection.request({ argv: ['two'] }, silent);
+    sent();
+    greet();
+    say(GUEST.STARTED, 1, Uint8Array.of(9, 0, 0, 0));
+    const ready = new Uint8Array(32);
+    ready.set(MAGIC);
+    ready[16] = 1;
+    say(GUEST.READY, 0, ready);
+    expect(failures).toEqual(['the agent of the guest has begun anew']);
+    expect(sent()).toEqual([HOST.HELLO]);
+    greet();
+    expect(sent()).toEqual([HOST.OPEN]);
+    await expect(connection.ready).resolves.toMatchObject({ version: 1 });
+  });
+
+  it('ends at a guest that sends more than it may', () => {
+    const { connection, say, greet, sent } = guest(false);
+    sent();
+    greet();
+    let failure = '';
+    connection.request({ argv: ['yes'] }, { ...silent, failed: (error) => (failure = error.message) });
+    for (let i = 0; i < 20; i++) say(GUEST.DATA, 1, new Uint8Array(20_000), 1);
+    expect(failure).toBe("the guest's agent does not keep to its protocol: more output than it may send");
+  });
+
+  it('keeps its word to any guest', async () => {
+    await fuzz(agentTarget, 10_000);
+  });
+});

@@ -1,0 +1,465 @@
+/** The host's end of the connection to a guest's agent: many requests at a time, each with its streams. */
+import { VitrineError } from '../../base/errors.js';
+import type { StreamEnd, StreamListener } from '../../iface/streams.js';
+import {
+  FrameReader,
+  frame,
+  GUEST,
+  HEADER,
+  helloFrame,
+  HOST,
+  HOST_FRAME,
+  IN_WINDOW,
+  numberFrame,
+  openFrames,
+  OUT_WINDOW,
+  PROTOCOL_VERSION,
+  ProtocolError,
+  putHeader,
+  readEnding,
+  readIntroduction,
+  readNumber,
+  requestProblem,
+  sizeFrame,
+  type Ending,
+  type Frame,
+  type Introduction,
+  type Request,
+  type TerminalSize,
+} from './protocol.js';
+
+/** There is no agent to answer, or none any more: the machine has ended, was reset, or cannot start. */
+export class AgentGoneError extends VitrineError {
+  override readonly name = 'AgentGoneError';
+}
+
+/** What a request is told; nothing more follows `ended` or `failed`. */
+export interface RequestListener {
+  /** The process is there. */
+  started?(pid: number): void;
+  /** What it wrote; `channel` 1 is standard output, or the terminal, 2 standard error. The bytes are the listener's. */
+  data(channel: 1 | 2, bytes: Uint8Array): void;
+  /** Nothing more comes on a channel. */
+  closed?(channel: 1 | 2): void;
+  /** It takes no more input. */
+  inputClosed?(): void;
+  /** All that it wrote before it ended has been told. */
+  ended(ending: Ending): void;
+  failed(error: Error): void;
+}
+
+/** What a connection is given. */
+export interface ConnectionHost {
+  /** Milliseconds since 1970. */
+  time(): number;
+  random(bytes: number): Uint8Array;
+  /** Why the stream to the guest has ended, when it has. */
+  why(): Promise<Error>;
+}
+
+/** Full frames that are sent at a time. */
+const BATCH = 16;
+/** Bytes of input that a request takes without asking for a pause. */
+const INPUT_HIGH = 256 * 1024;
+
+/** A request under way. */
+export class AgentRequest {
+  /** Bytes that may be sent. */
+  window = IN_WINDOW;
+  /** What the guest may send still, by channel. */
+  readonly allowed: [number, number] = [OUT_WINDOW, OUT_WINDOW];
+  /** Dealt with, and the guest was not told. */
+  private readonly taken: [number, number] = [0, 0];
+  private readonly input: Uint8Array[] = [];
+  private waiting = 0;
+  private ending = false;
+  private drained: (() => void)[] = [];
+  private inputOver = false;
+  started = false;
+  open = true;
+
+  /** Made by `AgentConnection.request`. */
+  constructor(
+    readonly id: number,
+    readonly frames: readonly Uint8Array[],
+    readonly listener: RequestListener,
+    private readonly connection: AgentConnection,
+  ) {}
+
+  /** Sends input, which must not change afterwards. Resolves when there is room for more, or nobody wants it. */
+  write(bytes: Uint8Array): Promise<void> {
+    if (!this.open || this.ending || this.inputOver || bytes.length === 0) return Promise.resolve();
+    this.input.push(bytes);
+    this.waiting += bytes.length;
+    this.connection.flush();
+    if (this.waiting <= INPUT_HIGH) return Promise.resolve();
+    return new Promise((resolve) => this.drained.push(resolve));
+  }
+
+  /** No more input comes. */
+  end(): void {
+    if (this.ending) return;
+    this.ending = true;
+    if (this.input.length === 0) this.tell(frame(HOST.EOF, this.id));
+    else this.connection.flush();
+  }
+
+  /** So many bytes were dealt with: the guest may send as many more. */
+  consume(channel: 1 | 2, count: number): void {
+    const index = channel - 1;
+    this.taken[index] += count;
+    if (this.taken[index] < OUT_WINDOW / 4) return;
+    this.allowed[index] += this.taken[index];
+    this.tell(numberFrame(HOST.CREDIT, this.id, this.taken[index], channel));
+    this.taken[index] = 0;
+  }
+
+  /** A signal, by its number in Linux, for its process group. */
+  signal(number: number): void {
+    this.tell(numberFrame(HOST.SIGNAL, this.id, number));
+  }
+
+  resize(size: TerminalSize): void {
+    this.tell(sizeFrame(this.id, size));
+  }
+
+  /** Nothing more of it is wanted; `kill`: it is to end as well. The listener is told nothing more. */
+  close(kill: boolean): void {
+    if (!this.open) return;
+    this.tell(frame(HOST.CLOSE, this.id, undefined, kill ? 1 : 0));
+    this.connection.drop(this);
+  }
+
+  private tell(bytes: Uint8Array): void {
+    if (this.open) this.connection.sendSoon(bytes);
+  }
+
+  /** Whether there is input that may be sent. */
+  get ready(): boolean {
+    return this.waiting > 0 && this.window > 0;
+  }
+
+  /** Frames of input, of `room` bytes at most and at least one byte of input. */
+  takeInput(room: number): Uint8Array {
+    const payload = HOST_FRAME - HEADER;
+    let bytes = Math.min(this.waiting, this.window, BATCH * payload);
+    const frames = Math.ceil(bytes / payload);
+    if (bytes + frames * HEADER > room) bytes = Math.max(1, room - Math.ceil(room / HOST_FRAME) * HEADER);
+    const out = new Uint8Array(bytes + Math.ceil(bytes / payload) * HEADER);
+    let at = 0;
+    for (let left = bytes; left > 0;) {
+      const part = Math.min(left, payload);
+      putHeader(out, at, HOST.DATA, 0, this.id, part);
+      this.copyInput(out.subarray(at + HEADER, at + HEADER + part));
+      at += HEADER + part;
+      left -= part;
+    }
+    this.waiting -= bytes;
+    this.window -= bytes;
+    return out;
+  }
+
+  /** Behind each part of the input that was sent. */
+  inputSent(): void {
+    if (this.waiting === 0 && this.ending) this.tell(frame(HOST.EOF, this.id));
+    if (this.waiting <= INPUT_HIGH) this.release();
+  }
+
+  private copyInput(to: Uint8Array): void {
+    for (let at = 0; at < to.length;) {
+      const [first] = this.input;
+      const part = first.subarray(0, to.length - at);
+      to.set(part, at);
+      at += part.length;
+      if (part.length === first.length) this.input.shift();
+      else this.input[0] = first.subarray(part.length);
+    }
+  }
+
+  /** Lets go of input that nobody wants. */
+  dropInput(): void {
+    this.inputOver = true;
+    this.input.length = 0;
+    this.waiting = 0;
+    this.release();
+  }
+
+  private release(): void {
+    const { drained } = this;
+    this.drained = [];
+    for (const resolve of drained) resolve();
+  }
+}
+
+export class AgentConnection {
+  private readonly end: StreamEnd;
+  private readonly reader = new FrameReader();
+  private readonly requests = new Map<number, AgentRequest>();
+  private readonly queue: Uint8Array[] = [];
+  private readonly nonce: bigint;
+  private nextId = 1;
+  /** Where the next turn of sending input begins. */
+  private turn = 0;
+  /** The agent has answered. */
+  private answered = false;
+  private over: Error | undefined;
+  private markReady: (introduction: Introduction) => void = () => {};
+  private markFailed: (error: Error) => void = () => {};
+  private readyPromise: Promise<Introduction>;
+
+  /**
+   * `open` opens the stream to the agent's port. `running`: the guest has an agent already, as a machine that was saved with
+   * one; otherwise requests wait until it is there.
+   */
+  constructor(
+    open: (listener: StreamListener) => StreamEnd,
+    private readonly host: ConnectionHost,
+    private running: boolean,
+  ) {
+    this.nonce = new DataView(Uint8Array.from(host.random(8)).buffer).getBigUint64(0);
+    this.readyPromise = this.awaitReady();
+    this.end = open({
+      accepted: () => {},
+      data: (bytes) => {
+        this.receive(bytes);
+        this.end.taken(bytes.length);
+      },
+      drained: () => this.flush(),
+      ended: () => {},
+      closed: () => void this.host.why().then((error) => this.fail(error)),
+    });
+    this.greet();
+  }
+
+  /** The agent answers. Rejected when it cannot, or the machine has ended; a reset machine gets a new promise. */
+  get ready(): Promise<Introduction> {
+    return this.readyPromise;
+  }
+
+  /** Why nothing can be asked any more; undefined: it can. */
+  get failure(): Error | undefined {
+    return this.over;
+  }
+
+  private awaitReady(): Promise<Introduction> {
+    const promise = new Promise<Introduction>((resolve, reject) => {
+      this.markReady = resolve;
+      this.markFailed = reject;
+    });
+    // Whoever waits is told; nobody need wait.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  private greet(): void {
+    this.sendSoon(helloFrame({ nonce: this.nonce, time: this.host.time(), entropy: this.host.random(32) }), true);
+  }
+
+  /** Asks for something. Throws a one-line error when it cannot even be said. */
+  request(request: Request, listener: RequestListener): AgentRequest {
+    const id = this.nextId++;
+    const problem = requestProblem(request);
+    if (problem !== undefined) throw new VitrineError(`cannot run ${request.argv[0] ?? ''} in the guest: ${problem}`);
+    const frames = openFrames(id, request);
+    if (!frames)
+      throw new VitrineError(`cannot run ${request.argv[0]} in the guest: arguments and variables are too long`);
+    const made = new AgentRequest(id, frames, listener, this);
+    if (this.over) {
+      const { over } = this;
+      queueMicrotask(() => {
+        if (!made.open) return;
+        this.drop(made);
+        listener.failed(over);
+      });
+      return made;
+    }
+    this.requests.set(id, made);
+    if (this.running) for (const one of frames) this.sendSoon(one);
+    return made;
+  }
+
+  drop(request: AgentRequest): void {
+    request.open = false;
+    request.dropInput();
+    this.requests.delete(request.id);
+  }
+
+  /** The machine was reset: its agent is gone, and another comes. */
+  machineReset(): void {
+    this.reader.reset();
+    this.queue.length = 0;
+    this.abandon(new AgentGoneError('the machine was reset'));
+    if (!this.answered) return;
+    this.answered = false;
+    this.running = false;
+    this.readyPromise = this.awaitReady();
+  }
+
+  /** Nothing more can be asked. */
+  fail(error: Error): void {
+    if (this.over) return;
+    this.over = error;
+    this.queue.length = 0;
+    this.markFailed(error);
+    this.abandon(error);
+  }
+
+  private abandon(error: Error): void {
+    for (const request of [...this.requests.values()]) {
+      this.drop(request);
+      request.listener.failed(error);
+    }
+  }
+
+  // ---- to the guest ----
+
+  /** Sends a frame as soon as there is room. `first`: ahead of what waits. */
+  sendSoon(bytes: Uint8Array, first = false): void {
+    if (this.over) return;
+    if (first) this.queue.unshift(bytes);
+    else this.queue.push(bytes);
+    this.flush();
+  }
+
+  /** Sends what there is room for: what is short first, then input, in turns. */
+  flush(): void {
+    // The constructor of the stream may call back.
+    if (this.end === undefined) return;
+    for (let next = this.queue.at(0); next; next = this.queue.at(0)) {
+      if (next.length > this.end.room) return;
+      this.queue.shift();
+      this.end.send(next);
+    }
+    if (!this.running) return;
+    for (;;) {
+      const ready = [...this.requests.values()].filter((request) => request.ready);
+      if (ready.length === 0) return;
+      for (let i = 0; i < ready.length; i++) {
+        const request = ready[(this.turn + i) % ready.length];
+        // Less than a frame is not worth it.
+        if (this.end.room < HOST_FRAME) {
+          this.turn += i;
+          return;
+        }
+        if (!request.ready) continue;
+        this.end.send(request.takeInput(this.end.room));
+        request.inputSent();
+      }
+    }
+  }
+
+  // ---- from the guest ----
+
+  private receive(bytes: Uint8Array): void {
+    if (this.over) return;
+    try {
+      this.reader.read(bytes, (one) => {
+        if (!this.over) this.take(one);
+      });
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+      this.end.close();
+    }
+  }
+
+  private take(one: Frame): void {
+    switch (one.type) {
+      case GUEST.READY:
+        this.checkVersion(readIntroduction(one.payload));
+        this.begunAnew();
+        this.greet();
+        return;
+      case GUEST.HELLO: {
+        const introduction = readIntroduction(one.payload);
+        this.checkVersion(introduction);
+        if (introduction.nonce === this.nonce) this.greeted(introduction);
+        return;
+      }
+      case GUEST.FAILED:
+        this.fail(new AgentGoneError(`the guest cannot start: ${printable(one.payload)}`));
+        return;
+    }
+    // What was meant for another host, before the machine was saved.
+    if (!this.answered) return;
+    const request = this.requests.get(one.stream);
+    if (request) this.takeFor(request, one);
+  }
+
+  /** An agent that begins knows of nothing; what was asked before it was there is asked again when it answers. */
+  private begunAnew(): void {
+    this.running = false;
+    for (const request of [...this.requests.values()]) {
+      if (!request.started) continue;
+      this.drop(request);
+      request.listener.failed(new AgentGoneError('the agent of the guest has begun anew'));
+    }
+  }
+
+  private checkVersion({ version }: Introduction): void {
+    if (version !== PROTOCOL_VERSION)
+      throw new AgentGoneError(
+        `the guest's agent speaks version ${version} of its protocol, and this Vitrine ${PROTOCOL_VERSION}`,
+      );
+  }
+
+  private greeted(introduction: Introduction): void {
+    this.answered = true;
+    if (!this.running) {
+      this.running = true;
+      for (const request of this.requests.values()) for (const one of request.frames) this.sendSoon(one);
+    }
+    this.markReady(introduction);
+    this.flush();
+  }
+
+  private takeFor(request: AgentRequest, { type, aux, payload }: Frame): void {
+    const { listener } = request;
+    switch (type) {
+      case GUEST.STARTED:
+        request.started = true;
+        listener.started?.(readNumber(payload));
+        break;
+      case GUEST.DATA: {
+        const channel = channelOf(aux);
+        request.allowed[channel - 1] -= payload.length;
+        if (request.allowed[channel - 1] < 0) throw new ProtocolError('more output than it may send');
+        listener.data(channel, payload.slice());
+        break;
+      }
+      case GUEST.EOF:
+        if (aux === 0) {
+          request.dropInput();
+          listener.inputClosed?.();
+        } else listener.closed?.(channelOf(aux));
+        break;
+      case GUEST.CREDIT: {
+        const window = request.window + readNumber(payload);
+        if (window > IN_WINDOW) throw new ProtocolError('more room for input than there is');
+        request.window = window;
+        this.flush();
+        break;
+      }
+      case GUEST.EXIT: {
+        const ending = readEnding(payload);
+        this.drop(request);
+        listener.ended(ending);
+        break;
+      }
+      default:
+        throw new ProtocolError(`a frame of type ${type}`);
+    }
+  }
+}
+
+function channelOf(aux: number): 1 | 2 {
+  if (aux !== 1 && aux !== 2) throw new ProtocolError(`there is no channel ${aux}`);
+  return aux;
+}
+
+/** Text of the guest as one line. */
+function printable(bytes: Uint8Array): string {
+  return new TextDecoder()
+    .decode(bytes.subarray(0, 500))
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim();
+}

@@ -1,0 +1,31 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, it } from 'vitest';
+import { describeWith, requireGuest } from '../testing/tools.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const project = mkdtempSync(path.join(tmpdir(), 'vitrine-example-'));
+afterAll(() => rmSync(project, { recursive: true }));
+
+describeWith([await requireGuest('amd64')], 'the examples', () => {
+  it('are right in their types, and run in a project that has the package', () => {
+    const file = path.join(project, 'ten-lines.ts');
+    mkdirSync(path.join(project, 'node_modules/@types'), { recursive: true });
+    symlinkSync(root, path.join(project, 'node_modules/vitrine'));
+    symlinkSync(path.join(root, 'node_modules/@types/node'), path.join(project, 'node_modules/@types/node'));
+    writeFileSync(path.join(project, 'package.json'), '{ "type": "module" }');
+    writeFileSync(file, readFileSync(path.join(root, 'examples/ten-lines.ts')));
+    const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
+    const options = ['--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023', '--strict', '--types', 'node'];
+    const built = spawnSync(process.execPath, [compiler, ...options, '--skipLibCheck', file], {
+      cwd: project,
+      encoding: 'utf8',
+    });
+    expect(built).toMatchObject({ stdout: '', status: 0 });
+    const run = spawnSync(process.execPath, ['ten-lines.js'], { cwd: project, encoding: 'utf8', timeout: 100_000 });
+    expect(run).toMatchObject({ stdout: 'exit code 0, sorted: 1 2 3\nLinux x86_64\n', status: 0, stderr: '' });
+  }, 120_000);
+});

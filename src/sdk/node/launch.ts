@@ -1,0 +1,289 @@
+/** What `Vm.create` is asked for, as the description of a machine. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { HostError, UsageError } from '../../base/errors.js';
+import { MIB, PAGE_SIZE } from '../../base/units.js';
+import {
+  agentArchive,
+  cacheRoot,
+  DEFAULT_GUEST,
+  ensureGuest,
+  joinArchives,
+  readAgent,
+  targets,
+  type AgentArchitecture,
+  type BootStep,
+  type Progress,
+} from '../../guests/index.js';
+import type { NetConfig, UserNetConfig } from '../../iface/net-config.js';
+import { checkMemory, type AcceleratorName } from '../../runtime/node/accelerators.js';
+import { DEFAULT_MACHINE, type DiskConfig, type MachineConfig, type MachineKind } from '../../vmm/config.js';
+import type { ShareConfig } from '../../vmm/sharing-config.js';
+import { AGENT_PORT } from '../agent/protocol.js';
+import type { CommandDefaults } from '../exec.js';
+
+/** A root file system, and what commands in it get unless they are given something else. */
+export interface RootImage {
+  /** A disk image with a file system on it, raw or qcow2. */
+  readonly disk: string;
+  /** ext4 unless given. */
+  readonly fileSystem?: string;
+  /** Variables, `NAME=value`. */
+  readonly env?: readonly string[];
+  readonly cwd?: string;
+  readonly user?: string;
+}
+
+export interface DiskOptions {
+  readonly path: string;
+  readonly format?: DiskConfig['format'];
+  readonly readOnly?: boolean;
+  /** What the guest writes is thrown away with the machine. */
+  readonly temporary?: boolean;
+}
+
+export interface MountOptions {
+  /** A folder of the host. */
+  readonly path: string;
+  readonly readOnly?: boolean;
+}
+
+/** A network of the guest's own, from which it reaches out through this process. */
+export interface NetworkOptions {
+  /** Nothing leaves but what `allow` names. */
+  readonly restrict?: boolean;
+  /** Names or addresses that may be reached; `port` 0, or none: every port. */
+  readonly allow?: readonly { readonly host: string; readonly port?: number }[];
+}
+
+export interface VmOptions {
+  /** The root; without it the guest's initial file system, in memory, with busybox. */
+  readonly image?: RootImage;
+  /** Whether what is written to the image is kept in it. Otherwise it goes with the machine, and the image stays as it is. */
+  readonly keepWrites?: boolean;
+  /** A program of the image that is to be the first process, such as `/sbin/init`; without it the agent is. */
+  readonly init?: string;
+  /** Whose kernel boots: a name of `vitrine guest list`, `amd64` unless given. It is fetched the first time. */
+  readonly guest?: string;
+  /** A kernel of your own instead, and an initramfs with its modules in /lib/modules/RELEASE, if it needs any. */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  /** Words added to the kernel's command line. */
+  readonly append?: string;
+  /** Further disks: /dev/vdb … with an image, else /dev/vda … */
+  readonly disks?: readonly (string | DiskOptions)[];
+  /** Without it the best that works here. */
+  readonly accel?: AcceleratorName;
+  readonly machine?: MachineKind;
+  readonly cpu?: string;
+  /** Virtual CPUs; one unless given. */
+  readonly cpus?: number;
+  /** MiB; 512 unless given. */
+  readonly memory?: number;
+  /** Unless given the guest has a network of its own; false: none. */
+  readonly net?: boolean | NetworkOptions;
+  /** Folders of the host by their places in the guest: `{ '/work': '/home/me/project' }`. */
+  readonly mounts?: Readonly<Record<string, string | MountOptions>>;
+  /** `vitrine` unless given. */
+  readonly hostname?: string;
+  /** Told what is fetched or prepared, which takes a while the first time. */
+  readonly onProgress?: Progress;
+}
+
+/** A description, and what the machine's owner knows besides. */
+export interface Launch {
+  readonly config: MachineConfig;
+  readonly defaults: CommandDefaults;
+}
+
+/** What is written into a machine's description, to be found again when it is restored. */
+export interface Note {
+  readonly defaults: CommandDefaults;
+}
+
+const NETWORK = { address: '10.0.2.15/24', gateway: '10.0.2.2', dns: '10.0.2.3', mac: '52:54:00:12:34:56' } as const;
+
+function userNetwork(options: NetworkOptions): NetConfig {
+  const network: UserNetConfig = {
+    kind: 'user',
+    net: '10.0.2.0/24',
+    host: '',
+    dns: '',
+    dhcpStart: '',
+    hostname: '',
+    domain: '',
+    net6: 'fec0::/64',
+    resolver: '',
+    bootFile: '',
+    forwards: [],
+    restrict: options.restrict ?? false,
+    allow: (options.allow ?? []).map(({ host, port = 0 }) => ({ host, port })),
+  };
+  return { network, model: 'virtio-net', mac: NETWORK.mac, queues: 1, mtu: 1500, pcap: '' };
+}
+
+const disk = (options: string | DiskOptions): DiskConfig => {
+  const {
+    path: file,
+    format = 'auto',
+    readOnly = false,
+    temporary = false,
+  } = typeof options === 'string' ? { path: options } : options;
+  return {
+    path: file,
+    format,
+    readOnly,
+    temporary,
+    attach: 'virtio',
+    media: 'disk',
+    serial: null,
+    internal: null,
+  };
+};
+
+function shares(mounts: VmOptions['mounts'] = {}): { readonly share: ShareConfig; readonly at: string }[] {
+  return Object.entries(mounts).map(([at, from], i) => {
+    const { path: folder, readOnly = false } = typeof from === 'string' ? { path: from } : from;
+    if (!at.startsWith('/')) throw new UsageError(`${at} is no place in the guest: it begins with /`);
+    return { at, share: { path: path.resolve(folder), tag: `mount${i}`, readOnly, driver: 'virtiofs' } };
+  });
+}
+
+function checkBytes(memory: number, cpus: number): number {
+  if (!Number.isInteger(memory) || memory < 1) throw new UsageError(`a memory of ${memory} MiB`);
+  const bytes = memory * MIB;
+  if (bytes % PAGE_SIZE !== 0) throw new UsageError(`a memory of ${memory} MiB`);
+  checkMemory(bytes, cpus);
+  return bytes;
+}
+
+async function readOrFail(file: string, what: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new HostError(`cannot read the ${what} ${file}: ${missing ? 'no such file' : (cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** Whether a kernel runs 64-bit programs: an ELF file by its class, a bzImage by XLF_KERNEL_64 (Linux boot protocol 2.12). */
+function architectureOf(kernel: Uint8Array): AgentArchitecture {
+  const isElf = kernel.length > 4 && kernel[0] === 0x7f && kernel[1] === 0x45;
+  const is64 = isElf ? kernel[4] === 2 : ((kernel[0x236] ?? 0) & 1) === 1;
+  return is64 ? 'amd64' : 'i386';
+}
+
+async function findKernel(
+  options: VmOptions,
+): Promise<{ readonly name: string; readonly kernel: Uint8Array; readonly initrd: Uint8Array }> {
+  const { guest, onProgress } = options;
+  if (options.kernel !== undefined) {
+    if (guest !== undefined) throw new UsageError('give either a guest or a kernel');
+    const kernel = await readOrFail(options.kernel, 'kernel');
+    const initrd = options.initrd === undefined ? new Uint8Array(0) : await readOrFail(options.initrd, 'initrd');
+    return { name: options.kernel, kernel, initrd };
+  }
+  if (options.initrd !== undefined) throw new UsageError('an initrd needs a kernel');
+  const name = guest ?? DEFAULT_GUEST;
+  const runnable = targets.filter(({ kind }) => kind === 'linux').map((target) => target.name);
+  if (!runnable.includes(name)) throw new UsageError(`there is no guest ${name}; there are ${runnable.join(', ')}`);
+  const { files } = await ensureGuest(name, { cache: cacheRoot(), ...(onProgress && { progress: onProgress }) });
+  // 32-bit kernels have no PVH entry.
+  const file = name === 'i386' ? files['vmlinuz'] : files['vmlinux'];
+  return { name: file, kernel: await readOrFail(file, 'kernel'), initrd: await readOrFail(files['initrd'], 'initrd') };
+}
+
+/** What the agent does when it is the first process. */
+function bootSteps(options: VmOptions, mounts: ReturnType<typeof shares>): BootStep[] {
+  const { image, init, machine = DEFAULT_MACHINE, net = true, disks = [] } = options;
+  const modules = [
+    machine === 'pc' ? 'virtio_pci' : 'virtio_mmio',
+    'virtio_console',
+    'virtio_rng',
+    ...(image || disks.length > 0 ? ['virtio_blk', 'crc32c_generic', 'ext4'] : []),
+    ...(image?.fileSystem !== undefined && image.fileSystem !== 'ext4' ? [image.fileSystem] : []),
+    ...(net === false ? [] : ['virtio_net']),
+    ...(mounts.length > 0 ? ['virtiofs'] : []),
+  ];
+  const steps: BootStep[] = modules.map((name) => ['module', name]);
+  steps.push(['port']);
+  if (image) {
+    steps.push(['root', '/dev/vda', image.fileSystem ?? 'ext4', ''], ['enter']);
+  } else if (options.kernel === undefined) steps.push(['run', '/bin/busybox', '--install', '-s']);
+  if (init === undefined) {
+    steps.push(['basics'], ['hostname', options.hostname ?? 'vitrine'], ['network', 'lo', '', '127.0.0.1/8', '', '']);
+    if (net !== false) steps.push(['network', 'eth0', '', NETWORK.address, NETWORK.gateway, NETWORK.dns]);
+  } else steps.push(['hostname', options.hostname ?? 'vitrine'], ['init', init]);
+  for (const { share, at } of mounts) steps.push(['mount', share.tag, at, 'virtiofs', share.readOnly ? 'r' : '']);
+  return steps;
+}
+
+function environment(image: RootImage | undefined): Record<string, string> {
+  return Object.fromEntries(
+    (image?.env ?? []).map((line) => {
+      const at = line.indexOf('=');
+      if (at < 1) throw new UsageError(`the image's variable "${line}" has no value`);
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
+}
+
+/** Checks everything, fetches what is missing, and puts it together. Throws one-line errors. */
+export async function prepareLaunch(options: VmOptions): Promise<Launch> {
+  const { image, cpus = 1, machine = DEFAULT_MACHINE, net = true } = options;
+  if (options.init !== undefined && !image) throw new UsageError('an init needs an image that it is in');
+  const memory = checkBytes(options.memory ?? 512, cpus);
+  const mounts = shares(options.mounts);
+  const steps = bootSteps(options, mounts);
+  const { name, kernel, initrd } = await findKernel(options);
+  const agent = await readAgent(architectureOf(kernel));
+  const disks = [
+    ...(image ? [disk({ path: path.resolve(image.disk), temporary: !options.keepWrites })] : []),
+    ...(options.disks ?? []).map(disk),
+  ];
+  const defaults = { env: environment(image), cwd: image?.cwd ?? '', user: image?.user ?? '' };
+  const note: Note = { defaults };
+  const config: MachineConfig = {
+    machine,
+    cpu: options.cpu ?? 'x86-64-v2',
+    cpus,
+    memory,
+    disks,
+    debugExit: false,
+    noReboot: false,
+    clock: 'host',
+    sharing: { shares: mounts.map(({ share }) => share), ports: [{ name: AGENT_PORT, path: null }] },
+    networks: net === false ? [] : [userNetwork(net === true ? {} : net)],
+    note: JSON.stringify(note),
+    boot: {
+      kernel: {
+        name,
+        data: new Uint8Array(kernel),
+        commandLine: `console=ttyS0 quiet panic=-1 tsc=reliable ${options.append ?? ''}`.trim(),
+        modules: [{ name: 'initrd', data: joinArchives(initrd, agentArchive(agent, steps)) }],
+      },
+    },
+  };
+  return { config, defaults };
+}
+
+/** Reads what `prepareLaunch` wrote. A machine that something else made has no defaults. */
+export function readNote(note: string | undefined): Note {
+  const empty: Note = { defaults: { env: {}, cwd: '', user: '' } };
+  try {
+    const { defaults } = JSON.parse(note ?? '') as { readonly defaults?: Partial<CommandDefaults> };
+    const { env, cwd, user } = defaults ?? {};
+    const texts = Object.entries(env ?? {}).filter(([, value]) => typeof value === 'string');
+    return {
+      defaults: {
+        env: Object.fromEntries(texts),
+        cwd: typeof cwd === 'string' ? cwd : '',
+        user: typeof user === 'string' ? user : '',
+      },
+    };
+  } catch {
+    return empty;
+  }
+}

@@ -1,0 +1,111 @@
+/** Ports of this host that lead into a guest, carried by its agent: they need no network card. */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { HostError, UsageError } from '../../base/errors.js';
+import { listenReason } from '../../runtime/node/listen-reason.js';
+import type { AgentConnection } from '../agent/connection.js';
+
+export interface ForwardOptions {
+  /** The guest's port. */
+  readonly guestPort: number;
+  /** The guest's address; its loopback unless given. IPv4. */
+  readonly guestAddress?: string;
+  /** This host's port; any free one unless given. */
+  readonly hostPort?: number;
+  /** Where this host listens; its loopback unless given. */
+  readonly hostAddress?: string;
+}
+
+/** A port that is open. */
+export interface PortForward {
+  readonly hostAddress: string;
+  readonly hostPort: number;
+  /** Closes it, and its connections. */
+  close(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export class PortForwards {
+  private readonly open = new Set<PortForward>();
+
+  /** Made with the machine: `vm.ports`. */
+  constructor(private readonly connection: AgentConnection) {}
+
+  /** Opens a TCP port. Rejected with a one-line error when this host cannot listen there. */
+  async forward(options: number | ForwardOptions): Promise<PortForward> {
+    const {
+      guestPort,
+      guestAddress = '127.0.0.1',
+      hostPort = 0,
+      hostAddress = '127.0.0.1',
+    } = typeof options === 'number' ? { guestPort: options } : options;
+    for (const [port, low] of [
+      [guestPort, 1],
+      [hostPort, 0],
+    ])
+      if (!Number.isInteger(port) || port < low || port > 65535) throw new UsageError(`${port} is no port`);
+    const sockets = new Set<Socket>();
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      this.carry(socket, guestAddress, guestPort);
+    });
+    await listen(server, hostAddress, hostPort);
+    const forward: PortForward = {
+      hostAddress,
+      hostPort: (server.address() as AddressInfo).port,
+      close: () => {
+        this.open.delete(forward);
+        server.close();
+        for (const socket of sockets) socket.destroy();
+      },
+      [Symbol.asyncDispose]: () => {
+        forward.close();
+        return Promise.resolve();
+      },
+    };
+    this.open.add(forward);
+    return forward;
+  }
+
+  private carry(socket: Socket, address: string, port: number): void {
+    const request = this.connection.request(
+      { applet: true, argv: ['connect', address, String(port)], stdin: true },
+      {
+        data: (channel, bytes) => {
+          if (channel === 1) socket.write(bytes, () => request.consume(1, bytes.length));
+        },
+        closed: (channel) => {
+          if (channel === 1) socket.end();
+        },
+        // A connection that could not be had is one that is reset.
+        ended: (ending) => {
+          if (ending.kind === 'code' && ending.code === 0) socket.destroySoon();
+          else socket.resetAndDestroy();
+        },
+        failed: () => socket.destroy(),
+      },
+    );
+    // What goes wrong with a connection ends it.
+    socket.on('error', () => {});
+    socket.on('data', (bytes: Buffer) => {
+      socket.pause();
+      void request.write(new Uint8Array(bytes)).then(() => socket.resume());
+    });
+    socket.on('end', () => request.end());
+    socket.on('close', () => request.close(true));
+  }
+
+  /** Closes all of them. */
+  close(): void {
+    for (const forward of this.open) forward.close();
+  }
+}
+
+function listen(server: Server, address: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(new HostError(`cannot listen on ${address}:${port}: ${listenReason(cause)}`, { cause }));
+    });
+    server.listen(port, address, () => resolve());
+  });
+}

@@ -1,0 +1,220 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeWith, requireGuest } from '../testing/tools.js';
+import type * as Sdk from './index.js';
+import type { FileEvent, Vm } from './index.js';
+
+const guest = await requireGuest('amd64');
+// What starts workers comes from dist/, as the workers do.
+const sdk = (await import(new URL('../../dist/sdk/index.js', import.meta.url).href)) as typeof Sdk;
+
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-vm-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Bytes of input that are echoed; `npm run verify 74` echoes 100 MB. */
+const ECHOED = 3_000_000;
+
+describeWith([guest], 'a machine with Linux in it', () => {
+  let vm: Vm;
+  beforeAll(async () => {
+    vm = await sdk.Vm.create({ accel: 'wasm', memory: 256, mounts: { '/host': { path: folder, readOnly: true } } });
+  }, 120_000);
+  afterAll(() => vm.stop());
+
+  it('runs programs and scripts', async () => {
+    const { exitCode, stdout, stderr } = await vm.exec('echo out; echo err >&2; exit 7');
+    expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 7, stdout: 'out\n', stderr: 'err\n' });
+    expect((await vm.exec(['printf', '%s|', 'a b', '', '"'])).stdout).toBe('a b||"|');
+    const env = { HOME: '/x', NAME: 'value with spaces', PATH: undefined };
+    const { stdout: told } = await vm.exec(['/bin/sh', '-c', 'echo $NAME $HOME; pwd'], { env, cwd: '/proc' });
+    expect(told).toBe('value with spaces /x\n/proc\n');
+    expect((await vm.exec('id -u; id -g; echo $HOME', { user: '1000:5' })).stdout).toBe('1000\n5\n/\n');
+  });
+
+  it('tells why a command does not run', async () => {
+    await expect(vm.exec(['nonesuch'])).rejects.toThrow('cannot run "nonesuch" in the guest: no such file or folder');
+    await expect(vm.exec(['/etc/passwd'])).rejects.toMatchObject({ name: 'ExecError', code: 'EACCES' });
+    await expect(vm.exec('true', { user: 'nobody' })).rejects.toThrow('there is no such user');
+    await expect(vm.exec('true', { cwd: '/none' })).rejects.toThrow('its folder: no such file or folder');
+    await expect(vm.exec([])).rejects.toThrow('give a program to run');
+    await expect(vm.exec(['x'.repeat(300_000)])).rejects.toThrow('arguments and variables are too long');
+    await expect(vm.exec('echo why >&2; exit 3', { check: true })).rejects.toThrow('ended with exit code 3: why');
+  });
+
+  it('runs 50 commands at a time, and one behind the other', async () => {
+    const all = await Promise.all(Array.from({ length: 50 }, (_, i) => vm.exec(`sleep 0.1; echo ${i}; exit ${i}`)));
+    expect(all.map(({ exitCode }) => exitCode)).toEqual(all.map((_, i) => i));
+    expect(all.map(({ stdout }) => stdout)).toEqual(all.map((_, i) => `${i}\n`));
+    for (let i = 0; i < 50; i++) expect((await vm.exec(['true'])).exitCode).toBe(0);
+  });
+
+  it('echoes binary input', async () => {
+    const input = randomBytes(ECHOED);
+    const hash = createHash('sha256');
+    const { stdoutBytes } = await vm.exec(['cat'], { stdin: input, onStdout: (bytes) => void hash.update(bytes) });
+    expect(stdoutBytes).toHaveLength(0);
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(input).digest('hex'));
+    // Input that nobody reads holds nothing up.
+    expect((await vm.exec('exec <&-; exit 4', { stdin: input })).exitCode).toBe(4);
+  });
+
+  it('ends what takes too long, or is no longer wanted', async () => {
+    const late = vm.exec('echo begun; sleep 100', { timeout: 500 });
+    await expect(late).rejects.toMatchObject({
+      name: 'ExecTimeoutError',
+      result: { stdout: 'begun\n', exitCode: 137 },
+    });
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 200);
+    await expect(vm.exec('sleep 101', { signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(vm.exec('yes', { maxOutput: 100_000 })).rejects.toThrow('it wrote more than 100000 bytes');
+    expect((await vm.exec('ps | grep -E "sleep 10[01]|ye[s]"')).stdout).toBe('');
+    const process = vm.spawn('trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done');
+    await process.stdout.getReader().read();
+    process.kill();
+    expect(await process.exited).toEqual({ exitCode: 9 });
+    const killed = vm.spawn(['sleep', '102']);
+    killed.kill('SIGKILL');
+    expect(await killed.exited).toEqual({ exitCode: 137, signal: 'SIGKILL' });
+  });
+
+  it('does not wait for what a command leaves running', async () => {
+    const started = performance.now();
+    const { stdout } = await vm.exec('echo front; (sleep 20; echo back) &');
+    expect(stdout).toBe('front\n');
+    expect(performance.now() - started).toBeLessThan(15_000);
+  });
+
+  it('has terminals that change their size', async () => {
+    const shell = vm.shell({ size: { columns: 100, rows: 30 }, env: { PS1: '> ' } });
+    let shown = '';
+    const reading = (async () => {
+      for await (const bytes of shell.stdout) shown += Buffer.from(bytes).toString();
+    })();
+    const until = async (pattern: RegExp): Promise<void> => {
+      while (!pattern.test(shown)) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    await shell.write('stty size; tty; tput 2>/dev/null\n');
+    await until(/30 100\r\n\/dev\/pts\/\d/);
+    shell.resize({ columns: 77, rows: 11 });
+    await shell.write('stty size\n');
+    await until(/11 77\r\n/);
+    await shell.write('sleep 103\n');
+    await until(/sleep 103\r\n/);
+    // Ctrl-C reaches what runs in the foreground.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await shell.write('\u0003exit 5\n');
+    expect(await shell.exited).toEqual({ exitCode: 5 });
+    await reading;
+    expect((await vm.exec(['stty', 'size'], { tty: true })).stdout).toBe('24 80\r\n');
+  });
+
+  it('has files', async () => {
+    const { fs } = vm;
+    await fs.mkdir('/srv/a/b', { parents: true });
+    await fs.write('/srv/a/b/x', 'hello', { mode: 0o640 });
+    await fs.write('/srv/a/b/x', Uint8Array.of(0, 255), { how: 'append' });
+    expect([...(await fs.read('/srv/a/b/x'))]).toEqual([...Buffer.from('hello'), 0, 255]);
+    expect(await fs.stat('/srv/a/b/x')).toMatchObject({ type: 'file', mode: 0o640, size: 7, uid: 0, links: 1 });
+    await fs.symlink('b', '/srv/a/link');
+    expect(await fs.readlink('/srv/a/link')).toBe('b');
+    const names = (await fs.list('/srv/a')).map(({ name, type }) => `${name} ${type}`);
+    expect(names.sort()).toEqual(['b folder', 'link link']);
+    await fs.chmod('/srv/a/b/x', 0o4755);
+    await fs.chown('/srv/a/b', 5, 6);
+    expect(await fs.stat('/srv/a/b')).toMatchObject({ uid: 5, gid: 6 });
+    const large = randomBytes(1_000_000);
+    await fs.write('/srv/large', large);
+    expect(large.equals(await fs.read('/srv/large'))).toBe(true);
+    expect(large.subarray(999, 70_999).equals(await fs.read('/srv/large', { offset: 999, length: 70_000 }))).toBe(true);
+    await fs.rename('/srv/large', '/srv/a/large');
+    await expect(fs.remove('/srv/a')).rejects.toMatchObject({ code: 'ENOTEMPTY', path: '/srv/a' });
+    await fs.remove('/srv/a', { recursive: true });
+    expect(await fs.exists('/srv/a')).toBe(false);
+    await expect(fs.read('/srv/none')).rejects.toThrow('cannot read /srv/none in the guest: no such file or folder');
+    await expect(fs.read('srv')).rejects.toThrow('it begins with /');
+    await expect(fs.read('/etc')).rejects.toMatchObject({ code: 'EISDIR' });
+    await expect(fs.write('/host/x', '')).rejects.toMatchObject({ code: 'EROFS' });
+    await expect(fs.write('/root/x', '', { user: '1000' })).rejects.toMatchObject({ code: 'EACCES' });
+  });
+
+  it('tells what happens in a folder', async () => {
+    const watch = await vm.fs.watch('/tmp');
+    await vm.fs.write('/tmp/one', '1');
+    await vm.fs.rename('/tmp/one', '/tmp/two');
+    await vm.fs.remove('/tmp/two');
+    const seen: FileEvent[] = [];
+    for await (const event of watch) {
+      seen.push(event);
+      if (event.change === 'removed') break;
+    }
+    const told = seen.map(({ change, name }) => `${change} ${name}`).filter((text) => text !== 'changed one');
+    expect(told).toEqual(['created one', 'moved-from one', 'moved-to two', 'removed two']);
+  });
+
+  it('has ports that lead into it', async () => {
+    await vm.fs.mkdir('/www');
+    await vm.fs.write('/www/index.html', 'served');
+    await vm.exec('httpd -h /www -p 127.0.0.1:80', { check: true });
+    const { hostPort } = await vm.ports.forward(80);
+    expect(await (await fetch(`http://127.0.0.1:${hostPort}/index.html`)).text()).toBe('served');
+    const nobody = await vm.ports.forward(81);
+    await expect(fetch(`http://127.0.0.1:${nobody.hostPort}/`)).rejects.toThrow();
+    await expect(vm.ports.forward({ guestPort: 80, hostPort })).rejects.toThrow('it is in use');
+  });
+
+  it('is saved, restored beside itself, and reset', async () => {
+    const file = path.join(folder, 'saved');
+    const ticking = vm.spawn('while :; do echo tick; sleep 0.1; done');
+    await ticking.pid;
+    await vm.fs.write('/srv/kept', 'kept');
+    await vm.snapshot(file);
+    expect((await vm.exec('echo goes on')).stdout).toBe('goes on\n');
+    const other = await sdk.Vm.restore(file, { accel: 'wasm' });
+    try {
+      expect(await other.fs.readText('/srv/kept')).toBe('kept');
+      // What ran goes on there too.
+      expect(Number((await other.exec('ps | grep -c "echo tic[k]"')).stdout)).toBe(1);
+      const clock = Number((await other.exec('date +%s')).stdout);
+      expect(Math.abs(clock - Date.now() / 1000)).toBeLessThan(10);
+      await other.identify({ hostname: 'other', machineId: '0123456789abcdef0123456789abcdef' });
+      const { stdout } = await other.exec('hostname; cat /etc/machine-id');
+      expect(stdout).toBe('other\n0123456789abcdef0123456789abcdef\n');
+      await other.shutdown();
+      expect(await other.exited).toEqual({ kind: 'power-off' });
+      await expect(other.exec('true')).rejects.toThrow('the machine has ended: it was switched off');
+    } finally {
+      await other.stop();
+    }
+    expect((await vm.exec('hostname')).stdout).toBe('vitrine\n');
+    await vm.reset();
+    await expect(ticking.exited).rejects.toMatchObject({ name: 'AgentGoneError', message: 'the machine was reset' });
+    expect(await vm.fs.exists('/srv/kept')).toBe(false);
+  }, 120_000);
+});
+
+describeWith([guest], 'a machine that does not come up', () => {
+  it('is an error of one line', async () => {
+    const { Vm: Machine } = sdk;
+    await expect(Machine.create({ guest: 'none' })).rejects.toThrow('there is no guest none; there are amd64');
+    await expect(Machine.create({ memory: 0.5 })).rejects.toThrow('a memory of 0.5 MiB');
+    await expect(Machine.create({ mounts: { relative: '/' } })).rejects.toThrow('it begins with /');
+    await expect(Machine.create({ kernel: '/none' })).rejects.toThrow('cannot read the kernel /none: no such file');
+    await expect(Machine.create({ initrd: '/none' })).rejects.toThrow('an initrd needs a kernel');
+    await expect(Machine.restore('/none')).rejects.toThrow('/none');
+    await expect(Machine.create({ bootTimeout: 300, accel: 'wasm' })).rejects.toThrow('did not answer within 300 ms');
+    const signal = AbortSignal.timeout(300);
+    await expect(Machine.create({ signal, accel: 'wasm' })).rejects.toMatchObject({ name: 'TimeoutError' });
+  });
+
+  it('tells what its agent cannot do', async () => {
+    const disk = path.join(folder, 'empty');
+    await sdk.Vm.create({ accel: 'wasm', image: { disk } }).then(
+      () => expect.fail('there is no such disk'),
+      (error: unknown) => expect(String(error)).toContain('no such file'),
+    );
+  });
+});
