@@ -52,17 +52,20 @@ export const LAYOUT = {
   REGION_SLOTS: 2 * MIB,
   /** For each of the first REGION_LOGS regions a REGION_LOG. */
   REGION_LOGS: 3 * MIB,
+  /** What translated code for any CPU knows of this one: u32s (cpu/x86/translate/region-links.ts). */
+  LINKS: 4 * MIB,
+  LINKS_END: 5 * MIB,
   /** Code cache: first the directory, a u32 for each page of this memory (see assembly/code-cache.ts) … */
-  CODE_CACHE: 4 * MIB,
+  CODE_CACHE: 5 * MIB,
   /** … then decoded records from the bottom up and their maps from the top down. */
-  CODE_POOL: 8 * MIB,
-  CODE_POOL_END: 40 * MIB,
+  CODE_POOL: 9 * MIB,
+  CODE_POOL_END: 41 * MIB,
 
   // ---- common ----
   /** For each page of this memory a u32 with a bit for each CPU that has decoded code of it. */
-  CODE_OWNERS: 40 * MIB,
+  CODE_OWNERS: 41 * MIB,
   /** What the addresses of each CPU have more than those of the one before, and those of CPU 1 more than that. */
-  CPU_STRIDE: 40 * MIB,
+  CPU_STRIDE: 41 * MIB,
   BEHIND_CPU_0: 4 * MIB,
 } as const;
 

@@ -59,14 +59,17 @@ export class GuestBench {
     options: {
       readonly model?: string;
       readonly accelerator?: TestedAccelerator;
-      /** Index of the CPU; with another than 0 the machine has several. */
+      /** Index of the CPU, and how many the machine has. */
       readonly index?: number;
+      readonly cpus?: number;
+      /** The machine's memory, when it is another bench's too. */
+      readonly memory?: WebAssembly.Memory;
       readonly hotAfter?: number;
       readonly observe?: (translation: Translation) => void;
       readonly translator?: TranslatorSettings;
     } = {},
   ) {
-    const { index = 0 } = options;
+    const { index = 0, cpus = index + 1, memory } = options;
     this.model = cpuModel(options.model ?? 'x86-64-v2');
     const { model } = this;
     this.vm = new InterpVm({
@@ -75,9 +78,10 @@ export class GuestBench {
         options.hotAfter ?? 1,
         options.observe,
         options.translator,
-        index + 1,
+        cpus,
       ),
-      cpus: index + 1,
+      cpus,
+      ...(memory && { memory }),
       model,
       cpuid: () => cpuidLeaves(model, { cpus: 1, apicId: 0, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
       tscHz: TSC_HZ,

@@ -12,9 +12,10 @@ type PortableGraph = Omit<RegionGraph, 'blocks'> & { readonly blocks: readonly P
 
 const UNIT_WORDS = 4;
 
-export interface PortableRequest {
-  readonly ticket: number;
-  readonly index: number;
+export interface PortableRequest extends Pick<
+  RegionRequest,
+  'ticket' | 'index' | 'host' | 'key' | 'hasGrown' | 'isFresh'
+> {
   /** A PortableGraph as JSON: a string is cloned at once, an object field by field, on the CPU's thread. */
   readonly graph: string;
   /** Of each unit of each block in order: start, record, variant, the page it ends in or -1. */
@@ -26,7 +27,7 @@ export interface PortableRequest {
 
 /** `memory` holds the records; `numberOf` is the variant's index in a list that the other side has too. */
 export function toPortable(
-  { ticket, index, graph }: RegionRequest,
+  { graph, records: _, ...rest }: RegionRequest,
   memory: Uint8Array,
   numberOf: (variant: Variant) => number,
 ): PortableRequest {
@@ -45,8 +46,7 @@ export function toPortable(
   const blocks = graph.blocks.map((block) => ({ ...block, units: block.units.length }));
   const portable: PortableGraph = { ...graph, blocks };
   return {
-    ticket,
-    index,
+    ...rest,
     graph: JSON.stringify(portable),
     units: Int32Array.from(units),
     addresses: Int32Array.from(addresses),
@@ -55,7 +55,7 @@ export function toPortable(
 }
 
 export function fromPortable(portable: PortableRequest, variants: readonly Variant[]): RegionRequest {
-  const { ticket, index, units, addresses, contents } = portable;
+  const { units, addresses, contents, ...rest } = portable;
   const graph = JSON.parse(portable.graph) as PortableGraph;
   const places = new Map(Array.from(addresses, (address, i) => [address, i * RECORD_SIZE]));
   const copies = new RecordBytes(new DataView(contents.buffer, contents.byteOffset, contents.byteLength));
@@ -76,5 +76,5 @@ export function fromPortable(portable: PortableRequest, variants: readonly Varia
     return { start, record, variant: variants[variant], ...(straddles >= 0 && { straddles }) };
   };
   const blocks = graph.blocks.map((block) => ({ ...block, units: Array.from({ length: block.units }, unit) }));
-  return { ticket, index, graph: { ...graph, blocks }, records };
+  return { ...rest, graph: { ...graph, blocks }, records };
 }

@@ -4,7 +4,7 @@ import { WasmModule } from '../../ir/wasm/module.js';
 import type { CpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { emitRegion, type Region } from '../../cpu/x86/translate/region.js';
 import type { RegionGraph } from '../../cpu/x86/translate/scan.js';
-import type { Compiled, RegionRequest } from './compiler.js';
+import type { Compiled, CompiledRegion, RegionRequest } from './compiler.js';
 
 const MEMORY = { minimum: 64, maximum: 65536, shared: true } as const;
 
@@ -19,27 +19,36 @@ function emitModule(requests: readonly RegionRequest[], bases: CpuBases, observe
     callees.set(callee.name, { callee, index: callees.size });
     return callees.size - 1;
   };
-  const emitted = requests.map(({ graph, records, index }) =>
-    emitRegion({ graph, view: records, bases, index, functionIndex }),
-  );
+  let links = 0;
+  const emitted = requests.map(({ graph, records, index }) => {
+    const firstLink = links;
+    const region = emitRegion({ graph, view: records, bases, index, functionIndex, firstLink });
+    links += region.links.length;
+    return { ...region, firstLink };
+  });
   if (observe) {
     const functions = [...callees.values()].map(({ callee }) => callee);
     for (const [i, region] of emitted.entries()) observe(requests[i].graph, region, functions);
   }
   const module = new WasmModule();
   module.importMemory({ module: 'env', name: 'memory', ...MEMORY });
-  if (bases.anyCpu) module.importGlobal('env', 'cpu_origin', 'i32');
+  if (bases.anyCpu) {
+    module.importGlobal('env', 'cpu_origin', 'i32');
+    module.importGlobal('env', 'links', 'i32');
+  }
   for (const { callee } of callees.values())
     module.importFunction('h', callee.name, callee.params, callee.result ? [callee.result] : []);
-  const regions = emitted.map(({ code, entries }, i) => {
+  const regions = emitted.map((region, i): CompiledRegion => {
+    const { code, entries, firstLink } = region;
     const { ticket } = requests[i];
     const at = module.declareFunction(['i32', 'i32'], ['i32']);
     module.defineFunction(at, code);
-    // An index may have been given up and taken again meanwhile.
-    module.exportFunction(String(ticket), at);
-    return { ticket, entries };
+    // Neither index nor ticket: one may have been given up and taken again meanwhile, the other is of one CPU.
+    const name = String(i);
+    module.exportFunction(name, at);
+    return { ticket, name, entries, firstLink, links: Int32Array.from(region.links.flat()) };
   });
-  return { regions, bytes: new Uint8Array(module.toBytes()) };
+  return { regions, links, bytes: new Uint8Array(module.toBytes()) };
 }
 
 export interface CompileOptions {
@@ -58,13 +67,14 @@ export function compileRegions(
 ): Compiled {
   try {
     const began = now();
-    const { regions, bytes } = emitModule(requests, bases, observe);
+    const { regions, links, bytes } = emitModule(requests, bases, observe);
     const emitted = now();
     const module = compile(bytes);
     return {
       kind: 'module',
       module,
       regions,
+      links,
       bytes: bytes.length,
       emitTime: emitted - began,
       compileTime: now() - emitted,

@@ -7,16 +7,24 @@ import { RECORD } from '../../cpu/x86/state-layout.js';
 import type { CodeView } from '../../cpu/x86/translate/code-view.js';
 import type { RegionEntry } from '../../cpu/x86/translate/region.js';
 import type { RegionPage } from '../../cpu/x86/translate/scan.js';
-import { MAX_REGIONS, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import { LAYOUT, MAX_REGIONS, REGION_SLOT, REGION_SLOTS } from '../../memory/layout.js';
+import { Spans } from './spans.js';
 
 export interface StoreLimits {
   /** Bytes of WebAssembly in all modules; V8's own code and tables for them take about ten times as much. */
   readonly bytes: number;
   readonly slots: number;
   readonly regions: number;
+  /** Words. */
+  readonly links: number;
 }
 
-export const STORE_LIMITS: StoreLimits = { bytes: 20 << 20, slots: REGION_SLOTS, regions: MAX_REGIONS };
+export const STORE_LIMITS: StoreLimits = {
+  bytes: 20 << 20,
+  slots: REGION_SLOTS,
+  regions: MAX_REGIONS,
+  links: (LAYOUT.LINKS_END - LAYOUT.LINKS) / 4,
+};
 
 /** A region as it is handed over. */
 export interface NewRegion {
@@ -36,8 +44,18 @@ interface StoredRegion extends Pick<NewRegion, 'index' | 'pages' | 'records'> {
   readonly module: StoredModule;
 }
 
-interface StoredModule {
+/** What a module is stored as. */
+export interface NewModule {
   readonly bytes: number;
+  /** The first of its links, and how many it has. */
+  readonly firstLink: number;
+  readonly links: number;
+  readonly exports: WebAssembly.Exports;
+  /** By which it is found again. */
+  readonly id: number | undefined;
+}
+
+export interface StoredModule extends NewModule {
   readonly regions: Set<StoredRegion>;
 }
 
@@ -75,7 +93,9 @@ export class RegionStore {
   private readonly indices: Numbers;
   /** Oldest first, but for the hand of the clock going round. */
   private modules: StoredModule[] = [];
+  private readonly modulesById = new Map<number, StoredModule>();
   private readonly regions = new Map<number, StoredRegion>();
+  private readonly links: Spans;
   private hand = 0;
   /** Bytes of all modules. */
   bytes = 0;
@@ -90,6 +110,7 @@ export class RegionStore {
   ) {
     this.slots = new Numbers(limits.slots);
     this.indices = new Numbers(limits.regions);
+    this.links = new Spans(limits.links);
   }
 
   get live(): number {
@@ -112,11 +133,30 @@ export class RegionStore {
     this.indices.giveBack(index);
   }
 
+  /** Room for so many links: the number of the first; undefined when there is none. */
+  reserveLinks(count: number): number | undefined {
+    return this.links.take(count);
+  }
+
   /** A module whose regions come next. */
-  addModule(bytes: number): StoredModule {
-    this.bytes += bytes;
-    const module = { bytes, regions: new Set<StoredRegion>() };
+  addModule(made: NewModule): StoredModule {
+    const module = { ...made, regions: new Set<StoredRegion>() };
+    this.bytes += module.bytes;
     this.modules.push(module);
+    if (module.id !== undefined) this.modulesById.set(module.id, module);
+    return module;
+  }
+
+  /** A module that is here already. */
+  module(id: number | undefined): StoredModule | undefined {
+    return id === undefined ? undefined : this.modulesById.get(id);
+  }
+
+  private removeModule(at: number): StoredModule {
+    const [module] = this.modules.splice(at, 1);
+    this.bytes -= module.bytes;
+    this.links.giveBack(module.firstLink, module.links);
+    if (module.id !== undefined) this.modulesById.delete(module.id);
     return module;
   }
 
@@ -154,9 +194,8 @@ export class RegionStore {
     this.remove(region);
     if (module.regions.size > 0) return;
     const at = this.modules.indexOf(module);
-    this.modules.splice(at, 1);
+    this.removeModule(at);
     if (at < this.hand) this.hand--;
-    this.bytes -= module.bytes;
   }
 
   private enter(record: number, slot: number, entry: number, index: number): void {
@@ -188,7 +227,10 @@ export class RegionStore {
     const spare = (limit: number): number => Math.ceil(limit / 16);
     while (
       this.modules.length > 1 &&
-      (this.bytes > limits.bytes || this.slots.left < spare(limits.slots) || this.indices.left < spare(limits.regions))
+      (this.bytes > limits.bytes ||
+        this.slots.left < spare(limits.slots) ||
+        this.indices.left < spare(limits.regions) ||
+        this.links.left < spare(limits.links))
     )
       this.evictOne();
   }
@@ -202,9 +244,7 @@ export class RegionStore {
       for (const { index } of regions) this.setUsed(index, 0);
       this.hand++;
     }
-    const [module] = this.modules.splice(this.hand, 1);
-    this.bytes -= module.bytes;
-    for (const region of module.regions) this.remove(region);
+    for (const region of this.removeModule(this.hand).regions) this.remove(region);
   }
 
   private remove(region: StoredRegion): void {
@@ -235,6 +275,8 @@ export class RegionStore {
     this.evicted += this.regions.size;
     this.regions.clear();
     this.modules = [];
+    this.modulesById.clear();
+    this.links.giveBackAll();
     this.bytes = 0;
     this.slots.giveBackAll();
     this.indices.giveBackAll();

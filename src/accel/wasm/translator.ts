@@ -1,7 +1,6 @@
 /** Finds out what of hot guest code to translate, has it compiled, and leads the interpreter's loop to the result. */
 import { cpuOrigin, HOT_COUNTERS } from '../../memory/layout.js';
 import type { CodeTranslator } from '../interp/vcpu.js';
-import { grouped } from '../interp/statistics.js';
 import type { MachineMemory } from '../interp/memory.js';
 import { cpuBases, type CpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { BUSY } from '../../cpu/x86/interpreter/chain.js';
@@ -12,12 +11,16 @@ import { CodeView } from '../../cpu/x86/translate/code-view.js';
 import { REGION_LIMIT, Scanner, type RegionGraph, type RegionPage } from '../../cpu/x86/translate/scan.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Variant } from '../../cpu/x86/variants.js';
-import type { Compiled, CompiledRegion, Compiler } from './compiler.js';
+import { adoptRegion } from './adopt-region.js';
+import type { Compiled, CompiledModule, CompiledRegion, Compiler } from './compiler.js';
 import { InThreadCompiler } from './in-thread-compiler.js';
-import { RegionStore, STORE_LIMITS, type StoreLimits } from './region-store.js';
+import { fillLinks, storeModule } from './module-instance.js';
+import { chunksOf, placesToReturn, recordsOf } from './region-graph.js';
+import { RegionStore, STORE_LIMITS, type StoredModule, type StoreLimits } from './region-store.js';
+import { describeStatistics, type TranslatorStatistics } from './translator-statistics.js';
 
 /** Makes what compiles for a CPU whose memory this is. */
-export type CreateCompiler = (bases: CpuBases, memory: WebAssembly.Memory) => Compiler;
+export type CreateCompiler = (bases: CpuBases, memory: WebAssembly.Memory, cpu: number) => Compiler;
 
 export interface TranslatorSettings {
   /** For tests: code is hot after so many jumps to it, and however often it was overwritten. */
@@ -61,37 +64,15 @@ const GROWTHS = 2;
 /** In tests a region grows after so many jumps out of it, for each of the jumps that make code hot. */
 const JUMPS_OUT = 8;
 
-export interface TranslatorStatistics {
-  /** Regions that can be entered now, and the modules and bytes of WebAssembly that they are in. */
-  readonly live: number;
-  readonly modules: number;
-  readonly liveBytes: number;
-  /** Regions made since the beginning, the guest instructions in them, and bytes of WebAssembly. */
-  readonly regions: number;
-  readonly instructions: number;
-  readonly bytes: number;
-  /** Regions given up for others, or because all decoded code was thrown away. */
-  readonly evicted: number;
-  /** Hot places for which nothing was made. */
-  readonly dropped: {
-    /** Nothing there that can be translated. */
-    readonly nothing: number;
-    /** The compiler had too much to do, or there was no room. */
-    readonly busy: number;
-    /** The code was overwritten or thrown away before it was compiled. */
-    readonly overwritten: number;
-    /** A defect: the interpreter goes on with them. */
-    readonly failed: number;
-  };
-  /** Milliseconds; the first and the last on the CPU's thread. */
-  readonly times: { readonly scan: number; readonly emit: number; readonly compile: number; readonly install: number };
-}
-
 /** A region under way. */
 interface Pending {
   readonly index: number;
   readonly graph: RegionGraph;
   readonly takesOver: boolean;
+  /** Of the place where it begins: linear address, address in this memory, mode key. */
+  readonly linear: bigint;
+  readonly host: number;
+  readonly key: number;
 }
 
 export class Translator implements CodeTranslator {
@@ -110,7 +91,7 @@ export class Translator implements CodeTranslator {
   /** Records inside of regions, by how often they have been hot since. */
   private readonly covered = new Map<number, number>();
   private epoch = -1;
-  private readonly made = { regions: 0, instructions: 0, bytes: 0 };
+  private readonly made = { regions: 0, instructions: 0, bytes: 0, shared: 0, misfits: 0 };
   private readonly dropped = { nothing: 0, busy: 0, overwritten: 0, failed: 0 };
   private readonly times = { scan: 0, emit: 0, compile: 0, install: 0 };
 
@@ -121,7 +102,7 @@ export class Translator implements CodeTranslator {
     this.code = new CodeView(view, cpuOrigin(options.cpu));
     this.store = new RegionStore(this.code, (records) => this.uncover(records), limits);
     this.compiler =
-      options.createCompiler?.(bases, memory) ??
+      options.createCompiler?.(bases, memory, options.cpu) ??
       new InThreadCompiler(bases, this.now, (graph, region, callees) =>
         options.observe?.({ graph, region, view: this.code, bases, callees }),
       );
@@ -200,11 +181,15 @@ export class Translator implements CodeTranslator {
     return pages.every(({ code, writes }) => this.code.writes(code) === writes);
   }
 
+  private get patience(): number {
+    return this.options.hotAfter === undefined ? OVERWRITES : Infinity;
+  }
+
   private scanner(limit = REGION_LIMIT, merges = false): Scanner {
     return new Scanner({
       view: this.code,
       variantOf: (handler) => this.variantOf(handler),
-      patience: this.options.hotAfter === undefined ? OVERWRITES : Infinity,
+      patience: this.patience,
       limit,
       isExpected: (record) => this.expected.has(record),
       merges,
@@ -236,10 +221,19 @@ export class Translator implements CodeTranslator {
       return;
     }
     this.cover(graph);
+    const { offset } = graph.blocks[0];
+    const linear = this.code.state64('CODE_BASE') + BigInt(offset);
+    const host = graph.pages[0].code.host + offset;
+    this.ask({ index, graph, takesOver, linear, host, key: this.code.state32('MODE_KEY') & 15 });
+  }
+
+  /** Asks for a region. `isFresh`: what others have does not fit. */
+  private ask(pending: Pending, isFresh = false): void {
+    const { index, graph, takesOver, host, key } = pending;
     const ticket = this.nextTicket++;
-    this.pending.set(ticket, { index, graph, takesOver });
+    this.pending.set(ticket, pending);
     for (const record of placesToReturn(graph)) this.expected.add(record);
-    this.compiler.request({ ticket, index, graph, records: this.code });
+    this.compiler.request({ ticket, index, graph, records: this.code, host, key, hasGrown: takesOver, isFresh });
   }
 
   private cover({ blocks }: RegionGraph): void {
@@ -291,6 +285,10 @@ export class Translator implements CodeTranslator {
   }
 
   private installOne(compiled: Compiled): void {
+    if (compiled.kind === 'shared') {
+      this.adopt(compiled);
+      return;
+    }
     if (compiled.kind === 'failed') {
       // What was made of code that was changed meanwhile says nothing.
       const current = compiled.tickets.flatMap((ticket) => this.takeCurrent(ticket) ?? []);
@@ -312,27 +310,71 @@ export class Translator implements CodeTranslator {
       else this.giveUp(pending);
     }
     if (regions.length === 0) return;
-    const { memory, helpers } = this.options;
-    const { exports } = new WebAssembly.Instance(compiled.module, {
-      env: { memory, cpu_origin: this.code.origin },
-      h: helpers,
-    });
-    const module = this.store.addModule(compiled.bytes);
+    const module = this.moduleFor(compiled);
     this.made.bytes += compiled.bytes;
     for (const { region, pending } of regions) {
-      const { index, graph, takesOver } = pending;
-      this.store.add(module, {
-        index,
-        code: exports[String(region.ticket)] as () => number,
-        entries: region.entries,
-        pages: graph.pages,
-        records: recordsOf(graph.blocks),
-        takesOver,
-      });
-      this.expectGrowth(index);
       this.made.regions++;
-      this.made.instructions += graph.units;
+      this.made.instructions += pending.graph.units;
+      this.enter(module, region, pending, (record) => record);
     }
+  }
+
+  /** Takes a region over that was made for another CPU, or has this CPU's own made when that does not fit. */
+  private adopt({ ticket, module, region }: Extract<Compiled, { kind: 'shared' }>): void {
+    const pending = this.takeCurrent(ticket);
+    if (pending === undefined) return;
+    const { record_at: decode } = this.options.helpers;
+    const adopted = adoptRegion(region, {
+      view: this.code,
+      variants: this.options.variants,
+      variantOf: (handler) => this.variantOf(handler),
+      decode: (host, key) => (decode as (host: number, key: number) => number)(host, key),
+      patience: this.patience,
+      linear: pending.linear,
+      host: pending.host,
+    });
+    if (adopted === undefined) {
+      this.made.misfits++;
+      this.ask(pending, true);
+      return;
+    }
+    const { graph, recordOf } = adopted;
+    this.uncover(recordsOf(pending.graph.blocks));
+    for (const page of graph.pages) this.code.markTranslated(page.code, chunksOf(graph, page, this.code));
+    this.cover(graph);
+    this.made.shared++;
+    this.enter(this.moduleFor(module), region, { ...pending, graph }, recordOf);
+  }
+
+  /** The module as an instance for this CPU; undefined when there is no room for it. */
+  private moduleFor(made: CompiledModule): StoredModule | undefined {
+    return storeModule(this.store, this.code, made, this.options);
+  }
+
+  /** Makes a region one that can be entered. `recordOf` leads from the records that it was made of to this CPU's. */
+  private enter(
+    module: StoredModule | undefined,
+    region: CompiledRegion,
+    { graph, index, takesOver }: Pending,
+    recordOf: (record: number) => number,
+  ): void {
+    const records = recordsOf(graph.blocks);
+    if (module === undefined) {
+      this.dropped.busy++;
+      this.store.release(index);
+      this.uncover(records);
+      return;
+    }
+    fillLinks(this.code, module, region, { graph, index, recordOf });
+    this.store.add(module, {
+      index,
+      code: module.exports[region.name] as () => number,
+      entries: region.entries.map(({ number, record }) => ({ number, record: recordOf(record) })),
+      pages: graph.pages,
+      records,
+      takesOver,
+    });
+    this.expectGrowth(index);
   }
 
   /** There is no way into the region, so making it once more is no use either. */
@@ -358,16 +400,7 @@ export class Translator implements CodeTranslator {
   }
 
   describe(): readonly string[] {
-    const { live, modules, liveBytes, regions, instructions, bytes, evicted, dropped, times } = this.statistics;
-    const [scan, emit, compile, install] = [times.scan, times.emit, times.compile, times.install].map(
-      (time) => `${(time / 1000).toFixed(2)} s`,
-    );
-    return [
-      `translated              ${grouped(regions)} regions of ${grouped(instructions)} instructions, ${grouped(bytes)} bytes`,
-      `  of these kept         ${grouped(live)} in ${grouped(modules)} modules, ${grouped(liveBytes)} bytes; ${grouped(evicted)} gone`,
-      `  not translated        ${grouped(dropped.nothing)} not translatable, ${grouped(dropped.busy)} too many at a time, ${grouped(dropped.overwritten)} overwritten meanwhile, ${grouped(dropped.failed)} failed`,
-      `  time                  ${scan} to choose, ${emit} to write, ${compile} to compile, ${install} to install`,
-    ];
+    return describeStatistics(this.statistics);
   }
 
   nameOf(handler: number): string | undefined {
@@ -383,35 +416,4 @@ export class Translator implements CodeTranslator {
 export function createTranslator(variants: readonly Variant[], settings: TranslatorSettings = {}) {
   return ({ memory, view, cpus }: MachineMemory, cpu: number, helpers: WebAssembly.Exports): Translator =>
     new Translator({ memory, view, cpu, cpus, helpers, variants, ...settings });
-}
-
-/** Records that a region begins instructions at, those of functions within their callers apart. */
-function recordsOf(blocks: RegionGraph['blocks']): number[] {
-  return blocks.flatMap(({ context, units }) => (context === 0 ? units.map(({ start }) => start) : []));
-}
-
-/** Records that are certain to be entries of a region: where it begins, and where calls return to. */
-function placesToReturn({ blocks }: RegionGraph): number[] {
-  const returns = blocks.flatMap(({ returnsTo }) => (returnsTo === undefined ? [] : [blocks[returnsTo]]));
-  return [blocks[0], ...returns].flatMap(({ context, start }) => (context === 0 ? [start] : []));
-}
-
-/** The 64-byte chunks of a page that a region has instructions in. */
-function chunksOf(graph: RegionGraph, page: RegionGraph['pages'][number], code: CodeView): bigint {
-  let low = 0;
-  let high = 0;
-  const mark = (chunk: number): void => {
-    if (chunk < 32) low |= 1 << chunk;
-    else high |= 1 << (chunk - 32);
-  };
-  for (const block of graph.blocks) {
-    for (const { record, straddles } of block.units) {
-      if (straddles !== undefined && graph.pages[straddles] === page) mark(0);
-      if (graph.pages[block.page] !== page) continue;
-      const first = code.offset(record);
-      mark(first >> 6);
-      mark(Math.min(first + code.byte(record, 'LENGTH') - 1, 4095) >> 6);
-    }
-  }
-  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 }

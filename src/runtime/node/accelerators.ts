@@ -10,6 +10,7 @@ import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
+import type { TranslationLink } from './translation-protocol.js';
 import { WorkerCompiler } from './worker-compiler.js';
 
 export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
@@ -49,6 +50,8 @@ export interface VmOptions {
   readonly accel?: Exclude<AcceleratorName, 'kvm'> | undefined;
   /** The machine's memory, when another thread has made it. */
   readonly memory?: WebAssembly.Memory;
+  /** The ways of a CPU to threads that translate for all; absent: each CPU has one of its own. */
+  readonly translation?: (cpu: number) => readonly TranslationLink[] | undefined;
   /** Is told what the user should know, in one line or more. */
   readonly report: (text: string) => void;
   /** Gets each translation. */
@@ -68,7 +71,7 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
 }
 
 /** Memory and CPUs for a machine, in WebAssembly. */
-export function createVm(request: VmRequest, { accel = 'wasm', report, observe, memory }: VmOptions): Vm {
+export function createVm(request: VmRequest, { accel = 'wasm', report, observe, memory, translation }: VmOptions): Vm {
   checkMemory(request.backingSize, request.cpus);
   const shared = memory && { memory };
   if (accel === 'interp') return new InterpVm({ ...request, ...shared, image: loadInterpImage(request.cpus) });
@@ -84,8 +87,14 @@ export function createVm(request: VmRequest, { accel = 'wasm', report, observe, 
       ...(observe
         ? { observe }
         : {
-            createCompiler: (bases, memory) =>
-              new WorkerCompiler({ bases, memory: new Uint8Array(memory.buffer), variants, report }),
+            createCompiler: (bases, memory, cpu) =>
+              new WorkerCompiler({
+                bases,
+                memory: new Uint8Array(memory.buffer),
+                variants,
+                report,
+                links: translation?.(cpu),
+              }),
           }),
     }),
   });

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { AcceleratorName } from './accelerators.js';
 import type { SeatData } from './cpu-turns.js';
+import type { TranslationLink } from './translation-protocol.js';
 
 export interface CpuWorkerData {
   readonly index: number;
@@ -13,6 +14,8 @@ export interface CpuWorkerData {
   readonly accel: Exclude<AcceleratorName, 'kvm'> | undefined;
   /** `Vm.share` of the machine's. */
   readonly memory: WebAssembly.Memory;
+  /** Ways to the threads that translate. */
+  readonly translation: readonly TranslationLink[] | undefined;
   /** Of `SmpWords`. */
   readonly words: SharedArrayBuffer;
   /** What the machine's thread sleeps on: a word of this, to be made 1. */

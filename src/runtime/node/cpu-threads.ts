@@ -8,6 +8,7 @@ import type { CpuMessage } from '../../vmm/smp/messages.js';
 import type { ThreadHost } from '../../vmm/smp/cpu-threads.js';
 import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
 import { openSeat } from './cpu-turns.js';
+import type { TranslationLink } from './translation-protocol.js';
 
 /** Milliseconds that a thread which has ended may take to say why. */
 const LAST_WORDS = 300;
@@ -20,6 +21,8 @@ export interface CpuThreadSettings {
   readonly report: (text: string) => void;
   /** The machine's owner shall say when the thread of a CPU has ended: this one never looks at its events. */
   readonly watch: (index: number, life: MessagePort, words: SharedArrayBuffer) => void;
+  /** The ways of a CPU to the threads that translate, if there are any. */
+  readonly translation: (cpu: number) => readonly TranslationLink[] | undefined;
 }
 
 /** Threads, and why they have ended. */
@@ -28,7 +31,15 @@ export interface CpuThreadHost extends ThreadHost {
   explain(error: unknown): Promise<unknown>;
 }
 
-export function cpuThreads({ accel, wake, seat, yields, report, watch }: CpuThreadSettings): CpuThreadHost {
+export function cpuThreads({
+  accel,
+  wake,
+  seat,
+  yields,
+  report,
+  watch,
+  translation,
+}: CpuThreadSettings): CpuThreadHost {
   const reasons = new Map<number, Promise<string>>();
   return {
     report,
@@ -40,6 +51,7 @@ export function cpuThreads({ accel, wake, seat, yields, report, watch }: CpuThre
       const { port1, port2 } = new MessageChannel();
       const { port1: ours, port2: theirs } = new MessageChannel();
       const { cpus, model, tscHz, backingSize } = request;
+      const links = translation(index);
       const data: CpuWorkerData = {
         index,
         cpus,
@@ -48,6 +60,7 @@ export function cpuThreads({ accel, wake, seat, yields, report, watch }: CpuThre
         backingSize,
         accel,
         memory: vm.share as WebAssembly.Memory,
+        translation: links,
         words,
         wake,
         seat,
@@ -56,7 +69,7 @@ export function cpuThreads({ accel, wake, seat, yields, report, watch }: CpuThre
       };
       const worker = new Worker(new URL('./cpu-worker.js', import.meta.url), {
         workerData: data,
-        transferList: [port2, theirs],
+        transferList: [port2, theirs, ...(links ?? []).map((link) => link.port)],
       });
       reasons.set(
         index,

@@ -43,7 +43,10 @@ const words = new SmpWords(data.words, cpus, index, {
 function run(): never {
   const model = cpuModel(data.model);
   const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
-  vm = createVm({ model, cpus, tscHz, backingSize, cpuid }, { accel, report, memory });
+  vm = createVm(
+    { model, cpus, tscHz, backingSize, cpuid },
+    { accel, report, memory, translation: () => data.translation },
+  );
   const take = (): CpuCommand | undefined => receiveMessageOnPort(port)?.message as CpuCommand | undefined;
   const pipe = { post, take };
   return new CpuThread({

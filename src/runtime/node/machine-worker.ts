@@ -33,6 +33,7 @@ import { createTurn, openSeat } from './cpu-turns.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
+import { TranslationThreads } from './translation-threads.js';
 import { WorkerDisplay } from './worker-display.js';
 import { OutputBuffer } from './output-buffer.js';
 import {
@@ -118,6 +119,10 @@ async function choose(): Promise<Choice> {
 /** KVM, when it is that. */
 const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
 
+/** What translates for several CPUs. */
+let translation: TranslationThreads | undefined;
+const translationFor = (cpu: number): ReturnType<TranslationThreads['links']> | undefined => translation?.links(cpu);
+
 /** Absent: what is written down of several CPUs is in one order; KVM has one. */
 const threads =
   options.trace || choice.accel === 'kvm'
@@ -128,6 +133,7 @@ const threads =
         seat,
         yields: () => turn.yield(),
         report,
+        translation: translationFor,
         watch: (index, life, cpuWords) => {
           port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
         },
@@ -138,8 +144,11 @@ let lent: Vm | undefined;
 
 function createOn(request: VmRequest): Vm {
   if (kvm) return kvm.createKvmVm(request, report);
+  translation?.close();
+  translation = choice.accel !== 'interp' && request.cpus > 1 ? new TranslationThreads(request.cpus) : undefined;
   return createVm(request, {
     accel: choice.accel === 'kvm' ? undefined : choice.accel,
+    translation: translationFor,
     report,
     observe: options.trace?.kinds.includes('translate')
       ? (translation) => traceTranslation(translation, (line) => trace?.line(line))

@@ -1,16 +1,22 @@
 /**
  * Makes WebAssembly of regions on a thread of its own, the latest request first: that is where the guest is. Small ones that
- * wait together become one module.
+ * wait together become one module. Where it works for several CPUs it remembers what it has made.
  */
 import { setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { fromPortable } from '../../accel/wasm/portable-region.js';
 import { compileRegions } from '../../accel/wasm/region-module.js';
-import type { Compiled, RegionRequest } from '../../accel/wasm/compiler.js';
+import type { CompiledRegion, RegionRequest } from '../../accel/wasm/compiler.js';
+import { TranslationCache } from '../../accel/wasm/translation-cache.js';
 import { cpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { loadVariants } from './interp-image.js';
-import type { PortableRequest, TranslationWorkerData } from './translation-protocol.js';
+import {
+  ANSWERS,
+  type PortableRequest,
+  type TranslationAnswer,
+  type TranslationWorkerData,
+} from './translation-protocol.js';
 
 /** Guest instructions in a module, about: what comes last also waits for what came first. */
 const BATCH = 256;
@@ -29,20 +35,34 @@ const FLAGS = [
   { set: '--wasm-num-compilation-tasks=1', reset: '--wasm-num-compilation-tasks=128' },
 ];
 
-const { port, answers, anyCpu } = workerData as TranslationWorkerData;
-const words = new Int32Array(answers);
+const { links, anyCpu, numbers } = workerData as TranslationWorkerData;
+const counts = links.map(({ answers }) => new Int32Array(answers));
 const variants = loadVariants();
 const bases = cpuBases(anyCpu);
+const cache = anyCpu ? new TranslationCache() : undefined;
+let nextModule = numbers.first;
+
+interface Waiting {
+  readonly request: PortableRequest;
+  /** Index of the CPU's link. */
+  readonly cpu: number;
+}
 
 /** In the order in which they came. */
-const waiting: PortableRequest[] = [];
+const waiting: Waiting[] = [];
 
 function takeIn(): void {
-  for (;;) {
-    const request = receiveMessageOnPort(port)?.message as PortableRequest | undefined;
-    if (request === undefined) return;
-    waiting.push(request);
-  }
+  for (const [cpu, { port }] of links.entries())
+    for (;;) {
+      const request = receiveMessageOnPort(port)?.message as PortableRequest | undefined;
+      if (request === undefined) break;
+      waiting.push({ request, cpu });
+    }
+}
+
+function answer(cpu: number, message: TranslationAnswer): void {
+  links[cpu].port.postMessage(message);
+  Atomics.add(counts[cpu], ANSWERS.POSTED, 1);
 }
 
 function compileModule(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
@@ -54,35 +74,86 @@ function compileModule(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   }
 }
 
-function compile(first: PortableRequest): Compiled {
-  const batch: RegionRequest[] = [];
+/** Answers at once when it has been made before. */
+function isKnown({ request, cpu }: Waiting): boolean {
+  const found = cache?.find(request, cpu);
+  if (found === undefined) return false;
+  answer(cpu, { kind: 'shared', ticket: request.ticket, ...found });
+  return true;
+}
+
+function failed(batch: readonly Waiting[], error: unknown): void {
+  for (const { request, cpu } of batch)
+    answer(cpu, {
+      kind: 'failed',
+      tickets: [request.ticket],
+      error: error instanceof Error ? error : new Error(String(error)),
+    });
+}
+
+/** Compiles a request, and some that wait with it. */
+function compile(first: Waiting): void {
+  const batch: Waiting[] = [];
+  const regions: RegionRequest[] = [];
+  /** The same for other CPUs. */
+  const twins: Waiting[] = [];
   try {
     let units = 0;
-    for (let request: PortableRequest | undefined = first; request;) {
-      const region = fromPortable(request, variants);
-      batch.push(region);
+    for (let next: Waiting | undefined = first; next; next = units < BATCH ? waiting.pop() : undefined) {
+      if (isKnown(next)) continue;
+      if (cache && batch.some((one) => isTwin(one, next))) {
+        twins.push(next);
+        continue;
+      }
+      batch.push(next);
+      const region = fromPortable(next.request, variants);
+      regions.push(region);
       units += region.graph.units;
-      request = units < BATCH ? waiting.pop() : undefined;
     }
-    return compileRegions(batch, bases, { now: () => performance.now(), compile: compileModule });
   } catch (error) {
-    return {
-      kind: 'failed',
-      tickets: batch.map(({ ticket }) => ticket),
-      error: error instanceof Error ? error : new Error(String(error)),
-    };
+    failed([...batch, ...twins], error);
+    return;
   }
+  if (batch.length === 0) return;
+  const compiled = compileRegions(regions, bases, { now: () => performance.now(), compile: compileModule });
+  if (compiled.kind !== 'module') {
+    failed([...batch, ...twins], compiled.kind === 'failed' ? compiled.error : undefined);
+    return;
+  }
+  const { module, bytes, links: count } = compiled;
+  const made = { module, bytes, links: count, ...(cache && { id: (nextModule += numbers.step) }) };
+  let times = { emitTime: compiled.emitTime, compileTime: compiled.compileTime };
+  for (const cpu of new Set(batch.map((one) => one.cpu))) {
+    const own = compiled.regions.filter((_, i) => batch[i].cpu === cpu);
+    answer(cpu, { kind: 'module', ...made, ...times, regions: own });
+    times = { emitTime: 0, compileTime: 0 };
+  }
+  const kept = compiled.regions.map(
+    (region, i): readonly [CompiledRegion, PortableRequest, RegionRequest['graph'], number] => [
+      region,
+      batch[i].request,
+      regions[i].graph,
+      batch[i].cpu,
+    ],
+  );
+  cache?.add(made, kept);
+  waiting.push(...twins);
+}
+
+/** Whether two CPUs ask for a region that begins at the same place. */
+function isTwin({ request: a, cpu }: Waiting, { request: b, cpu: other }: Waiting): boolean {
+  return cpu !== other && a.host === b.host && a.key === b.key && a.hasGrown === b.hasGrown && !b.isFresh;
 }
 
 if (process.platform === 'linux') setPriority(0, NICE);
 
-port.on('message', (first: PortableRequest) => {
-  waiting.push(first);
-  for (;;) {
-    takeIn();
-    const latest = waiting.pop();
-    if (latest === undefined) return;
-    port.postMessage(compile(latest));
-    Atomics.add(words, 0, 1);
-  }
-});
+for (const [cpu, { port }] of links.entries())
+  port.on('message', (request: PortableRequest) => {
+    waiting.push({ request, cpu });
+    for (;;) {
+      takeIn();
+      const latest = waiting.pop();
+      if (latest === undefined) return;
+      compile(latest);
+    }
+  });

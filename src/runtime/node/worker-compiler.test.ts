@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { R } from '../../cpu/x86/assembler/index.js';
 import { builtVariants } from '../../testing/accelerators.js';
 import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
+import { TranslationThreads } from './translation-threads.js';
 import { WorkerCompiler, type WorkerCompilerOptions } from './worker-compiler.js';
 
 const CODE = 0x10000;
@@ -16,11 +17,13 @@ afterEach(() => {
 });
 
 /** A loop that goes on for as long as nothing of it is translated, up to a minute. */
-function runUntilTranslated(options: Partial<WorkerCompilerOptions>): string {
+function runUntilTranslated(options: Partial<WorkerCompilerOptions>, index = 0, cpus = 1): string {
   const variants = builtVariants();
   const made = new GuestBench({
     accelerator: 'wasm',
     hotAfter: 5,
+    index,
+    cpus,
     translator: {
       createCompiler: (bases, memory) =>
         new WorkerCompiler({
@@ -55,6 +58,21 @@ function runUntilTranslated(options: Partial<WorkerCompilerOptions>): string {
 describe('the thread that translates', () => {
   it('gives regions to a thread that never waits for events', () => {
     expect(runUntilTranslated({ entry: ENTRY })).toMatch(/1 regions/);
+  });
+
+  it('gives a CPU what another has had made', () => {
+    const threads = new TranslationThreads(2, ENTRY);
+    onTestFinished(() => {
+      threads.close();
+    });
+    const texts = [0, 1].map((cpu) => {
+      const text = runUntilTranslated({ links: threads.links(cpu) }, cpu, 2);
+      bench?.vm.dispose();
+      return text;
+    });
+    expect(texts[0]).toMatch(/translated +1 regions/);
+    expect(texts[1]).toMatch(/translated +0 regions/);
+    expect(texts[1]).toMatch(/made for other CPUs +1 regions/);
   });
 
   it('is done without when it cannot be started, with a warning', () => {

@@ -2,14 +2,15 @@
  * Compiles regions on another thread. The thread that asks may block for as long as it likes: it never waits, and looks for
  * answers whenever it comes by. When the other thread does not answer, or cannot be had, work goes on without it.
  */
-import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import { receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { assert } from '../../base/assert.js';
 import type { Compiled, Compiler, RegionRequest } from '../../accel/wasm/compiler.js';
 import { InThreadCompiler } from '../../accel/wasm/in-thread-compiler.js';
 import { toPortable } from '../../accel/wasm/portable-region.js';
 import type { CpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import type { Variant } from '../../cpu/x86/variants.js';
-import type { TranslationAnswer, TranslationWorkerData } from './translation-protocol.js';
+import { ANSWERS, type TranslationAnswer, type TranslationLink } from './translation-protocol.js';
+import { startTranslationThread, translationLink } from './translation-threads.js';
 
 /** Regions under way at most: later ones are better chosen when their turn has come. */
 const QUEUE = 32;
@@ -22,6 +23,8 @@ export interface WorkerCompilerOptions {
   readonly memory: Uint8Array;
   /** The list that the thread has, too. */
   readonly variants: readonly Variant[];
+  /** To threads that are there already, for all CPUs of the machine; absent: one is started for this CPU alone. */
+  readonly links?: readonly TranslationLink[] | undefined;
   /** Is told what the user should know, in one line. */
   readonly report: (text: string) => void;
   /** The thread's entry; for tests. */
@@ -31,19 +34,23 @@ export interface WorkerCompilerOptions {
   readonly now?: () => number;
 }
 
-interface Thread {
-  readonly worker: Worker;
-  readonly port: MessagePort;
-  readonly answers: Int32Array;
+/** Requests are numbered over all compilers of this thread: a machine that was reset has new ones, and old answers may still come. */
+let lastNumber = 0;
+
+interface Thread extends TranslationLink {
+  /** Of `answers`. */
+  readonly words: Int32Array;
 }
 
 export class WorkerCompiler implements Compiler {
-  private thread: Thread | undefined;
+  private threads: Thread[] = [];
+  /** The one that was started for this CPU. */
+  private worker: Worker | undefined;
   /** Instead of the thread, after that has failed. */
   private substitute: InThreadCompiler | undefined;
   private readonly numbers: ReadonlyMap<Variant, number>;
+  /** By their numbers. */
   private readonly waiting = new Map<number, RegionRequest>();
-  private seen = 0;
   /** When something was last heard, or asked after a time of nothing to do. */
   private heard = 0;
   private broken = false;
@@ -52,6 +59,7 @@ export class WorkerCompiler implements Compiler {
   constructor(private readonly options: WorkerCompilerOptions) {
     this.numbers = new Map(options.variants.map((variant, i) => [variant, i]));
     this.now = options.now ?? (() => performance.now());
+    for (const link of options.links ?? []) this.connect(link);
   }
 
   get isReady(): boolean {
@@ -64,47 +72,72 @@ export class WorkerCompiler implements Compiler {
       return;
     }
     // It takes a while to start, so it is not started for guests that do next to nothing.
-    this.thread ??= this.start();
+    if (this.threads.length === 0) this.start();
     if (this.waiting.size === 0) this.heard = this.now();
-    this.waiting.set(region.ticket, region);
+    const ticket = ++lastNumber;
+    this.waiting.set(ticket, region);
     const { memory } = this.options;
-    const portable = toPortable(region, memory, (variant) => {
+    const portable = toPortable({ ...region, ticket }, memory, (variant) => {
       const number = this.numbers.get(variant);
       assert(number !== undefined, 'the thread knows every variant');
       return number;
     });
-    this.thread.port.postMessage(portable, [portable.contents.buffer as ArrayBuffer]);
+    const { port } = this.threads[(region.host >>> 12) % this.threads.length];
+    port.postMessage(portable, [portable.contents.buffer as ArrayBuffer]);
   }
 
-  private start(): Thread {
-    const { port1, port2 } = new MessageChannel();
-    const answers = new SharedArrayBuffer(4);
-    const data: TranslationWorkerData = { port: port2, answers, anyCpu: this.options.bases.anyCpu };
-    const entry = this.options.entry ?? new URL('./translation-worker.js', import.meta.url);
-    const worker = new Worker(entry, { workerData: data, transferList: [port2] });
-    // It must not keep a process or a thread alive that has nothing else to do; their end is its end.
-    worker.unref();
-    port1.unref();
-    worker.on('error', () => {
+  private connect(link: TranslationLink): void {
+    this.threads.push({ ...link, words: new Int32Array(link.answers) });
+  }
+
+  private start(): void {
+    const [own, other] = translationLink();
+    this.connect(own);
+    const { bases, entry } = this.options;
+    const data = { links: [other], anyCpu: bases.anyCpu, numbers: { first: 0, step: 1 } };
+    this.worker = startTranslationThread(data, entry);
+    this.worker.on('error', () => {
       this.broken = true;
     });
-    return { worker, port: port1, answers: new Int32Array(answers) };
   }
 
   take(): Compiled | undefined {
     if (this.substitute) return this.substitute.take();
-    if (this.thread === undefined) return undefined;
-    if (Atomics.load(this.thread.answers, 0) === this.seen) {
-      if (this.waiting.size === 0 || !this.isLost()) return undefined;
-      return this.giveUp().take();
+    for (const { port, words } of this.threads)
+      while (Atomics.load(words, ANSWERS.POSTED) !== words[ANSWERS.TAKEN]) {
+        const answer = receiveMessageOnPort(port)?.message as TranslationAnswer | undefined;
+        if (answer === undefined) break;
+        words[ANSWERS.TAKEN]++;
+        this.heard = this.now();
+        const own = this.withTickets(answer);
+        if (own) return own;
+      }
+    return this.waiting.size > 0 && this.isLost() ? this.giveUp().take() : undefined;
+  }
+
+  /** An answer with the tickets of the questions; undefined when nobody has asked. */
+  private withTickets(answer: TranslationAnswer): Compiled | undefined {
+    const asked = (number: number): number[] => {
+      const region = this.waiting.get(number);
+      this.waiting.delete(number);
+      return region ? [region.ticket] : [];
+    };
+    switch (answer.kind) {
+      case 'failed': {
+        const tickets = answer.tickets.flatMap(asked);
+        return tickets.length > 0 ? { ...answer, tickets } : undefined;
+      }
+      case 'module': {
+        const regions = answer.regions.flatMap((region) =>
+          asked(region.ticket).map((ticket) => ({ ...region, ticket })),
+        );
+        return regions.length > 0 ? { ...answer, regions } : undefined;
+      }
+      case 'shared': {
+        const ticket = asked(answer.ticket).at(0);
+        return ticket === undefined ? undefined : { ...answer, ticket };
+      }
     }
-    const answer = receiveMessageOnPort(this.thread.port)?.message as TranslationAnswer | undefined;
-    if (answer === undefined) return undefined;
-    this.seen++;
-    this.heard = this.now();
-    const tickets = answer.kind === 'failed' ? answer.tickets : answer.regions.map(({ ticket }) => ticket);
-    for (const ticket of tickets) this.waiting.delete(ticket);
-    return answer;
   }
 
   private isLost(): boolean {
@@ -126,9 +159,11 @@ export class WorkerCompiler implements Compiler {
   }
 
   private stop(): void {
-    this.thread?.port.close();
-    void this.thread?.worker.terminate();
-    this.thread = undefined;
+    if (!this.worker) return;
+    for (const { port } of this.threads) port.close();
+    this.threads = [];
+    void this.worker.terminate();
+    this.worker = undefined;
   }
 
   close(): void {

@@ -83,7 +83,13 @@ export class Lockstep {
   constructor(
     private readonly reference: GuestBench,
     private readonly tested: GuestBench,
+    /** Compared too. */
+    private readonly others: readonly GuestBench[] = [],
   ) {}
+
+  private get all(): GuestBench[] {
+    return [this.reference, this.tested, ...this.others];
+  }
 
   /** One program; throws a Divergence at the first difference. */
   run(seed: number, instructions: number, cut?: Cut): LockstepRun {
@@ -97,8 +103,8 @@ export class Lockstep {
     const mxcsr =
       0x1f80 | (r.oneIn(2) ? 0x20 : 0) | ((r.oneIn(6) ? r.u32() & 0xe040 : 0) ^ (r.oneIn(6) ? r.u32() & 0x1f80 : 0));
     const fcw = 0x37f ^ (r.oneIn(4) ? r.u32() & 0xf00 : 0) ^ (r.oneIn(8) ? r.u32() & 0x3f : 0);
-    const both = [this.reference, this.tested];
-    for (const bench of both) {
+    const { all } = this;
+    for (const bench of all) {
       bench.vm.dma.write(0 as never, image);
       bench.cpu.setDebug({ singleStep: false, breakpoints: [], watchpoints: [] });
       bench.forgetInterrupts();
@@ -115,14 +121,17 @@ export class Lockstep {
     for (let left = instructions, slice = 0; left > 0; slice++) {
       let budget = r.oneIn(4) ? 1 + r.below(8) : 1 + r.below(shortest);
       if (slice === cut?.slice) budget = cut.budget;
-      const exits = both.map((bench) => this.slice(bench, budget));
-      const [a, b] = both.map((bench) => bench.state);
-      const wrong = differences(a, b, this.reference.vm.backing, this.tested.vm.backing);
-      if (exits[0] !== exits[1]) wrong.unshift(`exit: ${exits[0]}, ${exits[1]}`);
-      const [ranA, ranB] = both.map((bench) => bench.cpu.retired - this.began(bench));
-      if (ranA !== ranB) wrong.unshift(`retired: ${String(ranA)}, ${String(ranB)}`);
-      if (wrong.length > 0)
-        throw new Divergence(this.describe({ seed, setting, budget, left, before, wrong }), { slice, budget });
+      const exits = all.map((bench) => this.slice(bench, budget));
+      const [a] = all.map((bench) => bench.state);
+      const [ranA] = all.map((bench) => bench.cpu.retired - this.began(bench));
+      for (const [i, bench] of all.entries()) {
+        const wrong = differences(a, bench.state, this.reference.vm.backing, bench.vm.backing);
+        if (exits[0] !== exits[i]) wrong.unshift(`exit: ${exits[0]}, ${exits[i]}`);
+        const ranB = bench.cpu.retired - this.began(bench);
+        if (ranA !== ranB) wrong.unshift(`retired: ${String(ranA)}, ${String(ranB)}`);
+        if (wrong.length > 0)
+          throw new Divergence(this.describe({ seed, setting, budget, left, before, wrong }), { slice, budget });
+      }
       before = a;
       end = exits[0];
       if (end === 'shutdown' || end === 'halt' || slice === cut?.slice) break;
@@ -151,7 +160,6 @@ export class Lockstep {
 
   /** Does something to both between two slices. */
   private disturb(r: Random, program: Program): void {
-    const both = [this.reference, this.tested];
     const kind = r.below(24);
     const vector = 32 + r.below(90);
     const patch = program.patches.length > 0 ? r.pick(program.patches) : undefined;
@@ -164,7 +172,7 @@ export class Lockstep {
     const places = Array.from({ length: 4 }, () =>
       r.oneIn(2) ? BigInt(r.pick(program.blocks)) : BigInt(PLACE.DATA + r.below(0x2000)),
     );
-    for (const bench of both) {
+    for (const bench of this.all) {
       const { cpu } = bench;
       if (kind < 4) bench.interrupt(vector);
       else if (kind === 4) cpu.nmi();

@@ -327,6 +327,18 @@ export function lookup(rip: u64): usize {
   return record;
 }
 
+/**
+ * The record of the instruction at an address of this memory, in a page all of which is inside a flat code segment, decoded if need be;
+ * 0 when there is no room.
+ */
+export function record_at(host: usize, key: u32): usize {
+  if (load<u32>(POOL_LIMIT) - load<u32>(POOL_NEXT) < POOL_RESERVE) return 0;
+  const page = findPage(host & ~PAGE_MASK, key, 0, <i32>PAGE_MASK);
+  const offset = <u32>(host & PAGE_MASK);
+  const record = recordAt(page, offset);
+  return record ? record : decodeRun(page, offset);
+}
+
 /** Where the jump cache of this CPU has `rip`: its entry (rip ^ rip >> 12) modulo JUMP_ENTRIES. */
 @inline
 function jumpEntry(rip: u64): usize {

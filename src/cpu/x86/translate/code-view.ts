@@ -207,6 +207,15 @@ export class CodeView extends RecordBytes {
       this.memory.setUint32(this.at('REGION_LOGS') + region * REGION_LOG.SIZE + REGION_LOG.COUNT, jumps, true);
   }
 
+  /** Where a link is. */
+  linkAddress(number: number): number {
+    return this.at('LINKS') + number * 4;
+  }
+
+  setLink(number: number, value: number): void {
+    this.memory.setUint32(this.linkAddress(number), value, true);
+  }
+
   /** Marks chunks of a page as translated. */
   markTranslated(page: CodePage, chunks: bigint): void {
     const at = page.entry + PAGE.TRANSLATED;

@@ -7,6 +7,7 @@ import type { CpuBases } from '../interpreter/handlers.js';
 import { liftMmu, type LiftMmu } from '../semantics/lift.js';
 import { STATE } from '../state-layout.js';
 import { LazyFlags, type FlagOperation } from './lazy-flags.js';
+import { LINK, RegionLinks } from './region-links.js';
 
 /** How a piece of a region is left. */
 export type RegionExit = {
@@ -42,6 +43,8 @@ export class RegionBuilder extends PromotingBuilder {
   readonly proved: Variable;
   readonly codeBase: Slot;
   readonly tlbContext: Slot;
+  /** In code for any CPU. */
+  readonly links: RegionLinks | undefined;
   /** Memory accesses: a miss leaves to the interpreter. */
   readonly mmu: LiftMmu;
   /** Whether the block is part of a loop, around which registers stay in variables. */
@@ -93,12 +96,18 @@ export class RegionBuilder extends PromotingBuilder {
     this.flagVariables = { a: this.variable('i64'), b: this.variable('i64'), kind: this.variable('i32') };
     this.target = this.variable('i64');
     this.proved = this.variable('i32');
+    this.links = bases.anyCpu ? new RegionLinks(this.variable('i32')) : undefined;
     this.flags = new LazyFlags(this, bases.state, this.flagVariables, (field) => at(field));
   }
 
   /** Slots whose variables always hold them. */
   get lasting(): Slot[] {
     return this.slots.filter(({ home }) => home !== 'state');
+  }
+
+  /** The address of a record. */
+  recordAddress(record: number): Node {
+    return this.links?.load(this, LINK.RECORD, record) ?? this.i32(record);
   }
 
   /** What is built next belongs to this instruction. */

@@ -3,6 +3,7 @@ import type { FunctionRef, Node } from '../../../ir/nodes.js';
 import { PAGE } from '../../../memory/layout.js';
 import { STATE } from '../state-layout.js';
 import type { RegionBuilder } from './region-builder.js';
+import { LINK } from './region-links.js';
 import type { RegionBlock, RegionGraph } from './scan.js';
 
 const FETCH_ADDRESS: FunctionRef = { name: 'fetch_address', params: ['i64'], result: 'i32' };
@@ -35,10 +36,13 @@ export class RegionPages {
       const wanted = b.or(address, b.load('i64.load', b.i32(0), bases.state + STATE.TLB_CTX));
       const host = b.wrap(b.add(address, b.load('i64.load', index, bases.fetchEntries + 8)));
       const inTlb = b.and(b.op('i64.eq', tag, wanted), b.op('i32.eq', host, b.i32(code.host)));
-      const writes = b.load('i32.load', b.i32(code.entry), PAGE.WRITES);
-      const isTouched = b.op('i32.ne', writes, b.i32(graph.pages[page].writes));
+      const { links } = b;
+      const entry = links?.load(b, LINK.PAGE, page) ?? b.i32(code.entry);
+      const before = links?.load(b, LINK.WRITES, page) ?? b.i32(graph.pages[page].writes);
+      const isTouched = b.op('i32.ne', b.load('i32.load', entry, PAGE.WRITES), before);
       b.if(isTouched, () => {
-        b.store('i32.store', b.i32(0), b.i32(region + 1), bases.state + STATE.REGION_REQUEST);
+        const request = links ? b.add(links.load(b, LINK.INDEX, 0), b.i32(1)) : b.i32(region + 1);
+        b.store('i32.store', b.i32(0), request, bases.state + STATE.REGION_REQUEST);
         otherwise();
       });
       b.if(b.eqz(inTlb), () => {

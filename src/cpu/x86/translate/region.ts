@@ -15,6 +15,7 @@ import { NEXT, RECORD, REGION_EXIT } from '../state-layout.js';
 import type { RecordReader } from './code-view.js';
 import { RegionBlocks } from './region-blocks.js';
 import { RegionBuilder, type RegionExit } from './region-builder.js';
+import { LINK, type Link } from './region-links.js';
 import { RegionPages } from './region-pages.js';
 import { RegionPlan, type RegionEntry } from './region-plan.js';
 import { ENTRY, LEFT, RegionWriter } from './region-writer.js';
@@ -29,6 +30,8 @@ export interface RegionOptions {
   /** Index that the function will have in the table of regions. */
   readonly index: number;
   readonly functionIndex: LowerContext['functionIndex'];
+  /** Links of regions that come before it in the module. */
+  readonly firstLink?: number;
 }
 
 /** What a region was made of, for descriptions. */
@@ -46,6 +49,8 @@ export interface RegionInside {
 export interface Region {
   readonly code: FunctionCode;
   readonly entries: readonly RegionEntry[];
+  /** In code for any CPU. */
+  readonly links: readonly Link[];
   readonly inside: RegionInside;
 }
 
@@ -81,7 +86,7 @@ class RegionEmitter {
   emit(): Region {
     const { plan, w } = this;
     const { code } = w;
-    w.begin(this.options.index, this.bound);
+    w.begin(this.options.index, this.bound, this.options.firstLink ?? 0);
     code.block('exit');
     code.block('interpret');
     if (plan.isIndirect) {
@@ -101,7 +106,8 @@ class RegionEmitter {
     w.end();
     const { pieces, exits } = this.blocks;
     const inside = { builder: this.b, pieces, exits, locals: w.variables, how: w.how, where: w.where };
-    return { code: { locals: w.locals.types, code: w.out.finish() }, entries: plan.entries, inside };
+    const links = this.b.links?.all ?? [];
+    return { code: { locals: w.locals.types, code: w.out.finish() }, entries: plan.entries, links, inside };
   }
 
   /** Loops look at the budget once each time round, so the longest way without a loop has to fit. */
@@ -197,7 +203,7 @@ class RegionEmitter {
     out.u8(I32.LT_S);
     this.w.loadState('i32.load', this.w.state('ATTN'));
     out.u8(I32.OR).u8(CONTROL.IF).u8(CONTROL.VOID);
-    this.goOut(REGION_EXIT.INTERPRET, block.start, 1);
+    this.goOut(REGION_EXIT.INTERPRET, this.w.place(block.start, 0), 1);
     out.u8(CONTROL.END);
   }
 
@@ -237,11 +243,11 @@ class RegionEmitter {
       case 'interpret':
         this.publish(exit.flags);
         if (exit.faulted) this.w.storeState('i32.store', this.w.state('EXC_VECTOR'), () => this.w.const(-1));
-        this.goOut(REGION_EXIT.INTERPRET, exit.record | exit.done, depth);
+        this.goOut(REGION_EXIT.INTERPRET, this.w.place(exit.record, exit.done), depth);
         return;
       case 'continue':
         this.publish(exit.flags);
-        this.goOut(REGION_EXIT.CONTINUE, exit.record | exit.done, depth);
+        this.goOut(REGION_EXIT.CONTINUE, this.w.place(exit.record, exit.done), depth);
         return;
       case 'answer':
         // The answer is on the stack.
@@ -301,7 +307,7 @@ class RegionEmitter {
     if (target === undefined) throw new Error('an edge leads somewhere');
     if (target.kind === 'record') {
       this.publish(flags);
-      this.goOut(REGION_EXIT.GOTO, target.record, depth);
+      this.goOut(REGION_EXIT.GOTO, this.w.place(target.record, 0), depth);
     } else if (target.kind === 'address') {
       this.pushRip(target.offset);
       this.w.set(this.w.local(b.target));
@@ -384,7 +390,8 @@ class RegionEmitter {
         const index = b.load('i32.load', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.FUNCTION);
         const budget = b.op('i32.ge_s', b.param('i32', LEFT), b.i32(this.bound));
         const calm = b.eqz(b.load('i32.load', b.i32(0), this.w.state('ATTN')));
-        b.if(b.and(b.op('i32.eq', index, b.i32(options.index)), b.and(budget, calm)), () => {
+        const own = b.links?.load(b, LINK.INDEX, 0) ?? b.i32(options.index);
+        b.if(b.and(b.op('i32.eq', index, own), b.and(budget, calm)), () => {
           const number = b.load('i32.load16_u', slot, LAYOUT.REGION_SLOTS + REGION_SLOT.ENTRY);
           b.leave({ kind: 'jump', flags: undefined }, number);
         });
@@ -403,7 +410,7 @@ class RegionEmitter {
           this.w.code.br('top', depth);
           return;
         }
-        this.w.set(this.w.where);
+        this.w.setPlace();
         this.w.const(REGION_EXIT.GOTO);
         this.w.set(this.w.how);
         this.w.code.br('exit', depth);

@@ -102,7 +102,7 @@ function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, uni
   // It goes into the last instruction pointer.
   if (isolated && variant.row.feature === 'fpu') b.writeBack();
   if (touchesFlags) b.spillFlags();
-  const answer = b.call(helperOf(variant.row), b.i32(record), address);
+  const answer = b.call(helperOf(variant.row), b.recordAddress(record), address);
   if (!isolated) b.reload();
   else if (usesXmm) b.reloadVectors();
   if (touchesFlags) b.reloadFlags();
@@ -117,7 +117,7 @@ function callHelper({ b, view, pageBit, is64, facts }: UnitOptions, x: Lift, uni
   });
   if (!isMemory && isolated) return;
   // It may have overwritten its own page, or told the interrupt controller something.
-  const overwritten = b.eqz(b.load('i32.load16_u', b.i32(unit.start), RECORD.HANDLER));
+  const overwritten = b.eqz(b.load('i32.load16_u', b.recordAddress(unit.start), RECORD.HANDLER));
   const attention = b.load('i32.load', b.i32(0), x.at('ATTN'));
   b.if(b.or(overwritten, attention), () => {
     if (unit.straddles === undefined) b.interpret(record + RECORD_SIZE, index + 1);
