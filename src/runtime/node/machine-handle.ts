@@ -6,7 +6,7 @@ import type { Inspection } from '../../vmm/inspect.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import type { InputEvent } from '../../iface/input.js';
-import { InputGate } from './input-gate.js';
+import { InputGate } from '../common/input-gate.js';
 import type { CpuLimits } from '../../vmm/sched/settings.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';

@@ -4,10 +4,8 @@
  */
 import { inspect as show } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { PAGE_SIZE } from '../../base/units.js';
-import type { VirtioBalloon } from '../../devices/virtio/balloon.js';
-import { assert, assertNever } from '../../base/assert.js';
-import { UsageError, VitrineError } from '../../base/errors.js';
+import { assert } from '../../base/assert.js';
+import { VitrineError } from '../../base/errors.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
@@ -17,7 +15,6 @@ import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
-import { inspect } from '../../vmm/inspect.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { readMachine } from '../../vmm/machine-snapshot.js';
@@ -25,6 +22,8 @@ import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/ma
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
 import { zstdReady } from '../../host/node/zstd.js';
+import { OutputBuffer } from '../common/output-buffer.js';
+import { QuickCommands } from '../common/quick-commands.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
 import { chooseAccelerator, type Choice } from './choose-accelerator.js';
@@ -35,13 +34,10 @@ import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
 import { TranslationThreads } from './translation-threads.js';
 import { WorkerDisplay } from './worker-display.js';
-import { OutputBuffer } from './output-buffer.js';
 import {
   SHARED,
   type Answer,
-  type BalloonStatus,
   type Command,
-  type Button,
   type Event,
   type MachineFacts,
   type PortableError,
@@ -181,7 +177,7 @@ const base: MachineHost = {
     output.flush();
     fetchCommands();
     if (commands.length > 0) quickCommands();
-    reportTaken();
+    if (machine) quick.reportTaken(machine);
     networks.poll();
   },
   sleep: (nanoseconds) => {
@@ -212,19 +208,20 @@ function createMachine(): VirtualMachine {
 }
 
 let machine: VirtualMachine | undefined;
-/** Bytes of input that were handed to the machine, and of these the ones that its guest took. */
-let sent = 0;
-let taken = 0;
-
-function reportTaken(): void {
-  if (machine === undefined) return;
-  const now = sent - machine.serialInput.length - machine.consoleInput.length;
-  if (now > taken) post({ kind: 'taken', count: now - taken });
-  taken = now;
-}
-
 /** What the screen shows, and the time of the machine's clock. */
-const shown = (): [DisplayAdapter | undefined, number] => [machine?.board.display.adapter, machine?.clock.now() ?? 0];
+const shownBy = (on: VirtualMachine): [DisplayAdapter | undefined, number] => [
+  on.board.display.adapter,
+  on.clock.now(),
+];
+
+const quick = new QuickCommands({
+  answer,
+  frame: (on) => post({ kind: 'frame', news: display.frame(...shownBy(on)) }),
+  screenshot: (on, format) => display.screenshot(format, ...shownBy(on)),
+  userInputTaken: () => Atomics.add(words, SHARED.INPUT_TAKEN, 1),
+  inputTaken: (count) => post({ kind: 'taken', count }),
+  streams,
+});
 
 /** Carries out what does not need the machine to stand still; stops it for the rest. */
 function quickCommands(): void {
@@ -235,73 +232,8 @@ function quickCommands(): void {
       return;
     }
     commands.shift();
-    switch (command.kind) {
-      case 'input':
-        sent += command.bytes.length;
-        (command.channel === 'serial' ? machine.serialInput : machine.consoleInput).send(command.bytes);
-        break;
-      case 'balloon': {
-        const { balloon } = machine.board;
-        const { memory } = machine.config;
-        answer(command.id, () => ({ balloon: balloonStatus(balloon, memory, command.target) }));
-        break;
-      }
-      case 'stream':
-        streams.handle(command.message);
-        break;
-      case 'resize':
-        machine.board.console.resize(command.columns, command.rows);
-        break;
-      case 'screen':
-        answer(command.id, () => ({ screen: machine?.board.display.vga?.readText() ?? [] }));
-        break;
-      case 'screenshot':
-        answer(command.id, () => ({ screenshot: display.screenshot(command.format, ...shown()) }));
-        break;
-      case 'user-input':
-        Atomics.add(words, SHARED.INPUT_TAKEN, 1);
-        machine.board.input.take(command.event);
-        break;
-      case 'prefer-size':
-        machine.board.display.adapter?.prefer?.(command.width, command.height);
-        break;
-      case 'frame':
-        post({ kind: 'frame', news: display.frame(...shown()) });
-        break;
-      case 'inspect': {
-        const from = machine;
-        answer(command.id, () => ({ inspection: inspect(from) }));
-        break;
-      }
-      case 'media': {
-        const [on, { id, request }] = [machine, command];
-        answer(id, () => {
-          on.changeMedia(request);
-          return { done: true };
-        });
-        break;
-      }
-      case 'press':
-        press(machine, command.button);
-        answer(command.id, () => ({ done: true }));
-        break;
-      default:
-        assertNever(command);
-    }
+    quick.carryOut(machine, command);
   }
-}
-
-/** Sets how much memory is to be left to the guest, bytes; asks for statistics, which are there the next time. */
-function balloonStatus(balloon: VirtioBalloon | undefined, memory: number, target: number | undefined): BalloonStatus {
-  if (!balloon) throw new UsageError('the machine has no balloon');
-  if (target !== undefined) balloon.targetPages = Math.max(0, Math.ceil((memory - target) / PAGE_SIZE));
-  const status = {
-    target: memory - balloon.targetPages * PAGE_SIZE,
-    left: memory - balloon.pages * PAGE_SIZE,
-    statistics: Object.fromEntries(balloon.statistics),
-  };
-  balloon.refresh();
-  return status;
 }
 
 type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume' }> | DebugCommand;
@@ -309,22 +241,6 @@ type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume'
 /** The machine has to stand still for it. */
 function isSlow(command: Command): command is SlowCommand {
   return ['save', 'stop', 'pause', 'resume'].includes(command.kind) || isDebugCommand(command);
-}
-
-function press(on: VirtualMachine, button: Button): void {
-  switch (button) {
-    case 'reset':
-      on.pressReset();
-      break;
-    case 'power':
-      on.board.pressPowerButton();
-      break;
-    case 'nmi':
-      for (const cpu of on.cpus) cpu.nmi();
-      break;
-    default:
-      assertNever(button);
-  }
 }
 
 function answer(id: number, work: () => Answer): void {

@@ -1,21 +1,24 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
 import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
-import type { InputEvent } from '../../iface/input.js';
 import type { AcceleratorName } from './accelerators.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
-import type { Inspection } from '../../vmm/inspect.js';
-import type { MediaRequest } from '../../vmm/media.js';
 import type { TraceKind } from '../trace.js';
-import type { BalloonStatistic } from '../../devices/virtio/balloon.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { MachineExit } from '../../vmm/machine.js';
+import type { Answer, OutputChannel, PortableError, QuickCommand } from '../common/commands.js';
 
-/** Character devices by what they are for. */
-export type OutputChannel = 'serial' | 'serial2' | 'console' | 'debug';
-export type InputChannel = 'serial' | 'console';
+export type {
+  Answer,
+  BalloonStatus,
+  Button,
+  InputChannel,
+  OutputChannel,
+  PictureFormat,
+  PortableError,
+} from '../common/commands.js';
 
 /** How the worker comes by a machine. */
 export type MachineStart =
@@ -62,63 +65,16 @@ export const SHARED = {
   SIZE: 3,
 } as const;
 
-/** How a picture of the screen is written. */
-export type PictureFormat = 'png' | 'ppm';
-
-export type Button = 'reset' | 'power' | 'nmi';
-
 export type Command =
-  | { readonly kind: 'input'; readonly channel: InputChannel; readonly bytes: Uint8Array }
-  | { readonly kind: 'resize'; readonly columns: number; readonly rows: number }
+  | QuickCommand
   | { readonly kind: 'save'; readonly id: number; readonly file: string }
-  | { readonly kind: 'screen'; readonly id: number }
-  | { readonly kind: 'inspect'; readonly id: number }
-  | { readonly kind: 'media'; readonly id: number; readonly request: MediaRequest }
-  | { readonly kind: 'press'; readonly id: number; readonly button: Button }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
-  /** The screen as PNG. */
-  | { readonly kind: 'screenshot'; readonly id: number; readonly format: PictureFormat }
-  /** What a user does; counted in INPUT_TAKEN. */
-  | { readonly kind: 'user-input'; readonly event: InputEvent }
-  /** The size, in pixels, that the guest shall show. */
-  | { readonly kind: 'prefer-size'; readonly width: number; readonly height: number }
-  /** Bring the shared frame up to date, and answer by a `frame`. */
-  | { readonly kind: 'frame' }
   /** A debugger's connection is there, sends, or has gone. */
   | { readonly kind: 'gdb-open' }
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
   | { readonly kind: 'gdb-close' }
-  /** Of a stream to a socket of the host. */
-  | { readonly kind: 'stream'; readonly message: StreamMessage }
-  /** `target`: bytes that are to be left to the guest. */
-  | { readonly kind: 'balloon'; readonly id: number; readonly target: number | undefined }
   | { readonly kind: 'stop' };
-
-export type Answer =
-  | { readonly saved: string }
-  | { readonly screen: readonly string[] }
-  | { readonly inspection: Inspection }
-  | { readonly screenshot: Uint8Array }
-  | { readonly balloon: BalloonStatus }
-  | { readonly done: true };
-
-/** What the guest has of its memory. Bytes. */
-export interface BalloonStatus {
-  /** What is to be left to it, and what is left to it. */
-  readonly target: number;
-  readonly left: number;
-  /** What it told of itself last, as far as it knows: counts, or bytes. */
-  readonly statistics: Readonly<Partial<Record<BalloonStatistic, bigint>>>;
-}
-
-/** An error on its way between threads, which keeps only what it says. */
-export interface PortableError {
-  readonly message: string;
-  /** For the user to act on, as a `VitrineError`; else a bug. */
-  readonly expected: boolean;
-  readonly stack: string;
-}
 
 /** What a machine turned out to be. */
 export interface MachineFacts {

@@ -1,5 +1,5 @@
 import type { CharSink } from '../../iface/lines.js';
-import type { OutputChannel } from './protocol.js';
+import type { OutputChannel } from './commands.js';
 
 export interface OutputEnvironment {
   post(channel: OutputChannel, bytes: Uint8Array): void;
