@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB } from '../base/units.js';
 import type { ImageFormat } from '../block/open.js';
+import { readableSize } from './readable-size.js';
 import {
   checkDisk,
   compareDisks,
@@ -109,24 +110,18 @@ function create(file: string, size: number | undefined, options: CreateOptions):
   });
 }
 
-/** Bytes for people. */
-function readable(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  const power = bytes < KIB ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
-  const number = bytes / 2 ** (10 * power);
-  return `${Number.isInteger(number) ? number : number.toFixed(1)} ${units[power]}`;
-}
-
 function describe({ file, format, size, allocated, backingFile, backingFormat, qcow2 }: DiskInfo): string[] {
   const lines = [
     `file       ${file}`,
     `format     ${format}${qcow2 ? `, version ${qcow2.version}` : ''}`,
-    `size       ${readable(size)} (${size} bytes)`,
+    `size       ${readableSize(size)} (${size} bytes)`,
   ];
-  if (allocated > 0) lines.push(`on disk    ${readable(allocated)}`);
+  if (allocated > 0) lines.push(`on disk    ${readableSize(allocated)}`);
   if (backingFile !== undefined) lines.push(`backing    ${backingFile} (${backingFormat ?? 'auto'})`);
   if (!qcow2) return lines;
-  lines.push(`clusters   ${readable(qcow2.clusterSize)}, counts of ${qcow2.refcountBits} bits, ${qcow2.compression}`);
+  lines.push(
+    `clusters   ${readableSize(qcow2.clusterSize)}, counts of ${qcow2.refcountBits} bits, ${qcow2.compression}`,
+  );
   const marks = [
     qcow2.dirty && 'dirty (repaired at the next use)',
     qcow2.corrupt && 'corrupt (check --repair)',
@@ -137,7 +132,7 @@ function describe({ file, format, size, allocated, backingFile, backingFormat, q
   for (const [i, { id, name, seconds, diskSize, vmState }] of qcow2.snapshots.entries())
     lines.push(
       `${i === 0 ? 'snapshots' : '         '}  ${id} ${name}, ${new Date(seconds * 1000).toISOString()}, ` +
-        `${readable(diskSize)}${vmState > 0 ? ` and ${readable(vmState)} of a machine` : ''}`,
+        `${readableSize(diskSize)}${vmState > 0 ? ` and ${readableSize(vmState)} of a machine` : ''}`,
     );
   return lines;
 }
@@ -157,7 +152,9 @@ function check(file: string, { json = false, repair = false }: { readonly json?:
   else {
     for (const message of messages) console.log(message);
     const share = ((allocated / total) * 100).toFixed(1);
-    console.log(`${allocated} of ${total} clusters in use (${share} %), ${compressed} compressed, ${readable(end)}`);
+    console.log(
+      `${allocated} of ${total} clusters in use (${share} %), ${compressed} compressed, ${readableSize(end)}`,
+    );
     const found = `${errors} errors, ${leaks} clusters lost`;
     console.log(errors + leaks === 0 ? 'no errors' : repair ? `${found}: all mended` : found);
   }

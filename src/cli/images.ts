@@ -17,13 +17,15 @@ export const DEMO = 'demo';
  * The console of our guests; no wait before a reboot after a panic, which ends a machine that must not reboot; and no doubts
  * about the TSC, which on a busy host Linux gives up for the slow HPET because one look at it took long.
  */
-const COMMAND_LINE = 'console=ttyS0 panic=-1 tsc=reliable';
+export const COMMAND_LINE = 'console=ttyS0 panic=-1 tsc=reliable';
 
 /** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
 export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<BootSource> {
   if (name === DEMO) return { kernel: { name: DEMO, data: loadDemo(), commandLine: append ?? '', modules: [] } };
   if (!runnable.includes(name))
-    throw new UsageError(`there is no guest ${name} to run; there are ${runnable.join(', ')} and ${DEMO}`);
+    throw new UsageError(
+      `there is no guest ${name} to run; there are ${runnable.join(', ')} and ${DEMO}; a container image is oci:${name}`,
+    );
   const stop = exitOnSignals();
   const { progress, done } = progressLine(process.stderr);
   try {

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
 import { diskCommand } from './disk-command.js';
 import { guestCommand } from './guest-command.js';
+import { imageCommand } from './image-command.js';
 import { infoCommand } from './info-command.js';
 import { resumeCommand } from './resume-command.js';
 import { runCommand } from './run-command.js';
@@ -26,6 +27,7 @@ function createProgram(): Command {
     .addCommand(screenshotCommand())
     .addCommand(topCommand())
     .addCommand(guestCommand())
+    .addCommand(imageCommand())
     .addCommand(infoCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
   inherit(program);

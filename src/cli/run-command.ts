@@ -19,11 +19,20 @@ import { addDisplayOptions, configureDisplay, type DisplayOptions } from './disp
 import { DEMO, guestBoot } from './images.js';
 import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
 import { parseClock, parseCpuCount, parseMachine, parseMemory, parseModule } from './parse.js';
+import {
+  addImageOptions,
+  configureImage,
+  IMAGE_HELP,
+  isImageName,
+  refuseImageOptions,
+  type ImageOptions,
+} from './image-options.js';
 import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
-interface RunOptions extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, NetOptions, SharingOptions {
+interface RunOptions
+  extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, ImageOptions, NetOptions, SharingOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -75,6 +84,7 @@ Examples:
   vitrine run demo                             our own guest: all modes of the processor
   vitrine run demo --append stages=real,ring3  some of them; also protected, v86, pae, long, calls
   vitrine run amd64-generic --memory 1G        another guest of "vitrine guest list"
+  vitrine run oci:debian:12 -- cat /etc/issue  a container image, and what it runs
   vitrine run --kernel vmlinuz --initrd initrd --append "console=ttyS0 quiet"
   vitrine run --kernel xen.gz --append "console=com1" \\
               --module "vmlinuz,console=hvc0" --module initrd --memory 2G
@@ -88,13 +98,15 @@ export function runCommand(): Command {
   const command = new Command('run');
   command
     .description('run a machine on this terminal')
-    .argument('[image]', 'a guest to run: a name from "vitrine guest list", or demo')
+    .argument('[image]', 'what to run: a name from "vitrine guest list", demo, or a container image (oci:NAME)')
+    .argument('[command...]', "behind --: what a container image's program is given")
     .optionsGroup('What to boot:')
     .option('--kernel <file>', 'a kernel, started without firmware')
     .option('--initrd <file>', "Linux's initial file system")
     .option('--module <file[,words]>', 'a module for a multiboot kernel, in order', collect)
     .option('--append <words>', 'the kernel command line');
-  addBootOptions(command)
+  addBootOptions(command);
+  addImageOptions(command)
     .optionsGroup('The machine:')
     .option('--memory <size>', 'RAM: 512M, 2G', '512M')
     .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
@@ -118,12 +130,16 @@ export function runCommand(): Command {
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
     .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1');
   return addSessionOptions(addDisplayOptions(addNetOptions(command)))
-    .addHelpText('after', `${NET_HELP}\n${EXAMPLES}`)
+    .addHelpText('after', `${NET_HELP}\n${IMAGE_HELP}\n${EXAMPLES}`)
     .action(run);
 }
 
 /** What was asked for, checked as far as it can be without a machine. */
-async function configure(image: string | undefined, options: RunOptions): Promise<MachineConfig> {
+async function configure(
+  image: string | undefined,
+  command: readonly string[],
+  options: RunOptions,
+): Promise<MachineConfig> {
   const machine = parseMachine(options.machine);
   if (image === DEMO && machine !== 'pc') throw new UsageError('the demo needs the chips of a PC: --machine pc');
   const cpus = parseCpuCount(options.smp);
@@ -147,7 +163,14 @@ async function configure(image: string | undefined, options: RunOptions): Promis
     ...(sharing && { sharing }),
     networks: configureNetworks(options, parseClock(options.clock), image !== DEMO),
   };
-  return { ...base, boot: await whatToBoot(image, options, firmware) };
+  if (image === undefined || !isImageName(image)) {
+    refuseImageOptions(options, command);
+    return { ...base, boot: await whatToBoot(image, options, firmware) };
+  }
+  if (options.kernel !== undefined || firmware.file !== undefined)
+    throw new UsageError(`give either an image (${image}) or --kernel and --bios`);
+  const { boot, disk } = await configureImage(image, command, options, options.append);
+  return { ...base, boot, disks: [disk, ...base.disks], debugExit: true };
 }
 
 async function whatToBoot(
@@ -180,8 +203,9 @@ async function whatToBoot(
   };
 }
 
-async function run(image: string | undefined, options: RunOptions): Promise<void> {
+async function run(image: string | undefined, command: readonly string[], options: RunOptions): Promise<void> {
   const session = readSessionOptions(options);
-  const config = await configure(image, options);
-  process.exitCode = await runSession({ kind: 'create', config }, session);
+  const config = await configure(image, command, options);
+  const programExit = image !== undefined && isImageName(image);
+  process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...(programExit && { programExit }) });
 }

@@ -41,6 +41,8 @@ export interface SessionOptions {
   readonly trace?: WorkerOptions['trace'];
   /** What was done and how is told at the end. */
   readonly stats?: boolean;
+  /** The guest runs a program and writes its exit code to isa-debug-exit: it becomes this process's. */
+  readonly programExit?: boolean;
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -268,6 +270,8 @@ class Session {
       case 'power-off':
         return 0;
       case 'exit':
+        // isa-debug-exit doubles it and adds one.
+        if (this.options.programExit) return exit.code >> 1;
         return exit.code === 0 ? 0 : fail(`the guest ended with exit code ${exit.code}`, exit.code);
       case 'reset':
         return fail('the guest reset the machine (--no-reboot)');

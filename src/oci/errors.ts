@@ -1,0 +1,28 @@
+import { VitrineError } from '../base/errors.js';
+
+/**
+ * What went wrong with an image:
+ * `name` – what was asked for is no name of an image;
+ * `not-found` – there is no such image, or not for this platform;
+ * `unauthorized` – the registry wants a login, or refuses the one it was given;
+ * `network` – the registry cannot be reached, or does not answer as registries do;
+ * `damaged` – what came is not what its digest or size says, or is not an image;
+ * `unsupported` – an image of a kind that is not known here;
+ * `too-large` – more than the limits allow;
+ * `storage` – the cache cannot be read or written.
+ */
+export type ImageErrorCode =
+  'name' | 'not-found' | 'unauthorized' | 'network' | 'damaged' | 'unsupported' | 'too-large' | 'storage';
+
+/** An image cannot be had. The message is one line that says what to do where that is known. */
+export class OciError extends VitrineError {
+  override readonly name = 'OciError';
+
+  constructor(
+    readonly code: ImageErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

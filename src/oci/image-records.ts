@@ -1,0 +1,84 @@
+/** Names of images, each in a file of its own. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import * as path from 'node:path';
+import { publish, withTemporaryFolder } from '../host/node/cache.js';
+import { platformName, type Descriptor, type Digest, type Platform } from './image.js';
+import { canonicalName, type ImageReference } from './reference.js';
+
+/** An image in a list. */
+export interface ImageRecord {
+  /** As the cache knows it: `docker.io/library/alpine:latest`. */
+  readonly name: string;
+  readonly digest: Digest;
+  readonly platform: string;
+  /** Bytes of its blobs, packed. */
+  readonly size: number;
+  /** When it was pulled, in milliseconds since 1970. */
+  readonly pulled: number;
+  /** All that it consists of: manifest, configuration, layers. */
+  readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
+}
+
+/** `parts`: the manifest, the configuration, the layers. */
+export function newRecord(
+  reference: ImageReference,
+  platform: Platform,
+  parts: readonly Pick<Descriptor, 'digest' | 'size'>[],
+): ImageRecord {
+  const blobs = parts.map(({ digest, size }) => ({ digest, size }));
+  return {
+    name: canonicalName(reference),
+    digest: blobs[0].digest,
+    platform: platformName(platform),
+    size: blobs.reduce((sum, { size }) => sum + size, 0),
+    pulled: Date.now(),
+    blobs,
+  };
+}
+
+export class ImageRecords {
+  constructor(
+    private readonly cache: string,
+    private readonly folder: string,
+  ) {}
+
+  private pathOf(name: string): string {
+    return path.join(this.folder, `${createHash('sha256').update(name).digest('hex').slice(0, 32)}.json`);
+  }
+
+  /** The record of a canonical name; undefined when there is none. */
+  read(name: string): Promise<ImageRecord | undefined> {
+    return readRecord(this.pathOf(name));
+  }
+
+  /** All, by their names. */
+  async list(): Promise<ImageRecord[]> {
+    const records: ImageRecord[] = [];
+    for (const file of await readdir(this.folder).catch(() => [])) {
+      const record = await readRecord(path.join(this.folder, file));
+      if (record) records.push(record);
+    }
+    return records.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async write(record: ImageRecord): Promise<void> {
+    await withTemporaryFolder(this.cache, async (scratch) => {
+      const file = path.join(scratch, 'record');
+      await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`);
+      await publish(file, this.pathOf(record.name));
+    });
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(this.pathOf(name), { force: true });
+  }
+}
+
+async function readRecord(file: string): Promise<ImageRecord | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as ImageRecord;
+  } catch {
+    return undefined;
+  }
+}

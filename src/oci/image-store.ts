@@ -1,0 +1,415 @@
+/**
+ * The images that this machine has, under `oci` in the cache: blobs as they came, a disk for each manifest, and the names that lead
+ * to them. Processes may use it at the same time; what is there is whole.
+ */
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import * as path from 'node:path';
+import { cacheRoot, publish, withTemporaryFolder } from '../host/node/cache.js';
+import { withFileLock } from '../host/node/file-lock.js';
+import { ArchiveTree } from './archive-index.js';
+import { BlobStore, isSystemError, storageError } from './blob-store.js';
+import { buildDisk, DEFAULT_LIMITS, type DiskLimits } from './build-disk.js';
+import { collectGarbage } from './collect-garbage.js';
+import { describeImage, type ImageSettings } from './describe-image.js';
+import { OciError } from './errors.js';
+import { writeArchive, writeFolder } from './folder-layer.js';
+import { ImageRecords, newRecord, type ImageRecord } from './image-records.js';
+import {
+  choosePlatform,
+  DEFAULT_PLATFORM,
+  platformName,
+  readConfig,
+  readManifest,
+  type Descriptor,
+  type Digest,
+  type ImageConfig,
+  type Manifest,
+  type Platform,
+} from './image.js';
+import { canonicalName, familiarName, parseReference, type FileReference, type ImageReference } from './reference.js';
+import { MAX_MANIFEST, type FetchedManifest } from './registry.js';
+import { DockerArchiveSource, folderSource, LayoutSource, RegistrySource, type ImageSource } from './source.js';
+import { unpackLayer } from './unpack-layer.js';
+import { resolveUser, type Accounts, type Credentials } from './users.js';
+
+/** One step of a pull. */
+export interface PullProgress {
+  /** `resolve`: asking for the manifest. `fetch`: layers on their way. `build`: the disk is being made. */
+  readonly phase: 'resolve' | 'fetch' | 'build';
+  /** Bytes that are there, and all; both 0 while that is not known. In `build`: of what is read, in bytes of the layers. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface PullOptions {
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+  /** Ends the pull, which throws what the signal was aborted with; what has come is kept for the next one. */
+  readonly signal?: AbortSignal | undefined;
+  /** Default linux/amd64. */
+  readonly platform?: Platform | undefined;
+  /** Certificates are not checked, and HTTP without TLS will do. */
+  readonly insecure?: boolean | undefined;
+}
+
+export interface BuildOptions extends Omit<PullOptions, 'insecure'> {
+  /** What it is called: NAME or NAME:TAG. */
+  readonly name: string;
+  readonly settings?: ImageSettings;
+}
+
+/** An image that is ready to be run. */
+export interface StoredImage {
+  /** As people write it: `alpine:latest`. */
+  readonly name: string;
+  /** Of the manifest: the same for the same image. */
+  readonly digest: Digest;
+  /** A raw image of an ext4 file system, not to be written to: machines put an overlay on it. */
+  readonly rootDisk: string;
+  /** Bytes of that disk; it takes as much room as what is in it. */
+  readonly diskSize: number;
+  readonly config: ImageConfig;
+  /** Whom `config.user` means, after the image's own files. */
+  readonly credentials: Credentials;
+  /** These files, for whoever wants another user: see resolveUser. */
+  readonly accounts: Accounts;
+}
+
+/** What else decides how a disk is made; to be raised when the same layers give another disk. */
+const RECIPE = 1;
+const MAX_CONFIG = 8 * 2 ** 20;
+/** Indexes in indexes. */
+const MAX_NESTING = 4;
+/** Layers on their way at the same time. */
+const AT_ONCE = 3;
+const DISK = 'disk.raw';
+const INFO = 'image.json';
+
+export interface StoreOptions {
+  /** Vitrine's cache folder. */
+  readonly cache?: string;
+  readonly limits?: Partial<DiskLimits>;
+}
+
+export class ImageStore {
+  private readonly cache: string;
+  private readonly root: string;
+  private readonly blobs: BlobStore;
+  private readonly records: ImageRecords;
+  private readonly limits: DiskLimits;
+
+  constructor({ cache = cacheRoot(), limits }: StoreOptions = {}) {
+    this.cache = cache;
+    this.root = path.join(cache, 'oci');
+    this.blobs = new BlobStore(this.root);
+    this.records = new ImageRecords(cache, path.join(this.root, 'names'));
+    this.limits = { ...DEFAULT_LIMITS, ...limits };
+  }
+
+  /**
+   * Fetches an image by any of its names (see parseReference) unless all of it is there already, and makes its disk. Throws a one-line
+   * error (OciError), or what the signal was aborted with; nothing is left half-made.
+   */
+  async pull(name: string, options: PullOptions = {}): Promise<StoredImage> {
+    const reference = parseReference(name);
+    options.signal?.throwIfAborted();
+    return this.guarded(() =>
+      this.locked('shared', options.signal, () =>
+        withTemporaryFolder(this.cache, async (scratch) => {
+          options.onProgress?.({ phase: 'resolve', done: 0, total: 0 });
+          const source = await this.openSource(reference, scratch, options);
+          try {
+            return await this.pullFrom(source, reference, options);
+          } finally {
+            source.close();
+          }
+        }),
+      ),
+    );
+  }
+
+  /** An image that is there, without asking anybody; undefined when it has to be pulled. */
+  async find(
+    name: string,
+    { signal, platform = DEFAULT_PLATFORM, onProgress }: PullOptions = {},
+  ): Promise<StoredImage | undefined> {
+    const reference = parseReference(name);
+    // What a file holds now is known only by looking.
+    if (reference.kind !== 'registry') return undefined;
+    const record = await this.records.read(canonicalName(reference));
+    if (record?.platform !== platformName(platform)) return undefined;
+    return this.guarded(() =>
+      this.locked('shared', signal, async () => {
+        for (const blob of record.blobs) if (!(await this.blobs.has(blob))) return undefined;
+        return this.finish(record, { signal, onProgress });
+      }),
+    );
+  }
+
+  /** The image that is there, else pulls it. */
+  async ensure(name: string, options: PullOptions = {}): Promise<StoredImage> {
+    return (await this.find(name, options)) ?? (await this.pull(name, options));
+  }
+
+  /**
+   * Makes an image of a folder's files, or of an archive's (tar, packed or not), with one layer. Throws a one-line error (OciError), or
+   * what the signal was aborted with.
+   */
+  async build(from: string, options: BuildOptions): Promise<StoredImage> {
+    const { signal, onProgress, platform = DEFAULT_PLATFORM, name, settings = {} } = options;
+    const reference = parseReference(name);
+    if (reference.kind !== 'registry' || reference.digest !== undefined)
+      throw new OciError('name', `${JSON.stringify(name)} is no name for a new image: NAME or NAME:TAG is`);
+    const found = await stat(from).catch((cause: unknown) => {
+      throw storageError(`read ${from}`, cause);
+    });
+    return this.guarded(() =>
+      this.locked('shared', signal, () =>
+        withTemporaryFolder(this.cache, async (scratch) => {
+          const file = path.join(scratch, 'layer.tar');
+          const layer = found.isDirectory()
+            ? await writeFolder(from, file, signal)
+            : await writeArchive(unpackLayer(from, { limit: this.limits.unpacked, signal }), file);
+          await publish(file, this.blobs.pathOf(layer.digest));
+          const { config, manifest } = describeImage(layer, platform, settings);
+          for (const { digest, bytes } of [config, manifest]) await this.blobs.put(digest, bytes, signal);
+          const parts = [manifest, config].map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+          const record = newRecord(reference, platform, [...parts, layer]);
+          const image = await this.finish(record, { signal, onProgress });
+          await this.records.write(record);
+          return image;
+        }),
+      ),
+    );
+  }
+
+  /** All that have names, by these. */
+  list(): Promise<ImageRecord[]> {
+    return this.records.list();
+  }
+
+  /** The record of a name; undefined when there is none. */
+  async lookUp(name: string): Promise<ImageRecord | undefined> {
+    const wanted = canonicalName(parseReference(name));
+    return (await this.records.read(wanted)) ?? (await this.byDigest(name));
+  }
+
+  /** An image by its record, its disk made if need be. Throws a one-line error (OciError) where parts of it are gone. */
+  async open(record: ImageRecord, options: PullOptions = {}): Promise<StoredImage> {
+    return this.guarded(() => this.locked('shared', options.signal, () => this.finish(record, options)));
+  }
+
+  private async byDigest(text: string): Promise<ImageRecord | undefined> {
+    if (!/^(sha256:)?[0-9a-f]{12,64}$/.test(text)) return undefined;
+    const hex = text.replace(/^sha256:/, '');
+    const all = (await this.list()).filter(({ digest }) => digest.startsWith(`sha256:${hex}`));
+    return all.length === 1 ? all[0] : undefined;
+  }
+
+  /** Removes a name, and whatever no other name leads to. Returns the bytes that this freed. Throws a one-line error (OciError). */
+  async remove(name: string): Promise<number> {
+    const record = await this.lookUp(name);
+    if (record === undefined) throw new OciError('not-found', `there is no image ${name} here`);
+    return this.guarded(() =>
+      this.locked('exclusive', undefined, async () => {
+        await this.records.remove(record.name);
+        return collectGarbage(this.root, { records: await this.list(), diskOf: (digest) => this.diskFolder(digest) });
+      }),
+    );
+  }
+
+  private async openSource(
+    reference: ImageReference,
+    scratch: string,
+    { signal, insecure }: PullOptions,
+  ): Promise<ImageSource> {
+    if (reference.kind === 'registry') return new RegistrySource(reference, { insecure, signal });
+    await mustExist(reference);
+    if (reference.kind === 'layout') return folderSource(reference);
+    const tree = await ArchiveTree.open(reference.path, scratch, this.limits.unpacked, signal);
+    return reference.kind === 'docker-archive'
+      ? new DockerArchiveSource(tree, reference, signal)
+      : new LayoutSource(tree, reference);
+  }
+
+  private async pullFrom(source: ImageSource, reference: ImageReference, options: PullOptions): Promise<StoredImage> {
+    const { signal, platform = DEFAULT_PLATFORM } = options;
+    const { fetched, manifest } = await resolve(source, platform);
+    const { digest } = fetched;
+    const parts: Pick<Descriptor, 'digest' | 'size'>[] = [manifest.config, ...manifest.layers];
+    await this.blobs.put(digest, fetched.bytes, signal);
+    await this.fetchAll(source, parts, options);
+    const { config } = await this.readConfig(manifest);
+    // What an index says of its manifests is not what the image must be.
+    if (config.platform.os !== platform.os || config.platform.architecture !== platform.architecture)
+      throw new OciError(
+        'not-found',
+        `the image is for ${platformName(config.platform)}, not for ${platformName(platform)}`,
+      );
+    const record = newRecord(reference, platform, [{ digest, size: fetched.bytes.length }, ...parts]);
+    const image = await this.finish(record, options);
+    await this.records.write(record);
+    return image;
+  }
+
+  private async fetchAll(
+    source: ImageSource,
+    parts: readonly Pick<Descriptor, 'digest' | 'size'>[],
+    { signal, onProgress }: PullOptions,
+  ): Promise<void> {
+    // An image may have the same layer twice.
+    const left = [...new Map(parts.map((part) => [part.digest, part])).values()];
+    const total = left.reduce((sum, { size }) => sum + size, 0);
+    if (total > this.limits.unpacked)
+      throw new OciError('too-large', `the image has ${total} bytes; ${this.limits.unpacked} are allowed`);
+    const there = new Map<Digest, number>();
+    const failed = new AbortController();
+    const all = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+    const work = async (): Promise<void> => {
+      for (let part = left.shift(); part !== undefined && !all.aborted; part = left.shift()) {
+        const { digest } = part;
+        await this.blobs.fetch(part, source.blob(digest), {
+          signal: all,
+          progress: (bytes) => {
+            there.set(digest, bytes);
+            onProgress?.({ phase: 'fetch', done: [...there.values()].reduce((sum, one) => sum + one, 0), total });
+          },
+        });
+      }
+    };
+    const results = await Promise.allSettled(
+      Array.from({ length: AT_ONCE }, () =>
+        work().catch((error: unknown) => {
+          // The others are of no use then.
+          failed.abort(error);
+          throw error;
+        }),
+      ),
+    );
+    signal?.throwIfAborted();
+    if (results.some(({ status }) => status === 'rejected')) throw failed.signal.reason;
+  }
+
+  private async readConfig(manifest: Manifest): Promise<ReturnType<typeof readConfig>> {
+    const document = readConfig(await this.blobs.read(manifest.config, MAX_CONFIG));
+    if (document.diffIds.length !== manifest.layers.length)
+      throw new OciError(
+        'damaged',
+        `the image has ${manifest.layers.length} layers, but its configuration tells of ${document.diffIds.length}`,
+      );
+    return document;
+  }
+
+  private diskFolder(digest: Digest): string {
+    return path.join(this.root, 'disks', `${digest.replace(':', '-')}-${RECIPE}`);
+  }
+
+  /** The disk of an image whose blobs are there, made if need be. */
+  private async finish(record: ImageRecord, { signal, onProgress }: PullOptions): Promise<StoredImage> {
+    const folder = this.diskFolder(record.digest);
+    const ready = await readDisk(folder);
+    const info = ready ?? (await this.makeDisk(record, folder, { signal, onProgress }));
+    return {
+      name: familiarName(record.name),
+      digest: record.digest,
+      rootDisk: path.join(folder, DISK),
+      ...info,
+    };
+  }
+
+  private async makeDisk(record: ImageRecord, folder: string, { signal, onProgress }: PullOptions): Promise<DiskInfo> {
+    await mkdir(path.dirname(folder), { recursive: true });
+    return withFileLock(`${folder}.lock`, 'exclusive', signal, async () => {
+      // Whoever had the lock before may have made it.
+      const ready = await readDisk(folder);
+      if (ready) return ready;
+      const manifest = readManifest(await this.blobs.read(record.blobs[0], MAX_MANIFEST), undefined);
+      if (!('layers' in manifest)) throw new OciError('damaged', `${record.digest} is no manifest`);
+      const { config, diffIds } = await this.readConfig(manifest);
+      const layers = manifest.layers.map(({ digest, size }, i) => ({
+        path: this.blobs.pathOf(digest),
+        size,
+        diffId: diffIds[i],
+      }));
+      const total = layers.reduce((sum, { size }) => sum + size, 0);
+      return withTemporaryFolder(this.cache, async (scratch) => {
+        const made = path.join(scratch, 'image');
+        await mkdir(made);
+        const { size, contents } = await buildDisk(layers, path.join(made, DISK), {
+          limits: this.limits,
+          identity: record.digest,
+          made: config.created,
+          signal,
+          progress: (fraction) => onProgress?.({ phase: 'build', done: Math.floor(fraction * total), total }),
+        });
+        const text = (name: string): string => new TextDecoder().decode(contents.get(name) ?? new Uint8Array(0));
+        const accounts: Accounts = { passwd: text('etc/passwd'), group: text('etc/group') };
+        const credentials = resolveUser(config.user, accounts);
+        const info: DiskInfo = { diskSize: size, config, credentials, accounts };
+        await writeFile(path.join(made, INFO), `${JSON.stringify(info, undefined, 2)}\n`);
+        await publish(made, folder);
+        await rm(`${folder}.lock`, { force: true });
+        return info;
+      });
+    });
+  }
+
+  /** Whoever adds holds it together with others, whoever removes alone. */
+  private async locked<T>(
+    mode: 'shared' | 'exclusive',
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    await mkdir(this.root, { recursive: true });
+    return withFileLock(path.join(this.root, 'lock'), mode, signal, work);
+  }
+
+  /** What the host refuses is one line, too. */
+  private async guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw isSystemError(error) ? storageError(`use the cache ${this.root}`, error) : error;
+    }
+  }
+}
+
+/** What is known of a disk that is ready; it stands beside it. */
+type DiskInfo = Pick<StoredImage, 'diskSize' | 'config' | 'credentials' | 'accounts'>;
+
+async function readDisk(folder: string): Promise<DiskInfo | undefined> {
+  try {
+    const info = JSON.parse(await readFile(path.join(folder, INFO), 'utf8')) as DiskInfo;
+    const { size } = await stat(path.join(folder, DISK));
+    return size === info.diskSize ? info : undefined;
+  } catch {
+    // Never made, or removed in part by whoever tidied the cache.
+    return undefined;
+  }
+}
+
+async function mustExist({ path: place }: FileReference): Promise<void> {
+  await stat(place).catch((cause: unknown) => {
+    throw storageError(`read ${place}`, cause);
+  });
+}
+
+/** The manifest that a name leads to, through indexes. */
+async function resolve(
+  source: ImageSource,
+  platform: Platform,
+): Promise<{ readonly fetched: FetchedManifest; readonly manifest: Manifest }> {
+  let fetched = await source.root();
+  for (let depth = 0; depth <= MAX_NESTING; depth++) {
+    const content = readManifest(fetched.bytes, fetched.mediaType);
+    if ('layers' in content) return { fetched, manifest: content };
+    const chosen = choosePlatform(content, platform);
+    const next = await source.manifest(chosen);
+    if (next.bytes.length !== chosen.size)
+      throw new OciError(
+        'damaged',
+        `the manifest ${chosen.digest} has ${next.bytes.length} bytes instead of ${chosen.size}`,
+      );
+    fetched = next;
+  }
+  throw new OciError('damaged', 'the index of the image leads to other indexes without an end');
+}

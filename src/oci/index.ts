@@ -1,0 +1,14 @@
+export { OciError, type ImageErrorCode } from './errors.js';
+export {
+  ImageStore,
+  type BuildOptions,
+  type PullOptions,
+  type PullProgress,
+  type StoredImage,
+  type StoreOptions,
+} from './image-store.js';
+export type { ImageConfig, Platform, Port } from './image.js';
+export { familiarName } from './reference.js';
+export { resolveUser, type Accounts, type Credentials } from './users.js';
+export type { ImageRecord } from './image-records.js';
+export type { ImageSettings } from './describe-image.js';
