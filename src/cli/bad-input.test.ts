@@ -197,7 +197,7 @@ describe.each<[string, readonly string[], RegExp]>([
   ['an unknown command', ['walk'], /unknown command 'walk'/],
   ['an unknown guest', ['run', 'multics'], /no guest multics to run; there are /],
   ['an option without its value', ['run', '--cpu'], /argument missing/],
-  ['two guests', ['run', 'demo', 'demo'], /too many arguments/],
+  ['two guests', ['run', 'demo', 'demo'], /only a container image is given a program/],
   ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],
   ['nowhere to save', ['run', 'demo', '--save-on-exit', ''], /cannot write the snapshot/],
   ['a place that cannot be written to save in', ['run', 'demo', '--save-on-exit', '/proc/x'], /cannot write the snap/],

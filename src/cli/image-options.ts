@@ -7,7 +7,7 @@ import { cacheRoot, DEFAULT_GUEST, ensureGuest } from '../guests/index.js';
 import { imageInit, ROOT_DISK_SERIAL } from '../guests/image-init.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
-import { ImageStore, resolveUser, type StoredImage } from '../oci/index.js';
+import { hasTransport, ImageStore, resolveUser, type StoredImage } from '../oci/index.js';
 import { COMMAND_LINE } from './images.js';
 import type { DiskConfig } from '../vmm/config.js';
 import { exitOnSignals } from './guest-command.js';
@@ -47,8 +47,7 @@ code is the program's.`;
 
 /** Whether a name is an image's rather than a guest's. */
 export function isImageName(name: string): boolean {
-  if (/^(oci|oci-archive|docker-archive|docker):/.test(name)) return true;
-  return /^\.{0,2}\//.test(name) || name === '.' || name === '..';
+  return hasTransport(name) || /^\.{0,2}\//.test(name) || name === '.' || name === '..';
 }
 
 /** Checks that nothing was said of a container image where there is none. */
@@ -130,7 +129,7 @@ export async function configureImage(
       kernel: {
         name: files['vmlinux'],
         data: readWholeFile(files['vmlinux'], 'kernel'),
-        commandLine: append ?? `${COMMAND_LINE} quiet`,
+        commandLine: append ?? `${COMMAND_LINE} loglevel=1`,
         // Linux unpacks archives one behind the other, each at a multiple of four bytes.
         modules: [{ name: 'initrd', data: Buffer.concat([initrd, new Uint8Array(-initrd.length & 3), init]) }],
       },

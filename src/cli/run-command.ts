@@ -16,6 +16,7 @@ import {
 } from './boot-options.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
+import { EXIT_MARK } from '../guests/image-init.js';
 import { DEMO, guestBoot } from './images.js';
 import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
 import { parseClock, parseCpuCount, parseMachine, parseMemory, parseModule } from './parse.js';
@@ -170,7 +171,7 @@ async function configure(
   if (options.kernel !== undefined || firmware.file !== undefined)
     throw new UsageError(`give either an image (${image}) or --kernel and --bios`);
   const { boot, disk } = await configureImage(image, command, options, options.append);
-  return { ...base, boot, disks: [disk, ...base.disks], debugExit: true };
+  return { ...base, boot, disks: [disk, ...base.disks] };
 }
 
 async function whatToBoot(
@@ -205,7 +206,9 @@ async function whatToBoot(
 
 async function run(image: string | undefined, command: readonly string[], options: RunOptions): Promise<void> {
   const session = readSessionOptions(options);
+  if (image !== undefined && isImageName(image) && session.console !== 'serial')
+    throw new UsageError("a container image's program runs on ttyS0: --console cannot be another");
   const config = await configure(image, command, options);
-  const programExit = image !== undefined && isImageName(image);
-  process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...(programExit && { programExit }) });
+  const exitMark = image !== undefined && isImageName(image) ? EXIT_MARK : undefined;
+  process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...(exitMark && { exitMark }) });
 }

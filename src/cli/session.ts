@@ -41,8 +41,8 @@ export interface SessionOptions {
   readonly trace?: WorkerOptions['trace'];
   /** What was done and how is told at the end. */
   readonly stats?: boolean;
-  /** The guest runs a program and writes its exit code to isa-debug-exit: it becomes this process's. */
-  readonly programExit?: boolean;
+  /** What the guest writes to the virtio console before a program's exit code, which becomes this process's. */
+  readonly exitMark?: string;
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -85,6 +85,9 @@ class Session {
   private failure: Error | undefined;
   /** What the guest wrote last, so that what we say begins on a line of its own. */
   private midLine = false;
+  /** The end of what it wrote to the console that the terminal is not. */
+  private side = '';
+  private programExit: number | undefined;
 
   constructor(
     start: MachineStart,
@@ -141,7 +144,19 @@ class Session {
       return;
     }
     if (channel === 'debug') this.log(bytes);
+    if (channel === 'console') this.listen(bytes);
     done();
+  }
+
+  /** A program that the guest ran has ended, and with it the machine. */
+  private listen(bytes: Uint8Array): void {
+    const { exitMark } = this.options;
+    if (exitMark === undefined || this.programExit !== undefined) return;
+    this.side = (this.side + Buffer.from(bytes).toString('latin1')).slice(-80);
+    const told = new RegExp(`${exitMark} (\\d{1,3})\\s`).exec(this.side)?.at(1);
+    if (told === undefined) return;
+    this.programExit = Number(told) & 0xff;
+    this.handle.stop();
   }
 
   private log(bytes: Uint8Array): void {
@@ -268,10 +283,8 @@ class Session {
     };
     switch (exit.kind) {
       case 'power-off':
-        return 0;
+        return this.programExit ?? 0;
       case 'exit':
-        // isa-debug-exit doubles it and adds one.
-        if (this.options.programExit) return exit.code >> 1;
         return exit.code === 0 ? 0 : fail(`the guest ended with exit code ${exit.code}`, exit.code);
       case 'reset':
         return fail('the guest reset the machine (--no-reboot)');
@@ -291,6 +304,7 @@ class Session {
     const { saveOnExit } = this.options;
     if (this.failure) throw this.failure;
     const reason = this.stopReason;
+    if (reason === undefined && this.programExit !== undefined) return this.programExit;
     if (reason === undefined) {
       this.say(['vitrine: ended by the debugger']);
       return 1;

@@ -17,8 +17,8 @@ export interface ImageProgram {
 /** What the guest knows the root disk by. */
 export const ROOT_DISK_SERIAL = 'vitrine-root';
 
-/** Where the guest writes the program's exit code: the port of isa-debug-exit. */
-const EXIT_PORT = 0xf4;
+/** What the guest writes to the virtio console when the program has ended, before its exit code. */
+export const EXIT_MARK = 'vitrine-exit';
 
 /** Exit codes where the program could not be started, as shells have them. */
 const EXIT = { BROKEN: 125, NOT_EXECUTABLE: 126, NOT_FOUND: 127 } as const;
@@ -34,13 +34,17 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox --install -s
 export PATH=/sbin:/usr/sbin:/bin:/usr/bin
 exec </dev/console >/dev/console 2>&1
-dmesg -n 4
+dmesg -n 1
 BB=/proc/1/root/bin/busybox
 R=/root-disk
 
+# The console's last user waits until all is sent.
 end() {
+  exec </dev/null >/dev/null 2>&1
   sync
-  printf "\\\\$(printf %o "$1")" | dd of=/dev/port bs=1 seek=${EXIT_PORT} 2>/dev/null
+  echo "${EXIT_MARK} $1" >/dev/hvc0
+  # The machine ends here, as a rule, and the kernel has no time to say that it does.
+  sleep 5
   poweroff -f
 }
 broken() {
@@ -124,8 +128,10 @@ in_root [ -f "$WHERE" ] && in_root [ -x "$WHERE" ] || { echo "vitrine: $1 cannot
 NAME=$1
 shift
 
+# This shell has nothing to say of how it ends; cttyhack opens the program's own standard error.
+exec 2>/dev/null
 # A session with the console for its terminal; whatever the program leaves behind belongs to this shell.
-setsid cttyhack sh -c '. /etc/vitrine-environment' "$WHERE" "$NAME" "$@"
+setsid cttyhack sh -c '. /etc/vitrine-environment' - "$WHERE" "$NAME" "$@"
 end $?
 `;
 
@@ -143,13 +149,17 @@ export function imageInit({ argv, env, workdir, uid, gid, home }: ImageProgram):
     `WORKDIR=${shellWord(workdir)}`,
     `set -- ${argv.map(shellWord).join(' ')}`,
   ];
-  // $0 is the program's place, $1 its name as it was given.
+  // Within the image; $1 is the program's place, $2 its name as it was given.
+  const inside = [
+    `cd ${shellWord(workdir)} || exit ${EXIT.BROKEN}`,
+    'program=$1 name=$2',
+    'shift 2',
+    'unset OLDPWD SHLVL',
+    `exec /proc/1/root/bin/busybox start-stop-daemon -S -c ${uid}:${gid} -x "$program" -a "$name" -- "$@"`,
+  ];
   const environment = [
-    'WHERE=$0',
-    'NAME=$1',
-    'shift',
     `exec chroot /root-disk /proc/1/root/bin/busybox env -i ${all.map(shellWord).join(' ')} \\`,
-    `  /proc/1/root/bin/busybox start-stop-daemon -S -c ${uid}:${gid} -d ${shellWord(workdir)} -x "$WHERE" -a "$WHERE" -- "$@"`,
+    `  /proc/1/root/bin/busybox sh -c ${shellWord(inside.join('\n'))} - "$@"`,
   ];
   const text = (lines: readonly string[]): Uint8Array => new TextEncoder().encode(`${lines.join('\n')}\n`);
   return writeCpio([

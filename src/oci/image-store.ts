@@ -26,7 +26,14 @@ import {
   type Manifest,
   type Platform,
 } from './image.js';
-import { canonicalName, familiarName, parseReference, type FileReference, type ImageReference } from './reference.js';
+import {
+  canonicalName,
+  familiarName,
+  hasTransport,
+  parseReference,
+  type FileReference,
+  type ImageReference,
+} from './reference.js';
 import { MAX_MANIFEST, type FetchedManifest } from './registry.js';
 import { DockerArchiveSource, folderSource, LayoutSource, RegistrySource, type ImageSource } from './source.js';
 import { unpackLayer } from './unpack-layer.js';
@@ -157,7 +164,7 @@ export class ImageStore {
   async build(from: string, options: BuildOptions): Promise<StoredImage> {
     const { signal, onProgress, platform = DEFAULT_PLATFORM, name, settings = {} } = options;
     const reference = parseReference(name);
-    if (reference.kind !== 'registry' || reference.digest !== undefined)
+    if (reference.kind !== 'registry' || reference.digest !== undefined || hasTransport(name))
       throw new OciError('name', `${JSON.stringify(name)} is no name for a new image: NAME or NAME:TAG is`);
     const found = await stat(from).catch((cause: unknown) => {
       throw storageError(`read ${from}`, cause);

@@ -8,7 +8,7 @@ export {
   type StoreOptions,
 } from './image-store.js';
 export type { ImageConfig, Platform, Port } from './image.js';
-export { familiarName } from './reference.js';
+export { familiarName, hasTransport } from './reference.js';
 export { resolveUser, type Accounts, type Credentials } from './users.js';
 export type { ImageRecord } from './image-records.js';
 export type { ImageSettings } from './describe-image.js';

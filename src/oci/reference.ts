@@ -38,13 +38,18 @@ const TAG = /^\w[\w.-]{0,127}$/;
 /** Characters of registry and repository together. */
 const MAX_NAME = 255;
 
+/** "docker" alone is also the name of an image. */
+const TRANSPORT = /^(oci|oci-archive|docker-archive|docker(?=:\/\/)):(.*)$/s;
+
 const wrong = (name: string, why: string): OciError =>
   new OciError('name', `${JSON.stringify(name)} is no name of an image: ${why}`);
 
+/** Whether a name says where to look. */
+export const hasTransport = (name: string): boolean => TRANSPORT.test(name);
+
 /** Throws a one-line error (OciError). */
 export function parseReference(name: string): ImageReference {
-  const [, transport, rest] = /^(oci|oci-archive|docker-archive|docker):(.*)$/s.exec(name) ?? [];
-  // "docker" and "oci" are also names that an image of a registry can have: docker:dind.
+  const [, transport, rest] = TRANSPORT.exec(name) ?? [];
   switch (transport) {
     case 'oci':
       return layoutReference(rest) ?? parseRegistry(rest);
@@ -55,7 +60,7 @@ export function parseReference(name: string): ImageReference {
       return { kind: transport, path: path.resolve(place), tag };
     }
     case 'docker':
-      return parseRegistry(rest.startsWith('//') ? rest.slice(2) : name);
+      return parseRegistry(rest.slice(2));
     default:
       return parseRegistry(name);
   }

@@ -1,0 +1,180 @@
+/** Container images from the command line: made, listed, pulled, run, removed. */
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { cacheRoot } from '../host/node/cache.js';
+import { VitrineProcess, type Ended } from '../testing/machine-process.js';
+import { layer, startRegistry, umociImage } from '../testing/oci-images.js';
+import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
+
+const amd64 = await requireGuest('amd64');
+const busybox = await requireFile('/bin/busybox', 'busybox-static');
+const registryTool = await requireTool('docker-registry');
+const skopeo = await requireTool('skopeo');
+const umoci = await requireTool('umoci');
+
+let root = '';
+let env: Record<string, string> = {};
+beforeAll(() => {
+  root = fs.mkdtempSync(path.join(tmpdir(), 'vitrine-image-'));
+});
+beforeEach(() => {
+  // A cache of the test's own, with the guests of the machine's.
+  const cache = fs.mkdtempSync(path.join(root, 'cache-'));
+  env = { XDG_CACHE_HOME: cache, DOCKER_CONFIG: root };
+  fs.mkdirSync(path.join(cache, 'vitrine'));
+  fs.mkdirSync(path.join(cacheRoot(), 'guests'), { recursive: true });
+  fs.symlinkSync(path.join(cacheRoot(), 'guests'), path.join(cache, 'vitrine/guests'));
+});
+afterAll(() => fs.rmSync(root, { recursive: true }));
+
+const vitrine = (...args: readonly string[]): Promise<Ended> => new VitrineProcess(args, env).ended;
+
+/** A command that works; what it printed. */
+async function told(...args: readonly string[]): Promise<string> {
+  const { code, output, errors } = await vitrine(...args);
+  expect(code, errors).toBe(0);
+  return output;
+}
+
+describe('vitrine image', () => {
+  it('makes images of folders and archives, shows and removes them', async () => {
+    const folder = path.join(root, 'folder');
+    fs.mkdirSync(path.join(folder, 'etc'), { recursive: true });
+    fs.writeFileSync(path.join(folder, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n');
+    fs.linkSync(path.join(folder, 'etc/passwd'), path.join(folder, 'same'));
+    fs.symlinkSync('etc/passwd', path.join(folder, 'link'));
+    const options = [
+      '--entrypoint',
+      '/bin/app',
+      '--cmd',
+      'a',
+      '--cmd',
+      'b c',
+      '--env',
+      'A=1',
+      '--user',
+      'web',
+      '--workdir',
+      '/srv',
+    ];
+    const made = await told('image', 'build-from', folder, '--name', 'mine:1', ...options);
+    expect(made).toMatch(/^mine:1 sha256:[0-9a-f]{64}\n$/);
+    // The same files are the same image.
+    expect(await told('image', 'build-from', folder, '--name', 'mine:2', ...options)).toBe(made.replace(':1', ':2'));
+    const archive = path.join(root, 'archive.tar');
+    fs.writeFileSync(archive, layer([{ path: 'file', content: 'x' }]));
+    await told('image', 'build-from', archive, '--name', 'archived', '--json');
+    const list = await told('image', 'ls');
+    expect(list.split('\n')[0]).toMatch(/^NAME +DIGEST +PLATFORM +SIZE +PULLED$/);
+    expect(list).toMatch(/^archived:latest +sha256:[0-9a-f]{12} +linux\/amd64 /m);
+    const all = JSON.parse(await told('image', 'ls', '--json')) as { name: string; digest: string }[];
+    expect(all.map(({ name }) => name)).toEqual(['archived:latest', 'mine:1', 'mine:2']);
+    const seen = JSON.parse(await told('image', 'inspect', 'mine:1', '--json')) as Record<string, unknown>;
+    expect(seen['config']).toMatchObject({ entrypoint: ['/bin/app'], cmd: ['a', 'b c'], user: 'web', workdir: '/srv' });
+    expect(seen['credentials']).toMatchObject({ uid: 33, gid: 33, home: '/srv' });
+    expect(await told('image', 'inspect', 'mine:1')).toMatch(/^user +web \(33:33\)$/m);
+    await told('image', 'rm', 'mine:1', 'archived');
+    expect(JSON.parse(await told('image', 'ls', '--json'))).toHaveLength(1);
+    expect(fs.existsSync(seen['rootDisk'] as string)).toBe(true);
+    expect(await told('image', 'rm', 'mine:2')).toMatch(/MiB are free again|KiB are free again/);
+    expect(fs.existsSync(seen['rootDisk'] as string)).toBe(false);
+  });
+
+  it.each([
+    [['image', 'pull', 'UPPER'], /is no name of an image/],
+    [['image', 'pull', 'oci-archive:/nowhere'], /cannot read \/nowhere: no such file/],
+    [['image', 'pull', '127.0.0.1:1/x'], /127\.0\.0\.1:1: it refuses the connection/],
+    [['image', 'pull', 'x', '--platform', 'linux'], /not OS\/ARCHITECTURE/],
+    [['image', 'rm', 'none'], /there is no image none here/],
+    [['image', 'inspect', 'none'], /vitrine image pull fetches it/],
+    [['image', 'build-from', '/nowhere', '--name', 'x'], /cannot read \/nowhere/],
+    [['image', 'build-from', '/tmp', '--name', 'oci:x'], /is no name for a new image|no name of an image/],
+    [['run', 'oci:/nowhere'], /no such file/],
+    [['run', './nowhere'], /no such|no name/],
+    [['run', 'amd64', '--user', 'x'], /--user needs a container image/],
+    [['run', 'amd64', '--', 'ls'], /only a container image is given a program/],
+    [['run', 'oci:x', '--kernel', 'y'], /either an image/],
+    [['run', 'oci:x', '--console', 'hvc0'], /runs on ttyS0/],
+    [['run', 'oci:x', '--env', 'nonsense'], /not NAME=VALUE/],
+  ])('says in one line what is wrong with %j', async (args, message) => {
+    const { code, errors } = await vitrine(...args);
+    expect(errors).toMatch(message);
+    expect(
+      errors
+        .trim()
+        .split('\n')
+        .filter((line) => line.startsWith('vitrine: ')),
+    ).toHaveLength(1);
+    expect(errors).not.toContain('internal error');
+    expect(code).toBe(1);
+  });
+});
+
+describeWith([amd64, busybox, registryTool, skopeo, umoci], 'vitrine run with a container image', () => {
+  it("runs its program as the image says, with the program's exit code", { timeout: 90_000 }, async () => {
+    const layout = path.join(root, 'layout');
+    const script =
+      '#!/bin/sh\nid -u; id -g; pwd; echo "$COLOUR/$HOME"; echo "$#:$2"; cat /etc/secret 2>/dev/null || echo closed\nexit 42\n';
+    const bytes = layer([
+      { path: 'bin/busybox', content: fs.readFileSync(busybox.path), mode: 0o755 },
+      ...['sh', 'id', 'cat'].map((name) => ({ path: `bin/${name}`, kind: 'link' as const, target: '/bin/busybox' })),
+      { path: 'usr/local/bin/app', content: script, mode: 0o755 },
+      { path: 'etc/passwd', content: 'root:x:0:0::/root:/bin/sh\napp:x:1234:567::/home/app:/bin/sh\n' },
+      { path: 'etc/secret', content: 'secret', mode: 0o600 },
+    ]);
+    const config = [
+      '--config.entrypoint',
+      'app',
+      '--config.cmd',
+      'one',
+      '--config.cmd',
+      "two 'words'",
+      '--config.env',
+      'COLOUR=a b',
+      '--config.user',
+      'app',
+      '--config.workingdir',
+      '/srv/data',
+    ];
+    await umociImage(umoci, layout, 'app', [bytes], config);
+    const registry = await startRegistry(registryTool, root);
+    try {
+      const to = `docker://${registry.host}/app:1`;
+      const { status, stderr } = await skopeo.run([
+        '--insecure-policy',
+        'copy',
+        '--quiet',
+        '--dest-tls-verify=false',
+        `oci:${layout}:app`,
+        to,
+      ]);
+      expect(status, stderr).toBe(0);
+      const { code, output, errors } = await vitrine('run', `oci:${registry.host}/app:1`);
+      expect(output.replaceAll('\r', ''), errors).toBe("1234\n567\n/srv/data\na b//home/app\n2:two 'words'\nclosed\n");
+      expect(errors).toMatch(/pulling .*app:1/);
+      expect(code).toBe(42);
+    } finally {
+      registry.stop();
+    }
+    // It is there now: no registry is asked. What the machine before wrote is gone.
+    const again = await vitrine(
+      'run',
+      `oci:${registry.host}/app:1`,
+      '--machine',
+      'microvm',
+      '--entrypoint',
+      'sh',
+      '--user',
+      '0',
+      '-e',
+      'COLOUR=red',
+      '--',
+      '-c',
+      'cat /etc/secret; echo $COLOUR; [ -e /left ] && echo left; echo >/left; kill -9 $$',
+    );
+    expect(again.output.replaceAll('\r', ''), again.errors).toBe('secretred\n');
+    expect(again.code).toBe(137);
+  });
+});
