@@ -82,13 +82,33 @@ interface Watched {
   readonly modes: readonly (readonly string[])[];
 }
 
-async function watch(steps: readonly Step[], ...args: readonly string[]): Promise<Watched> {
-  const command = [process.execPath, program, 'run', '--bios', echo(), '--memory', '16M', '--debug-exit', ...args];
-  const { stdout } = await python.run(['-c', WATCH, JSON.stringify(steps), ...command]);
+async function watchCommand(steps: readonly Step[], ...args: readonly string[]): Promise<Watched> {
+  const { stdout } = await python.run(['-c', WATCH, JSON.stringify(steps), process.execPath, program, ...args]);
   return JSON.parse(stdout) as Watched;
 }
 
+const watch = (steps: readonly Step[], ...args: readonly string[]): Promise<Watched> =>
+  watchCommand(steps, 'run', '--bios', echo(), '--memory', '16M', '--debug-exit', ...args);
+
 const COOKED = ['ECHO', 'ICANON', 'ISIG'];
+
+describeWith([python], 'vitrine top on a terminal', () => {
+  it.each(['q', '\x03'])('shows a table again and again, and leaves the screen as it was: %j', async (key) => {
+    const { code, seen, modes } = await watchCommand(
+      [
+        ['expect', 'EXITS/S  MEMORY'],
+        ['mode', null],
+        ['expect', 'EXITS/S  MEMORY'],
+        ['send', key],
+      ],
+      'top',
+    );
+    expect(modes).toEqual([COOKED, [], COOKED]);
+    expect(seen.startsWith('\x1b[?1049h\x1b[?25l')).toBe(true);
+    expect(seen.endsWith('\x1b[?25h\x1b[?1049l')).toBe(true);
+    expect(code).toBe(0);
+  });
+});
 
 describeWith([python], 'the terminal', () => {
   it('is raw while the machine runs; Ctrl-C goes to the guest; Ctrl-A x quits', async () => {

@@ -82,12 +82,14 @@ class Watcher {
 
 /** The table as it fits a terminal. */
 function draw(rows: readonly MachineRow[]): void {
-  const { columns, rows: height } = process.stdout;
+  // A terminal may not know its size.
+  const columns = process.stdout.columns || 80;
+  const height = process.stdout.rows || 24;
   const time = new Date().toTimeString().slice(0, 8);
   const total = rows.reduce((sum, { cpuPercent }) => sum + cpuPercent, 0);
   const count = rows.length === 1 ? '1 machine' : `${String(rows.length)} machines`;
   const lines = [`vitrine top - ${time}  ${count}, ${total.toFixed(1)} %CPU`, '', ...showRows(rows)];
-  const fitting = lines.slice(0, Math.max(1, height - 1)).map((line) => line.slice(0, columns) + CLEAR_LINE);
+  const fitting = lines.slice(0, height - 1).map((line) => line.slice(0, columns) + CLEAR_LINE);
   process.stdout.write(`${CURSOR_HOME}${fitting.join('\r\n')}\r\n${CLEAR_BELOW}`);
 }
 
