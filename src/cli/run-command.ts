@@ -110,7 +110,11 @@ export function runCommand(): Command {
   addImageOptions(command)
     .optionsGroup('The machine:')
     .option('--memory <size>', 'RAM: 512M, 2G', '512M')
-    .option('--cpu <model>', 'CPU model: x86-64-v2, pentium4 (32-bit), 486', 'x86-64-v2')
+    .option(
+      '--cpu <model>',
+      "CPU model: x86-64-v2, pentium4 (32-bit), 486; x86-64-v2,kvmclock: with KVM's clock for guests",
+      'x86-64-v2',
+    )
     .option('--smp <n>', 'number of CPUs', '1')
     .option('--machine <type>', 'the board: pc (Q35, ICH9), or microvm (virtio alone, starts faster)', 'pc')
     .option('--disk <file[,words]>', 'a disk image; words: see below', collect)

@@ -29,6 +29,8 @@ export interface LocalApic {
   takeExtInt(): boolean;
   /** A message from the bus: MSI, I/O APIC or another CPU. */
   deliver(message: ApicMessage): void;
+  /** Takes what other threads have left for it. Absent: nothing comes from others. */
+  takeIn?(): void;
   /** LINT0 as the 8259 drives it, LINT1 as the NMI line. */
   setLint(pin: 0 | 1, asserted: boolean): void;
   /** The guest's TSC was written or its offset changed: TSC deadlines are measured anew. */

@@ -71,8 +71,8 @@ export interface Vcpu {
   startup(page: number): void;
   /** The A20 line: off clears bit 20 of every physical address. */
   setA20(enabled: boolean): void;
-  /** The time-stamp counter now. */
-  readTsc(): bigint;
+  /** The time-stamp counter now, or at a time of the machine's clock where the accelerator knows it. */
+  readTsc(at?: number): bigint;
   /** Instructions retired since creation; undefined where the accelerator cannot count them. */
   readonly retired: bigint | undefined;
   /** The architectural state, by the schema of the guest architecture; JSON-like plain data. */
@@ -93,6 +93,14 @@ export interface Vcpu {
   translate(linear: bigint): number | undefined;
 }
 
+/** A clock in memory that the guest reads, and says by MSRs where. */
+export interface GuestClock {
+  /** The guest has written one of its MSRs. */
+  written(index: number, value: bigint): void;
+  /** The CPU has got a state, with these MSRs; its time-stamp counter has been set. */
+  restored(msrs: ReadonlyMap<number, bigint>): void;
+}
+
 /** What a vCPU needs of its machine. */
 export interface VcpuEnvironment {
   readonly io: GuestIo;
@@ -102,6 +110,8 @@ export interface VcpuEnvironment {
   fillRandom(target: Uint8Array): void;
   /** When power came on, by that clock: the TSCs of all CPUs were 0. Absent: when this one was made. */
   readonly poweredAt?: number | undefined;
+  /** Absent: the guest has none. An accelerator may have its own. */
+  readonly guestClock?: GuestClock | undefined;
   /** Told of every event, where the accelerator knows them. */
   onEvent?(event: CpuEvent): void;
   /** The FERR# pin: an unmasked x87 error while CR0.NE is 0. */

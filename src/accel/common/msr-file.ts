@@ -1,6 +1,7 @@
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { readMsr, writeMsr, initialMsrs, type MsrValues } from '../../arch/x86/msr-policy.js';
 import { MSR } from '../../arch/x86/msrs.js';
+import type { GuestClock } from '../../iface/vcpu.js';
 import type { LocalApic } from '../../iface/local-apic.js';
 
 /** The MSRs of one CPU that its helpers do not hold themselves: the local APIC's, and those that only hold a value. */
@@ -11,6 +12,7 @@ export class MsrFile {
     private readonly model: CpuModel,
     private readonly apic: LocalApic,
     private readonly apicMoved: () => void,
+    private readonly guestClock?: GuestClock,
   ) {}
 
   reset(): void {
@@ -43,6 +45,8 @@ export class MsrFile {
     }
     if (index >= MSR.X2APIC_FIRST && index <= MSR.X2APIC_LAST && this.has('x2apic'))
       return this.apic.writeMsr(index, value);
-    return writeMsr(this.model, this.values, index, value);
+    if (!writeMsr(this.model, this.values, index, value)) return false;
+    this.guestClock?.written(index, value);
+    return true;
   }
 }

@@ -3,7 +3,7 @@ import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 
 /** Device access to guest memory through the slots, with decoded code kept right. */
 export class SlotDma implements Dma {
-  private slots: readonly MemorySlot[] = [];
+  private ownSlots: readonly MemorySlot[] = [];
   private readonly word = new Int32Array(new SharedArrayBuffer(4));
   private readonly scratch = new Uint8Array(8);
   private readonly scratchView = new DataView(this.scratch.buffer);
@@ -12,10 +12,16 @@ export class SlotDma implements Dma {
   constructor(
     private readonly backing: Uint8Array,
     private readonly written: (offset: number, length: number) => void,
+    /** Of another thread, where that sets them. */
+    private readonly othersSlots?: () => readonly MemorySlot[],
   ) {}
 
   setSlots(slots: readonly MemorySlot[]): void {
-    this.slots = slots;
+    this.ownSlots = slots;
+  }
+
+  private get slots(): readonly MemorySlot[] {
+    return this.othersSlots?.() ?? this.ownSlots;
   }
 
   private slotAt(address: number): MemorySlot | undefined {

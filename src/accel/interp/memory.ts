@@ -1,5 +1,5 @@
 import { HostError } from '../../base/errors.js';
-import { PAGE_SIZE } from '../../base/units.js';
+import { gpa, PAGE_SIZE } from '../../base/units.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
 import { cpuOrigin, guestBase, LAYOUT, MAX_SLOTS, REMOTE, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
@@ -59,6 +59,20 @@ export class MachineMemory {
       this.view.setUint32(at + SLOT.HOST, this.guestBase + slot.offset, true);
       this.view.setUint32(at + SLOT.FLAGS, slot.kind === 'rom' ? 1 : 0, true);
     }
+  }
+
+  /** As they were written, on whatever thread. */
+  readSlots(): readonly MemorySlot[] {
+    const { view } = this;
+    return Array.from({ length: view.getUint32(LAYOUT.SLOTS, true) }, (_, i) => {
+      const at = LAYOUT.SLOTS + 8 + i * SLOT_SIZE;
+      return {
+        start: gpa(Number(view.getBigUint64(at + SLOT.START, true))),
+        size: Number(view.getBigUint64(at + SLOT.LENGTH, true)),
+        offset: view.getUint32(at + SLOT.HOST, true) - this.guestBase,
+        kind: view.getUint32(at + SLOT.FLAGS, true) === 1 ? 'rom' : 'ram',
+      };
+    });
   }
 
   /** Makes a CPU look at `bits` of ATTN. */

@@ -77,9 +77,10 @@ export class InterpVcpu implements Vcpu {
     this.events = new EventLog(this.state);
     this.attention = new Int32Array(memory.memory.buffer, base + STATE.ATTN, 1);
     this.window = new ApicWindow(environment);
-    this.msrs = new MsrFile(model, environment.apic, () => {
+    const moved = (): void => {
       this.window.moved();
-    });
+    };
+    this.msrs = new MsrFile(model, environment.apic, moved, environment.guestClock);
     const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base, origin) });
     this.helpers = helpers.exports as unknown as HelperExports;
     this.translator = options.createTranslator?.(memory, index, helpers.exports);
@@ -271,6 +272,7 @@ export class InterpVcpu implements Vcpu {
     this.state.setU64('TSC_OFFSET', checked.tsc - this.readTsc());
     this.environment.apic.tscChanged();
     this.window.moved();
+    this.environment.guestClock?.restored(this.msrs.values);
     this.helpers.state_restored();
   }
 
@@ -278,9 +280,9 @@ export class InterpVcpu implements Vcpu {
     return BigInt(Math.floor((time * this.options.tscHz) / 1e9));
   }
 
-  /** The guest's time-stamp counter now. */
-  readTsc(): bigint {
-    return BigInt.asUintN(64, this.ticksAt(this.environment.now()) + this.state.u64('TSC_OFFSET'));
+  /** The guest's time-stamp counter at a time of the machine's clock. */
+  readTsc(at = this.environment.now()): bigint {
+    return BigInt.asUintN(64, this.ticksAt(at) + this.state.u64('TSC_OFFSET'));
   }
 
   reset(): void {

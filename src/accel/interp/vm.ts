@@ -41,9 +41,10 @@ export class InterpVm implements Vm {
     this.memory = new MachineMemory(backingSize, cpus, memory);
     if (!memory) this.memory.bytes.set(image.decoderTables, LAYOUT.DECODER_TABLES);
     this.backing = this.memory.backing;
-    this.slotDma = new SlotDma(this.backing, (offset, length) => {
+    const written = (offset: number, length: number): void => {
       this.backingWritten(offset, length);
-    });
+    };
+    this.slotDma = new SlotDma(this.backing, written, memory && (() => this.memory.readSlots()));
     this.dma = this.slotDma;
   }
 

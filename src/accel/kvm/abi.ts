@@ -36,6 +36,7 @@ export const KVM = {
   GET_XCRS: 0x8188aea6,
   SET_XCRS: 0x4188aea7,
   X86_SET_MSR_FILTER: 0x4188aec6,
+  SET_CLOCK: 0x4030ae7b,
   SET_DEVICE_ATTR: 0x4018aee1,
   GET_DEVICE_ATTR: 0x4018aee2,
   HAS_DEVICE_ATTR: 0x4018aee3,
@@ -52,6 +53,7 @@ export const CAP = {
   XCRS: 0x38,
   GET_TSC_KHZ: 0x3d,
   READONLY_MEM: 0x51,
+  IMMEDIATE_EXIT: 136,
   X86_USER_SPACE_MSR: 0xbc,
   X86_MSR_FILTER: 0xbd,
   SREGS2: 0xc8,
@@ -60,6 +62,7 @@ export const CAP = {
 /** struct kvm_run: offsets. */
 export const RUN = {
   REQUEST_INTERRUPT_WINDOW: 0,
+  IMMEDIATE_EXIT: 1,
   EXIT_REASON: 8,
   READY_FOR_INTERRUPT: 12,
   IF_FLAG: 13,
@@ -123,6 +126,7 @@ export const SIZE = {
   GUEST_DEBUG: 72,
   MEMORY_REGION: 32,
   ENABLE_CAP: 104,
+  CLOCK_DATA: 48,
   MSR_FILTER: 392,
 } as const;
 

@@ -49,8 +49,10 @@ const WORDS: Readonly<Record<number, string>> = {
 /** An error of the system in words. */
 export const errorText = (errno: number): string => WORDS[errno] ?? `error ${errno} of the system`;
 
-/** By which a timer takes a thread out of KVM_RUN: a real-time signal that neither Node nor the C library uses. */
+/** By which a timer, and another thread, take a thread out of KVM_RUN: real-time signals that neither Node nor the C library uses. */
 export const TIMER_SIGNAL = 50;
+export const KICK_SIGNAL = 51;
+const SIG_IGN = 1n;
 
 const lib = koffi.load('libc.so.6');
 /** Declared with the kinds of arguments that they are called with: an address, or a number. */
@@ -61,6 +63,8 @@ const functions = {
   ioctlNumber: lib.func('ioctl', 'int', ['int', 'ulong', 'ulong']),
   mmap: lib.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'long']),
   munmap: lib.func('munmap', 'int', ['void *', 'size_t']),
+  signal: lib.func('signal', 'intptr_t', ['int', 'intptr_t']),
+  tgkill: lib.func('tgkill', 'int', ['int', 'int', 'int']),
   sigmask: lib.func('pthread_sigmask', 'int', ['int', 'void *', 'void *']),
   sigtimedwait: lib.func('sigtimedwait', 'int', ['void *', 'void *', 'void *']),
   timerCreate: lib.func('timer_create', 'int', ['int', 'void *', 'void *']),
@@ -109,15 +113,21 @@ export function ioctlRun(fd: number, request: number): number {
 }
 
 export interface Mapping {
+  readonly address: bigint;
   readonly view: DataView;
   unmap(): void;
 }
 
+/** Memory of this process that is not JavaScript's. It must stay. */
+export const viewAt = (address: bigint, length: number): DataView => new DataView(koffi.view(address, length));
+
 /** Maps `length` bytes of a descriptor, shared, for reading and writing. */
 export function map(fd: number, length: number): Mapping {
   const at: unknown = functions.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if (addressOf(at) === 0xffff_ffff_ffff_ffffn) throw new SystemError('mmap', koffi.errno());
+  const address = addressOf(at);
+  if (address === 0xffff_ffff_ffff_ffffn) throw new SystemError('mmap', koffi.errno());
   return {
+    address,
     view: new DataView(koffi.view(at, length)),
     unmap: () => {
       functions.munmap(at, length);
@@ -142,30 +152,43 @@ export function monotonic(): number {
 /** The address of a buffer or of a pointer. */
 export const addressOf = (value: unknown): bigint => BigInt.asUintN(64, koffi.address(value));
 
-/** A C library's set of one signal. */
-function setOf(signal: number): Uint8Array {
+/** A C library's set of signals. */
+function setOf(...signals: number[]): Uint8Array {
   const set = new Uint8Array(128);
-  set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
+  for (const signal of signals) set[(signal - 1) >> 3] |= 1 << ((signal - 1) & 7);
   return set;
 }
 
-const timerSet = setOf(TIMER_SIGNAL);
+const ourSignals = setOf(TIMER_SIGNAL, KICK_SIGNAL);
 const NO_TIME = new Uint8Array(16);
 
-/** A timer that sends the calling thread its signal, which is blocked but where KVM lets it through. */
+/** Sends a signal to a thread of this process; none, when it has gone. */
+export function signalThread(thread: number, signal: number): void {
+  functions.tgkill(process.pid, thread, signal);
+}
+
+export function deleteTimer(id: bigint): void {
+  functions.timerDelete(id);
+}
+
+/** A timer that sends the calling thread its signal, which is blocked but where KVM lets it through, as the other one is. */
 export class ThreadTimer {
-  private readonly id: bigint;
+  readonly id: bigint;
+  /** The thread, as the system calls it. */
+  readonly thread = Number(functions.syscall(GETTID));
   private readonly setting = new Uint8Array(32);
   private readonly settingView = new DataView(this.setting.buffer);
 
   constructor() {
-    functions.sigmask(SIG_BLOCK, timerSet, null);
+    functions.sigmask(SIG_BLOCK, ourSignals, null);
+    // One that is sent to a thread that has just ended may reach another one of its number. Those that are blocked are kept all the same (Linux).
+    for (const signal of [TIMER_SIGNAL, KICK_SIGNAL]) functions.signal(signal, SIG_IGN);
     // struct sigevent: value, signo, notify, thread id.
     const event = new Uint8Array(64);
     const view = new DataView(event.buffer);
     view.setInt32(8, TIMER_SIGNAL, true);
     view.setInt32(12, SIGEV_THREAD_ID, true);
-    view.setInt32(16, Number(functions.syscall(GETTID)), true);
+    view.setInt32(16, this.thread, true);
     const id = new Uint8Array(8);
     if ((functions.timerCreate(CLOCK_MONOTONIC, event, id) as number) < 0)
       throw new SystemError('timer_create', koffi.errno());
@@ -180,13 +203,13 @@ export class ThreadTimer {
     functions.timerSettime(this.id, 0, this.setting, null);
   }
 
-  /** Takes back a signal that was sent. */
-  drain(): void {
-    functions.sigtimedwait(timerSet, null, NO_TIME);
+  /** Takes back one of the signals that were sent, the timer's first. Which that was; -1: there is none. */
+  drain(): number {
+    return functions.sigtimedwait(ourSignals, null, NO_TIME) as number;
   }
 
   close(): void {
-    functions.timerDelete(this.id);
+    deleteTimer(this.id);
   }
 }
 

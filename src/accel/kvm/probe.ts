@@ -2,6 +2,7 @@
  * What a KVM can run. That /dev/kvm opens says little: there are KVMs, without VT-x or AMD-V under them, that emulate most of a
  * kernel's instructions and give up at some. A guest of a few instructions for each of what every operating system needs.
  */
+import { DEFAULT_CPU_MODEL } from '../../arch/x86/cpu-models.js';
 import { resetVcpuState } from '../../arch/x86/boot-state.js';
 import type { SegmentState, VcpuState } from '../../arch/x86/state.js';
 import { VitrineError } from '../../base/errors.js';
@@ -146,7 +147,7 @@ class ProbeMachine {
       this.run = map(this.cpu, system.runSize);
       had.push(() => this.run.unmap());
       ioctl(this.cpu, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
-      this.registers = new Registers(this.cpu, { sregs2: system.has(CAP.SREGS2), xcrs: false });
+      this.registers = new Registers(this.cpu, { sregs2: system.has(CAP.SREGS2), xcrs: false }, DEFAULT_CPU_MODEL);
       this.setCpuid();
       this.fill();
     } catch (error) {

@@ -1,7 +1,9 @@
 /** Between the architectural state of src/arch/x86 and the structures of KVM's GET and SET requests. */
+import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { MSR } from '../../arch/x86/msrs.js';
 import type { FpuState, SegmentName, SegmentState, VcpuState } from '../../arch/x86/state.js';
 import { DEBUGREGS, EVENTS, KVM, REGS, SEGMENT, SIZE, SREGS, SREGS2_PDPTRS_VALID, XSAVE } from './abi.js';
+import { HostError } from '../../base/errors.js';
 import { ioctl } from './libc.js';
 
 /** A structure that requests fill and read. */
@@ -35,7 +37,7 @@ const SEGMENTS: readonly (readonly [SegmentName, number])[] = [
 ];
 
 /** MSRs that KVM holds for a CPU and a guest reaches without leaving it. */
-export const KVM_MSRS: readonly number[] = [
+const KVM_MSRS: readonly number[] = [
   MSR.STAR,
   MSR.LSTAR,
   MSR.CSTAR,
@@ -47,6 +49,11 @@ export const KVM_MSRS: readonly number[] = [
   MSR.TSC_AUX,
   MSR.PAT,
 ];
+/** Those that only some hosts' KVMs know. */
+const OPTIONAL_MSRS: readonly number[] = [MSR.TSC_ADJUST, MSR.XSS];
+
+/** KVM keeps the guest's clock. */
+export const hasKvmClock = (model: CpuModel): boolean => model.features.has('kvm_clocksource2');
 
 function readSegment({ view, bytes }: Structure, at: number): SegmentState {
   const flag = (field: number, bit: number): number => (bytes[at + field] ? 1 << bit : 0);
@@ -95,12 +102,24 @@ export class Registers {
   private readonly events = new Structure(SIZE.EVENTS);
   private readonly debug = new Structure(SIZE.DEBUGREGS);
 
+  /** MSRs that KVM holds for the CPU. */
+  readonly held: readonly number[];
+
   /** `has`: what the host's KVM offers. */
   constructor(
     private readonly fd: number,
     private readonly has: { readonly sregs2: boolean; readonly xcrs: boolean },
+    model: CpuModel,
   ) {
     this.sregs = new Structure(has.sregs2 ? SIZE.SREGS2 : SIZE.SREGS);
+    const clock = hasKvmClock(model) ? [MSR.KVM_WALL_CLOCK, MSR.KVM_SYSTEM_TIME] : [];
+    this.held = [...KVM_MSRS, ...OPTIONAL_MSRS.filter((index) => this.holds(index)), ...clock];
+  }
+
+  /** An MSR that can be read may be one that cannot be written. */
+  private holds(index: number): boolean {
+    const values = this.msrs([index]);
+    return values.length > 0 && this.trySetMsrs(values) === 1;
   }
 
   private get(request: number, into: Structure, what: string): void {
@@ -128,6 +147,18 @@ export class Registers {
     return readSegment(this.sregs, found?.[1] ?? SREGS.CS);
   }
 
+  /** In `sregs`, to be stored. */
+  setSegment(name: SegmentName, segment: SegmentState): void {
+    const found = SEGMENTS.find(([known]) => known === name);
+    writeSegment(this.sregs, found?.[1] ?? SREGS.CS, segment);
+  }
+
+  /** After `loadRegs`. */
+  setRip(value: bigint): void {
+    this.regs.setU64(REGS.RIP, value);
+    this.set(KVM.SET_REGS, this.regs, 'REGS');
+  }
+
   msrs(indices: readonly number[]): (readonly [index: number, value: bigint])[] {
     const list = msrList(indices.map((index) => [index, 0n]));
     const count = ioctl(this.fd, KVM.GET_MSRS, list.bytes, 'KVM_GET_MSRS');
@@ -136,7 +167,14 @@ export class Registers {
 
   /** Throws when KVM does not take one. */
   setMsrs(values: readonly (readonly [index: number, value: bigint])[]): void {
-    ioctl(this.fd, KVM.SET_MSRS, msrList(values).bytes, 'KVM_SET_MSRS');
+    const count = this.trySetMsrs(values);
+    if (count < values.length)
+      throw new HostError(`the host's KVM does not take a value of the MSR 0x${values[count][0].toString(16)}`);
+  }
+
+  /** How many were taken, the first ones. */
+  private trySetMsrs(values: readonly (readonly [index: number, value: bigint])[]): number {
+    return ioctl(this.fd, KVM.SET_MSRS, msrList(values).bytes, 'KVM_SET_MSRS');
   }
 
   /** What the structures hold of a state, the TSC and MSRs apart. */

@@ -1,9 +1,10 @@
 /** /dev/kvm: whether it can be used, and what makes a machine of it. */
 import { HostError } from '../../base/errors.js';
+import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { MSR } from '../../arch/x86/msrs.js';
 import { API_VERSION, CAP, KVM, MSR_FILTER, MSR_REASONS, SIZE } from './abi.js';
 import { addressOf, close, ERRNO, errorText, ioctl, open, SystemError } from './libc.js';
-import { Structure } from './registers.js';
+import { hasKvmClock, Structure } from './registers.js';
 
 const DEVICE = '/dev/kvm';
 
@@ -14,6 +15,7 @@ const TSS = 0xfeff_d000;
 const NEEDED: readonly (readonly [number, string])[] = [
   [CAP.USER_MEMORY, 'memory of user space'],
   [CAP.READONLY_MEM, 'read-only memory'],
+  [CAP.IMMEDIATE_EXIT, 'an end of runs before they begin'],
   [CAP.VCPU_EVENTS, 'the state of events'],
   [CAP.DEBUGREGS, 'the debug registers'],
   [CAP.XSAVE, 'the state of the floating-point unit'],
@@ -25,11 +27,15 @@ const NEEDED: readonly (readonly [number, string])[] = [
 /** Ranges of MSRs that KVM itself is to hold; all others come to the same code as on the other accelerators. */
 const OWN_MSRS: readonly (readonly [first: number, last: number])[] = [
   [MSR.TSC, MSR.TSC],
+  [MSR.TSC_ADJUST, MSR.TSC_ADJUST],
   [MSR.SYSENTER_CS, MSR.SYSENTER_EIP],
   [MSR.PAT, MSR.PAT],
   [MSR.EFER, MSR.FMASK],
   [MSR.FS_BASE, MSR.TSC_AUX],
+  [MSR.XSS, MSR.XSS],
 ];
+/** Besides, where the CPU model has KVM's clock. */
+const CLOCK_MSRS = [MSR.KVM_WALL_CLOCK, MSR.KVM_SYSTEM_TIME] as const;
 
 function openDevice(): number {
   try {
@@ -98,7 +104,8 @@ export class KvmSystem {
   }
 
   /** Makes accesses to MSRs leave the guest, those to KVM's own apart. */
-  routeMsrs(vm: number): void {
+  routeMsrs(vm: number, model: CpuModel): void {
+    const ranges = hasKvmClock(model) ? [...OWN_MSRS, CLOCK_MSRS] : OWN_MSRS;
     const capability = new Structure(SIZE.ENABLE_CAP);
     capability.view.setUint32(0, CAP.X86_USER_SPACE_MSR, true);
     capability.setU64(8, BigInt(MSR_REASONS));
@@ -107,10 +114,10 @@ export class KvmSystem {
     filter.view.setUint32(0, MSR_FILTER.DEFAULT_DENY, true);
     // KVM reads the bitmaps during the call only.
     // Of buffers of their own, which stay where they are.
-    const bitmaps = OWN_MSRS.map(([first, last]) =>
+    const bitmaps = ranges.map(([first, last]) =>
       new Uint8Array(new ArrayBuffer(Math.ceil((last - first + 1) / 8))).fill(0xff),
     );
-    for (const [i, [first, last]] of OWN_MSRS.entries()) {
+    for (const [i, [first, last]] of ranges.entries()) {
       const at = 8 + 24 * i;
       filter.view.setUint32(at, MSR_FILTER.READ | MSR_FILTER.WRITE, true);
       filter.view.setUint32(at + 4, last - first + 1, true);

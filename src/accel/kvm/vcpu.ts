@@ -1,8 +1,7 @@
 /** One CPU on KVM. It runs, and its devices are called, on the thread that calls `run`. */
 import { CR0 } from '../../arch/x86/control-registers.js';
-import { resetVcpuState } from '../../arch/x86/boot-state.js';
+import { resetVcpuState, SEGMENT_ATTRIBUTES } from '../../arch/x86/boot-state.js';
 import { initialMsrs } from '../../arch/x86/msr-policy.js';
-import { MSR } from '../../arch/x86/msrs.js';
 import { vcpuStateSchema, type VcpuState } from '../../arch/x86/state.js';
 import { HostError } from '../../base/errors.js';
 import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
@@ -11,10 +10,14 @@ import { MsrFile } from '../common/msr-file.js';
 import { EXIT, KVM, REGS, RUN, SIZE } from './abi.js';
 import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
-import { close, ERRNO, ioctl, ioctlRun, map, runSignalMask, SystemError, ThreadTimer, type Mapping } from './libc.js';
-import { KVM_MSRS, Registers, Structure } from './registers.js';
+import { NEWS, type CpuWords } from './cpu-words.js';
+import { ERRNO, ioctl, ioctlRun, KICK_SIGNAL, runSignalMask, SystemError, ThreadTimer, viewAt } from './libc.js';
+import { Registers, Structure } from './registers.js';
 import { TimeStampCounter } from './tsc.js';
 import type { KvmVm } from './vm.js';
+
+/** Exits in the middle of an instruction, which KVM completes. */
+const LEAVES_ACCESS: ReadonlySet<number> = new Set([EXIT.IO, EXIT.MMIO, EXIT.X86_RDMSR, EXIT.X86_WRMSR]);
 
 /** A run without an exit ends after so many nanoseconds at the latest. */
 const LONGEST_RUN = 1e9;
@@ -26,8 +29,8 @@ export class KvmVcpu implements Vcpu {
   readonly isTimed = true;
   readonly debugPlaces = REGISTERS;
   private readonly fd: number;
-  private readonly run_: Mapping;
   private readonly view: DataView;
+  private readonly words: CpuWords;
   private readonly registers: Registers;
   private readonly timer: ThreadTimer;
   private msrs: MsrFile;
@@ -37,6 +40,11 @@ export class KvmVcpu implements Vcpu {
   private halted = false;
   private shutDown = false;
   private initPending = false;
+  /** Of a CPU that waits for its STARTUP message, and one that came before the INIT that it is for was acted upon. */
+  private waitsForStartup = false;
+  private startupPage: number | undefined;
+  /** What the last exit asked for is complete when KVM_RUN is called again: until then the state is that of before. */
+  private isUnfinished = false;
   private readonly tsc: TimeStampCounter;
 
   constructor(
@@ -44,30 +52,29 @@ export class KvmVcpu implements Vcpu {
     readonly index: number,
     private environment: VcpuEnvironment,
   ) {
-    // What was had before something failed is given back, the last first.
-    const had: (() => void)[] = [];
+    const { fd, run } = vm.share.cpus[index];
+    this.fd = fd;
+    this.view = viewAt(run, vm.share.runSize);
+    this.words = vm.signals;
+    this.timer = new ThreadTimer();
     try {
-      this.timer = new ThreadTimer();
-      had.push(() => this.timer.close());
-      this.fd = ioctl(vm.fd, KVM.CREATE_VCPU, index, 'KVM_CREATE_VCPU');
-      had.push(() => close(this.fd));
-      this.run_ = map(this.fd, vm.system.runSize);
-      had.push(() => this.run_.unmap());
-      this.view = this.run_.view;
-      this.registers = new Registers(this.fd, vm.capabilities);
-      ioctl(this.fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
+      this.registers = new Registers(fd, vm.share.capabilities, vm.options.model);
+      ioctl(fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
       this.setCpuid();
-      this.tsc = new TimeStampCounter(this.fd, this.registers, vm.options.tscHz);
+      const { registers, words } = this;
+      this.tsc = new TimeStampCounter({ fd, index, registers, words, hz: vm.options.tscHz });
       [this.msrs, this.exits] = this.partsFor(environment);
       this.reset();
     } catch (error) {
-      for (const giveBack of had.toReversed()) giveBack();
+      this.timer.close();
       throw error;
     }
+    this.words.register(index, this.timer.thread, this.timer.id);
   }
 
   /** The machine's board was built anew. */
   connect(environment: VcpuEnvironment): void {
+    this.abandon();
     this.environment = environment;
     [this.msrs, this.exits] = this.partsFor(environment);
     this.reset();
@@ -93,42 +100,102 @@ export class KvmVcpu implements Vcpu {
 
   /** `budget` is in nanoseconds. */
   run(budget: number): VcpuExit {
-    if (this.tsc.follow(this.environment.now())) this.environment.apic.tscChanged();
-    this.timer.set(Math.min(budget, LONGEST_RUN));
+    const { index, words, timer, environment, view } = this;
+    const { apic } = environment;
+    if (this.tsc.follow(() => environment.now())) this.clockMoved();
+    timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
-      if (this.shutDown) return { kind: 'shutdown' };
-      if (this.initPending) this.takeInit();
-      if (this.kicked) {
-        this.kicked = false;
-        return { kind: 'kicked' };
+      const end = this.prepare();
+      if (end) return end;
+      const news = words.enter(index);
+      if (news !== 0) {
+        words.leave(index);
+        this.take(news);
+        continue;
       }
-      if (!this.offerInterrupt()) return { kind: 'halt' };
-      const { apic } = this.environment;
-      this.view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
+      view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
       const error = -ioctlRun(this.fd, KVM.RUN);
-      apic.cr8 = Number(this.view.getBigUint64(RUN.CR8, true));
+      words.leave(index);
+      apic.cr8 = Number(view.getBigUint64(RUN.CR8, true));
+      this.isUnfinished = false;
       if (error === ERRNO.EINTR || error === ERRNO.EAGAIN) {
-        this.timer.drain();
+        if (timer.drain() === KICK_SIGNAL) continue;
         return { kind: 'budget' };
       }
       if (error !== 0) throw new SystemError('KVM_RUN', error);
-      const exit = this.handle(this.view.getUint32(RUN.EXIT_REASON, true));
+      const exit = this.handle(view.getUint32(RUN.EXIT_REASON, true));
       if (exit) return exit;
     }
+  }
+
+  /** The machine's clock has stood still; or it, or the CPU's counter, was set. */
+  private clockMoved(): void {
+    const { apic } = this.environment;
+    if (this.index === 0) this.vm.setGuestClock(this.environment.now());
+    apic.tscChanged();
+  }
+
+  /** What is to be done before the guest runs; why it does not. */
+  private prepare(): VcpuExit | undefined {
+    if (this.shutDown) return { kind: 'shutdown' };
+    if (this.initPending) this.takeInit();
+    if (this.kicked) {
+      this.kicked = false;
+      return { kind: 'kicked' };
+    }
+    if (this.waitsForStartup || !this.offerInterrupt()) return { kind: 'halt' };
+    return undefined;
+  }
+
+  /** What other threads want. */
+  private take(news: number): void {
+    if (news & NEWS.END) this.words.park(this.index);
+    if (news & NEWS.KICK) this.kicked = true;
+    if (news & NEWS.INTERRUPT) this.environment.apic.takeIn?.();
+  }
+
+  /** Has KVM complete what the last exit asked for, without an instruction of the guest behind that; `answer`: what else that asks for. */
+  private finish(answer: () => void): void {
+    while (this.isUnfinished) {
+      this.view.setUint8(RUN.IMMEDIATE_EXIT, 1);
+      const error = -ioctlRun(this.fd, KVM.RUN);
+      this.view.setUint8(RUN.IMMEDIATE_EXIT, 0);
+      this.isUnfinished = false;
+      if (error === 0) answer();
+      else if (error !== ERRNO.EINTR && error !== ERRNO.EAGAIN) throw new SystemError('KVM_RUN', error);
+    }
+  }
+
+  /** Completes an access, of which there may be more. */
+  private settle(): void {
+    this.finish(() => {
+      this.handle(this.view.getUint32(RUN.EXIT_REASON, true));
+    });
+  }
+
+  /** Takes the CPU out of the middle of an access, for a state that it is going to get. */
+  private abandon(): void {
+    this.finish(() => {
+      this.isUnfinished = LEAVES_ACCESS.has(this.view.getUint32(RUN.EXIT_REASON, true));
+    });
   }
 
   private handle(reason: number): VcpuExit | undefined {
     switch (reason) {
       case EXIT.IO:
+        this.isUnfinished = true;
         this.exits.io();
         return undefined;
       case EXIT.MMIO:
+        this.isUnfinished = true;
         this.exits.mmio();
         return undefined;
       case EXIT.X86_RDMSR:
+        this.isUnfinished = true;
         this.exits.readMsr();
         return undefined;
       case EXIT.X86_WRMSR:
+        this.isUnfinished = true;
         this.exits.writeMsr();
         return undefined;
       case EXIT.HLT:
@@ -185,7 +252,7 @@ export class KvmVcpu implements Vcpu {
     const { view, registers } = this;
     registers.loadRegs();
     registers.loadSregs();
-    const { linear } = this.location;
+    const { linear } = this.findLocation();
     const physical = this.translate(linear);
     const bytes = new Uint8Array(15);
     const isThere = physical !== undefined && this.vm.dma.read(physical as never, bytes);
@@ -201,7 +268,7 @@ export class KvmVcpu implements Vcpu {
     this.kicked = true;
   }
 
-  /** `run` looks by itself: nothing can happen while the guest runs, since devices are on this thread. */
+  /** `run` looks by itself: what other threads have for the APIC they tell by `CpuWords`. */
   notifyInterrupt(): void {}
 
   nmi(): void {
@@ -211,19 +278,42 @@ export class KvmVcpu implements Vcpu {
 
   init(): void {
     this.initPending = true;
+    this.startupPage = undefined;
   }
 
-  /** The bootstrap processor starts without one. */
-  startup(): void {}
+  /** Where it is not waited for, the message is lost (SDM vol. 3 §9.4.3). */
+  startup(page: number): void {
+    if (this.initPending) this.startupPage = page;
+    else if (this.waitsForStartup) this.begin(page);
+  }
+
+  /** At the first instruction of a page, in real mode. */
+  private begin(page: number): void {
+    const { registers } = this;
+    this.waitsForStartup = false;
+    registers.loadSregs();
+    registers.setSegment('cs', {
+      selector: page << 8,
+      base: BigInt(page << 12),
+      limit: 0xffff,
+      attributes: SEGMENT_ATTRIBUTES.CODE16,
+    });
+    registers.storeSregs();
+    registers.loadRegs();
+    registers.setRip(0n);
+  }
 
   /** What INIT leaves as it was: SDM vol. 3 table 10-1. */
   private takeInit(): void {
+    this.abandon();
     const { model } = this.vm.options;
-    const { fpu, msrs, xcr0, cr0, tsc, events } = vcpuStateSchema.check(this.saveState(), 'cpu');
+    const { fpu, msrs, xcr0, cr0, events } = vcpuStateSchema.check(this.saveState(), 'cpu');
     const fresh = resetVcpuState({ signature: model.signature, msrs }, this.index === 0);
     const CACHE = BigInt(CR0.CD | CR0.NW) & 0xffff_ffffn;
     const kept = { fpu, xcr0, cr0: (fresh.cr0 & ~CACHE) | (cr0 & CACHE) };
-    this.write({ ...fresh, ...kept, events: { ...fresh.events, nmiPending: events.nmiPending } }, tsc);
+    const page = this.startupPage;
+    this.write({ ...fresh, ...kept, events: { ...fresh.events, nmiPending: events.nmiPending } });
+    if (page !== undefined && this.waitsForStartup) this.begin(page);
   }
 
   /** DEVIATION: address line 20 cannot be switched off under KVM, as in QEMU. */
@@ -234,6 +324,11 @@ export class KvmVcpu implements Vcpu {
   }
 
   get location(): CodeLocation {
+    this.settle();
+    return this.findLocation();
+  }
+
+  private findLocation(): CodeLocation {
     const { registers } = this;
     registers.loadRegs();
     registers.loadSregs();
@@ -260,53 +355,66 @@ export class KvmVcpu implements Vcpu {
 
   reset(): void {
     const { model } = this.vm.options;
-    const identity = { signature: model.signature, msrs: initialMsrs(model) };
-    this.write(resetVcpuState(identity, this.index === 0), this.readTsc());
+    const now = this.environment.now();
+    this.write(resetVcpuState({ signature: model.signature, msrs: initialMsrs(model) }, this.index === 0));
+    this.tsc.reset(this.environment.poweredAt ?? now, now);
+    if (this.index === 0) this.vm.setGuestClock(now);
   }
 
   saveState(): Plain {
+    this.settle();
     const { registers } = this;
     const values = new Map(this.msrs.values);
-    for (const [index, value] of registers.msrs(KVM_MSRS)) values.set(index, value);
+    for (const [index, value] of registers.msrs(registers.held)) values.set(index, value);
     const saved = registers.save();
     return {
       ...saved,
-      tsc: this.readTsc(),
+      tsc: this.tsc.at(this.environment.now()),
       msrs: [...values].sort(([a], [b]) => a - b).map(([index, value]) => ({ index, value })),
-      events: { ...saved.events, initPending: this.initPending },
-      activity: this.shutDown ? 'shutdown' : this.halted ? 'halted' : 'running',
+      events: { ...saved.events, initPending: this.initPending, sipiPage: this.startupPage ?? null },
+      activity: this.activity,
       a20: true,
       monitor: null,
     } satisfies VcpuState;
   }
 
-  restoreState(state: Plain): void {
-    const checked = vcpuStateSchema.check(state, 'cpu');
-    this.write(checked, checked.tsc);
-    this.environment.apic.tscChanged();
+  private get activity(): VcpuState['activity'] {
+    if (this.shutDown) return 'shutdown';
+    if (this.waitsForStartup) return 'wait-for-sipi';
+    return this.halted ? 'halted' : 'running';
   }
 
-  private write(state: VcpuState, tsc: bigint): void {
+  restoreState(state: Plain): void {
+    const checked = vcpuStateSchema.check(state, 'cpu');
+    this.write(checked);
+    const now = this.environment.now();
+    this.tsc.set(checked.tsc, now, now);
+    this.clockMoved();
+  }
+
+  /** All but the time-stamp counter. */
+  private write(state: VcpuState): void {
+    this.abandon();
     this.registers.restore(state, this.environment.apic.apicBase);
     this.msrs.reset();
-    const own: [number, bigint][] = [[MSR.TSC, tsc]];
+    const own: [number, bigint][] = [];
     for (const { index, value } of state.msrs) {
-      if (KVM_MSRS.includes(index)) own.push([index, value]);
+      if (this.registers.held.includes(index)) own.push([index, value]);
       else this.msrs.values.set(index, value);
     }
     this.registers.setMsrs(own);
-    this.tsc.wasSet(this.environment.now());
     this.halted = state.activity === 'halted';
     this.shutDown = state.activity === 'shutdown';
     this.initPending = state.events.initPending;
+    this.waitsForStartup = state.activity === 'wait-for-sipi';
+    this.startupPage = state.events.sipiPage ?? undefined;
     this.view.setUint8(RUN.READY_FOR_INTERRUPT, 0);
     this.view.setUint8(RUN.IF_FLAG, Number((state.rflags >> 9n) & 1n));
     this.exits.window.moved();
   }
 
+  /** Its descriptor and struct kvm_run are the Vm's. */
   close(): void {
     this.timer.close();
-    this.run_.unmap();
-    close(this.fd);
   }
 }

@@ -1,14 +1,16 @@
 /** A machine's memory and CPUs on Linux's KVM. The chips, the local APIC among them, are the same as on the others. */
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import { assert } from '../../base/assert.js';
 import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
-import { addressOf, close, ioctl, preferHugePages } from './libc.js';
-import { Structure } from './registers.js';
+import { CpuWords } from './cpu-words.js';
+import { addressOf, close, deleteTimer, ioctl, map, preferHugePages } from './libc.js';
+import { hasKvmClock, Structure } from './registers.js';
 import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
 
@@ -22,52 +24,115 @@ export interface KvmVmOptions {
   readonly tscHz: number;
   /** RAM and ROM together, in bytes; a multiple of the page size. */
   readonly backingSize: number;
+  /** Virtual CPUs; absent: one. */
+  readonly cpus?: number;
   /** What guests see of CPUID where the host does not let it be chosen. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
 }
 
+/** A CPU of KVM's, in this process. */
+export interface CpuHandle {
+  readonly fd: number;
+  /** Address of its struct kvm_run. */
+  readonly run: bigint;
+}
+
+/** What the threads of CPUs make their Vm from: plain data. */
+export interface KvmShare {
+  readonly memory: WebAssembly.Memory;
+  /** Of `CpuWords`. */
+  readonly words: SharedArrayBuffer;
+  readonly cpus: readonly CpuHandle[];
+  readonly runSize: number;
+  readonly capabilities: KvmCapabilities;
+}
+
+/** What a CPU's state is read and set by. */
+export interface KvmCapabilities {
+  readonly sregs2: boolean;
+  readonly xcrs: boolean;
+}
+
 /** Memory that is page-aligned and never moves: shared, and WebAssembly's. */
-function reserve(size: number): Uint8Array {
+function reserve(size: number): WebAssembly.Memory {
   const pages = Math.ceil(size / WASM_PAGE);
   try {
-    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    return new Uint8Array(buffer, 0, size);
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   } catch (cause) {
     throw new HostError(`cannot reserve ${String(Math.ceil(size / MIB))} MiB of memory for the guest`, { cause });
+  }
+}
+
+/** What a Vm has of KVM, and gives back at its end. */
+class Resources {
+  private readonly system = new KvmSystem();
+  readonly fd: number;
+  readonly cpus: CpuHandle[] = [];
+  readonly runSize: number;
+  readonly capabilities: KvmCapabilities;
+  private readonly given: (() => void)[] = [() => this.system.close()];
+
+  constructor(cpus: number, model: CpuModel) {
+    const { system, given } = this;
+    try {
+      this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
+      this.runSize = system.runSize;
+      this.fd = system.createVm();
+      given.push(() => close(this.fd));
+      system.routeMsrs(this.fd, model);
+      for (let index = 0; index < cpus; index++) {
+        const fd = ioctl(this.fd, KVM.CREATE_VCPU, index, 'KVM_CREATE_VCPU');
+        given.push(() => close(fd));
+        const run = map(fd, this.runSize);
+        given.push(() => run.unmap());
+        this.cpus.push({ fd, run: run.address });
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The last first. */
+  close(): void {
+    for (let giveBack = this.given.pop(); giveBack; giveBack = this.given.pop()) giveBack();
   }
 }
 
 export class KvmVm implements Vm {
   readonly backing: Uint8Array;
   readonly dma: Dma;
-  readonly system = new KvmSystem();
-  readonly fd: number;
+  readonly share: KvmShare;
+  readonly signals: CpuWords;
+  /** Absent: another thread's Vm has them. */
+  private resources: Resources | undefined;
   private readonly slotDma: SlotDma;
-  private readonly cpus: KvmVcpu[] = [];
+  /** Those on this thread. */
+  private readonly cpus: (KvmVcpu | undefined)[] = [];
   /** By KVM's number. */
   private slots: (MemorySlot | undefined)[] = [];
   private readonly base: bigint;
-  private isOpen = true;
 
-  /** Throws a one-line error when the host cannot do it. */
-  constructor(readonly options: KvmVmOptions) {
-    try {
-      this.backing = reserve(options.backingSize);
-      preferHugePages(this.backing);
-      this.base = addressOf(this.backing);
-      this.slotDma = new SlotDma(this.backing, () => {});
-      this.dma = this.slotDma;
-      this.fd = this.system.createVm();
-    } catch (error) {
-      this.system.close();
-      throw error;
+  /** `share`: of the machine's Vm, for the thread of a CPU. Throws a one-line error when the host cannot do it. */
+  constructor(
+    readonly options: KvmVmOptions,
+    share?: KvmShare,
+  ) {
+    const { backingSize, cpus = 1 } = options;
+    const memory = share?.memory ?? reserve(backingSize);
+    this.backing = new Uint8Array(memory.buffer, 0, backingSize);
+    this.base = addressOf(this.backing);
+    this.slotDma = new SlotDma(this.backing, () => {});
+    this.dma = this.slotDma;
+    this.signals = new CpuWords(cpus, share?.words);
+    if (share) {
+      this.share = share;
+      return;
     }
-    try {
-      this.system.routeMsrs(this.fd);
-    } catch (error) {
-      this.dispose();
-      throw error;
-    }
+    preferHugePages(this.backing);
+    this.resources = new Resources(cpus, options.model);
+    const { runSize, capabilities } = this.resources;
+    this.share = { memory, words: this.signals.buffer, cpus: this.resources.cpus, runSize, capabilities };
   }
 
   get seenCpuid(): readonly CpuidWords[] | undefined {
@@ -107,7 +172,16 @@ export class KvmVm implements Vm {
     region.setU64(8, BigInt(start));
     region.setU64(16, BigInt(size));
     region.setU64(24, this.base + BigInt(offset));
-    ioctl(this.fd, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
+    assert(this.resources !== undefined, "the machine's thread has the memory map");
+    ioctl(this.resources.fd, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
+  }
+
+  /** KVM's clock for the guest is the machine's, which says `now`. */
+  setGuestClock(now: number): void {
+    if (this.resources === undefined || !hasKvmClock(this.options.model)) return;
+    const data = new Structure(SIZE.CLOCK_DATA);
+    data.setU64(0, BigInt(Math.floor(now)));
+    ioctl(this.resources.fd, KVM.SET_CLOCK, data.bytes, 'KVM_SET_CLOCK');
   }
 
   createVcpu(index: number, environment: VcpuEnvironment): KvmVcpu {
@@ -117,20 +191,30 @@ export class KvmVm implements Vm {
       known.connect(environment);
       return known;
     }
-    const cpu = new KvmVcpu(this, index, environment);
-    this.cpus[index] = cpu;
-    return cpu;
+    const isElsewhere = this.resources === undefined;
+    if (isElsewhere) this.signals.start(index);
+    try {
+      const cpu = new KvmVcpu(this, index, environment);
+      this.cpus[index] = cpu;
+      return cpu;
+    } finally {
+      if (isElsewhere) this.signals.ready(index);
+    }
   }
 
+  /** On the machine's thread: ends the CPUs of other threads, wherever they are. On others nothing: they end with that one. */
   dispose(): void {
-    if (!this.isOpen) return;
-    this.isOpen = false;
-    for (const cpu of this.cpus) cpu.close();
-    close(this.fd);
-    this.system.close();
-  }
-
-  get capabilities(): { readonly sregs2: boolean; readonly xcrs: boolean } {
-    return { sregs2: this.system.has(CAP.SREGS2), xcrs: this.system.has(CAP.XCRS) };
+    const { resources, signals, cpus, share } = this;
+    if (resources === undefined) return;
+    this.resources = undefined;
+    const elsewhere = [...share.cpus.keys()].filter((index) => cpus.at(index) === undefined);
+    // What a CPU may still use is not given to others.
+    if (!elsewhere.map((index) => signals.end(index)).every(Boolean)) return;
+    for (const index of elsewhere) {
+      const timer = signals.timer(index);
+      if (timer !== undefined) deleteTimer(timer);
+    }
+    for (const cpu of cpus) cpu?.close();
+    resources.close();
   }
 }

@@ -152,12 +152,29 @@ export const CPU_MODELS: readonly CpuModel[] = [
 
 export const DEFAULT_CPU_MODEL = CPU_MODELS[0];
 
-/** Finds a model by name; one line that lists them when there is none. */
+/** Behind a model's name and a comma: what is added to it. */
+const KVMCLOCK = 'kvmclock';
+
+/**
+ * The model with KVM's clock for guests. They are not told that the time-stamp counter keeps its rate, nor given deadlines by it: so the machine can go on where
+ * it has another one.
+ */
+function withKvmClock(of: CpuModel): CpuModel {
+  const kept = [...of.features].filter((name) => name !== 'constant_tsc' && name !== 'tsc_deadline_timer');
+  const added: readonly Feature[] = ['kvm_nopiodelay', 'kvm_clocksource2', 'kvm_clock_stable'];
+  return model({ ...of, name: `${of.name},${KVMCLOCK}`, features: features(kept, added) });
+}
+
+const WITH_KVM_CLOCK = CPU_MODELS.filter(({ features: has }) => has.has('hypervisor')).map(withKvmClock);
+
+/** Finds a model by name, which `,kvmclock` may follow; one line that lists them when there is none. */
 export function cpuModel(name: string): CpuModel {
-  const found = CPU_MODELS.find((each) => each.name === name);
-  if (found === undefined)
-    throw new UsageError(`unknown CPU model "${name}"; there are ${CPU_MODELS.map((each) => each.name).join(', ')}`);
-  return found;
+  const found = [...CPU_MODELS, ...WITH_KVM_CLOCK].find((each) => each.name === name);
+  if (found !== undefined) return found;
+  const base = CPU_MODELS.find((each) => `${each.name},${KVMCLOCK}` === name);
+  if (base !== undefined)
+    throw new UsageError(`the CPU model ${base.name} says nothing of hypervisors: no ${KVMCLOCK}`);
+  throw new UsageError(`unknown CPU model "${name}"; there are ${CPU_MODELS.map((each) => each.name).join(', ')}`);
 }
 
 /** What resetting a CPU of this model needs. */

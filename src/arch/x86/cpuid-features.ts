@@ -87,6 +87,8 @@ export const CPUID_FEATURES = {
   ...bits(0x8000_0001, 0, 'edx', { syscall: 11, nx: 20, pdpe1gb: 26, rdtscp: 27, lm: 29 }),
   ...bits(0x8000_0001, 0, 'ecx', { lahf_lm: 0, '3dnowprefetch': 8 }),
   ...bits(0x8000_0007, 0, 'edx', { constant_tsc: 8 }),
+  // Linux 6.1, Documentation/virt/kvm/x86/cpuid.rst.
+  ...bits(0x4000_0001, 0, 'eax', { kvm_nopiodelay: 1, kvm_clocksource2: 3, kvm_clock_stable: 24 }),
 } as const;
 
 export type Feature = keyof typeof CPUID_FEATURES;

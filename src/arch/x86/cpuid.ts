@@ -37,6 +37,8 @@ export interface CpuTopology {
 
 /** Signature of the hypervisor leaves. */
 export const HYPERVISOR_SIGNATURE = 'VitrineVitri';
+/** The same, where KVM's interfaces for guests are to be found behind it. */
+const KVM_SIGNATURE = 'KVMKVMKVM\0\0\0';
 const MAX_HYPERVISOR_LEAF = 0x4000_0010;
 
 /** Bytes of the XSAVE area's legacy region and header, SDM vol. 1 §13.4. */
@@ -150,8 +152,10 @@ export function cpuidLeaves(model: CpuModel, topology: CpuTopology): CpuidEntry[
     add(0x16, { eax: mhz, ebx: mhz, ecx: 100 });
   }
   if (has.has('hypervisor')) {
-    const name = (at: number): number => word(HYPERVISOR_SIGNATURE, at);
+    const isKvm = has.has('kvm_clocksource2');
+    const name = (at: number): number => word(isKvm ? KVM_SIGNATURE : HYPERVISOR_SIGNATURE, at);
     add(0x4000_0000, { eax: MAX_HYPERVISOR_LEAF, ebx: name(0), ecx: name(4), edx: name(8) });
+    if (isKvm) add(0x4000_0001, { eax: features(0x4000_0001, 0, 'eax') });
     // The rates in kHz, where VMware's and KVM's guests look for them.
     add(MAX_HYPERVISOR_LEAF, {
       eax: Math.round(topology.tscHz / 1000),

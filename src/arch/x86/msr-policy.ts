@@ -78,6 +78,13 @@ function rules(model: CpuModel): Map<number, Rule> {
   if (has.has('pat')) map.set(MSR.PAT, stored(PAT_RESET, isValidPat));
   if (has.has('mtrr')) addMemoryTypes(map, physical);
   if (has.has('mca')) addMachineCheck(map);
+  if (has.has('kvm_clocksource2'))
+    // Addresses of multiples of four; bit 0 of the system time's switches it on.
+    for (const index of [MSR.KVM_WALL_CLOCK, MSR.KVM_SYSTEM_TIME])
+      map.set(
+        index,
+        stored(0n, (value) => onlyBits(value, (physical & ~3n) | 1n)),
+      );
   return map;
 }
 

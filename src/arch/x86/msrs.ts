@@ -43,6 +43,9 @@ export const MSR = {
   X2APIC_FIRST: 0x800,
   X2APIC_LAST: 0x8ff,
   XSS: 0xda0,
+  /** KVM's clock for guests: MSR_KVM_WALL_CLOCK_NEW and MSR_KVM_SYSTEM_TIME_NEW of Linux's Documentation/virt/kvm/x86/msr.rst. */
+  KVM_WALL_CLOCK: 0x4b56_4d00,
+  KVM_SYSTEM_TIME: 0x4b56_4d01,
   EFER: 0xc000_0080,
   STAR: 0xc000_0081,
   LSTAR: 0xc000_0082,

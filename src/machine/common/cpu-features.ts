@@ -27,6 +27,8 @@ const WORDS: readonly Word[] = [
   { leaf: 0xd, subleaf: 1, register: 'eax', besides: 0 },
   { leaf: 0x8000_0001, subleaf: 0, register: 'ecx', besides: 0 },
   { leaf: 0x8000_0001, subleaf: 0, register: 'edx', besides: 0 },
+  // KVM's interfaces for guests.
+  { leaf: 0x4000_0001, subleaf: 0, register: 'eax', besides: 0 },
 ];
 
 /** The leaves that say which features there are. */

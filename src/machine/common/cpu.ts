@@ -7,6 +7,7 @@ import { LocalApicDevice } from '../../devices/apic/local-apic.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
 import type { Vcpu, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import { KvmClock } from '../../paravirt/kvm/clock.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 
 export interface CpuOptions {
@@ -80,6 +81,9 @@ export function createCpu(options: CpuOptions): BoardCpu {
     apic,
     now: () => clock.now(),
     poweredAt,
+    guestClock: model.features.has('kvm_clocksource2')
+      ? new KvmClock({ clock, dma: vm.dma, tscHz, tscAt: (now) => cpu().readTsc(now) })
+      : undefined,
     fillRandom: (target) => {
       entropy.fill(target);
     },

@@ -16,7 +16,7 @@ const cpuinfo = (flags: string): Readonly<Record<string, string>> => ({
   '/proc/cpuinfo': `processor\t: 0\nflags\t\t: fpu ${flags} sse2\nbugs\t\t:\n`,
 });
 
-const plain: Needs = { cpus: 1, clock: 'host', tracesCode: false };
+const plain: Needs = { clock: 'host', tracesCode: false };
 
 describe('a host without /dev/kvm', () => {
   it.each([
@@ -44,7 +44,6 @@ describe('the choice of an accelerator', () => {
   it.each([
     ['virtual time', { ...plain, clock: 'virtual' }, /does not count/],
     ['a trace of code', { ...plain, tracesCode: true }, /which instructions run/],
-    ['several CPUs', { ...plain, cpus: 2 }, /one CPU/],
   ] as const)('never falls on KVM for %s', async (_name, needs, reason) => {
     const choice = await chooseAccelerator(needs);
     expect(choice.accel).toBe('wasm');

@@ -45,7 +45,6 @@ export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus>
 
 /** What a machine asks of an accelerator. */
 export interface Needs {
-  readonly cpus: number;
   readonly clock: 'host' | 'virtual';
   /** Instructions are written down. */
   readonly tracesCode: boolean;
@@ -60,10 +59,9 @@ export interface Choice {
 }
 
 /** Why such a machine is none for KVM, whatever the host. */
-function unsuited({ cpus, clock, tracesCode }: Needs): string | undefined {
+function unsuited({ clock, tracesCode }: Needs): string | undefined {
   if (clock === 'virtual') return 'virtual time is made of instructions, which KVM does not count';
   if (tracesCode) return 'KVM does not tell which instructions run';
-  if (cpus > 1) return 'on KVM there is one CPU';
   return undefined;
 }
 

@@ -11,13 +11,15 @@ export interface CpuWorkerData {
   readonly model: string;
   readonly tscHz: number;
   readonly backingSize: number;
-  readonly accel: Exclude<AcceleratorName, 'kvm'> | undefined;
+  readonly accel: AcceleratorName | undefined;
   /** `Vm.share` of the machine's. */
-  readonly memory: WebAssembly.Memory;
+  readonly share: unknown;
   /** Ways to the threads that translate. */
   readonly translation: readonly TranslationLink[] | undefined;
   /** Of `SmpWords`. */
   readonly words: SharedArrayBuffer;
+  /** A word that is 1 as soon as the thread has loaded what it needs, or failed to. */
+  readonly loaded: SharedArrayBuffer;
   /** What the machine's thread sleeps on: a word of this, to be made 1. */
   readonly wake: { readonly buffer: SharedArrayBuffer; readonly index: number };
   /** Of the machine, among those of the process. */

@@ -25,10 +25,18 @@ export interface CpuThreadSettings {
   readonly translation: (cpu: number) => readonly TranslationLink[] | undefined;
 }
 
+/** Milliseconds that threads may take to load what they need. */
+const LOADING = 10_000;
+
 /** Threads, and why they have ended. */
 export interface CpuThreadHost extends ThreadHost {
   /** What is wrong, with the reason where it can be had. Lets events of this thread happen. */
   explain(error: unknown): Promise<unknown>;
+  /**
+   * Waits until no thread is loading. Native code that is loading when its thread is made to end ends the process: to be called before the machine's thread,
+   * and those with it, end.
+   */
+  settle(): void;
 }
 
 export function cpuThreads({
@@ -41,8 +49,12 @@ export function cpuThreads({
   translation,
 }: CpuThreadSettings): CpuThreadHost {
   const reasons = new Map<number, Promise<string>>();
+  const started: SharedArrayBuffer[] = [];
   return {
     report,
+    settle: () => {
+      for (const loaded of started) Atomics.wait(new Int32Array(loaded), 0, 0, LOADING);
+    },
     processors: availableParallelism(),
     wakes: openSeat(seat).wakes,
     yields,
@@ -52,14 +64,17 @@ export function cpuThreads({
       const { port1: ours, port2: theirs } = new MessageChannel();
       const { cpus, model, tscHz, backingSize } = request;
       const links = translation(index);
+      const loaded = new SharedArrayBuffer(4);
+      started.push(loaded);
       const data: CpuWorkerData = {
+        loaded,
         index,
         cpus,
         model: model.name,
         tscHz,
         backingSize,
         accel,
-        memory: vm.share as WebAssembly.Memory,
+        share: vm.share,
         translation: links,
         words,
         wake,

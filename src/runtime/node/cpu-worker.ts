@@ -5,6 +5,7 @@ import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { hostTime } from '../../host/node/clock.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import type { Vm } from '../../iface/vcpu.js';
+import type { VmRequest } from '../../machine/common/board.js';
 import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
@@ -14,7 +15,7 @@ import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
 import { createTurn, openSeat } from './cpu-turns.js';
 
 const data = workerData as CpuWorkerData;
-const { index, cpus, tscHz, backingSize, accel, memory, port } = data;
+const { index, cpus, tscHz, backingSize, accel, share, port } = data;
 const wakeMachine = wakeBy(data.wake);
 const post = (message: CpuMessage): void => {
   port.postMessage(message);
@@ -40,13 +41,27 @@ const words = new SmpWords(data.words, cpus, index, {
   wakeMachine,
 });
 
-function run(): never {
+async function joinVm(request: VmRequest, report: (text: string) => void): Promise<Vm> {
+  // It stands on a library that not every host has.
+  if (accel === 'kvm') return (await import('./kvm.js')).joinKvmVm(request, share);
+  return createVm(request, {
+    accel,
+    report,
+    memory: share as WebAssembly.Memory,
+    translation: () => data.translation,
+  });
+}
+
+async function run(): Promise<never> {
   const model = cpuModel(data.model);
   const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
-  vm = createVm(
-    { model, cpus, tscHz, backingSize, cpuid },
-    { accel, report, memory, translation: () => data.translation },
-  );
+  try {
+    vm = await joinVm({ model, cpus, tscHz, backingSize, cpuid }, report);
+  } finally {
+    const loaded = new Int32Array(data.loaded);
+    Atomics.store(loaded, 0, 1);
+    Atomics.notify(loaded, 0);
+  }
   const take = (): CpuCommand | undefined => receiveMessageOnPort(port)?.message as CpuCommand | undefined;
   const pipe = { post, take };
   return new CpuThread({
@@ -63,7 +78,7 @@ function run(): never {
 }
 
 try {
-  run();
+  await run();
 } catch (error) {
   post({ kind: 'failed', error });
   words.leave();

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { expect, it, vi } from 'vitest';
 import { buildDemo } from '../../cpu/x86/demo/image.js';
 import { startMachine } from '../../testing/machine-process.js';
+import { litmusKernel } from '../../testing/smp/litmus.js';
 import { describeWith, requireKvm } from '../../testing/tools.js';
 import type { MachineConfig } from '../../vmm/config.js';
 
@@ -44,6 +45,17 @@ describeWith([kvm], 'machines on KVM in one process', () => {
     for (let i = 0; i < 5; i++) {
       const machine = await startMachine({ kind: 'create', config: config({}) }, 'kvm');
       expect(kvms()).toBeGreaterThan(0);
+      await machine.stop();
+    }
+    await vi.waitFor(() => expect(kvms()).toBe(0), 5000);
+  });
+
+  it('with several CPUs end wherever those are', { timeout: 60_000 }, async () => {
+    for (const wait of [0, 20, 100, 300]) {
+      const data = litmusKernel({ cpus: 3, rounds: 1, sums: 2e9, splits: 10, wides: 1, ring3: true });
+      const boot = { kernel: { name: 'litmus', data, commandLine: '', modules: [] } };
+      const machine = await startMachine({ kind: 'create', config: config({ cpus: 3, boot }) }, 'kvm');
+      await new Promise((resolve) => setTimeout(resolve, wait));
       await machine.stop();
     }
     await vi.waitFor(() => expect(kvms()).toBe(0), 5000);

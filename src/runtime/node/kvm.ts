@@ -1,8 +1,7 @@
 /** Machines on KVM. Loaded only when asked for: not every host has what it stands on. */
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
-import { KvmVm } from '../../accel/kvm/vm.js';
-import { UsageError } from '../../base/errors.js';
+import { KvmVm, type KvmShare } from '../../accel/kvm/vm.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import { checkMemory, TSC_TOLERANCE } from './accelerators.js';
@@ -36,10 +35,9 @@ export function kvmTscHz(): number {
 
 /** Memory and CPUs for a machine. Throws a one-line error when the host cannot give them. */
 export function createKvmVm(request: VmRequest, report: (text: string) => void): Vm {
-  if (request.cpus > 1) throw new UsageError('on KVM there is one CPU so far; --accel wasm has up to 16');
   checkMemory(request.backingSize);
   const host = kvmTscHz();
-  if (Math.abs(host / request.tscHz - 1) > TSC_TOLERANCE)
+  if (!request.model.features.has('kvm_clocksource2') && Math.abs(host / request.tscHz - 1) > TSC_TOLERANCE)
     report(
       `the machine was made for a time-stamp counter of ${(request.tscHz / 1e6).toFixed(0)} MHz, this host's has ` +
         `${(host / 1e6).toFixed(0)} MHz: a guest that tells the time by it will be wrong`,
@@ -51,3 +49,6 @@ export function createKvmVm(request: VmRequest, report: (text: string) => void):
     );
   return new KvmVm({ ...request, seenCpuid });
 }
+
+/** The same machine's, for the thread of one of its CPUs. `share`: of the machine's own. */
+export const joinKvmVm = (request: VmRequest, share: unknown): Vm => new KvmVm(request, share as KvmShare);

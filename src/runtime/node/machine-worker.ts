@@ -4,6 +4,7 @@
  */
 import { inspect as show } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { assert } from '../../base/assert.js';
 import { VitrineError } from '../../base/errors.js';
 import { hostTime } from '../../host/node/clock.js';
@@ -98,15 +99,16 @@ const choice = options.accel === undefined ? await choose() : { accel: options.a
 async function choose(): Promise<Choice> {
   const tracesCode = options.trace?.kinds.some((kind) => kind === 'exec' || kind === 'translate') ?? false;
   if (start.kind === 'create') {
-    const { cpus = 1, clock } = start.config;
-    return chooseAccelerator({ cpus, clock, tracesCode });
+    const { clock } = start.config;
+    return chooseAccelerator({ clock, tracesCode });
   }
-  const any = await chooseAccelerator({ cpus: 1, clock: 'host', tracesCode });
+  const any = await chooseAccelerator({ clock: 'host', tracesCode });
   if (any.accel !== 'kvm') return any;
   const source = new FileSource(start.file, 'snapshot');
   try {
     const { config, tscHz } = readMachine(new SnapshotReader(source, deflate), start.file);
-    return await chooseAccelerator({ cpus: config.cpus ?? 1, clock: config.clock, tracesCode, tscHz });
+    const knowsRate = !cpuModel(config.cpu).features.has('kvm_clocksource2');
+    return await chooseAccelerator({ clock: config.clock, tracesCode, ...(knowsRate && { tscHz }) });
   } finally {
     source.close();
   }
@@ -119,21 +121,20 @@ const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
 let translation: TranslationThreads | undefined;
 const translationFor = (cpu: number): ReturnType<TranslationThreads['links']> | undefined => translation?.links(cpu);
 
-/** Absent: what is written down of several CPUs is in one order; KVM has one. */
-const threads =
-  options.trace || choice.accel === 'kvm'
-    ? undefined
-    : cpuThreads({
-        accel: choice.accel,
-        wake: { buffer: words.buffer, index: words.byteOffset / 4 + SHARED.WAKE },
-        seat,
-        yields: () => turn.yield(),
-        report,
-        translation: translationFor,
-        watch: (index, life, cpuWords) => {
-          port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
-        },
-      });
+/** Absent: what is written down of several CPUs is in one order. */
+const threads = options.trace
+  ? undefined
+  : cpuThreads({
+      accel: choice.accel,
+      wake: { buffer: words.buffer, index: words.byteOffset / 4 + SHARED.WAKE },
+      seat,
+      yields: () => turn.yield(),
+      report,
+      translation: translationFor,
+      watch: (index, life, cpuWords) => {
+        port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
+      },
+    });
 
 /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
 let lent: Vm | undefined;
@@ -347,5 +348,6 @@ try {
   post({ kind: 'error', error: portable((await threads?.explain(error)) ?? error) });
 }
 lent?.dispose();
+threads?.settle();
 // Whatever else may keep the thread alive: it has nothing left to do.
 port.close();

@@ -31,6 +31,8 @@ export interface LitmusOptions {
   readonly sums: number;
   readonly splits: number;
   readonly wides: number;
+  /** The tests run in ring 3: where the kernel's own ring is emulated, they would say nothing of the processor. */
+  readonly ring3?: boolean;
 }
 
 const LOAD = 0x10_0000;
@@ -59,7 +61,9 @@ const DEBUG_EXIT = 0xf4;
 const ICR = 0xfee0_0300;
 /** All but this CPU. */
 const OTHERS = { INIT: 0x000c_4500, STARTUP: 0x000c_4600 } as const;
-const SELECTOR = { CODE64: 8, DATA: 16, CODE32: 24 } as const;
+const SELECTOR = { CODE64: 8, DATA: 16, CODE32: 24, DATA3: 35, CODE64_3: 43, TSS: 48 } as const;
+/** For the way back from ring 3: an IDT, what it is loaded from, a TSS, and the exception. */
+const [IDT, IDTR, TSS, GP] = [0x3_0000, 0x3_1000, 0x3_2000, 13];
 const EFER = 0xc000_0080;
 /** IA32_MTRR_DEF_TYPE, and its bits that enable. */
 const [MTRR_DEF_TYPE, MTRR_ENABLED] = [0x2ff, 0xc00];
@@ -89,8 +93,9 @@ class LitmusKernel {
     asm.align(8);
     asm.bind(gdt);
     asm.dq(0, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_9b00_0000_ffffn);
+    asm.dq(0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn, 0x0000_8900_0000_0067n | (BigInt(TSS) << 16n), 0n);
     asm.bind(gdtr);
-    asm.dw(31);
+    asm.dw(63);
     asm.dd(gdt);
     asm.bits = 64;
     asm.bind(main);
@@ -106,10 +111,12 @@ class LitmusKernel {
     this.only(0, () => this.startOthers());
     this.memoryTypes();
     this.together();
-    this.tests();
+    if (this.options.ring3) this.inRing3(() => this.tests());
+    else this.tests();
     this.only(0, () => this.report());
     const end = asm.bind();
-    asm.emit('hlt');
+    if (!this.options.ring3) asm.emit('hlt');
+    asm.emit('pause');
     asm.emit('jmp', end);
     asm.bind(this.meet);
     this.meeting();
@@ -152,6 +159,39 @@ class LitmusKernel {
     asm.bind(set);
   }
 
+  /** The tests in ring 3, where IRET leads; HLT, which must not be there, leads CPU 0 back to report. */
+  private inRing3(body: Body): void {
+    const { asm } = this;
+    const [user, kernel] = [asm.label('user'), asm.label('kernel')];
+    this.only(0, () => {
+      asm.emit('mov', R.eax, kernel);
+      asm.emit('mov', ptr([IDT + 16 * GP]), R.ax);
+      asm.emit('mov', dword([IDT + 16 * GP + 2]), 0x8e00_0000 | SELECTOR.CODE64);
+      asm.emit('shr', R.eax, 16);
+      asm.emit('mov', ptr([IDT + 16 * GP + 6]), R.ax);
+      asm.emit('mov', dword([TSS + 4]), STACKS);
+      asm.emit('mov', dword([IDTR]), ((16 * GP + 15) | (IDT << 16)) >>> 0);
+      asm.emit('mov', dword([IDTR + 4]), IDT >>> 16);
+      asm.emit('lidt', ptr([IDTR]));
+      asm.emit('mov', R.eax, SELECTOR.TSS);
+      asm.emit('ltr', R.ax);
+    });
+    asm.emit('mov', R.rdx, R.rsp);
+    asm.emit('push', SELECTOR.DATA3);
+    asm.emit('push', R.rdx);
+    asm.emit('push', 2);
+    asm.emit('push', SELECTOR.CODE64_3);
+    asm.emit('mov', R.eax, user);
+    asm.emit('push', R.rax);
+    asm.emit('iretq');
+    asm.bind(user);
+    body();
+    this.only(0, () => {
+      asm.emit('hlt');
+      asm.bind(kernel);
+    });
+  }
+
   private segments(): void {
     this.asm.emit('mov', R.eax, SELECTOR.DATA);
     for (const segment of [R.ds, R.es, R.ss]) this.asm.emit('mov', segment, R.ax);
@@ -171,7 +211,7 @@ class LitmusKernel {
     const words = new DataView(start.finish().slice().buffer);
     const { asm } = this;
     for (let i = 0; i < words.byteLength; i += 4) asm.emit('mov', dword([START + i]), words.getUint32(i, true));
-    asm.emit('mov', dword([START_GDTR]), 31);
+    asm.emit('mov', dword([START_GDTR]), 63);
     asm.emit('mov', R.eax, gdt);
     asm.emit('mov', dword([START_GDTR + 2]), R.eax);
   }
@@ -179,11 +219,11 @@ class LitmusKernel {
   /** The first 4 GiB as they are, in pages of 2 MiB. */
   private tables(): void {
     const { asm } = this;
-    asm.emit('mov', dword([TABLES]), (TABLES + 0x1000) | 3);
-    for (let i = 0; i < 4; i++) asm.emit('mov', dword([TABLES + 0x1000 + i * 8]), (TABLES + 0x2000 + i * 0x1000) | 3);
+    asm.emit('mov', dword([TABLES]), (TABLES + 0x1000) | 7);
+    for (let i = 0; i < 4; i++) asm.emit('mov', dword([TABLES + 0x1000 + i * 8]), (TABLES + 0x2000 + i * 0x1000) | 7);
     asm.emit('mov', R.ecx, 2048);
     asm.emit('mov', R.edi, TABLES + 0x2000);
-    asm.emit('mov', R.eax, 0x83);
+    asm.emit('mov', R.eax, 0x87);
     const next = asm.bind();
     asm.emit('mov', dword([R.edi]), R.eax);
     asm.emit('add', R.eax, 0x20_0000);

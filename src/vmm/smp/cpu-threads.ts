@@ -41,8 +41,11 @@ export interface ThreadHost {
 /** Waits in a row in which nothing comes, at least half a minute in all, until a CPU is given up: its thread may have ended. */
 const SILENCE = 15_000;
 
-const failure = (cpu: number, cause: unknown): HostError =>
-  new HostError(`CPU ${String(cpu)} has failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+/** Errors lose their class on the way between threads. */
+const failure = (cpu: number, cause: unknown): HostError => {
+  const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
+  return new HostError(`CPU ${String(cpu)} has failed: ${reason}`, { cause });
+};
 
 export class CpuThreads implements BoardThreads {
   readonly inbox: ApicInbox;

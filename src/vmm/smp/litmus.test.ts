@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { VitrineProcess } from '../../testing/machine-process.js';
+import { describeWith, requireKvm } from '../../testing/tools.js';
 import { litmusKernel, readCounts, wrongCounts, type LitmusOptions } from '../../testing/smp/litmus.js';
+
+const kvm = await requireKvm();
 
 /** `npm run verify` asks for more. */
 const FEW = { rounds: 400, sums: 50_000, splits: 500, wides: 5000 } as const;
@@ -45,4 +48,39 @@ describe('what CPUs see of each other', () => {
     expect(second.errors).toContain('the guest ended with exit code 1');
     expect(wrongCounts(readCounts(second.output), options)).toEqual([]);
   });
+});
+
+describeWith([kvm], 'what CPUs on KVM see of each other', () => {
+  it.each([2, 4])('is what x86 allows, in ring 3: %d', { timeout: 120_000 }, async (cpus) => {
+    const options = { cpus, ...FEW, rounds: 80 / cpus, ring3: true };
+    const { output, code } = await new VitrineProcess([...prepare(options).run, '--accel', 'kvm']).ended;
+    expect(code).toBe(1);
+    expect(wrongCounts(readCounts(output), options)).toEqual([]);
+  });
+
+  it(
+    'stays so when the machine is saved amid all this, goes on with the translator, and comes back',
+    { timeout: 120_000 },
+    async () => {
+      const options = { cpus: 3, ...FEW, rounds: 20, sums: 250_000_000, ring3: true };
+      const { run, snapshot } = prepare(options);
+      const ways = [
+        [...run, '--accel', 'kvm'],
+        ['resume', snapshot, '--accel', 'wasm', '--force-cpu'],
+        ['resume', snapshot, '--accel', 'interp'],
+        ['resume', snapshot, '--accel', 'kvm', '--force-cpu'],
+      ];
+      for (const [step, way] of ways.entries()) {
+        const isLast = step === ways.length - 1;
+        const machine = new VitrineProcess([...way, ...(isLast ? [] : ['--save-on-exit', snapshot])]);
+        if (!isLast) {
+          await new Promise((resolve) => setTimeout(resolve, 3000));
+          machine.kill('SIGTERM');
+        }
+        const { output, errors } = await machine.ended;
+        expect(errors).toContain(isLast ? 'the guest ended with exit code 1' : 'saved to');
+        if (isLast) expect(wrongCounts(readCounts(output), options)).toEqual([]);
+      }
+    },
+  );
 });
