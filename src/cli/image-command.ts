@@ -3,13 +3,14 @@ import { UsageError } from '../base/errors.js';
 import {
   familiarName,
   ImageStore,
+  pullProgress,
   type ImageRecord,
   type ImageSettings,
   type Platform,
   type StoredImage,
 } from '../oci/index.js';
 import { exitOnSignals } from './guest-command.js';
-import { pullProgress } from './image-progress.js';
+
 import { progressLine } from './progress-line.js';
 import { readableSize } from './readable-size.js';
 

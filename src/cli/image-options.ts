@@ -7,11 +7,11 @@ import { cacheRoot, DEFAULT_GUEST, ensureGuest } from '../guests/index.js';
 import { imageInit, ROOT_DISK_SERIAL } from '../guests/image-init.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
-import { hasTransport, ImageStore, resolveUser, type StoredImage } from '../oci/index.js';
+import { hasTransport, ImageStore, pullProgress, resolveUser, type StoredImage } from '../oci/index.js';
 import { COMMAND_LINE } from './images.js';
 import type { DiskConfig } from '../vmm/config.js';
 import { exitOnSignals } from './guest-command.js';
-import { pullProgress } from './image-progress.js';
+
 import { progressLine } from './progress-line.js';
 
 export interface ImageOptions {

@@ -12,3 +12,4 @@ export { familiarName, hasTransport } from './reference.js';
 export { resolveUser, type Accounts, type Credentials } from './users.js';
 export type { ImageRecord } from './image-records.js';
 export type { ImageSettings } from './describe-image.js';
+export { pullProgress } from './progress-text.js';

@@ -46,3 +46,16 @@ export { GuestProcess } from './process.js';
 export { Vm, type CreateOptions, type RestoreOptions, type ShellOptions, type StartOptions } from './node/vm.js';
 export type { DiskOptions, MountOptions, NetworkOptions, RootImage, VmOptions } from './node/launch.js';
 export { PortForwards, type ForwardOptions, type PortForward } from './node/ports.js';
+export {
+  ImageStore,
+  OciError,
+  type BuildOptions,
+  type ImageConfig,
+  type ImageErrorCode,
+  type ImageRecord,
+  type ImageSettings,
+  type PullOptions,
+  type PullProgress,
+  type StoredImage,
+  type StoreOptions,
+} from '../oci/index.js';

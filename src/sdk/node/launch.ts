@@ -21,6 +21,7 @@ import { DEFAULT_MACHINE, type DiskConfig, type MachineConfig, type MachineKind 
 import type { ShareConfig } from '../../vmm/sharing-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
 import type { CommandDefaults } from '../exec.js';
+import { pulledImage } from './pulled-image.js';
 
 /** A root file system, and what commands in it get unless they are given something else. */
 export interface RootImage {
@@ -57,8 +58,11 @@ export interface NetworkOptions {
 }
 
 export interface VmOptions {
-  /** The root; without it the guest's initial file system, in memory, with busybox. */
-  readonly image?: RootImage;
+  /**
+   * The root: a container image by its name, as `debian:12` or `oci:FOLDER` (docs/images.md), which is pulled the first time; or a disk
+   * of your own. Without it, the guest's initial file system, in memory, with busybox.
+   */
+  readonly image?: string | RootImage;
   /** Whether what is written to the image is kept in it. Otherwise it goes with the machine, and the image stays as it is. */
   readonly keepWrites?: boolean;
   /** A program of the image that is to be the first process, such as `/sbin/init`; without it the agent is. */
@@ -89,6 +93,9 @@ export interface VmOptions {
   /** Told what is fetched or prepared, which takes a while the first time. */
   readonly onProgress?: Progress;
 }
+
+/** With the image where it is. */
+type Located = Omit<VmOptions, 'image'> & { readonly image?: RootImage | undefined };
 
 /** A description, and what the machine's owner knows besides. */
 export interface Launch {
@@ -176,7 +183,7 @@ function architectureOf(kernel: Uint8Array): AgentArchitecture {
 }
 
 async function findKernel(
-  options: VmOptions,
+  options: Located,
 ): Promise<{ readonly name: string; readonly kernel: Uint8Array; readonly initrd: Uint8Array }> {
   const { guest, onProgress } = options;
   if (options.kernel !== undefined) {
@@ -196,7 +203,7 @@ async function findKernel(
 }
 
 /** What the agent does when it is the first process. */
-function bootSteps(options: VmOptions, mounts: ReturnType<typeof shares>): BootStep[] {
+function bootSteps(options: Located, mounts: ReturnType<typeof shares>): BootStep[] {
   const { image, init, machine = DEFAULT_MACHINE, net = true, disks = [] } = options;
   const modules = [
     machine === 'pc' ? 'virtio_pci' : 'virtio_mmio',
@@ -231,7 +238,13 @@ function environment(image: RootImage | undefined): Record<string, string> {
 }
 
 /** Checks everything, fetches what is missing, and puts it together. Throws one-line errors. */
-export async function prepareLaunch(options: VmOptions): Promise<Launch> {
+export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Promise<Launch> {
+  if (typeof wanted.image === 'string' && wanted.keepWrites)
+    throw new UsageError('writes are kept in a disk of your own, not in a container image');
+  const { onProgress } = wanted;
+  const root =
+    typeof wanted.image === 'string' ? await pulledImage(wanted.image, { onProgress, signal }) : wanted.image;
+  const options: Located = { ...wanted, image: root };
   const { image, cpus = 1, machine = DEFAULT_MACHINE, net = true } = options;
   if (options.init !== undefined && !image) throw new UsageError('an init needs an image that it is in');
   const memory = checkBytes(options.memory ?? 512, cpus);

@@ -109,7 +109,7 @@ export class Vm {
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
   static async create(options: CreateOptions = {}): Promise<Vm> {
     options.signal?.throwIfAborted();
-    const { config, defaults } = await prepareLaunch(options);
+    const { config, defaults } = await prepareLaunch(options, options.signal);
     return Vm.start({ kind: 'create', config }, options, options.accel, () => defaults);
   }
 
