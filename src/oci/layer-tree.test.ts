@@ -115,6 +115,7 @@ describe('layers', () => {
     ['link out', [[same('a', '../../etc/passwd')]], /leads out of the image/],
     ['remove ..', [[file('a/.wh...', 0)]], /removes nothing/],
     ['remove nothing', [[file('a/.wh.', 0)]], /removes nothing/],
+    ['have files in what is removed', [[file('.wh.a/x')]], /something in what it removes/],
     ['have long names', [[file('n'.repeat(256))]], /name of more than 255/],
     ['have long paths', [[file('n/'.repeat(2100))]], /path of more than 4096/],
     ['are too many', [Array.from({ length: 1001 }, (_, i) => file(`f${i}`))], /more than 1000 files/],

@@ -81,6 +81,7 @@ export class LayerTree {
       if (entry.kind === 'folder') setAttributes(this.root, entry);
       return;
     }
+    if (names.some((one) => one.startsWith(AUFS))) return;
     const parent = this.folderAt(names, entry);
     if (name.startsWith(WHITEOUT)) {
       this.whiteOut(parent, name, entry.path);
@@ -119,6 +120,8 @@ export class LayerTree {
       }
       let node = folder.children.get(name);
       if (node === undefined) {
+        if (name.startsWith(WHITEOUT))
+          throw new OciError('damaged', `a layer has something in what it removes: ${readable(path)}`);
         node = newFolder(mtime);
         folder.children.set(name, node);
       }

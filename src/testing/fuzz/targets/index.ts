@@ -5,11 +5,13 @@ import { ahciTarget } from './ahci.js';
 import { balloonTarget } from './balloon.js';
 import { consoleTarget } from './console.js';
 import { e1000Target } from './e1000.js';
+import { ext4Target } from './ext4.js';
 import { fdcTarget } from './fdc.js';
 import { fuseTarget } from './fuse.js';
 import { gpuTarget } from './gpu.js';
 import { ideTarget } from './ide.js';
 import { inputTarget } from './input.js';
+import { ociTarget } from './oci.js';
 import { p9Target } from './p9.js';
 import { qcow2Target } from './qcow2.js';
 import { qmpTarget } from './qmp.js';
@@ -39,6 +41,8 @@ export const TARGETS: readonly FuzzTarget[] = [
   e1000Target,
   userNetTarget,
   qcow2Target,
+  ociTarget,
+  ext4Target,
   ahciTarget,
   ideTarget,
   fdcTarget,
