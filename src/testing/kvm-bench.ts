@@ -1,6 +1,6 @@
 /** A CPU on KVM for tests, with memory of which the end is read-only, and ports and devices that are written down. */
 import { resetVcpuState } from '../arch/x86/boot-state.js';
-import { cpuModel, resetIdentity } from '../arch/x86/cpu-models.js';
+import { cpuModel, resetIdentity, type CpuModel } from '../arch/x86/cpu-models.js';
 import { cpuidLeaves } from '../arch/x86/cpuid.js';
 import { GPR_NAMES, vcpuStateSchema, type VcpuState } from '../arch/x86/state.js';
 import type { KvmVm } from '../accel/kvm/vm.js';
@@ -10,7 +10,6 @@ import type { Vcpu, VcpuEnvironment } from '../iface/vcpu.js';
 import { quietApic } from './quiet-apic.js';
 import { GUEST_MEMORY, segment, type Changes } from './x86-guest.js';
 
-const model = cpuModel('x86-64-v2');
 const TSC_HZ = 1e9;
 export const CODE = 0x10_000;
 export const READ_ONLY = 0x30_0000;
@@ -26,9 +25,13 @@ export class KvmBench {
   /** Nanoseconds of the machine's clock. */
   clock = (): number => performance.now() * 1e6;
 
+  private readonly model: CpuModel;
+
   /** `makeVm`: the class, which is loaded only where there is KVM. */
-  constructor(makeVm: typeof KvmVm | undefined) {
+  constructor(makeVm: typeof KvmVm | undefined, name = 'x86-64-v2') {
     if (makeVm === undefined) throw new Error('there is no KVM');
+    const model = cpuModel(name);
+    this.model = model;
     this.vm = new makeVm({
       model,
       cpuid: (index) => cpuidLeaves(model, { cpus: 1, apicId: index, tscHz: TSC_HZ, crystalHz: TSC_HZ }),
@@ -82,7 +85,7 @@ export class KvmBench {
   }
 
   set(changes: Changes): void {
-    const base = resetVcpuState(resetIdentity(model), true);
+    const base = resetVcpuState(resetIdentity(this.model), true);
     this.cpu.restoreState({
       ...base,
       ...changes,

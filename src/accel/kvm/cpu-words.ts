@@ -65,8 +65,8 @@ export class CpuWords implements CpuSignals {
     if (Atomics.or(this.words, this.at(index, CPU.NEWS), news) === IN) this.signal(index);
   }
 
-  private signal(index: number): void {
-    signalThread(Atomics.load(this.words, this.at(index, CPU.THREAD)), KICK_SIGNAL);
+  private signal(index: number): boolean {
+    return signalThread(Atomics.load(this.words, this.at(index, CPU.THREAD)), KICK_SIGNAL);
   }
 
   // ---- what a CPU's own thread does ----
@@ -113,7 +113,8 @@ export class CpuWords implements CpuSignals {
     for (let looks = 0; looks < LOOKS; looks++) {
       const isIn = (Atomics.load(this.words, at) & IN) !== 0;
       if (!isIn && Atomics.load(this.words, this.at(index, CPU.LIFE)) !== LIFE.STARTING) return true;
-      if (isIn) this.signal(index);
+      // A thread that was killed in there is in nothing any more.
+      if (isIn && !this.signal(index)) return true;
       Atomics.wait(this.words, this.at(index, CPU.LIFE), LIFE.STARTING, LOOK);
       if (isIn) Atomics.wait(this.words, at, NEWS.END | IN, LOOK);
     }

@@ -1,6 +1,7 @@
 /** CPUs on the host's KVM: what they do by themselves, and a program that moves between accelerators as it runs. */
 import * as fs from 'node:fs';
 import { afterEach, expect, it } from 'vitest';
+import { MSR } from '../../arch/x86/msrs.js';
 import { GPR_NAMES, type VcpuState } from '../../arch/x86/state.js';
 import { ptr, qword, R, type Assembler } from '../../cpu/x86/assembler/index.js';
 import type { Vcpu } from '../../iface/vcpu.js';
@@ -161,6 +162,57 @@ describeWith([kvm], 'a CPU on KVM', () => {
     expect(bench.state.gpr[0]).toBe(0n);
     expect(bench.state.rip).toBe(0xfff0n);
     expect(bench.state.fpu).toEqual(fpu);
+  });
+
+  it('keeps the guest’s clock, which is the machine’s and stands still with it', () => {
+    const [TIME, WALL] = [0x1000, 0x2000];
+    const clock = (bench: KvmBench): number => {
+      const [shift, multiplier] = [bench.view.getInt8(TIME + 28), bench.view.getUint32(TIME + 24, true)];
+      const delta = bench.cpu.readTsc() - bench.view.getBigUint64(TIME + 8, true);
+      const shifted = shift < 0 ? delta >> BigInt(-shift) : delta << BigInt(shift);
+      return Number(bench.view.getBigUint64(TIME + 16, true) + ((shifted * BigInt(multiplier)) >> 32n));
+    };
+    const off = (bench: KvmBench): number => Math.abs(clock(bench) - bench.clock());
+    const bench = new KvmBench(makeVm, 'x86-64-v2,kvmclock');
+    benches.push(bench);
+    const began = performance.now();
+    bench.clock = () => (performance.now() - began) * 1e6 + 5e9;
+    bench.asm(16, CODE, (asm) => {
+      for (const [msr, value] of [
+        [MSR.KVM_WALL_CLOCK, WALL],
+        [MSR.KVM_SYSTEM_TIME, TIME + 1],
+      ]) {
+        asm.emit('mov', R.ecx, msr);
+        asm.emit('mov', R.eax, value);
+        asm.emit('xor', R.edx, R.edx);
+        asm.emit('wrmsr');
+      }
+      asm.emit('sti');
+      const again = asm.bind();
+      asm.emit('hlt');
+      asm.emit('jmp', again);
+    });
+    bench.view.setUint16(0x20 * 4, 0x100, true);
+    bench.view.setUint16(0x20 * 4 + 2, CODE >> 4, true);
+    bench.asm(16, CODE + 0x100, (asm) => asm.emit('iret'));
+    bench.realMode({ rsp: 0x8000n });
+    expect(bench.cpu.run(SECOND).kind).toBe('halt');
+    expect(off(bench)).toBeLessThan(20e6);
+    const powered = bench.view.getUint32(WALL + 4, true);
+    expect(Math.abs(Date.now() / 1000 - 5 - powered)).toBeLessThan(5);
+    // The machine stood still for three seconds.
+    bench.clock = () => (performance.now() - began) * 1e6 + 2e9;
+    bench.pending.push(0x20);
+    expect(bench.cpu.run(SECOND).kind).toBe('halt');
+    expect(off(bench)).toBeLessThan(20e6);
+    const { state } = bench;
+    const next = new KvmBench(makeVm, 'x86-64-v2,kvmclock');
+    benches.push(next);
+    next.clock = () => (performance.now() - began) * 1e6 + 60e9;
+    next.vm.backing.set(bench.vm.backing);
+    next.cpu.restoreState({ ...state, activity: 'running' });
+    expect(next.cpu.run(SECOND).kind).toBe('halt');
+    expect(off(next)).toBeLessThan(20e6);
   });
 
   it('has the state back that it was given', () => {

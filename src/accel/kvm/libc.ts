@@ -162,9 +162,9 @@ function setOf(...signals: number[]): Uint8Array {
 const ourSignals = setOf(TIMER_SIGNAL, KICK_SIGNAL);
 const NO_TIME = new Uint8Array(16);
 
-/** Sends a signal to a thread of this process; none, when it has gone. */
-export function signalThread(thread: number, signal: number): void {
-  functions.tgkill(process.pid, thread, signal);
+/** Sends a signal to a thread of this process. False: that has gone. */
+export function signalThread(thread: number, signal: number): boolean {
+  return functions.tgkill(process.pid, thread, signal) === 0;
 }
 
 export function deleteTimer(id: bigint): void {

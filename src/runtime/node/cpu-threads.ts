@@ -53,7 +53,7 @@ export function cpuThreads({
   return {
     report,
     settle: () => {
-      for (const loaded of started) Atomics.wait(new Int32Array(loaded), 0, 0, LOADING);
+      if (accel === 'kvm') for (const loaded of started) Atomics.wait(new Int32Array(loaded), 0, 0, LOADING);
     },
     processors: availableParallelism(),
     wakes: openSeat(seat).wakes,

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { VitrineProcess } from '../../testing/machine-process.js';
 import { litmusKernel } from '../../testing/smp/litmus.js';
+import { describeWith, requireKvm } from '../../testing/tools.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-faults-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -68,14 +69,18 @@ if (FAULT === 'reserve' && isMachine) {
 `,
 );
 
-const kernel = (cpus: number, sums: number): string => {
-  const file = path.join(folder, `kernel-${String(cpus)}`);
-  writeFileSync(file, litmusKernel({ cpus, rounds: 100, sums, splits: 100, wides: 1000 }));
+const kernel = (cpus: number, sums: number, ring3 = false): string => {
+  const file = path.join(folder, `kernel-${String(cpus)}${ring3 ? '-ring3' : ''}`);
+  // Those that wait for each other without a processor each take long.
+  const rounds = ring3 ? 10 : 100;
+  writeFileSync(file, litmusKernel({ cpus, rounds, sums, splits: 100, wides: 1000, ring3 }));
   return file;
 };
 /** It takes minutes, and a second or two. */
 const LONG = kernel(3, 2_000_000_000);
+const LONG_RING3 = kernel(3, 2_000_000_000, true);
 const SHORT = kernel(2, 3_000_000);
+const kvm = await requireKvm();
 
 /** Two machines: the first has three CPUs, and what befalls it; the second ends by itself. */
 const BOTH = path.join(folder, 'both.mjs');
@@ -156,5 +161,18 @@ describe('vitrine run', () => {
     expect(code).toBe(1);
     // Memory takes a while to be used up.
     expect(performance.now() - begun).toBeLessThan(5000);
+  });
+});
+
+describeWith([kvm], 'vitrine run on KVM', () => {
+  it.each(['throw', 'exit', 'terminate'])('ends with one line after a CPU: %s', { timeout: 60_000 }, async (FAULT) => {
+    const vitrine = new VitrineProcess(
+      ['run', '--accel', 'kvm', '--kernel', LONG_RING3, '--smp', '3', '--memory', '64M', '--net', 'none'],
+      { FAULT, NODE_OPTIONS: `--require ${PRELOAD}` },
+    );
+    const { code, errors } = await vitrine.ended;
+    expect(errors).toContain('@fault');
+    expect(errors).toMatch(/^vitrine: CPU 1 has failed: .*$/m);
+    expect(code).toBe(1);
   });
 });
