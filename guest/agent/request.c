@@ -115,7 +115,8 @@ static int find_user(const char *wanted, struct user *user) {
     s64 uid = parse_number(fields[2]), gid = parse_number(fields[3]);
     if (uid < 0 || gid < 0 || !(str_equal(fields[0], name) || uid == number)) continue;
     user->uid = (u32)uid;
-    user->gid = (u32)gid;
+    user->gid = user->groups[0] = (u32)gid;
+    user->group_count = 1;
     join(user->home, sizeof user->home, fields[5], "", "");
     join(name, sizeof name, fields[0], "", "");
     found = 1;
@@ -129,7 +130,8 @@ static int find_user(const char *wanted, struct user *user) {
   if (group) {
     s64 gid = find_group(group);
     if (gid < 0 || gid > 0xfffffffe) return -EINVAL;
-    user->gid = (u32)gid;
+    user->gid = user->groups[0] = (u32)gid;
+    user->group_count = 1;
     return 0;
   }
   if (!found) return 0;

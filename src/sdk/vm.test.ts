@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { describeWith, requireGuest } from '../testing/tools.js';
 import type * as Sdk from './index.js';
 import type { FileEvent, Vm } from './index.js';
@@ -217,4 +217,45 @@ describeWith([guest], 'a machine that does not come up', () => {
       (error: unknown) => expect(String(error)).toContain('no such file'),
     );
   });
+});
+
+describeWith([guest], 'machines that begin warm', () => {
+  it('are as the first was, share nothing that they write, and can be doubled', async () => {
+    vi.stubEnv('XDG_CACHE_HOME', path.join(folder, 'cache'));
+    const { files } = guest;
+    // A kernel of one's own, since the cache is another.
+    const options = {
+      accel: 'wasm',
+      memory: 128,
+      warm: true,
+      kernel: files['vmlinux'],
+      initrd: files['initrd'],
+    } as const;
+    const machines = [await sdk.Vm.create(options)];
+    try {
+      machines.push(await sdk.Vm.create(options));
+      for (const [i, vm] of machines.entries()) await vm.fs.write('/root/own', String(i));
+      for (const [i, vm] of machines.entries()) expect(await vm.fs.readText('/root/own')).toBe(String(i));
+      machines.push(await machines[1].fork());
+      expect(await machines[2].fs.readText('/root/own')).toBe('1');
+      await machines[2].fs.remove('/root/own');
+      expect(await machines[1].fs.exists('/root/own')).toBe(true);
+      // Not the same random numbers in two that were one.
+      const random = ['/bin/busybox', 'sh', '-c', 'head -c 16 /dev/urandom | od -x'];
+      const drawn = await Promise.all(machines.map(async (vm) => (await vm.exec(random)).stdout));
+      expect(new Set(drawn).size).toBe(3);
+      // What a template's machine saves is a snapshot as any other.
+      const file = path.join(folder, 'of-a-fork');
+      await machines[1].snapshot(file);
+      machines.push(await sdk.Vm.restore(file, { accel: 'wasm' }));
+      expect(await machines[3].fs.readText('/root/own')).toBe('1');
+      // What it boots is read from the template only now.
+      await machines[1].reset();
+      expect(await machines[1].fs.exists('/root/own')).toBe(false);
+      await expect(sdk.Vm.create({ ...options, disks: ['/x'] })).rejects.toThrow('read-only or temporary');
+    } finally {
+      vi.unstubAllEnvs();
+      await Promise.all(machines.map((vm) => vm.stop()));
+    }
+  }, 180_000);
 });

@@ -9,8 +9,9 @@
  * | behind the sections  | section table: plain data (see plain-encoding.ts), `tableSchema`                           |
  *
  * A section of plain data is its encoding, compressed. A section of memory is the compressed pages of each chunk of
- * 1 MiB, one behind the other, without pages of zeros; which pages there are stands in a plain section `<name>.index`. The
- * header is written last, so a file that was not finished is none.
+ * 1 MiB, one behind the other, without pages of zeros; which pages there are stands in a plain section `<name>.index`. Or it
+ * is memory as it is, to be mapped instead of being read, with holes where it is zero and no checksums: then `<name>.map`
+ * says which pages there are. The header is written last, so a file that was not finished is none.
  *
  * Whoever reads checks everything against what it says of itself: a file comes from anywhere.
  */
@@ -46,6 +47,11 @@ export interface SnapshotSource {
   readonly size: number;
   /** Exactly `length` bytes, which lie within `size`. */
   read(offset: number, length: number): Uint8Array;
+  /**
+   * Puts whole pages of the file in the place of memory, which from then on has copies of its own of what is written; the
+   * file must never change. False: that cannot be had here.
+   */
+  map?(offset: number, into: Uint8Array): boolean;
 }
 
 /** A lossless compression: zlib's deflate wherever there is one. */
@@ -86,7 +92,11 @@ const memoryIndexSchema = struct({
 });
 type MemoryIndex = Infer<typeof memoryIndexSchema>;
 
+/** Of memory that is in the file as it is: a bit for each page that is there. */
+const memoryMapSchema = struct({ size: int, pages: bytes() });
+
 const indexName = (name: string): string => `${name}.index`;
+const mapName = (name: string): string => `${name}.map`;
 const hasPage = (pages: Uint8Array, page: number): boolean => ((pages[page >> 3] >> (page & 7)) & 1) !== 0;
 
 export class SnapshotWriter {
@@ -131,6 +141,28 @@ export class SnapshotWriter {
     }
     this.sections.push({ name, version, offset, stored: this.end - offset, length: memory.length, checksum: 0 });
     this.add(indexName(name), version, { size: memory.length, chunks });
+  }
+
+  /** Adds memory as it is, for whoever maps it. */
+  addMappedMemory(name: string, version: number, memory: Uint8Array): void {
+    assert(memory.length % PAGE_SIZE === 0, 'memory is whole pages');
+    this.end = Math.ceil(this.end / PAGE_SIZE) * PAGE_SIZE;
+    const offset = this.end;
+    const count = memory.length / PAGE_SIZE;
+    const pages = new Uint8Array(Math.ceil(count / 8));
+    for (let page = 0, start = 0; page <= count; page++) {
+      const there = page < count && !isZero(memory.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
+      if (there) {
+        pages[page >> 3] |= 1 << (page & 7);
+        continue;
+      }
+      if (page > start)
+        this.target.write(offset + start * PAGE_SIZE, memory.subarray(start * PAGE_SIZE, page * PAGE_SIZE));
+      start = page + 1;
+    }
+    this.end += memory.length;
+    this.sections.push({ name, version, offset, stored: memory.length, length: memory.length, checksum: 0 });
+    this.add(mapName(name), version, { size: memory.length, pages });
   }
 
   /** Writes the table and the header: from now on the file is a snapshot. */
@@ -256,13 +288,17 @@ export class SnapshotReader {
 
   /** Bytes of a section of memory, as it says; undefined when there is none of that name. */
   memorySize(name: string): number | undefined {
-    return this.sections.has(indexName(name)) ? this.sections.get(name)?.length : undefined;
+    return this.sections.has(indexName(name)) || this.sections.has(mapName(name))
+      ? this.sections.get(name)?.length
+      : undefined;
   }
 
   /** Fills memory of exactly the size that was saved, and which is all zeros. Returns the section's version. */
   readMemory(name: string, into: Uint8Array): number {
     return this.guard(() => {
       const section = this.sections.get(name);
+      const map = this.find(mapName(name));
+      if (section !== undefined && map !== undefined) return this.readMapped(section, map.value, into);
       const found = this.find(indexName(name));
       if (section === undefined || found === undefined) throw new SchemaError(`there is no ${name}`);
       const index = memoryIndexSchema.check(found.value, indexName(name));
@@ -283,5 +319,25 @@ export class SnapshotReader {
       }
       return section.version;
     });
+  }
+
+  private readMapped(section: Section, value: Plain, into: Uint8Array): number {
+    const { size, pages } = memoryMapSchema.check(value, mapName(section.name));
+    const count = size / PAGE_SIZE;
+    if (
+      size !== into.length ||
+      section.length !== size ||
+      section.stored !== size ||
+      pages.length !== Math.ceil(count / 8)
+    )
+      throw new SchemaError(`${section.name} has ${size} bytes, not ${into.length}`);
+    if (this.source.map?.(section.offset, into) === true) return section.version;
+    for (let page = 0, start = 0; page <= count; page++) {
+      if (page < count && hasPage(pages, page)) continue;
+      const length = (page - start) * PAGE_SIZE;
+      if (length > 0) into.set(this.source.read(section.offset + start * PAGE_SIZE, length), start * PAGE_SIZE);
+      start = page + 1;
+    }
+    return section.version;
   }
 }

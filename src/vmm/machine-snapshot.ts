@@ -24,6 +24,8 @@ import { DEFAULT_TSC_HZ, type Board } from '../machine/common/board.js';
 import { cpuidSchema } from '../machine/common/cpu-features.js';
 import { configSchema, DEFAULT_DISPLAY, DEFAULT_MACHINE, restoreBoot, saveBoot, type MachineConfig } from './config.js';
 import { saveFirmware } from './firmware-config.js';
+import { assert } from '../base/assert.js';
+import type { BootKernel, BootSource } from '../machine/common/board.js';
 import { restoreSharing, saveSharing } from './sharing-config.js';
 import { restoreNetworks, saveNetworks } from './net-config.js';
 import type { MachineClock } from './machine-clock.js';
@@ -89,6 +91,8 @@ export interface SaveRequest {
   readonly virtual: VirtualState | undefined;
   /** The name of a file in whatever folder the machine goes on. */
   readonly locate: (path: string) => string;
+  /** Its memory is to be mapped, see `SnapshotWriter`. */
+  readonly mappable: boolean;
 }
 
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
@@ -132,7 +136,7 @@ const cpuName = (index: number): string => `cpu${index}`;
 
 /** The clock must stand still. */
 export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void {
-  const { machine, uuid, version, virtual, locate } = request;
+  const { machine, uuid, version, virtual, locate, mappable } = request;
   const { boot, firmware, ...config } = machine.config;
   const located = <T extends { readonly path: string }>(one: T): T => ({ ...one, path: locate(one.path) });
   writer.add('machine', VERSION.machine, {
@@ -156,7 +160,8 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
     cpuid: machine.cpuid.map((leaf) => ({ ...leaf })),
   });
   writer.add('boot', VERSION.boot, saveBoot(boot));
-  writer.addMemory('ram', VERSION.ram, machine.ram);
+  if (mappable) writer.addMappedMemory('ram', VERSION.ram, machine.ram);
+  else writer.addMemory('ram', VERSION.ram, machine.ram);
   for (const [i, { image }] of machine.images.entries()) {
     const written = image?.writes?.save();
     if (written) writer.addMemory(writesName(i), VERSION.writes, written);
@@ -214,12 +219,28 @@ class Sections {
   }
 }
 
-/** The description of the machine that a snapshot holds. `file` is how messages call it. */
-export function readMachine(snapshot: SnapshotReader, file: string): SavedMachine {
+/** What a machine boots, read when it is asked for: by a reset. It is a kernel without a BIOS. */
+function lateBoot(read: () => BootSource): BootSource {
+  let value: BootSource | undefined;
+  return {
+    get kernel(): BootKernel {
+      value ??= read();
+      assert(value.kernel !== undefined, 'a machine that is started later has a kernel');
+      return value.kernel;
+    },
+  };
+}
+
+/**
+ * The description of the machine that a snapshot holds. `file` is how messages call it. `bootLater`: what it boots, a kernel without
+ * a BIOS, is read when it is needed; until then the snapshot stays open.
+ */
+export function readMachine(snapshot: SnapshotReader, file: string, bootLater = false): SavedMachine {
   const sections = new Sections(snapshot, file);
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check, upgrade: upgradeMachine });
-  const boot = sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
+  const readBoot = (): BootSource => sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
+  const boot = bootLater ? lateBoot(readBoot) : readBoot();
   const { uuid, time, tscHz, virtual, disks, cpuid } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
@@ -236,7 +257,7 @@ export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved:
     if (identityOf(image) !== saved.disks[i])
       throw new SnapshotError(`the disk ${image.name} has changed since the machine was saved to ${file}`);
   });
-  const known = new Set(['machine', 'boot', 'ram', 'ram.index']);
+  const known = new Set(['machine', 'boot', 'ram', 'ram.index', 'ram.map']);
   machine.images.forEach(({ image }, i) => {
     const name = writesName(i);
     const size = snapshot.memorySize(name);

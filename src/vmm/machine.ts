@@ -200,10 +200,16 @@ export class VirtualMachine {
   static restore(
     snapshot: SnapshotReader,
     host: MachineHost,
-    options: { readonly name: string; readonly noReboot?: boolean; readonly forceCpu?: boolean },
+    options: {
+      readonly name: string;
+      readonly noReboot?: boolean;
+      readonly forceCpu?: boolean;
+      /** See `readMachine`. */
+      readonly bootLater?: boolean;
+    },
   ): VirtualMachine {
-    const { name, noReboot, forceCpu = false } = options;
-    const saved = readMachine(snapshot, name);
+    const { name, noReboot, forceCpu = false, bootLater = false } = options;
+    const saved = readMachine(snapshot, name, bootLater);
     const config = { ...saved.config, noReboot: noReboot ?? saved.config.noReboot };
     const machine = new VirtualMachine(config, host, saved);
     machine.checkFeatures(saved, name, forceCpu);
@@ -441,14 +447,15 @@ export class VirtualMachine {
     return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma, this.host.disassemble)).join('\n');
   }
 
-  /** Saves everything. Only while `run` is not running. */
-  save(writer: SnapshotWriter): void {
+  /** Saves everything. Only while `run` is not running. `mappable`: so that its memory is mapped instead of being read. */
+  save(writer: SnapshotWriter, mappable = false): void {
     this.clock.pause();
     for (const { image, name } of this.images) if (image) settle(image, name);
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,
       version: this.host.version,
+      mappable,
       locate: (path) => (path === '' ? '' : (this.host.locate?.(path) ?? path)),
       virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { createHash, randomBytes } from 'node:crypto';
 import { cpus, loadavg } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers';
 import { Vm } from '../../dist/sdk/index.js';
 import { expect, withFolder } from './lib.mjs';
 
@@ -11,6 +12,7 @@ const COMMANDS = 1000;
 const PARALLEL = 50;
 const ECHOED = 100_000_000;
 const RESTORES = 5;
+const WARM = 11;
 
 const sorted = (values) => values.toSorted((a, b) => a - b);
 const median = (values) => sorted(values)[values.length >> 1];
@@ -87,4 +89,26 @@ export async function run(log, { accel = 'wasm' }) {
     );
   });
   await vm.shutdown();
+
+  const warm = { accel, memory: 512, warm: true };
+  await (await Vm.create(warm)).stop();
+  const starts = [];
+  for (let i = 0; i < WARM; i++) {
+    // The worker that waits for the next machine is made meanwhile.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const started = performance.now();
+    const machine = await Vm.create(warm);
+    const created = performance.now() - started;
+    await machine.exec(['/bin/true'], { check: true });
+    starts.push([created, performance.now() - started]);
+    if (i === 0) {
+      const forking = performance.now();
+      const fork = await machine.fork();
+      await fork.exec(['/bin/true'], { check: true });
+      log(`forked: first command's end after ${ms(performance.now() - forking)}`);
+      await fork.stop();
+    }
+    await machine.stop();
+  }
+  log(`warm: ${ms(median(starts.map(([at]) => at)))}; first command's end: ${ms(median(starts.map(([, at]) => at)))}`);
 }

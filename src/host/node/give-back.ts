@@ -1,4 +1,17 @@
 import { libc } from './native/libc.js';
 
-/** Lets the system have whole pages of memory that nothing is mapped over, which are zeros then. False: it cannot. */
-export const giveBack = (bytes: Uint8Array): boolean => libc?.discard(bytes) === 0;
+/** Buffers in whose place, or in a part of it, a file is mapped: what is discarded there is the file's again, not zeros. */
+const mapped = new WeakSet<ArrayBufferLike>();
+
+/** Lets the system have whole pages of memory, which are zeros then. False: it cannot. */
+export const giveBack = (bytes: Uint8Array): boolean => !mapped.has(bytes.buffer) && libc?.discard(bytes) === 0;
+
+/**
+ * Puts whole pages of an open file in the place of memory (which begins at a page of the system's): what is written becomes
+ * the memory's own. The file must neither change nor become shorter. False: it cannot.
+ */
+export function mapFile(bytes: Uint8Array, fd: number, offset: number): boolean {
+  if (libc?.mapPrivate(bytes, fd, offset) !== 0) return false;
+  mapped.add(bytes.buffer);
+  return true;
+}

@@ -1,18 +1,21 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { HostError } from '../../base/errors.js';
+import { mapFile } from './give-back.js';
 import { reasonOf } from './read-file.js';
 
 /** Where this process writes a file before it is renamed into place. */
 export const temporaryName = (file: string): string => `${file}.${process.pid}.tmp`;
 
 /**
- * Writes a file whole or not at all: under another name in the same folder, made durable, then renamed over what was there.
+ * Writes a file whole or not at all: under another name in the same folder, made durable (unless that does not matter), then
+ * renamed over what was there.
  */
 export function writeFileSafely(
   file: string,
   what: string,
   write: (target: { write(offset: number, bytes: Uint8Array): void }) => void,
+  durable = true,
 ): void {
   const temporary = temporaryName(file);
   try {
@@ -23,12 +26,12 @@ export function writeFileSafely(
           for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
         },
       });
-      fs.fsyncSync(fd);
+      if (durable) fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);
     }
     fs.renameSync(temporary, file);
-    syncFolder(path.dirname(file));
+    if (durable) syncFolder(path.dirname(file));
   } catch (cause) {
     fs.rmSync(temporary, { force: true });
     if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
@@ -69,10 +72,14 @@ export class FileSource {
   readonly size: number;
   private readonly fd: number;
 
-  /** `what` is what messages call it. Throws a one-line error when it cannot be read. */
+  /**
+   * `what` is what messages call it. `unchanging`: nobody writes to it, now or later, so that it can be mapped. Throws a one-line
+   * error when it cannot be read.
+   */
   constructor(
     readonly name: string,
     private readonly what: string,
+    private readonly unchanging = false,
   ) {
     try {
       this.fd = fs.openSync(name, 'r');
@@ -100,6 +107,10 @@ export class FileSource {
       throw this.unreadable(cause);
     }
     return bytes;
+  }
+
+  map(offset: number, into: Uint8Array): boolean {
+    return this.unchanging && mapFile(into, this.fd, offset);
   }
 
   close(): void {

@@ -16,7 +16,6 @@ const PRELOAD = path.join(folder, 'fault.cjs');
 writeFileSync(
   PRELOAD,
   `
-const fs = require('node:fs');
 const threads = require('node:worker_threads');
 const { syncBuiltinESMExports } = require('node:module');
 const { FAULT = '', FAULT_AT = 'cpu' } = process.env;
@@ -43,23 +42,19 @@ const work = {
   terminate: () => victim.terminate(),
 }[FAULT];
 
-// A thread is killed when it runs.
-const alive = __filename + process.pid;
-if (isVictim(data)) fs.writeFileSync(alive, '');
-
 // Whoever kills a thread is its parent.
 const acts = FAULT === 'terminate' ? isMachine || (FAULT_AT !== 'cpu' && threads.isMainThread) : isVictim(data);
 if (acts && work) {
   const { hrtime } = process;
-  let [begun, done] = [Infinity, false];
+  const begun = Date.now();
+  let done = false;
   const look = () => {
-    if (begun === Infinity && fs.existsSync(alive)) begun = Date.now();
-    if (done || !(Date.now() - begun > 1000)) return;
+    if (done || Date.now() - begun < 1500) return;
     done = true;
-    fs.writeSync(2, '@fault\\n');
+    require('node:fs').writeSync(2, '@fault\\n');
     work();
   };
-  if (threads.isMainThread) setInterval(look, 100).unref();
+  if (threads.isMainThread) setTimeout(() => victim.terminate(), 1500);
   else process.hrtime = (...args) => { look(); return hrtime(...args); };
 }
 if (FAULT === 'reserve' && isMachine) {

@@ -13,14 +13,19 @@ export function loadTranslatingImage(cpus: number): InterpImage {
   return load('interpreter-regions', cpus > 1);
 }
 
+/** What this thread has loaded: one that waits for a machine loads what it will need. */
+const loaded = new Map<string, InterpImage>();
+
 function load(name: string, anyCpu: boolean): InterpImage {
   const interpreter = `${name}${anyCpu ? '-smp' : ''}.wasm`;
-  return {
+  const image = loaded.get(interpreter) ?? {
     anyCpu,
     helpers: new WebAssembly.Module(readBuilt('helpers.wasm')),
     interpreter: new WebAssembly.Module(readBuilt(interpreter)),
     decoderTables: readBuilt('decoder-tables.bin'),
   };
+  loaded.set(interpreter, image);
+  return image;
 }
 
 /** The variant of each handler, which the translator needs. */

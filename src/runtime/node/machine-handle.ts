@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { HostError, VitrineError } from '../../base/errors.js';
 import type { MediaRequest } from '../../vmm/media.js';
@@ -12,6 +12,7 @@ import { SmpWords } from '../../vmm/smp/words.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import { MachineSeat, type CpuUsage } from './scheduler.js';
 import type { StreamEnd, StreamListener } from '../../iface/streams.js';
+import { takeWorker } from './spare-worker.js';
 import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
@@ -54,8 +55,6 @@ export interface MachineOptions extends WorkerOptions {
   readonly version: string;
   /** What it may have of the host's processors; what is absent: like any other machine. */
   readonly limits?: Partial<CpuLimits>;
-  /** Of processes of this user, whose machines share processors by their shares; absent: those of this process do. Linux only. */
-  readonly group?: string;
 }
 
 /** Bytes of input that may be under way before `send` asks for a pause. */
@@ -114,16 +113,15 @@ export class MachineHandle {
     private readonly listener: MachineListener,
     options: MachineOptions,
   ) {
-    const { version, limits, group, ...rest } = options;
-    this.seat = new MachineSeat(limits, group);
+    const { version, limits, ...rest } = options;
+    this.seat = new MachineSeat(limits);
     const { seat } = this.seat;
     this.words = seat.shared;
     this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);
     const place = { buffer: seat.all.buffer, index: seat.index };
     const data: WorkerData = { start, options: rest, shared: this.words, seat: place, version };
     try {
-      const url = new URL('./machine-worker.js', import.meta.url);
-      this.worker = new Worker(url, { workerData: data, transferList: movable(start) });
+      this.worker = takeWorker(data, movable(start));
     } catch (error) {
       this.seat.close();
       throw error;
@@ -281,9 +279,13 @@ export class MachineHandle {
     });
   }
 
-  /** Saves the machine, which goes on afterwards. Rejected with a one-line error when that fails. */
-  async save(file: string): Promise<void> {
-    await this.ask((id) => ({ kind: 'save', id, file }));
+  /**
+   * Saves the machine, which goes on afterwards. Rejected with a one-line error when that fails. `template`: for many machines
+   * that begin with it; the file is larger, and read only as far as each needs it. `momentary`: it need not outlive the host.
+   */
+  async save(file: string, options: { readonly template?: boolean; readonly momentary?: boolean } = {}): Promise<void> {
+    const { template = false, momentary = false } = options;
+    await this.ask((id) => ({ kind: 'save', id, file, template, momentary }));
   }
 
   /** The rows of the VGA screen in a text mode; none in a graphics mode. */

@@ -13,7 +13,7 @@ import { hostEntropy } from '../../host/node/entropy.js';
 import { giveBack } from '../../host/node/give-back.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
-import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import { SnapshotReader, SnapshotWriter, type SnapshotTarget } from '../../snapshot/container.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import type { DisplayAdapter } from '../../iface/display.js';
@@ -30,6 +30,7 @@ import { createVm } from './accelerators.js';
 import { chooseAccelerator, type Choice } from './choose-accelerator.js';
 import { cpuThreads } from './cpu-threads.js';
 import { createTurn, openSeat } from './cpu-turns.js';
+import { awaitMachine, type SpareWorker } from './spare-worker.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
 import { Networks } from './network-thread.js';
@@ -45,9 +46,9 @@ import {
   type WorkerData,
 } from './protocol.js';
 
-const { start, options, shared: words, seat, version } = workerData as WorkerData;
 assert(parentPort !== null, 'this is the entry of a worker');
 const port = parentPort;
+const { start, options, shared: words, seat, version } = awaitMachine(workerData as WorkerData | SpareWorker, port);
 const post = (event: Event): void => port.postMessage(event);
 
 /** Commands that were taken from the port and not carried out yet. */
@@ -191,20 +192,25 @@ const base: MachineHost = {
   trayMoved: (disk, open) => post({ kind: 'tray', disk, open }),
 };
 
+/** A template, of which something may be read later. */
+let lateSource: FileSource | undefined;
+
 function createMachine(): VirtualMachine {
   const host = kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base;
   if (start.kind === 'create') return VirtualMachine.create(start.config, host);
-  const { file, noReboot, forceCpu } = start;
-  const source = new FileSource(file, 'snapshot');
+  const { file, noReboot, forceCpu, template = false } = start;
+  const source = new FileSource(file, 'snapshot', template);
   try {
     const reader = new SnapshotReader(source, deflate);
     return VirtualMachine.restore(reader, host, {
       name: file,
       ...(noReboot !== undefined && { noReboot }),
       ...(forceCpu !== undefined && { forceCpu }),
+      bootLater: template,
     });
   } finally {
-    source.close();
+    if (template) lateSource = source;
+    else source.close();
   }
 }
 
@@ -254,10 +260,11 @@ function answer(id: number, work: () => Answer): void {
   post({ kind: 'answer', id, answer: result });
 }
 
-function save(file: string): Answer {
+function save({ file, template, momentary }: Extract<Command, { kind: 'save' }>): Answer {
   assert(machine !== undefined, 'there is a machine to save');
   const from = machine;
-  writeFileSafely(file, 'snapshot', (target) => from.save(new SnapshotWriter(target, deflate)));
+  const write = (target: SnapshotTarget): void => from.save(new SnapshotWriter(target, deflate), template);
+  writeFileSafely(file, 'snapshot', write, !momentary);
   return { saved: file };
 }
 
@@ -273,8 +280,8 @@ function slowCommands(debugging: Debugging): boolean {
     if (!isSlow(command)) break;
     commands.shift();
     if (command.kind === 'save') {
-      const { id, file } = command;
-      answer(id, () => save(file));
+      const request = command;
+      answer(request.id, () => save(request));
       continue;
     }
     paused = command.kind === 'pause';
@@ -349,5 +356,6 @@ try {
 }
 lent?.dispose();
 threads?.settle();
+lateSource?.close();
 // Whatever else may keep the thread alive: it has nothing left to do.
 port.close();

@@ -29,6 +29,8 @@ export type MachineStart =
       readonly noReboot?: boolean;
       /** Also where the guest would miss features that it has seen. */
       readonly forceCpu?: boolean;
+      /** The file is a template: saved as one, of a machine without a BIOS, and never changed. It is mapped instead of being read. */
+      readonly template?: boolean;
     };
 
 export interface WorkerData {
@@ -67,7 +69,13 @@ export const SHARED = {
 
 export type Command =
   | QuickCommand
-  | { readonly kind: 'save'; readonly id: number; readonly file: string }
+  | {
+      readonly kind: 'save';
+      readonly id: number;
+      readonly file: string;
+      readonly template: boolean;
+      readonly momentary: boolean;
+    }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** A debugger's connection is there, sends, or has gone. */

@@ -1,9 +1,11 @@
 /** A virtual machine as a program has it. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { UsageError } from '../../base/errors.js';
+import { rm } from 'node:fs/promises';
+import { UsageError, VitrineError } from '../../base/errors.js';
 import type { AcceleratorName } from '../../runtime/node/accelerators.js';
 import { MachineHandle } from '../../runtime/node/machine-handle.js';
+import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
@@ -23,6 +25,8 @@ import { GuestFiles } from '../files.js';
 import { GuestProcess } from '../process.js';
 import { prepareLaunch, readNote, type VmOptions } from './launch.js';
 import { PortForwards } from './ports.js';
+import { pulledImage } from './pulled-image.js';
+import { hasTemplate, makeRoom, momentaryFile, templateFile } from './template.js';
 
 export interface StartOptions {
   /** Milliseconds until the guest must answer; 120,000 unless given. */
@@ -33,7 +37,14 @@ export interface StartOptions {
   readonly onSerial?: (bytes: Uint8Array) => void;
 }
 
-export interface CreateOptions extends VmOptions, StartOptions {}
+export interface CreateOptions extends VmOptions, StartOptions {
+  /**
+   * Begin with a machine of the same configuration as it was when it had started, saved the first time and kept in the cache:
+   * a fraction of a second instead of a boot. Its memory is shared with others of the kind until it is written to. Its image and
+   * disks are as they were, and what it writes to them goes with it.
+   */
+  readonly warm?: boolean;
+}
 
 export interface RestoreOptions extends StartOptions {
   /** Without it the best that works here; it need not be the one that the machine was saved on. */
@@ -52,6 +63,9 @@ export interface ShellOptions extends SpawnOptions {
 /** Bytes of the serial port that are kept for messages. */
 const KEPT_SERIAL = 16_384;
 const BOOT_TIMEOUT = 120_000;
+
+/** Templates that are being made. */
+const making = new Map<string, Promise<unknown>>();
 
 const version = (): string => {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -109,8 +123,56 @@ export class Vm {
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
   static async create(options: CreateOptions = {}): Promise<Vm> {
     options.signal?.throwIfAborted();
+    if (options.warm) return Vm.createWarm(options);
     const { config, defaults } = await prepareLaunch(options, options.signal);
     return Vm.start({ kind: 'create', config }, options, options.accel, () => defaults);
+  }
+
+  private static async createWarm({ signal, onSerial, bootTimeout, warm: _, ...wanted }: CreateOptions): Promise<Vm> {
+    const startOptions = {
+      ...(signal && { signal }),
+      ...(onSerial && { onSerial }),
+      ...(bootTimeout && { bootTimeout }),
+    };
+    keepSpareWorker();
+    const { image, onProgress } = wanted;
+    const root = typeof image === 'string' ? await pulledImage(image, { onProgress, signal }) : image;
+    const rest = { ...wanted, ...(root && { image: root }) };
+    const file = await templateFile(rest, version());
+    // Another machine of this process may be making it.
+    for (let other = making.get(file); other; other = making.get(file)) await other;
+    if (await hasTemplate(file))
+      try {
+        return await Vm.begin(file, startOptions, rest.accel);
+      } catch (error) {
+        // What the machine's own thread refuses: a template of another version, or a damaged one. It is made anew.
+        if (!(error instanceof VitrineError) || error.name !== 'VitrineError') throw error;
+        await rm(file, { force: true });
+      }
+    const work = Vm.makeTemplate(file, { ...rest, ...startOptions });
+    const settled = work.then(
+      () => making.delete(file),
+      () => making.delete(file),
+    );
+    making.set(file, settled);
+    return work;
+  }
+
+  private static async makeTemplate(file: string, options: CreateOptions): Promise<Vm> {
+    const vm = await Vm.create(options);
+    try {
+      await makeRoom();
+      await vm.machine.save(file, { template: true });
+      return vm;
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
+  }
+
+  /** A machine that begins with a template. */
+  private static begin(file: string, options: StartOptions, accel: AcceleratorName | undefined): Promise<Vm> {
+    return Vm.start({ kind: 'resume', file, template: true }, options, accel, (note) => readNote(note).defaults);
   }
 
   /** Goes on with a machine that `snapshot` saved, at the moment of its save. The file is not used afterwards. */
@@ -245,6 +307,21 @@ export class Vm {
   /** Saves the machine to a file, for `Vm.restore`; it goes on afterwards. The file is this user's only: it holds all memory. */
   async snapshot(file: string): Promise<void> {
     await this.machine.save(file);
+  }
+
+  /**
+   * A second machine that is as this one is now; both go on. They share the memory that neither of them writes to. Its disks are
+   * temporary or read-only. Give one of them another name (`identify`).
+   */
+  async fork(options: RestoreOptions = {}): Promise<Vm> {
+    keepSpareWorker();
+    const file = await momentaryFile();
+    try {
+      await this.machine.save(file, { template: true, momentary: true });
+      return await Vm.begin(file, options, options.accel ?? this.machine.facts?.accel);
+    } finally {
+      await rm(file, { force: true });
+    }
   }
 
   /** The guest's file systems have written everything to their disks. */

@@ -14,6 +14,9 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 /** madvise(2): memory of the process's own is zeros at the next access. */
 const MADV_DONTNEED = 4;
+/** mmap(2), asm-generic/mman-common.h: all but MIPS, PA-RISC and Alpha, on which Node 20 does not run here. */
+const PROT_READ_WRITE = 1 | 2;
+const MAP_PRIVATE_FIXED = 0x02 | 0x10;
 /** struct flock of 64-bit Linux: type and whence (16 bits each), then start and length (64 bits each) from byte 8. */
 const FLOCK = { TYPE: 0, START: 8, LENGTH: 16, SIZE: 32 } as const;
 
@@ -24,6 +27,8 @@ export interface Libc {
   isLocked(fd: number, kind: LockKind, start: number, length: number): boolean | number;
   /** Makes a hole. 0, or an error number. */
   punchHole(fd: number, offset: number, length: number): number;
+  /** Puts a file's pages in the place of memory, copied when they are written to. 0, or an error number. */
+  mapPrivate(bytes: Uint8Array, fd: number, offset: number): number;
   /** Lets the system have whole pages of memory, which are zeros then. 0, or an error number. */
   discard(bytes: Uint8Array): number;
 }
@@ -41,6 +46,9 @@ function load(): Libc | undefined {
     const madvise = library.func('int madvise(void *start, size_t length, int advice)') as (
       ...args: unknown[]
     ) => number;
+    const mmap = library.func(
+      'intptr_t mmap(void *address, size_t length, int protection, int flags, int fd, int64 offset)',
+    ) as (...args: unknown[]) => number | bigint;
     const call = (fd: number, command: number, range: { kind: LockKind; start: number; length: number }) => {
       const flock = new Uint8Array(FLOCK.SIZE);
       const view = new DataView(flock.buffer);
@@ -56,6 +64,10 @@ function load(): Libc | undefined {
       isLocked: (fd, kind, start, length) => {
         const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
         return error === 0 ? found !== LOCK.UNLOCK : -error;
+      },
+      mapPrivate: (bytes, fd, offset) => {
+        const at = mmap(bytes, bytes.length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset);
+        return Number(at) === -1 ? koffi.errno() : 0;
       },
       discard: (bytes) => (madvise(bytes, bytes.length, MADV_DONTNEED) === 0 ? 0 : koffi.errno()),
       punchHole: (fd, offset, length) =>

@@ -1,0 +1,64 @@
+/**
+ * A worker that has loaded everything and waits for a machine: what a thread takes to start is taken before somebody waits for it.
+ * One is kept, by a process that has said that it makes machines.
+ */
+import { Worker, receiveMessageOnPort, type MessagePort, type Transferable } from 'node:worker_threads';
+import { loadTranslatingImage } from './interp-image.js';
+import type { WorkerData } from './protocol.js';
+
+/** What a worker is given that waits. */
+export interface SpareWorker {
+  /** Not 0 when a message with a `WorkerData` lies in the worker's port. */
+  readonly spare: Int32Array<SharedArrayBuffer>;
+}
+
+const ENTRY = new URL('./machine-worker.js', import.meta.url);
+
+let waiting: { readonly worker: Worker; readonly word: Int32Array<SharedArrayBuffer> } | undefined;
+let wanted = false;
+
+function prepare(): void {
+  if (waiting || !wanted) return;
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(ENTRY, { workerData: { spare: word } satisfies SpareWorker });
+  // Nobody need wait for it.
+  worker.unref();
+  const gone = (): void => {
+    if (waiting?.worker === worker) waiting = undefined;
+  };
+  worker.on('error', gone);
+  worker.on('exit', gone);
+  waiting = { worker, word };
+}
+
+/** From now on a worker is kept ready for the next machine. */
+export function keepSpareWorker(): void {
+  wanted = true;
+  prepare();
+}
+
+/** A worker for a machine: the one that waits, else a new one. */
+export function takeWorker(data: WorkerData, transfer: readonly Transferable[]): Worker {
+  if (!waiting) return new Worker(ENTRY, { workerData: data, transferList: [...transfer] });
+  const { worker, word } = waiting;
+  waiting = undefined;
+  worker.removeAllListeners('error');
+  worker.removeAllListeners('exit');
+  worker.ref();
+  worker.postMessage(data, [...transfer]);
+  Atomics.store(word, 0, 1);
+  Atomics.notify(word, 0);
+  // Not at once: the machine that is wanted now comes first.
+  setTimeout(prepare, 300).unref();
+  return worker;
+}
+
+/** In the worker: its machine, waited for if need be. */
+export function awaitMachine(data: WorkerData | SpareWorker, port: MessagePort): WorkerData {
+  if (!('spare' in data)) return data;
+  loadTranslatingImage(1);
+  Atomics.wait(data.spare, 0, 0);
+  const received = receiveMessageOnPort(port) as { readonly message: WorkerData } | undefined;
+  if (!received) throw new Error('a machine was announced and did not come');
+  return received.message;
+}

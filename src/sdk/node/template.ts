@@ -1,0 +1,83 @@
+/** Warm templates: machines that were saved when they had started, one for each configuration, which others begin with. */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import path from 'node:path';
+import { UsageError } from '../../base/errors.js';
+import { cacheRoot, DEFAULT_GUEST, findGuest, readAgent } from '../../guests/index.js';
+import type { RootImage, VmOptions } from './launch.js';
+
+/** With the image where it is. */
+type Located = Omit<VmOptions, 'image'> & { readonly image?: RootImage };
+
+/** Templates that are kept: those used last. */
+const KEPT = 8;
+
+const folder = (): string => path.join(cacheRoot(), 'templates');
+
+/** A file as it is now. */
+async function fileIdentity(file: string | undefined): Promise<string> {
+  if (file === undefined) return '';
+  const { ino, size, mtimeMs } = await stat(file).catch(() => ({ ino: 0, size: 0, mtimeMs: 0 }));
+  return [path.resolve(file), ino, size, mtimeMs].join(':');
+}
+
+/** Throws a UsageError where a machine cannot begin with what another has done. */
+function check(options: Located): void {
+  if (options.keepWrites) throw new UsageError('a warm machine cannot keep what is written to its image (keepWrites)');
+  for (const disk of options.disks ?? [])
+    if (typeof disk === 'string' || !(disk.readOnly || disk.temporary))
+      throw new UsageError('the disks of a warm machine are read-only or temporary');
+}
+
+/** Where the template of a configuration lies. It changes with everything that the machine is made of. */
+export async function templateFile(options: Located, version: string): Promise<string> {
+  check(options);
+  const { image, guest = DEFAULT_GUEST, kernel, initrd, disks = [] } = options;
+  const { onProgress: _, ...plain } = options;
+  const parts = [
+    version,
+    JSON.stringify(plain),
+    kernel === undefined ? (await findGuest(guest, { cache: cacheRoot() }))?.folder : '',
+    ...(await Promise.all([image?.disk, kernel, initrd].map(fileIdentity))),
+    ...(await Promise.all(disks.map((disk) => fileIdentity(typeof disk === 'string' ? disk : disk.path)))),
+    ...(await Promise.all((['amd64', 'i386'] as const).map((name) => readAgent(name)))),
+  ];
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part ?? '').update('\0');
+  return path.join(folder(), `${hash.digest('hex').slice(0, 32)}.template`);
+}
+
+/** Whether it is there; if so, it is one of those used last. */
+export async function hasTemplate(file: string): Promise<boolean> {
+  if (!existsSync(file)) return false;
+  const now = new Date();
+  await utimes(file, now, now).catch(() => undefined);
+  return true;
+}
+
+/** Makes a place for templates, and room for one more. A file that is removed stays for the machines that run from it. */
+export async function makeRoom(): Promise<void> {
+  await mkdir(folder(), { recursive: true, mode: 0o700 });
+  const files = await Promise.all(
+    (await readdir(folder())).map(async (name) => {
+      const file = path.join(folder(), name);
+      return {
+        file,
+        used: await stat(file).then(
+          ({ mtimeMs }) => mtimeMs,
+          () => 0,
+        ),
+      };
+    }),
+  );
+  files.sort((a, b) => b.used - a.used);
+  for (const { file } of files.slice(KEPT - 1)) await rm(file, { force: true });
+}
+
+/** A place for a file that lives for a moment. */
+export async function momentaryFile(): Promise<string> {
+  await mkdir(folder(), { recursive: true, mode: 0o700 });
+  return path.join(folder(), `fork-${process.pid}-${++forks}`);
+}
+let forks = 0;
