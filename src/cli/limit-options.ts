@@ -8,15 +8,17 @@ export interface LimitOptions {
   readonly cpuShares?: string;
   readonly cpuCap?: string;
   readonly cpuPin?: string;
+  readonly cpuGroup?: string;
 }
 
 export function addLimitOptions(command: Command): Command {
   return command
     .option(
       '--cpu-shares <n>',
-      'its part of the processors where machines of a process want more than there are',
+      'its part of the processors, against the shares of others of its group, where they want more than there are',
       '1024',
     )
+    .option('--cpu-group <name>', 'share processors with all machines, of whatever process, that name the same group')
     .option('--cpu-cap <percent>', 'no more than so many percent of a processor for all its CPUs together')
     .option('--cpu-pin <list>', 'keep its CPUs to processors of the host: 0-2,5');
 }

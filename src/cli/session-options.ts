@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
 import { checkMachineName } from '../runtime/node/registry.js';
+import { checkCpuGroup } from '../runtime/node/scheduler.js';
 import { addLimitOptions, readLimitOptions, type LimitOptions } from './limit-options.js';
 import { parseGdb, parseQmp, parseTrace } from './parse.js';
 import { chooseDisplay } from './vnc-options.js';
@@ -74,6 +75,7 @@ export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
     console,
     ...(name !== undefined && { name: checkMachineName(name) }),
     limits: readLimitOptions(raw),
+    ...(raw.cpuGroup !== undefined && { group: checkCpuGroup(raw.cpuGroup) }),
     ...(saveOnExit !== undefined && { saveOnExit }),
     ...(debugcon !== undefined && { debugcon }),
     ...(gdb !== undefined && { gdb }),

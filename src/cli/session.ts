@@ -32,6 +32,8 @@ export interface SessionOptions {
   readonly name?: string;
   /** What it may have of the host's processors. */
   readonly limits: Partial<CpuLimits>;
+  /** With machines of what other processes it shares them. */
+  readonly group?: string;
   /** Where clients of QMP can connect, besides the place where machines are looked for. */
   readonly qmp?: QmpAddress;
   /** Where VNC clients can connect. */
@@ -95,7 +97,7 @@ class Session {
     private readonly servers: Servers,
   ) {
     const { gdb, qmp, vnc } = servers;
-    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false, limits, name } = options;
+    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false, limits, group, name } = options;
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
@@ -121,6 +123,7 @@ class Session {
         startStopped,
         stats,
         limits,
+        ...(group !== undefined && { group }),
         ...(trace && { trace }),
         version: productVersion(),
       },

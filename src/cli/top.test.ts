@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Assembler } from '../cpu/x86/assembler/index.js';
+import { usableProcessors } from '../host/node/processors.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { qmpClient } from '../testing/qmp-client.js';
 import { rowOf, showRows, type MachineRow, type UsageAnswer } from './top-view.js';
@@ -77,6 +78,25 @@ describe('vitrine top', () => {
     await third.ended;
   });
 
+  it('shows how machines of several processes share a processor', { timeout: 60_000 }, async () => {
+    const [processor] = usableProcessors();
+    const machines = [1, 4].map((n) =>
+      run('--name', `n${n}`, '--cpu-group', 'g', '--cpu-pin', String(processor), '--cpu-shares', String(n * 100)),
+    );
+    const names = ['n1', 'n4'];
+    await look(names);
+    const rows = await look(names);
+    const [one, four] = names.map((name) => rows.find((row) => row.name === name)?.cpuPercent ?? 0);
+    expect(four / one).toBeGreaterThan(2.5);
+    expect(four / one).toBeLessThan(6);
+    // The other has the processor for itself then.
+    machines[1].kill('SIGKILL');
+    await machines[1].ended;
+    for (let alone = 0; alone <= one; [{ cpuPercent: alone }] = await look(['n1']));
+    machines[0].kill('SIGTERM');
+    await machines[0].ended;
+  });
+
   it('counts between two looks', () => {
     const usage = (now: number, more: Partial<UsageAnswer> = {}): UsageAnswer => ({
       pid: 7,
@@ -113,6 +133,7 @@ describe('limits that cannot be', () => {
     [['--cpu-cap', '0'], 'a CPU cap is 1 to 1600 percent of a processor'],
     [['--cpu-pin', '0-'], '--cpu-pin 0- is no list of processors; write it as 0-2,5'],
     [['--cpu-pin', '1023'], 'there is no processor 1023 to pin to: there '],
+    [['--cpu-group', 'a/b'], 'a CPU group cannot be called "a/b": '],
     [['--name', '../x'], 'a machine cannot be called "../x": '],
   ])('%s', async (args, message) => {
     const { code, errors } = await run(...args).ended;

@@ -1,5 +1,9 @@
 import { Buffer } from 'node:buffer';
-import { existsSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { availableParallelism, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Assembler } from '../../dist/cpu/x86/assembler/index.js';
@@ -7,12 +11,12 @@ import { writeCpio } from '../../dist/guests/cpio.js';
 import { usableProcessors } from '../../dist/host/node/processors.js';
 import { MachineHandle } from '../../dist/sdk/index.js';
 import { litmusKernel } from '../../dist/testing/smp/litmus.js';
-import { expect, guest, seconds } from './lib.mjs';
+import { cli, expect, guest, seconds, withFolder } from './lib.mjs';
 
 export const title =
   'Scheduling: machines of a process share processors by what each may have, and stay usable with little';
 
-const PARTS = (process.env.VITRINE_SCHED ?? 'shares,cap,wide,linux').split(',');
+const PARTS = (process.env.VITRINE_SCHED ?? 'shares,cap,wide,processes,linux').split(',');
 /** Milliseconds that machines get to settle, and for which they are measured. */
 const SETTLE = 1500;
 const MEASURE = Number(process.env.VITRINE_SCHED_MS ?? 7000);
@@ -28,6 +32,7 @@ export async function run(log, { accel } = {}) {
   for (const name of accel ? [accel] : ['wasm', 'interp', ...KVM]) {
     if (PARTS.includes('shares')) await shares(name, log);
     if (PARTS.includes('cap')) await cap(name, log);
+    if (PARTS.includes('processes')) await processes(name, log);
     if (PARTS.includes('wide') && name !== 'kvm') await wide(name, log);
   }
   for (const name of accel ? [accel] : ['wasm', 'interp'])
@@ -144,6 +149,43 @@ async function wide(accel, log) {
     expectProportion(got, [1, 1, 1], 'machines of 4, 1 and 1 CPUs');
     const mean = got[0] / 4;
     for (const cpu of cpus) expect(Math.abs(cpu / mean - 1) < 0.25, 'CPUs of one machine do not get the same');
+  });
+}
+
+/** As `shares`, but in processes of their own. */
+function processes(accel, log) {
+  return withFolder(async (folder) => {
+    const kernel = path.join(folder, 'kernel');
+    writeFileSync(kernel, circle());
+    const env = { ...process.env, XDG_RUNTIME_DIR: folder };
+    const [first] = usableProcessors();
+    const base = ['run', '--accel', accel, '--kernel', kernel, '--memory', '16M', '--net', 'none'];
+    const children = [1, 2, 4].map((n) => {
+      const limits = ['--cpu-group', 'verify', '--cpu-pin', String(first), '--cpu-shares', String(n * 512)];
+      return spawn(process.execPath, [cli, ...base, ...limits, '--name', `m${n}`], { env, stdio: 'ignore' });
+    });
+    const ended = children.map((child) => once(child, 'exit'));
+    try {
+      const sums = [0, 0, 0];
+      let looks = 0;
+      const top = spawn(process.execPath, [cli, 'top', '--json'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+      for await (const line of createInterface({ input: top.stdout })) {
+        const rows = [1, 2, 4].map((n) => JSON.parse(line).find(({ name }) => name === `m${n}`));
+        // While one starts, the others do what they like.
+        if (rows.some((row) => row === undefined || row.exitsPerSecond === 0)) continue;
+        looks++;
+        for (const [i, row] of rows.entries()) if (looks > 2) sums[i] += row.cpuPercent / 100;
+        if (looks > 2 + MEASURE / 1000) break;
+      }
+      top.kill();
+      const got = sums.map((sum) => sum / (looks - 2));
+      log(`${accel}: in processes of their own, shares 1:2:4 on one processor get ${percent(got)} of it`);
+      expectProportion(got, [1, 2, 4], 'shares of processes');
+      children[2].kill('SIGKILL');
+    } finally {
+      for (const child of children) child.kill();
+      await Promise.all(ended);
+    }
   });
 }
 

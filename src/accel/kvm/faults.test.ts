@@ -4,10 +4,13 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { HostError } from '../../base/errors.js';
 import { CODE, KvmBench, SECOND } from '../../testing/kvm-bench.js';
 import { describeWith, requireKvm } from '../../testing/tools.js';
+import { CAP, KVM } from './abi.js';
 import type * as Libc from './libc.js';
 
 /** What the C library is to fail with: the request with this number since it was set, or KVM_RUN. */
 const fault = { countdown: Infinity, errno: 0, opening: 0, running: 0 };
+/** The rates that CPUs' time-stamp counters were set to, on a KVM that can do that; absent: it cannot. */
+const host: { rates?: number[] | undefined } = {};
 
 vi.mock('./libc.js', async (load) => {
   const real = await load<typeof Libc>();
@@ -22,6 +25,12 @@ vi.mock('./libc.js', async (load) => {
     },
     ioctl: (...call: Parameters<typeof Libc.ioctl>) => {
       failing(call[3]);
+      const [, request, argument] = call;
+      if (host.rates && request === KVM.CHECK_EXTENSION && argument === CAP.TSC_CONTROL) return 1;
+      if (host.rates && request === KVM.SET_TSC_KHZ) {
+        host.rates.push(argument as number);
+        return 0;
+      }
       return real.ioctl(...call);
     },
     map: (...call: Parameters<typeof Libc.map>) => {
@@ -38,6 +47,7 @@ const makeVm = kvm.missing === undefined ? (await import('./vm.js')).KvmVm : und
 const ERRNO = { EPERM: 1, ENOENT: 2, ENOMEM: 12, EACCES: 13, EBUSY: 16, ENODEV: 19, EMFILE: 24 } as const;
 
 afterEach(() => {
+  host.rates = undefined;
   Object.assign(fault, { countdown: Infinity, errno: 0, opening: 0, running: 0 });
   vi.restoreAllMocks();
 });
@@ -103,6 +113,14 @@ describeWith([kvm], 'a KVM that refuses', () => {
     }
     // From KVM_GET_API_VERSION to the state of the CPU.
     expect(requests).toBeGreaterThan(20);
+    check();
+    bench.vm.dispose();
+  });
+
+  it('no rate of the time-stamp counter gets the one that the guest was told', () => {
+    host.rates = [];
+    const { bench, check } = other();
+    expect(host.rates).toEqual([1e6]);
     check();
     bench.vm.dispose();
   });

@@ -62,7 +62,9 @@ export class KvmVcpu implements Vcpu {
       ioctl(fd, KVM.SET_SIGNAL_MASK, runSignalMask(), 'KVM_SET_SIGNAL_MASK');
       this.setCpuid();
       const { registers, words } = this;
-      this.tsc = new TimeStampCounter({ fd, index, registers, words, hz: vm.options.tscHz });
+      // Not always the rate that the machine was made for.
+      const hz = ioctl(fd, KVM.GET_TSC_KHZ, 0, 'KVM_GET_TSC_KHZ') * 1000;
+      this.tsc = new TimeStampCounter({ fd, index, registers, words, hz });
       [this.msrs, this.exits] = this.partsFor(environment);
       this.reset();
     } catch (error) {

@@ -72,7 +72,7 @@ class Resources {
   readonly capabilities: KvmCapabilities;
   private readonly given: (() => void)[] = [() => this.system.close()];
 
-  constructor(cpus: number, model: CpuModel) {
+  constructor(cpus: number, { model, tscHz }: KvmVmOptions) {
     const { system, given } = this;
     try {
       this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
@@ -80,12 +80,15 @@ class Resources {
       this.fd = system.createVm();
       given.push(() => close(this.fd));
       system.routeMsrs(this.fd, model);
+      // Where the processor can, guests see the rate that they were told.
+      const scales = system.has(CAP.TSC_CONTROL);
       for (let index = 0; index < cpus; index++) {
         const fd = ioctl(this.fd, KVM.CREATE_VCPU, index, 'KVM_CREATE_VCPU');
         given.push(() => close(fd));
         const run = map(fd, this.runSize);
         given.push(() => run.unmap());
         this.cpus.push({ fd, run: run.address });
+        if (scales) ioctl(fd, KVM.SET_TSC_KHZ, Math.round(tscHz / 1000), 'KVM_SET_TSC_KHZ');
       }
     } catch (error) {
       this.close();
@@ -130,7 +133,7 @@ export class KvmVm implements Vm {
       return;
     }
     preferHugePages(this.backing);
-    this.resources = new Resources(cpus, options.model);
+    this.resources = new Resources(cpus, options);
     const { runSize, capabilities } = this.resources;
     this.share = { memory, words: this.signals.buffer, cpus: this.resources.cpus, runSize, capabilities };
   }

@@ -69,9 +69,10 @@ function unsuited({ clock, tracesCode }: Needs): string | undefined {
 export async function chooseAccelerator(needs: Needs, host: HostFiles = hostFiles): Promise<Choice> {
   const unfit = unsuited(needs);
   if (unfit !== undefined) return { accel: 'wasm', reason: unfit };
-  const { works, reason, tscHz } = await kvmStatus(host);
+  const { works, reason, tscHz, capabilities } = await kvmStatus(host);
   if (!works) return { accel: 'wasm', reason: reason ?? 'there is no KVM' };
-  if (needs.tscHz !== undefined && tscHz !== undefined && Math.abs(tscHz / needs.tscHz - 1) > TSC_TOLERANCE)
+  const isFixed = !capabilities?.['TSC_CONTROL'];
+  if (isFixed && needs.tscHz !== undefined && tscHz !== undefined && Math.abs(tscHz / needs.tscHz - 1) > TSC_TOLERANCE)
     return { accel: 'wasm', reason: "the guest knows its time-stamp counter by another rate than KVM's here" };
   return { accel: 'kvm', reason: "this host's KVM runs operating systems" };
 }

@@ -13,6 +13,11 @@ export interface SeatData {
 
 export const openSeat = ({ buffer, index }: SeatData): Seat => new SchedulerWords(buffer).seat(index);
 
+/** Loads what turns may need once something is limited: a thread that is made to end while it loads native code ends the process. */
+export function loadTurns(): void {
+  threadCalls();
+}
+
 /** For the thread that calls this. */
 export function createTurn(seat: Seat, cpu: number, report: (text: string) => void): CpuTurn {
   return new CpuTurn(seat, cpu, {

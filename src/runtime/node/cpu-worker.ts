@@ -12,7 +12,7 @@ import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import { createVm } from './accelerators.js';
 import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
-import { createTurn, openSeat } from './cpu-turns.js';
+import { createTurn, loadTurns, openSeat } from './cpu-turns.js';
 
 const data = workerData as CpuWorkerData;
 const { index, cpus, tscHz, backingSize, accel, share, port } = data;
@@ -56,6 +56,7 @@ async function run(): Promise<never> {
   const model = cpuModel(data.model);
   const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
   try {
+    loadTurns();
     vm = await joinVm({ model, cpus, tscHz, backingSize, cpuid }, report);
   } finally {
     const loaded = new Int32Array(data.loaded);

@@ -16,6 +16,7 @@ const PRELOAD = path.join(folder, 'fault.cjs');
 writeFileSync(
   PRELOAD,
   `
+const fs = require('node:fs');
 const threads = require('node:worker_threads');
 const { syncBuiltinESMExports } = require('node:module');
 const { FAULT = '', FAULT_AT = 'cpu' } = process.env;
@@ -42,19 +43,23 @@ const work = {
   terminate: () => victim.terminate(),
 }[FAULT];
 
+// A thread is killed when it runs.
+const alive = __filename + process.pid;
+if (isVictim(data)) fs.writeFileSync(alive, '');
+
 // Whoever kills a thread is its parent.
 const acts = FAULT === 'terminate' ? isMachine || (FAULT_AT !== 'cpu' && threads.isMainThread) : isVictim(data);
 if (acts && work) {
   const { hrtime } = process;
-  const begun = Date.now();
-  let done = false;
+  let [begun, done] = [Infinity, false];
   const look = () => {
-    if (done || Date.now() - begun < 1500) return;
+    if (begun === Infinity && fs.existsSync(alive)) begun = Date.now();
+    if (done || !(Date.now() - begun > 1000)) return;
     done = true;
-    require('node:fs').writeSync(2, '@fault\\n');
+    fs.writeSync(2, '@fault\\n');
     work();
   };
-  if (threads.isMainThread) setTimeout(() => victim.terminate(), 1500);
+  if (threads.isMainThread) setInterval(look, 100).unref();
   else process.hrtime = (...args) => { look(); return hrtime(...args); };
 }
 if (FAULT === 'reserve' && isMachine) {

@@ -1,4 +1,5 @@
 /** Machines on KVM. Loaded only when asked for: not every host has what it stands on. */
+import { CAP } from '../../accel/kvm/abi.js';
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm, type KvmShare } from '../../accel/kvm/vm.js';
@@ -33,15 +34,28 @@ export function kvmTscHz(): number {
   }
 }
 
+/** Why a guest of a machine would tell the time wrongly here; nothing where it would not. */
+function wrongTime({ model, tscHz }: VmRequest): string | undefined {
+  // Guests with KVM's clock are told the rate by it.
+  if (model.features.has('kvm_clocksource2')) return undefined;
+  const system = new KvmSystem();
+  try {
+    const host = system.tscHz();
+    if (Math.abs(host / tscHz - 1) <= TSC_TOLERANCE || system.has(CAP.TSC_CONTROL)) return undefined;
+    return (
+      `the machine was made for a time-stamp counter of ${(tscHz / 1e6).toFixed(0)} MHz, this host's has ` +
+      `${(host / 1e6).toFixed(0)} MHz: a guest that tells the time by it will be wrong`
+    );
+  } finally {
+    system.close();
+  }
+}
+
 /** Memory and CPUs for a machine. Throws a one-line error when the host cannot give them. */
 export function createKvmVm(request: VmRequest, report: (text: string) => void): Vm {
   checkMemory(request.backingSize);
-  const host = kvmTscHz();
-  if (!request.model.features.has('kvm_clocksource2') && Math.abs(host / request.tscHz - 1) > TSC_TOLERANCE)
-    report(
-      `the machine was made for a time-stamp counter of ${(request.tscHz / 1e6).toFixed(0)} MHz, this host's has ` +
-        `${(host / 1e6).toFixed(0)} MHz: a guest that tells the time by it will be wrong`,
-    );
+  const wrong = wrongTime(request);
+  if (wrong !== undefined) report(wrong);
   const { lacking, seenCpuid } = probeKvm();
   if (lacking.length > 0)
     report(

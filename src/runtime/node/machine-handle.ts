@@ -55,6 +55,8 @@ export interface MachineOptions extends WorkerOptions {
   readonly version: string;
   /** What it may have of the host's processors; what is absent: like any other machine. */
   readonly limits?: Partial<CpuLimits>;
+  /** Of processes of this user, whose machines share processors by their shares; absent: those of this process do. Linux only. */
+  readonly group?: string;
 }
 
 /** Bytes of input that may be under way before `send` asks for a pause. */
@@ -113,8 +115,8 @@ export class MachineHandle {
     private readonly listener: MachineListener,
     options: MachineOptions,
   ) {
-    const { version, limits, ...rest } = options;
-    this.seat = new MachineSeat(limits);
+    const { version, limits, group, ...rest } = options;
+    this.seat = new MachineSeat(limits, group);
     const { seat } = this.seat;
     this.words = seat.shared;
     this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);

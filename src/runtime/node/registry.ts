@@ -5,6 +5,7 @@
 import * as fs from 'node:fs';
 import path from 'node:path';
 import { HostError, UsageError } from '../../base/errors.js';
+import { isAlive } from '../../host/node/processes.js';
 import { makeRuntimeFolder, runtimeFolder } from '../../host/node/runtime-folder.js';
 import type { QmpServer } from './qmp-server.js';
 
@@ -53,15 +54,6 @@ function sweep(folder: string): void {
   for (const file of fs.readdirSync(folder)) {
     const pid = Number(/^vm-(\d+)(-\d+)?\.sock$/.exec(file)?.[1] ?? process.pid);
     if (!isAlive(pid)) fs.rmSync(path.join(folder, file), { force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
   }
 }
 

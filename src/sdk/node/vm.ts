@@ -135,9 +135,10 @@ export class Vm {
       ...(bootTimeout && { bootTimeout }),
     };
     keepSpareWorker();
-    const { image, onProgress } = wanted;
+    const { image, ...others } = wanted;
+    const { onProgress } = others;
     const root = typeof image === 'string' ? await pulledImage(image, { onProgress, signal }) : image;
-    const rest = { ...wanted, ...(root && { image: root }) };
+    const rest = { ...others, ...(root && { image: root }) };
     const file = await templateFile(rest, version());
     // Another machine of this process may be making it.
     for (let other = making.get(file); other; other = making.get(file)) await other;

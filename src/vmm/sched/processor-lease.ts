@@ -17,6 +17,9 @@ const QUANTUM = 3e6;
 const LEASE = 20;
 /** Nanoseconds after which somebody who waits looks for processors that can be taken away. */
 const PATIENCE = 5e6;
+/** Nanoseconds between two looks of somebody whom others cannot wake, and for which a processor is kept that somebody shall take. */
+const POLL = 1e6;
+const OVERLAP = 500_000;
 /** Quanta by which machines may be apart in their time by shares: what one did not use long ago is lost, and so is what it had too much. */
 const WINDOW = 4;
 
@@ -58,9 +61,14 @@ export class ProcessorLease {
       Atomics.store(this.ints, this.all.renewedAt(this.processor), milliseconds(now));
       const left = this.since + QUANTUM - now;
       if (left > 0 && !yields) return left;
-      if (!this.passOn(now, yields)) {
-        this.since = now;
-        return QUANTUM;
+      switch (this.passOn(now, yields)) {
+        case 'kept':
+          this.since = now;
+          return QUANTUM;
+        case 'offered':
+          return OVERLAP;
+        case 'given':
+          break;
       }
     }
     return this.find(now);
@@ -78,18 +86,24 @@ export class ProcessorLease {
     return false;
   }
 
-  /** Gives the processor to somebody who has had less, or to anybody. False: it stays. */
-  private passOn(now: number, yields: boolean): boolean {
+  /** Gives the processor to somebody who has had less, or to anybody. */
+  private passOn(now: number, yields: boolean): 'kept' | 'given' | 'offered' {
     const { processor } = this;
     const rival = this.choose(processor);
-    if (rival === undefined) return false;
+    if (rival === undefined) return 'kept';
     if (!yields && !this.isBehind(rival)) {
       this.catchUp(rival);
-      return false;
+      return 'kept';
     }
-    if (!this.grant(processor, this.key, rival, now)) return false;
+    if (this.all.isPolled) {
+      // It would stand idle until that one looks.
+      Atomics.store(this.ints, this.all.offeredAt(processor), rival.seat.key(rival.cpu));
+      rival.seat.wake(rival.cpu);
+      return 'offered';
+    }
+    if (!this.grant(processor, this.key, rival, now)) return 'kept';
     this.processor = -1;
-    return true;
+    return 'given';
   }
 
   private isBehind({ seat, virtual, ran }: Rival): boolean {
@@ -123,12 +137,13 @@ export class ProcessorLease {
       if (!this.seat.mayUse(processor)) continue;
       const at = this.all.ownerAt(processor);
       const owner = Atomics.load(ints, at);
-      const isFree = owner === 0 || this.isOverdue(processor, now);
+      const isOffered = Atomics.compareExchange(ints, this.all.offeredAt(processor), this.key, 0) === this.key;
+      const isFree = owner === 0 || isOffered || this.isOverdue(processor, now);
       if (isFree && Atomics.compareExchange(ints, at, owner, this.key) === owner) return this.run(processor, now);
     }
     // Whoever chose this CPU has been overtaken.
     if (before === PLACE.CHOSEN) Atomics.compareExchange(ints, place, PLACE.CHOSEN, PLACE.WAITING);
-    return -PATIENCE;
+    return this.all.isPolled ? -POLL : -PATIENCE;
   }
 
   private isOverdue(processor: number, now: number): boolean {
@@ -215,10 +230,17 @@ export class ProcessorLease {
     }
   }
 
+  /** What is offered to it is for others. */
+  private refuse(): void {
+    for (let processor = 0; processor < this.all.processors; processor++)
+      Atomics.compareExchange(this.ints, this.all.offeredAt(processor), this.key, 0);
+  }
+
   /** The CPU wants nothing for now. */
   rest(now: number): void {
     const { ints, place, processor } = this;
     if (processor < 0 && Atomics.load(ints, place) === PLACE.IDLE) return;
+    if (this.all.isPolled) this.refuse();
     Atomics.store(ints, place, PLACE.IDLE);
     this.processor = -1;
     for (let other = 0; other < this.all.processors; other++)

@@ -37,8 +37,15 @@ class Simulation {
   most = 0;
   readonly pins: unknown[] = [];
 
-  constructor(processors: number) {
-    this.words = SchedulerWords.create(Array.from({ length: processors }, (_, i) => i));
+  /** `apart`: machines are in processes of their own, which cannot wake each other. */
+  constructor(
+    processors: number,
+    private readonly apart = false,
+  ) {
+    const numbers = Array.from({ length: processors }, (_, i) => i);
+    this.words = apart
+      ? SchedulerWords.join(new SharedArrayBuffer(SchedulerWords.size), numbers)
+      : SchedulerWords.create(numbers);
   }
 
   add(cpus: number, limits: Partial<CpuLimits> = {}, threadTime = true): SimulatedCpu[] {
@@ -79,7 +86,7 @@ class Simulation {
     const wake = cpu.index === 0 ? cpu.seat.shared : cpu.seat.wakes;
     const at = cpu.index;
     if (cpu.runs) cpu.time += STEP;
-    const isWoken = Atomics.exchange(wake, at, 0) !== 0;
+    const isWoken = Atomics.exchange(wake, at, 0) !== 0 && !this.apart;
     if (this.now < cpu.until && (cpu.runs || !isWoken)) return;
     cpu.runs = false;
     if (!cpu.isBusy) {
@@ -121,6 +128,21 @@ describe('machines that share processors', () => {
     sim.run(0.5);
     expectAbout(sim.measure(7, ...machines), [1, 2, 4]);
     expect(sim.most).toBe(1);
+  });
+
+  it('do so in processes of their own', () => {
+    const sim = new Simulation(1, true);
+    const machines = [100, 200, 400].map((shares) => sim.add(1, { shares }));
+    sim.run(0.5);
+    // Now and then two run at a time: their time is more than there is.
+    const got = sim.measure(7, ...machines);
+    expectAbout(
+      got.map((time) => time / got[0]),
+      [1, 2, 4],
+    );
+    expect(got[0] + got[1] + got[2]).toBeGreaterThan(6.9);
+    for (const [cpu] of machines.slice(1)) cpu.isBusy = false;
+    expectAbout(sim.measure(1, machines[0]), [1]);
   });
 
   it('do so where the host does not tell the time of a thread', () => {
@@ -252,6 +274,15 @@ describe('words', () => {
     seats[7]?.leave();
     const next = words.take();
     expect([next?.index, next?.cap]).toEqual([7, 0]);
+  });
+
+  it('lose the seats of processes that have died', () => {
+    const words = SchedulerWords.create([0]);
+    words.take(10);
+    const second = words.take(20);
+    words.sweep((pid) => pid === 10);
+    expect(second?.isTaken).toBe(false);
+    expect(words.take(30)?.index).toBe(1);
   });
 
   it('read and write lists of processors', () => {

@@ -64,12 +64,12 @@ export function readProcessors(text: string): number[] | undefined {
   return [...numbers].sort((a, b) => a - b);
 }
 
-/** Tells the threads of a machine. */
-export function writeLimits(seat: Seat, { shares, cap, pin }: CpuLimits): void {
+/** Tells the threads of a machine. `usable`: by the host's numbers, where its process may not use all processors. */
+export function writeLimits(seat: Seat, { shares, cap, pin }: CpuLimits, usable?: readonly number[]): void {
   const { ints } = seat.all;
   Atomics.store(ints, seat.sharesAt, shares);
   Atomics.store(ints, seat.capAt, cap === undefined ? 0 : Math.round(cap * CAP_UNIT));
-  seat.pin = pin;
+  seat.keepTo(pin, usable);
   for (;;) {
     const before = Atomics.load(ints, seat.limitsAt);
     const kept = (before + LIMIT.CHANGE) & ~LIMIT.CAPPED;

@@ -1,5 +1,5 @@
 /**
- * Words of memory that all machines of a process share: what each may have of the host's processors, who has which, and what each
+ * Words of memory that all machines of a process, or of a group of processes, share: what each may have of the host's processors, who has which, and what each
  * has done. Any thread can wake any CPU's thread, because what they sleep on is here, too.
  */
 import { MAX_VCPUS } from '../../memory/layout.js';
@@ -15,18 +15,22 @@ const ALL = {
   SEATS: 0,
   /** Processors that this process may use. */
   PROCESSORS: 1,
+  /** 1: some machines are in other processes, whose threads cannot be woken from here; they look by themselves. */
+  POLLED: 2,
   /** Of each processor: the number that the host knows it by. */
   NUMBER: 16,
   /** Of each processor: the key of the CPU that has it, or 0. */
   OWNER: 16 + MAX_PROCESSORS,
   /** Of each processor: when its owner last said that it still runs, in milliseconds modulo 2**32. */
   RENEWED: 16 + 2 * MAX_PROCESSORS,
-  SIZE: 16 + 3 * MAX_PROCESSORS,
+  /** Of each processor: the key of a CPU of another process that shall take it from its owner, or 0. */
+  OFFERED: 16 + 3 * MAX_PROCESSORS,
+  SIZE: 16 + 4 * MAX_PROCESSORS,
 } as const;
 
 /** 32-bit words of a seat. */
 const SEAT = {
-  /** 1 while a machine has it. */
+  /** Number of the process whose machine has it, or 0. */
   TAKEN: 0,
   /** Of the machine. */
   CPUS: 1,
@@ -35,7 +39,7 @@ const SEAT = {
   SHARES: 3,
   /** Hundredths of a percent of a processor; 0: no cap. */
   CAP: 4,
-  /** 1: its CPUs keep to the processors in PIN. */
+  /** A KEPT: whether its CPUs keep to the processors in PIN. */
   PINNED: 5,
   /** A bit for each processor, by the host's number. */
   PIN: 8,
@@ -87,6 +91,15 @@ export const PLACE = {
   RUNNING: 3,
 } as const;
 
+/** To what the CPUs of a machine keep. */
+const KEPT = {
+  NOTHING: 0,
+  /** To what its owner wants. */
+  PIN: 1,
+  /** To what its process may use: the system sees to that. */
+  PROCESS: 2,
+} as const;
+
 /** 32-bit words that `SHARED` may have. */
 export const SHARED_WORDS = SEAT.WAKE - SEAT.SHARED;
 
@@ -100,12 +113,26 @@ export class SchedulerWords {
     this.longs = new BigInt64Array(buffer);
   }
 
+  /** Bytes. */
+  static readonly size = (ALL.SIZE + MAX_SEATS * SEAT.SIZE) * 4;
+
+  /** For machines of this process. */
   static create(processors: readonly number[]): SchedulerWords {
-    const words = new SchedulerWords(new SharedArrayBuffer((ALL.SIZE + MAX_SEATS * SEAT.SIZE) * 4));
+    return SchedulerWords.join(new SharedArrayBuffer(SchedulerWords.size), processors, false);
+  }
+
+  /** In memory of zeros, or that others with the same processors have joined. `polled`: it belongs to several processes. */
+  static join(buffer: SharedArrayBuffer, processors: readonly number[], polled = true): SchedulerWords {
+    const words = new SchedulerWords(buffer);
     const known = processors.filter((number) => number < MAX_PROCESSORS);
-    words.ints[ALL.PROCESSORS] = known.length;
     words.ints.set(known, ALL.NUMBER);
+    Atomics.store(words.ints, ALL.POLLED, polled ? 1 : 0);
+    Atomics.store(words.ints, ALL.PROCESSORS, known.length);
     return words;
+  }
+
+  get isPolled(): boolean {
+    return this.ints[ALL.POLLED] !== 0;
   }
 
   // ---- processors ----
@@ -127,18 +154,31 @@ export class SchedulerWords {
     return ALL.RENEWED + processor;
   }
 
+  offeredAt(processor: number): number {
+    return ALL.OFFERED + processor;
+  }
+
   // ---- seats ----
+
+  /** Seats of processes that are no more are free. */
+  sweep(isAlive: (pid: number) => boolean): void {
+    for (let index = 0; index < this.seats; index++) {
+      const at = ALL.SIZE + index * SEAT.SIZE + SEAT.TAKEN;
+      const pid = Atomics.load(this.ints, at);
+      if (pid !== 0 && !isAlive(pid)) Atomics.compareExchange(this.ints, at, pid, 0);
+    }
+  }
 
   /** Seats to look at. */
   get seats(): number {
     return Atomics.load(this.ints, ALL.SEATS);
   }
 
-  /** Takes a seat that is free; undefined: there is none. */
-  take(): Seat | undefined {
+  /** Takes a seat that is free, for a process; undefined: there is none. */
+  take(pid = 1): Seat | undefined {
     for (let index = 0; index < MAX_SEATS; index++) {
       const at = ALL.SIZE + index * SEAT.SIZE;
-      if (Atomics.compareExchange(this.ints, at + SEAT.TAKEN, 0, 1) !== 0) continue;
+      if (Atomics.compareExchange(this.ints, at + SEAT.TAKEN, 0, pid) !== 0) continue;
       this.ints.fill(0, at + SEAT.TAKEN + 1, at + SEAT.SIZE);
       const seat = this.seat(index);
       Atomics.store(this.ints, seat.cpusAt, 1);
@@ -207,25 +247,28 @@ export class Seat {
   /** By the host's numbers; undefined: any. */
   get pin(): number[] | undefined {
     const { ints } = this.all;
-    if (Atomics.load(ints, this.at + SEAT.PINNED) === 0) return undefined;
+    if (Atomics.load(ints, this.at + SEAT.PINNED) !== KEPT.PIN) return undefined;
     const numbers: number[] = [];
     for (let number = 0; number < MAX_PROCESSORS; number++)
       if ((Atomics.load(ints, this.at + SEAT.PIN + (number >> 5)) & (1 << (number & 31))) !== 0) numbers.push(number);
     return numbers;
   }
 
-  set pin(numbers: readonly number[] | undefined) {
+  /** `usable`: by the host's numbers, where this process may not use all of them. */
+  keepTo(pin: readonly number[] | undefined, usable?: readonly number[]): void {
     const { ints } = this.all;
+    const numbers = pin ?? usable;
     const bits = new Int32Array(MAX_PROCESSORS / 32);
     for (const number of numbers ?? []) bits[number >> 5] |= 1 << (number & 31);
     for (const [i, word] of bits.entries()) Atomics.store(ints, this.at + SEAT.PIN + i, word);
-    Atomics.store(ints, this.at + SEAT.PINNED, numbers === undefined ? 0 : 1);
+    const kept = pin ? KEPT.PIN : usable ? KEPT.PROCESS : KEPT.NOTHING;
+    Atomics.store(ints, this.at + SEAT.PINNED, kept);
   }
 
   /** Whether its CPUs may use a processor. */
   mayUse(processor: number): boolean {
     const { ints } = this.all;
-    if (Atomics.load(ints, this.at + SEAT.PINNED) === 0) return true;
+    if (Atomics.load(ints, this.at + SEAT.PINNED) === KEPT.NOTHING) return true;
     const number = this.all.numberOf(processor);
     return (Atomics.load(ints, this.at + SEAT.PIN + (number >> 5)) & (1 << (number & 31))) !== 0;
   }
