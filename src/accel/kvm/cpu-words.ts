@@ -3,7 +3,7 @@ import type { CpuSignals } from '../../iface/vcpu.js';
 import { KICK_SIGNAL, signalThread } from './libc.js';
 
 /** 64-bit words for all CPUs, before PER_CPU 32-bit words for each. */
-const ALL = { BEHIND: 0, REFERENCE_TIME: 1, REFERENCE_TICKS: 2, SIZE: 8 } as const;
+const ALL = { BEHIND: 0, REFERENCE_TIME: 1, REFERENCE_TICKS: 2, LOCK: 3, SIZE: 8 } as const;
 const PER_CPU = 16;
 const CPU = {
   /** Bits of NEWS, and IN. */
@@ -32,11 +32,14 @@ export class CpuWords implements CpuSignals {
   private readonly words: Int32Array;
   /** For the time-stamp counters. */
   private readonly wide: BigInt64Array;
+  /** 1 while a thread changes BEHIND. */
+  private readonly lock: Int32Array;
 
   /** `shared`: the memory, when another thread has made it. */
   constructor(cpus: number, shared = new SharedArrayBuffer(ALL.SIZE * 8 + cpus * PER_CPU * 4)) {
     this.buffer = shared;
     this.wide = new BigInt64Array(shared, 0, ALL.SIZE);
+    this.lock = new Int32Array(shared, ALL.LOCK * 8, 1);
     this.words = new Int32Array(shared, ALL.SIZE * 8);
   }
 
@@ -139,10 +142,23 @@ export class CpuWords implements CpuSignals {
     Atomics.store(this.wide, ALL.BEHIND, BigInt(nanoseconds));
   }
 
-  /** Unless another CPU has changed it since it was `known`. Returns what it is then. */
-  moveBehind(known: number, to: number): number {
-    const found = Atomics.compareExchange(this.wide, ALL.BEHIND, BigInt(known), BigInt(to));
-    return found === BigInt(known) ? to : Number(found);
+  /**
+   * Unless another CPU has changed it since it was `known`; `moved` is called before anybody knows, and others that want to change it wait for that. Returns what it
+   * is then.
+   */
+  moveBehind(known: number, to: number, moved: () => void): number {
+    const { lock } = this;
+    while (Atomics.compareExchange(lock, 0, 0, 1) !== 0) Atomics.wait(lock, 0, 1, LOOK);
+    try {
+      if (this.behind === known) {
+        moved();
+        this.behind = to;
+      }
+      return this.behind;
+    } finally {
+      Atomics.store(lock, 0, 0);
+      Atomics.notify(lock, 0);
+    }
   }
 
   /** A time of the host's clock in nanoseconds, and what the host's counter was then, as far as guests see it. */

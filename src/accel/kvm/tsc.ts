@@ -100,12 +100,15 @@ export class TimeStampCounter {
     this.behind = words.behind;
   }
 
-  /** The machine's clock, which goes, says `now`: takes the counter back by as much as that has stood still. True: it did. */
-  follow(now: () => number): boolean {
+  /**
+   * The machine's clock, which goes, says `now`: takes the counter back by as much as that has stood still. True: it did. `moved`: called once for all CPUs, before any
+   * of them runs again.
+   */
+  follow(now: () => number, moved: () => void): boolean {
     const { words, hz } = this.parts;
     const { time, seen } = together(now);
     let agreed = words.behind;
-    if (Math.abs(time - seen - agreed) >= PAUSE) agreed = words.moveBehind(agreed, Math.round(time - seen));
+    if (Math.abs(time - seen - agreed) >= PAUSE) agreed = words.moveBehind(agreed, Math.round(time - seen), moved);
     const stood = agreed - this.behind;
     if (stood === 0) return false;
     this.behind = agreed;

@@ -104,7 +104,8 @@ export class KvmVcpu implements Vcpu {
   run(budget: number): VcpuExit {
     const { index, words, timer, environment, view } = this;
     const { apic } = environment;
-    if (this.tsc.follow(() => environment.now())) this.clockMoved();
+    const now = (): number => environment.now();
+    if (this.tsc.follow(now, () => this.vm.setGuestClock(now()))) apic.tscChanged();
     timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
       const end = this.prepare();
@@ -128,13 +129,6 @@ export class KvmVcpu implements Vcpu {
       const exit = this.handle(view.getUint32(RUN.EXIT_REASON, true));
       if (exit) return exit;
     }
-  }
-
-  /** The machine's clock has stood still; or it, or the CPU's counter, was set. */
-  private clockMoved(): void {
-    const { apic } = this.environment;
-    if (this.index === 0) this.vm.setGuestClock(this.environment.now());
-    apic.tscChanged();
   }
 
   /** What is to be done before the guest runs; why it does not. */
@@ -391,7 +385,8 @@ export class KvmVcpu implements Vcpu {
     this.write(checked);
     const now = this.environment.now();
     this.tsc.set(checked.tsc, now, now);
-    this.clockMoved();
+    if (this.index === 0) this.vm.setGuestClock(now);
+    this.environment.apic.tscChanged();
   }
 
   /** All but the time-stamp counter. */

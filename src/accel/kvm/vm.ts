@@ -43,6 +43,8 @@ export interface KvmShare {
   /** Of `CpuWords`. */
   readonly words: SharedArrayBuffer;
   readonly cpus: readonly CpuHandle[];
+  /** KVM's machine. */
+  readonly vm: number;
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
 }
@@ -134,8 +136,8 @@ export class KvmVm implements Vm {
     }
     preferHugePages(this.backing);
     this.resources = new Resources(cpus, options);
-    const { runSize, capabilities } = this.resources;
-    this.share = { memory, words: this.signals.buffer, cpus: this.resources.cpus, runSize, capabilities };
+    const { fd, cpus: handles, runSize, capabilities } = this.resources;
+    this.share = { memory, words: this.signals.buffer, vm: fd, cpus: handles, runSize, capabilities };
   }
 
   get seenCpuid(): readonly CpuidWords[] | undefined {
@@ -181,10 +183,10 @@ export class KvmVm implements Vm {
 
   /** KVM's clock for the guest is the machine's, which says `now`. */
   setGuestClock(now: number): void {
-    if (this.resources === undefined || !hasKvmClock(this.options.model)) return;
+    if (!hasKvmClock(this.options.model)) return;
     const data = new Structure(SIZE.CLOCK_DATA);
     data.setU64(0, BigInt(Math.floor(now)));
-    ioctl(this.resources.fd, KVM.SET_CLOCK, data.bytes, 'KVM_SET_CLOCK');
+    ioctl(this.share.vm, KVM.SET_CLOCK, data.bytes, 'KVM_SET_CLOCK');
   }
 
   createVcpu(index: number, environment: VcpuEnvironment): KvmVcpu {
