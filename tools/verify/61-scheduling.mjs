@@ -33,7 +33,7 @@ export async function run(log, { accel } = {}) {
     if (PARTS.includes('shares')) await shares(name, log);
     if (PARTS.includes('cap')) await cap(name, log);
     if (PARTS.includes('processes')) await processes(name, log);
-    if (PARTS.includes('wide') && name !== 'kvm') await wide(name, log);
+    if (PARTS.includes('wide')) await wide(name, log);
   }
   for (const name of accel ? [accel] : ['wasm', 'interp'])
     if (PARTS.includes('linux') && name !== 'kvm') await linux(name, log);
@@ -93,7 +93,9 @@ function expectProportion(got, wanted, what) {
   const sum = wanted.reduce((a, b) => a + b, 0);
   for (const [i, value] of got.entries()) {
     const off = (value * sum) / (total * wanted[i]) - 1;
-    expect(Math.abs(off) <= 0.1, `${what}: ${percent(got)}, ${(off * 100).toFixed(1)} % off what was promised`);
+    const said = `${what}: ${percent(got)}, ${(off * 100).toFixed(1)} % off what was promised`;
+    // A thread does not get its part of processors that others keep busy.
+    expect(Math.abs(off) <= 0.1, `${said}; load average of the host: ${loadavg()[0].toFixed(1)}`);
   }
 }
 

@@ -14,14 +14,14 @@ import { PLACE, type SchedulerWords, type Seat } from './words.js';
 /** Nanoseconds after which somebody else may have the processor. */
 const QUANTUM = 3e6;
 /** Milliseconds without a sign after which it is taken away. */
-const LEASE = 20;
+const LEASE = 40;
 /** Nanoseconds after which somebody who waits looks for processors that can be taken away. */
 const PATIENCE = 5e6;
 /** Nanoseconds between two looks of somebody whom others cannot wake, and for which a processor is kept that somebody shall take. */
 const POLL = 1e6;
 const OVERLAP = 500_000;
 /** Quanta by which machines may be apart in their time by shares: what one did not use long ago is lost, and so is what it had too much. */
-const WINDOW = 4;
+const WINDOW = 16;
 
 interface Rival {
   readonly seat: Seat;
@@ -138,12 +138,20 @@ export class ProcessorLease {
       const at = this.all.ownerAt(processor);
       const owner = Atomics.load(ints, at);
       const isOffered = Atomics.compareExchange(ints, this.all.offeredAt(processor), this.key, 0) === this.key;
-      const isFree = owner === 0 || isOffered || this.isOverdue(processor, now);
+      const isFree = owner === 0 || isOffered || (this.isOverdue(processor, now) && this.isNext(processor, owner, now));
       if (isFree && Atomics.compareExchange(ints, at, owner, this.key) === owner) return this.run(processor, now);
     }
     // Whoever chose this CPU has been overtaken.
     if (before === PLACE.CHOSEN) Atomics.compareExchange(ints, place, PLACE.CHOSEN, PLACE.WAITING);
     return this.all.isPolled ? -POLL : -PATIENCE;
+  }
+
+  /** Whether nobody else should have a processor; or else that one has it now. */
+  private isNext(processor: number, owner: number, now: number): boolean {
+    const next = this.choose(processor);
+    if (next === undefined || (next.seat.index === this.seat.index && next.cpu === this.cpu)) return true;
+    this.grant(processor, owner, next, now);
+    return false;
   }
 
   private isOverdue(processor: number, now: number): boolean {
