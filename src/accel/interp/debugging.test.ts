@@ -32,6 +32,31 @@ function bench(): GuestBench {
   return g;
 }
 
+describe('a breakpoint at an instruction that lies in two pages', () => {
+  it('is met each time round, also after code was translated while there was none', () => {
+    const g = new GuestBench();
+    const straddling = PROGRAM + 0xfff;
+    g.asm(32, straddling, (a) => {
+      const top = a.bind();
+      a.emit('mov', R.eax, 5);
+      a.emit('inc', R.ecx);
+      a.emit('jmp', top);
+    });
+    g.set({ ...protectedMode(g), rip: BigInt(straddling) });
+    for (let time = 0; time < 3; time++) {
+      g.cpu.setDebug(NOTHING);
+      for (let n = 0; n < 20; n++) g.run(300);
+      g.cpu.setDebug(breakAt(straddling));
+      for (let round = 0; round < 3; round++) {
+        const before = g.cpu.retired;
+        expect(g.run().kind).toBe('debug');
+        expect(g.cpu.retired - before).toBeLessThanOrEqual(3n);
+        expect(g.state.rip).toBe(BigInt(straddling));
+      }
+    }
+  });
+});
+
 describe('single step for a debugger', () => {
   it('runs one instruction', () => {
     const g = bench();

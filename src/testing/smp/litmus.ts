@@ -20,6 +20,7 @@ export const COUNTS = [
   { name: 'halves of CMPXCHG16B that differ', kind: 'never' },
   { name: 'INC under a lock of XADD', kind: 'wides' },
   { name: 'CPUs without memory types', kind: 'never' },
+  { name: 'code that was executed as it had been before another CPU wrote it', kind: 'never' },
 ] as const;
 
 export interface LitmusOptions {
@@ -53,6 +54,8 @@ const SEEN = line(16);
 const SUM = line(32);
 const SPLIT = line(34) + 62;
 const PAGES = 0x41_0000 - 2;
+/** Pages of code that is overwritten, each a few times and executed so often in between that it is worth translating. */
+const CODE = { AT: 0x42_0000, PAGES: 8, TIMES: 6, LOOPS: 150_000 } as const;
 
 /** Of the host bridge, by ECAM: what 0xe8000 … 0xeffff are. */
 const PAM6 = 0xb000_0096;
@@ -138,6 +141,7 @@ class LitmusKernel {
     this.wide();
     this.guarded();
     this.together();
+    this.code();
   }
 
   /** LOCK on a register of a device that changes the memory map, by all at once: it has to end. */
@@ -440,6 +444,62 @@ class LitmusKernel {
       asm.bind(mine);
       asm.emit('inc', dword([GUARDED]));
       asm.emit('inc', dword([SERVED]));
+    });
+  }
+
+  /**
+   * One CPU writes code, says so, and all execute it: the others after CPUID, as SDM vol. 3 §9.1.3 wants it. In each page is a loop that loads a
+   * number, and ends early when that is not EBX.
+   */
+  private code(): void {
+    const { asm } = this;
+    const loop = new Assembler({ bits: 64, origin: CODE.AT });
+    const [top, end] = [loop.bind(), loop.label()];
+    loop.bytes([0xb8, 0, 0, 0, 0]);
+    loop.emit('cmp', R.eax, R.ebx);
+    loop.emit('jne', end);
+    loop.emit('dec', R.ecx);
+    loop.emit('jne', top);
+    loop.bind(end);
+    loop.emit('ret');
+    loop.align(4);
+    const words = new DataView(loop.finish().slice().buffer);
+    this.only(0, () => {
+      for (let page = 0; page < CODE.PAGES; page++)
+        for (let i = 0; i < words.byteLength; i += 4)
+          asm.emit('mov', dword([CODE.AT + page * 4096 + i]), words.getUint32(i, true));
+      asm.emit('mov', dword([X]), 0);
+    });
+    this.together();
+    this.repeat(CODE.PAGES * CODE.TIMES, () => {
+      const [written, look, fine] = [asm.label(), asm.label(), asm.label()];
+      asm.emit('xor', R.edx, R.edx);
+      asm.emit('mov', R.eax, R.r14d);
+      asm.emit('mov', R.ecx, CODE.PAGES);
+      asm.emit('div', R.ecx);
+      asm.emit('shl', R.edx, 12);
+      asm.emit('lea', R.ebp, ptr([R.rdx, CODE.AT]));
+      // The first two take turns.
+      asm.emit('and', R.eax, 1);
+      asm.emit('cmp', R.eax, R.r13d);
+      asm.emit('jne', look);
+      asm.emit('mov', dword([R.rbp, 1]), R.r14d);
+      asm.emit('mov', dword([X]), R.r14d);
+      asm.emit('jmp', written);
+      asm.bind(look);
+      asm.emit('pause');
+      asm.emit('cmp', dword([X]), R.r14d);
+      asm.emit('jne', look);
+      asm.emit('cpuid');
+      asm.bind(written);
+      asm.emit('mov', R.ebx, R.r14d);
+      asm.emit('mov', R.ecx, CODE.LOOPS);
+      asm.emit('call', R.rbp);
+      asm.emit('cmp', R.eax, R.ebx);
+      asm.emit('je', fine);
+      asm.emit('lock inc', dword([COUNTERS + 14 * 4]));
+      asm.bind(fine);
+      this.together();
     });
   }
 

@@ -6,6 +6,9 @@ import { flush_code_cache } from './code-pages';
 import { STATE } from './env';
 import { GDB_BREAKPOINTS, S_BREAK_ADDR, S_BREAK_COUNT, S_BREAK_OFFSETS, S_GDB_FLAGS } from './generated/layout';
 
+/** Bytes that an instruction has at most, SDM vol. 2 §2.3.11. */
+const MAX_LENGTH: u32 = 15;
+
 /** A bit for each offset within a page at which there is a breakpoint, or was one. */
 const OFFSETS: usize = STATE + S_BREAK_OFFSETS;
 
@@ -27,7 +30,8 @@ export function breakpoints_changed(): void {
   const count: usize = load<u32>(STATE + S_BREAK_COUNT);
   for (let n: usize = 0; n < count; n++) {
     const offset = (<u32>load<u64>(STATE + S_BREAK_ADDR + n * 8)) & 0xfff;
-    if (mayBreak(offset)) continue;
+    // One that straddles two pages may have been translated while nobody wanted to be told.
+    if (mayBreak(offset) && offset + MAX_LENGTH <= 4096) continue;
     isNew = true;
     const at = OFFSETS + (offset >> 3);
     const bit: u32 = (<u32>1) << (offset & 7);
