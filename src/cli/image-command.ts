@@ -58,6 +58,11 @@ Examples:
     .option('--json', 'as JSON')
     .action(remove);
   command
+    .command('prune')
+    .description('remove what no image needs: left by pulls that failed or were given up')
+    .option('--json', 'as JSON')
+    .action(prune);
+  command
     .command('inspect')
     .description('say what an image that is here runs, and how')
     .argument('<name>')
@@ -162,6 +167,11 @@ async function remove(names: readonly string[], { json }: JsonOption): Promise<v
   let freed = 0;
   for (const name of names) freed += await store.remove(name);
   console.log(json ? JSON.stringify({ removed: names, freed }, null, 2) : `${readableSize(freed)} are free again`);
+}
+
+async function prune({ json }: JsonOption): Promise<void> {
+  const freed = await new ImageStore().prune();
+  console.log(json ? JSON.stringify({ freed }, null, 2) : `${readableSize(freed)} are free again`);
 }
 
 async function inspect(name: string, { json }: JsonOption): Promise<void> {

@@ -80,6 +80,10 @@ describe('vitrine image', () => {
     expect(fs.existsSync(seen['rootDisk'] as string)).toBe(true);
     expect(await told('image', 'rm', 'mine:2')).toMatch(/MiB are free again|KiB are free again/);
     expect(fs.existsSync(seen['rootDisk'] as string)).toBe(false);
+    const left = path.join(env['XDG_CACHE_HOME'], 'vitrine/oci/blobs/sha256', 'e'.repeat(64));
+    fs.writeFileSync(left, 'x');
+    expect(JSON.parse(await told('image', 'prune', '--json'))).toEqual({ freed: expect.any(Number) as number });
+    expect(fs.existsSync(left)).toBe(false);
   });
 
   it.each([

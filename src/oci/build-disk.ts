@@ -1,5 +1,6 @@
 /** An image's layers as one disk: an ext4 file system, written directly. */
 import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { ImageError } from '../block/image.js';
 import type { FsFile, FsFolder } from '../block/ext4/tree.js';
@@ -96,10 +97,21 @@ export async function buildDisk(layers: readonly LayerBlob[], file: string, opti
       if (files.size > 0) await writeLayer(path, files, { image, disk, wanted, signal, read, limit: limits.unpacked });
       else read(layers[i].size);
     }
-    disk.flush();
+    disk.close();
+    await makeDurable(file);
     return { size: image.size, files: countFiles(tree.root), contents };
   } finally {
     disk.close();
+  }
+}
+
+/** Gigabytes may have to reach the host's disk: others have their turn meanwhile. */
+async function makeDurable(file: string): Promise<void> {
+  const handle = await open(file, 'r+');
+  try {
+    await handle.datasync();
+  } finally {
+    await handle.close();
   }
 }
 

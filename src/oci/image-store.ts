@@ -8,14 +8,14 @@ import { cacheRoot, publish, withTemporaryFolder } from '../host/node/cache.js';
 import { withFileLock } from '../host/node/file-lock.js';
 import { ArchiveTree } from './archive-index.js';
 import { BlobStore, isSystemError, storageError } from './blob-store.js';
-import { buildDisk, DEFAULT_LIMITS, type DiskLimits } from './build-disk.js';
+import { DEFAULT_LIMITS, type DiskLimits } from './build-disk.js';
+import { buildDiskApart } from './build-thread.js';
 import { collectGarbage } from './collect-garbage.js';
 import { describeImage, type ImageSettings } from './describe-image.js';
 import { OciError } from './errors.js';
 import { writeArchive, writeFolder } from './folder-layer.js';
 import { ImageRecords, newRecord, type ImageRecord } from './image-records.js';
 import {
-  choosePlatform,
   DEFAULT_PLATFORM,
   platformName,
   readConfig,
@@ -34,7 +34,8 @@ import {
   type FileReference,
   type ImageReference,
 } from './reference.js';
-import { MAX_MANIFEST, type FetchedManifest } from './registry.js';
+import { MAX_MANIFEST } from './registry.js';
+import { resolveManifest } from './resolve-manifest.js';
 import { DockerArchiveSource, folderSource, LayoutSource, RegistrySource, type ImageSource } from './source.js';
 import { unpackLayer } from './unpack-layer.js';
 import { resolveUser, type Accounts, type Credentials } from './users.js';
@@ -84,8 +85,6 @@ export interface StoredImage {
 /** What else decides how a disk is made; to be raised when the same layers give another disk. */
 const RECIPE = 1;
 const MAX_CONFIG = 8 * 2 ** 20;
-/** Indexes in indexes. */
-const MAX_NESTING = 4;
 /** Layers on their way at the same time. */
 const AT_ONCE = 3;
 const DISK = 'disk.raw';
@@ -216,10 +215,25 @@ export class ImageStore {
   async remove(name: string): Promise<number> {
     const record = await this.lookUp(name);
     if (record === undefined) throw new OciError('not-found', `there is no image ${name} here`);
+    return this.alone(async () => {
+      await this.records.remove(record.name);
+    });
+  }
+
+  /** Removes what no name leads to: what pulls have left that were given up or failed. Returns the bytes that this freed. */
+  prune(): Promise<number> {
+    return this.alone(() => Promise.resolve());
+  }
+
+  /** Does something while nobody else uses the store, and removes what no name leads to then. */
+  private alone(work: () => Promise<void>): Promise<number> {
     return this.guarded(() =>
       this.locked('exclusive', undefined, async () => {
-        await this.records.remove(record.name);
-        return collectGarbage(this.root, { records: await this.list(), diskOf: (digest) => this.diskFolder(digest) });
+        await work();
+        return collectGarbage(this.root, {
+          records: await this.list(),
+          diskOf: (digest) => this.diskFolder(digest),
+        });
       }),
     );
   }
@@ -240,7 +254,7 @@ export class ImageStore {
 
   private async pullFrom(source: ImageSource, reference: ImageReference, options: PullOptions): Promise<StoredImage> {
     const { signal, platform = DEFAULT_PLATFORM } = options;
-    const { fetched, manifest } = await resolve(source, platform);
+    const { fetched, manifest } = await resolveManifest(source, platform);
     const { digest } = fetched;
     const parts: Pick<Descriptor, 'digest' | 'size'>[] = [manifest.config, ...manifest.layers];
     await this.blobs.put(digest, fetched.bytes, signal);
@@ -341,10 +355,11 @@ export class ImageStore {
       return withTemporaryFolder(this.cache, async (scratch) => {
         const made = path.join(scratch, 'image');
         await mkdir(made);
-        const { size, contents } = await buildDisk(layers, path.join(made, DISK), {
+        const { size, contents } = await buildDiskApart(layers, path.join(made, DISK), {
           limits: this.limits,
           identity: record.digest,
-          made: config.created,
+          // A time in the future is none that a file system can have been made at.
+          made: Math.min(config.created, Math.floor(Date.now() / 1000)),
           signal,
           progress: (fraction) => onProgress?.({ phase: 'build', done: Math.floor(fraction * total), total }),
         });
@@ -398,25 +413,4 @@ async function mustExist({ path: place }: FileReference): Promise<void> {
   await stat(place).catch((cause: unknown) => {
     throw storageError(`read ${place}`, cause);
   });
-}
-
-/** The manifest that a name leads to, through indexes. */
-async function resolve(
-  source: ImageSource,
-  platform: Platform,
-): Promise<{ readonly fetched: FetchedManifest; readonly manifest: Manifest }> {
-  let fetched = await source.root();
-  for (let depth = 0; depth <= MAX_NESTING; depth++) {
-    const content = readManifest(fetched.bytes, fetched.mediaType);
-    if ('layers' in content) return { fetched, manifest: content };
-    const chosen = choosePlatform(content, platform);
-    const next = await source.manifest(chosen);
-    if (next.bytes.length !== chosen.size)
-      throw new OciError(
-        'damaged',
-        `the manifest ${chosen.digest} has ${next.bytes.length} bytes instead of ${chosen.size}`,
-      );
-    fetched = next;
-  }
-  throw new OciError('damaged', 'the index of the image leads to other indexes without an end');
 }

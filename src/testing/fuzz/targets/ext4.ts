@@ -30,7 +30,7 @@ export const ext4Target: FuzzTarget = {
         };
         const image = new Ext4Image(root, {
           uuid: random.bytes(16),
-          made: random.below(2 ** 31),
+          made: random.below(1_700_000_000),
           free: random.below(2 ** 28),
         });
         for (const _ of image.writeMetadata(sink));
