@@ -59,6 +59,11 @@ export default defineConfig(
     },
   },
   {
+    // What runs in a page is compiled apart, with the DOM's types.
+    files: ['src/web/**/*.ts', 'src/{host,runtime}/browser/**/*.ts'],
+    languageOptions: { parserOptions: { projectService: false, project: './tsconfig.web.json' } },
+  },
+  {
     files: ['**/*.mjs'],
     languageOptions: { globals: { process: false, console: false, performance: false, URL: false } },
   },

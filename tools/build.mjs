@@ -52,11 +52,13 @@ function writeWhole(file, data) {
 
 const read = (file) => (fs.existsSync(file) ? fs.readFileSync(file) : undefined);
 
+const isDone = (name, hash, outputs) =>
+  read(path.join(stamps, name))?.toString() === hash && outputs.every((file) => fs.existsSync(file));
+
 /** Runs `work` unless `outputs` are there and the inputs' hash is the one of the last success. */
 function step(name, hash, outputs, work) {
   const stamp = path.join(stamps, name);
-  const done = read(stamp)?.toString() === hash && outputs.every((file) => fs.existsSync(file));
-  if (done) return true;
+  if (isDone(name, hash, outputs)) return true;
   const before = Date.now();
   fs.rmSync(stamp, { force: true });
   if (!work()) return false;
@@ -118,7 +120,15 @@ function takeLock() {
 const tsc = path.join('node_modules', 'typescript', 'bin', 'tsc');
 const isSource = (file) => file.endsWith('.ts') && !file.includes(`${path.sep}assembly${path.sep}`);
 const isEmitted = (file) => isSource(file) && !file.endsWith('.test.ts');
-const hasWeb = () => ['src/web', 'src/host/browser'].some((dir) => filesBelow(dir, isEmitted).length > 0);
+/** Bundled for pages; each becomes one file. */
+const webEntries = [
+  'web/page',
+  'runtime/browser/machine-worker',
+  'runtime/browser/cpu-worker',
+  'runtime/browser/translation-worker',
+];
+const webPackages = ['fflate', '@xterm/xterm', 'rolldown'];
+const hasWeb = () => webPackages.every((name) => fs.existsSync(path.join('node_modules', name)));
 const compilerVersion = () => read('node_modules/typescript/package.json') ?? '';
 
 if (typesOnly) {
@@ -138,7 +148,11 @@ function compile() {
     node(tsc, '-p', config, '--outDir', staging, '--tsBuildInfoFile', path.join(staging, info));
   // With nothing staged yet, an old state file would make tsc emit too little.
   typesAreGood = emit('tsconfig.build.json', 'node.tsbuildinfo');
-  if (hasWeb()) typesAreGood = emit('tsconfig.web.json', 'web.tsbuildinfo') && typesAreGood;
+  if (hasWeb()) {
+    // Checked only: bundles are made of the sources.
+    const web = ['--noEmit', '--tsBuildInfoFile', path.join(staging, 'web.tsbuildinfo')];
+    typesAreGood = node(tsc, '-p', 'tsconfig.web.json', ...web) && typesAreGood;
+  }
 
   const isOutput = (file) => /\.(js|d\.ts)(\.map)?$/.test(file);
   const sources = new Set(filesBelow('src', isEmitted).map((file) => path.relative('src', file.slice(0, -3))));
@@ -161,6 +175,39 @@ function compile() {
 const configs = ['tsconfig.json', 'tsconfig.build.json', 'tsconfig.web.json', 'tools/build.mjs'];
 step('tsc', hashOf([...filesBelow('src', isEmitted), ...configs], compilerVersion()), [], compile);
 if (!typesAreGood) fail('the TypeScript sources have errors (see above)');
+
+// ----------------------------------------------------------------------------------------------------------- the page
+// A worker has no import maps, and some four hundred modules take their time: each entry is one file.
+async function bundle() {
+  const { build } = await import('rolldown');
+  for (const entry of webEntries)
+    await build({
+      input: path.join('src', `${entry}.ts`),
+      platform: 'browser',
+      logLevel: 'warn',
+      resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
+      output: { file: path.join('dist', `${entry}.js`), format: 'esm', sourcemap: true, codeSplitting: false },
+    });
+  for (const [from, to] of [
+    ['src/web/index.html', 'dist/web/index.html'],
+    ['node_modules/@xterm/xterm/css/xterm.css', 'dist/web/xterm.css'],
+  ])
+    writeWhole(to, fs.readFileSync(from));
+}
+if (hasWeb()) {
+  const hash = hashOf(
+    [...filesBelow('src', isEmitted), 'src/web/index.html', 'tools/build.mjs'],
+    ...webPackages.map((name) => read(path.join('node_modules', name, 'package.json')) ?? ''),
+  );
+  const outputs = webEntries.map((entry) => path.join('dist', `${entry}.js`));
+  let works = true;
+  if (!isDone('page', hash, outputs))
+    await bundle().catch((error) => {
+      works = false;
+      console.error(error);
+    });
+  step('page', hash, outputs, () => works) || fail('the page cannot be bundled (see above)');
+} else console.error(`build: without the page, which needs ${webPackages.join(', ')}: npm ci`);
 
 // ------------------------------------------------------------------------------------- what compiled code generates
 // The emitters import from these layers only, so a change elsewhere does not run them again.

@@ -51,12 +51,17 @@ export const nodePlaces = [
   'cpu/[^/]+/build/',
 ];
 
+/** What runs in a page only, and is compiled with the DOM's types. Paths below src/. */
+export const pagePlaces = ['host/browser/', 'runtime/browser/', 'web/'];
+
 /** Which npm packages may be imported, and where. A package that is not named here may be imported by nothing. */
 export const packagePlaces = {
   // Its client in a test besides.
   ws: ['host/node/', 'cli/vnc[.]test[.]ts'],
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
+  fflate: ['host/browser/'],
+  '@xterm/xterm': ['web/'],
   zstddec: ['host/node/zstd.ts', 'host/node/zstd-stream.ts'],
 };
 

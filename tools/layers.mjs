@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cruise } from 'dependency-cruiser';
-import { layers, nodePlaces, packagePlaces, testPackages } from './layer-table.mjs';
+import { layers, nodePlaces, packagePlaces, pagePlaces, testPackages } from './layer-table.mjs';
 
 const project = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const root = path.resolve(process.argv[2] ?? project);
@@ -57,13 +57,13 @@ const rules = [
   rule(
     'dom',
     'what needs a page is imported by pages only',
-    { path: '^src/', pathNot: ['^src/web/', '^src/host/browser/'] },
-    { path: ['^src/web/', '^src/host/browser/'] },
+    { path: '^src/', pathNot: [...places(pagePlaces), test] },
+    { path: places(pagePlaces) },
   ),
   rule(
     'page-without-node',
     'a page has no node: modules, so it imports no file that uses them',
-    { path: ['^src/web/', '^src/host/browser/'], pathNot: test },
+    { path: places(pagePlaces), pathNot: test },
     { path: places(nodePlaces) },
   ),
   rule(

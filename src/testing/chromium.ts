@@ -27,6 +27,9 @@ interface Answer {
   };
 }
 
+/** Of keys that make no letter; pages that were written for older browsers look at nothing else. */
+const KEY_CODES: Readonly<Record<string, number>> = { Backspace: 8, Tab: 9, Enter: 13, Escape: 27 };
+
 const ATTEMPTS = 300;
 const PAUSE = 100;
 
@@ -125,7 +128,19 @@ export class ChromiumPage {
   async press(key: string, code: string): Promise<void> {
     const modifiers = key.length === 1 && key !== key.toLowerCase() ? 8 : 0;
     for (const type of ['keyDown', 'keyUp'])
-      await this.call('Input.dispatchKeyEvent', { type, key, code, modifiers, ...(key.length === 1 && { text: key }) });
+      await this.call('Input.dispatchKeyEvent', {
+        type,
+        key,
+        code,
+        modifiers,
+        ...(key.length === 1 && { text: key }),
+        ...(key in KEY_CODES && { windowsVirtualKeyCode: KEY_CODES[key] }),
+      });
+  }
+
+  /** Types a text as a whole, as an input method does. */
+  async insert(text: string): Promise<void> {
+    await this.call('Input.insertText', { text });
   }
 
   /** Presses the left button somewhere in the window, in CSS pixels, and releases it. */

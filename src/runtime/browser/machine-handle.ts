@@ -1,0 +1,235 @@
+/** A machine that runs in a worker of this page, as its owner sees it. */
+import { assertNever } from '../../base/assert.js';
+import { HostError, VitrineError } from '../../base/errors.js';
+import type { InputEvent } from '../../iface/input.js';
+import type { MachineExit } from '../../vmm/machine.js';
+import type { Answer, Button, InputChannel, OutputChannel, PortableError } from '../common/commands.js';
+import { InputGate } from '../common/input-gate.js';
+import { MessageRing } from '../common/message-ring.js';
+import { plain } from './plain.js';
+import {
+  SHARED,
+  type AcceleratorName,
+  type Command,
+  type Event,
+  type Frame,
+  type MachineFacts,
+  type MachineStart,
+  type WorkerStart,
+} from './protocol.js';
+
+/** What the owner of a machine wants to be told. */
+export interface MachineListener {
+  /** Bytes of a character device. The machine stands still when too many are not `done`. */
+  output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void;
+  /** Something worth telling the user. */
+  report?(text: string): void;
+  /** The machine was reset and boots again. */
+  reset?(): void;
+  /** What has changed on the screen; the answer to `requestFrame`. */
+  frame?(frame: Frame): void;
+}
+
+export interface MachineOptions {
+  /** Of Vitrine. */
+  readonly version: string;
+  readonly accel?: AcceleratorName;
+  /** Where the files of the workers are: machine-worker.js, cpu-worker.js, translation-worker.js. */
+  readonly workers: URL;
+  /** False: everything on one worker, even where more is possible. */
+  readonly threads?: boolean;
+}
+
+/** Bytes of commands that may be under way. */
+const RING = 2 ** 16;
+/** Milliseconds until a machine that has not taken commands is offered them again. */
+const AGAIN = 5;
+
+function revive({ message, expected, stack }: PortableError): Error {
+  const error = expected ? new VitrineError(message) : new Error(message);
+  error.stack = stack;
+  return error;
+}
+
+export class BrowserMachine {
+  /** How the machine ended; rejected when it could not start, or broke. */
+  readonly exited: Promise<MachineExit>;
+  /** Resolves once the guest runs; never, when it could not start. */
+  readonly started: Promise<MachineFacts>;
+  private readonly worker: Worker;
+  private readonly words: Int32Array<SharedArrayBuffer> | undefined;
+  private readonly ring: MessageRing | undefined;
+  private readonly gate: InputGate;
+  private pushing = false;
+  private inputTaken = 0;
+  private readonly waiting = new Map<
+    number,
+    { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
+  >();
+  private nextId = 1;
+  private over: Error | undefined;
+  private markStarted: (facts: MachineFacts) => void = () => {};
+
+  constructor(
+    start: MachineStart,
+    private readonly listener: MachineListener,
+    { version, accel = 'wasm', workers, threads = true }: MachineOptions,
+  ) {
+    if (threads && globalThis.crossOriginIsolated) {
+      this.words = new Int32Array(new SharedArrayBuffer(SHARED.SIZE * 4));
+      this.ring = MessageRing.create(RING);
+    }
+    const { words, ring } = this;
+    this.gate = new InputGate(() => (words ? Atomics.load(words, SHARED.INPUT_TAKEN) >>> 0 : this.inputTaken));
+    this.worker = new Worker(new URL('machine-worker.js', workers), { type: 'module' });
+    const shared = words && ring && { words, commands: ring.shared };
+    const first: WorkerStart = { start, accel, version, epoch: performance.timeOrigin, shared };
+    this.started = new Promise((resolve) => {
+      this.markStarted = resolve;
+    });
+    this.exited = new Promise((resolve, reject) => {
+      this.worker.onmessage = ({ data }: MessageEvent<Event>) => this.handle(data, resolve, reject);
+      this.worker.onerror = ({ message }) => reject(new HostError(`the machine's worker has failed: ${message}`));
+      this.worker.postMessage(first);
+    });
+    this.exited.then(
+      () => this.abandon(new VitrineError('the machine has ended')),
+      (error: unknown) => this.abandon(error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+
+  private abandon(error: Error): void {
+    this.over = error;
+    // With all workers that it has started.
+    this.worker.terminate();
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+
+  private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
+    switch (event.kind) {
+      case 'started':
+        this.markStarted(event.facts);
+        break;
+      case 'output':
+        this.listener.output(event.channel, event.bytes, () => this.written(event.bytes.length));
+        break;
+      case 'taken':
+        break;
+      case 'input-taken':
+        this.inputTaken = (this.inputTaken + 1) >>> 0;
+        break;
+      case 'report':
+        this.listener.report?.(event.text);
+        break;
+      case 'reset':
+        this.listener.reset?.();
+        break;
+      case 'answer': {
+        const { id, answer } = event;
+        const request = this.waiting.get(id);
+        this.waiting.delete(id);
+        if ('message' in answer) request?.reject(revive(answer));
+        else request?.resolve(answer);
+        break;
+      }
+      case 'frame':
+        this.listener.frame?.(event.frame);
+        break;
+      case 'exit':
+        resolve(event.exit);
+        break;
+      case 'error':
+        reject(revive(event.error));
+        break;
+      default:
+        assertNever(event);
+    }
+  }
+
+  private written(count: number): void {
+    if (!this.words) return;
+    Atomics.add(this.words, SHARED.WRITTEN, count);
+    Atomics.notify(this.words, SHARED.WRITTEN);
+  }
+
+  private post(command: Command): void {
+    const { ring } = this;
+    if (!ring) {
+      this.worker.postMessage(command);
+      return;
+    }
+    ring.enqueue(plain(command));
+    if (!this.pushing) this.push(ring);
+  }
+
+  private push(ring: MessageRing): void {
+    if (this.over) return;
+    this.pushing = !ring.push();
+    if (this.words) {
+      Atomics.store(this.words, SHARED.WAKE, 1);
+      Atomics.notify(this.words, SHARED.WAKE);
+    }
+    if (this.pushing) setTimeout(() => this.push(ring), AGAIN);
+  }
+
+  private ask(command: (id: number) => Command): Promise<Answer> {
+    if (this.over) return Promise.reject(this.over);
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.post(command(id));
+    });
+  }
+
+  /** Input for a console. */
+  send(channel: InputChannel, bytes: Uint8Array): void {
+    this.post({ kind: 'input', channel, bytes: new Uint8Array(bytes) });
+  }
+
+  /** The size of the terminal in characters, for the virtio console. */
+  resize(columns: number, rows: number): void {
+    this.post({ kind: 'resize', columns, rows });
+  }
+
+  /** Saves the machine into the page's own files, and it goes on afterwards. Rejected with a one-line error when that fails. */
+  async save(name: string): Promise<void> {
+    await this.ask((id) => ({ kind: 'save', id, name }));
+  }
+
+  /** The rows of the VGA screen in a text mode; none in a graphics mode. */
+  async screen(): Promise<readonly string[]> {
+    const answer = await this.ask((id) => ({ kind: 'screen', id }));
+    return 'screen' in answer ? answer.screen : [];
+  }
+
+  /** Resolves when the button was pressed; what comes of it is the guest's affair. */
+  async press(button: Button): Promise<void> {
+    await this.ask((id) => ({ kind: 'press', id, button }));
+  }
+
+  /** Makes the machine stand still, and its time with it. */
+  async pause(): Promise<void> {
+    await this.ask((id) => ({ kind: 'pause', id }));
+  }
+
+  /** Lets it go on. */
+  async resume(): Promise<void> {
+    await this.ask((id) => ({ kind: 'resume', id }));
+  }
+
+  /** Asks for the screen's news; the listener's `frame` is called once for each time. */
+  requestFrame(): void {
+    this.post({ kind: 'frame' });
+  }
+
+  /** What a user does. Lost while the machine takes no input, releases of keys apart. */
+  input(event: InputEvent): void {
+    if (this.gate.admit(event)) this.post({ kind: 'user-input', event });
+  }
+
+  /** Ends the machine; `exited` follows. */
+  stop(): void {
+    this.post({ kind: 'stop' });
+  }
+}

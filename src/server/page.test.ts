@@ -1,0 +1,157 @@
+/** The demonstration page in Debian's Chromium. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { ChromiumPage } from '../testing/chromium.js';
+import { VitrineProcess } from '../testing/machine-process.js';
+import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
+import { createPageServer } from './page-server.js';
+
+const amd64 = await requireGuest('amd64');
+const chromium = await requireTool('chromium');
+
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-page-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const ROWS = "document.querySelector('.xterm-rows').innerText.replaceAll('\\u00a0', ' ')";
+const NAME = 'machine.snap';
+/** Characters of a file that a page hands out at a time. */
+const PIECE = 2 ** 24;
+/** Keys of what tests type. */
+const CODES: Readonly<Record<string, string>> = { ' ': 'Space', '=': 'Equal', $: 'Digit4', '-': 'Minus' };
+
+class DemoPage {
+  private constructor(
+    private readonly page: ChromiumPage,
+    readonly address: string,
+  ) {}
+
+  /** `kernel`: a file to be served as one. */
+  static async open(words: string, { kernel = amd64.files['vmlinux'], isolated = true } = {}): Promise<DemoPage> {
+    const commandLine = 'console=ttyS0 quiet panic=-1 tsc=reliable';
+    const { initrd } = amd64.files;
+    const server = createPageServer({ guest: 'amd64', kernel, initrd, commandLine, isolated });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/web/?${words}`;
+    const page = await ChromiumPage.open(chromium, address);
+    onTestFinished(() => page.close());
+    return new DemoPage(page, address);
+  }
+
+  async until(condition: string): Promise<void> {
+    for (const end = Date.now() + 90_000; ;) {
+      try {
+        await this.page.until(condition);
+        return;
+      } catch (error) {
+        if (Date.now() < end) continue;
+        throw new Error(`the page says: ${String(await this.page.evaluate('document.body.innerText'))}`, {
+          cause: error,
+        });
+      }
+    }
+  }
+
+  /** Waits until a row of the terminal is that. */
+  async untilRow(row: string): Promise<void> {
+    await this.until(`${ROWS}.split('\\n').some((row) => row.trimEnd() === ${JSON.stringify(row)})`);
+  }
+
+  async type(text: string): Promise<void> {
+    await this.page.evaluate("document.querySelector('.xterm-helper-textarea').focus()");
+    for (const key of text) {
+      const code = CODES[key] ?? (/\d/.test(key) ? `Digit${key}` : `Key${key.toUpperCase()}`);
+      await (key === '\n' ? this.page.press('Enter', 'Enter') : this.page.press(key, code));
+    }
+  }
+
+  async click(id: string): Promise<void> {
+    await this.page.evaluate(`document.getElementById('${id}').click()`);
+  }
+
+  status(): Promise<unknown> {
+    return this.page.evaluate("document.getElementById('status').textContent");
+  }
+
+  evaluate(expression: string): Promise<unknown> {
+    return this.page.evaluate(expression);
+  }
+
+  /** What the page has saved. */
+  async saved(): Promise<Uint8Array> {
+    const script = `(async () => {
+      const root = await navigator.storage.getDirectory();
+      const file = await (await root.getFileHandle('${NAME}')).getFile();
+      const url = await new Promise((resolve) => {
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result);
+        reader.readAsDataURL(file);
+      });
+      globalThis.savedText = url.slice(url.indexOf(',') + 1);
+      return savedText.length;
+    })()`;
+    const length = (await this.page.evaluate(script)) as number;
+    let text = '';
+    while (text.length < length)
+      text += (await this.page.evaluate(`savedText.slice(${text.length}, ${text.length + PIECE})`)) as string;
+    return new Uint8Array(Buffer.from(text, 'base64'));
+  }
+}
+
+describeWith([amd64, chromium], 'the page', () => {
+  it(
+    'boots Linux on two CPUs, saves it, goes on after a reload; Node goes on with it, too',
+    { timeout: 240_000 },
+    async () => {
+      const page = await DemoPage.open('cpus=2&memory=128');
+      await page.untilRow('vitrine:~#');
+      expect(await page.status()).toMatch(/^running: 2 CPUs on 2 workers, 128 MiB, wasm/);
+      await page.type('clear\nv=kept\nnproc\n');
+      await page.untilRow('2');
+      await page.click('save');
+      await page.until("/^saved/.test(document.getElementById('status').textContent)");
+      const file = path.join(folder, 'page.snap');
+      writeFileSync(file, await page.saved());
+
+      await page.evaluate(`location.href = ${JSON.stringify(`${page.address}&resume`)}`);
+      await page.until("/^running: 2 CPUs/.test(document.getElementById('status').textContent)");
+      await page.type('echo $v\n');
+      await page.untilRow('kept');
+
+      const node = new VitrineProcess(['resume', file]);
+      node.type('echo $v$v; poweroff\n');
+      await node.until(/keptkept/);
+      expect((await node.ended).code).toBe(0);
+    },
+  );
+
+  it('goes on with what Node has saved, on one worker without shared memory', { timeout: 240_000 }, async () => {
+    const file = path.join(folder, 'node.snap');
+    const node = new VitrineProcess(['run', '--accel', 'wasm', '--memory', '128M', '--save-on-exit', file]);
+    await node.until(/^vitrine:~# /m);
+    node.type('v=kept\n');
+    await node.until(/v=kept\r?\n/);
+    node.kill('SIGTERM');
+    await node.ended;
+    expect(readFileSync(file).length).toBeGreaterThan(2 ** 20);
+
+    const page = await DemoPage.open('resume', { kernel: file, isolated: false });
+    await page.until("/nothing has been saved/.test(document.getElementById('notes').textContent)");
+    expect(await page.evaluate('globalThis.crossOriginIsolated')).toBe(false);
+    await page.evaluate(`(async () => {
+      const root = await navigator.storage.getDirectory();
+      const handle = await root.getFileHandle('${NAME}', { create: true });
+      await (await fetch('../guest/kernel')).body.pipeTo(await handle.createWritable());
+    })()`);
+    await page.click('restore');
+    await page.until("/^running: 1 CPU on one worker/.test(document.getElementById('status').textContent)");
+    await page.type('echo $v\n');
+    await page.untilRow('kept');
+  });
+});

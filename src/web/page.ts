@@ -1,0 +1,183 @@
+/**
+ * The demonstration page: one machine, its terminal and its screen. Parameters of its address: `cpus`, `memory` (MiB), `accel`
+ * (wasm, interp), `threads=no` (everything on one worker), `append` (words for the kernel), `resume` (go on with what was saved).
+ */
+import { Terminal } from '@xterm/xterm';
+import { openFile } from '../host/browser/files.js';
+import { BrowserMachine } from '../runtime/browser/machine-handle.js';
+import { ACCELERATORS, type MachineStart } from '../runtime/browser/protocol.js';
+import type { MachineConfig } from '../vmm/config.js';
+import { ScreenView } from './screen-view.js';
+
+/** What the server says of the guest and of itself. */
+interface Offer {
+  readonly version: string;
+  readonly guest: string;
+  readonly commandLine: string;
+}
+
+const MIB = 2 ** 20;
+/** Where the page keeps its machine. */
+const SNAPSHOT = 'machine.snap';
+
+function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`the page has no ${id}`);
+  return found;
+}
+
+const parameters = new URLSearchParams(location.search);
+const accel = ACCELERATORS.find((name) => name === parameters.get('accel')) ?? 'wasm';
+const terminal = new Terminal({ cols: 80, rows: 24, scrollback: 5000 });
+const view = new ScreenView(element('screen', HTMLCanvasElement));
+const pauseButton = element('pause', HTMLButtonElement);
+let machine: BrowserMachine | undefined;
+let paused = false;
+
+function status(text: string): void {
+  element('status', HTMLElement).textContent = text;
+}
+
+function note(text: string): void {
+  element('notes', HTMLElement).textContent += `${text}\n`;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+async function fetchBytes(path: string): Promise<Uint8Array> {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`the server has no ${path}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> {
+  status(`loading ${guest}`);
+  const [kernel, initrd] = await Promise.all([fetchBytes('../guest/kernel'), fetchBytes('../guest/initrd')]);
+  const words = parameters.get('append') ?? commandLine;
+  return {
+    cpu: 'x86-64-v2',
+    cpus: Number(parameters.get('cpus') ?? 1),
+    memory: Number(parameters.get('memory') ?? 256) * MIB,
+    boot: {
+      kernel: { name: guest, data: kernel, commandLine: words, modules: [{ name: 'initrd', data: initrd }] },
+    },
+    disks: [],
+    debugExit: false,
+    noReboot: false,
+    clock: 'host',
+  };
+}
+
+const offered = fetch('../guest/offer.json').then((response) => response.json() as Promise<Offer>);
+
+async function run(start: MachineStart): Promise<void> {
+  machine?.stop();
+  await machine?.exited.catch(() => undefined);
+  const { version } = await offered;
+  terminal.reset();
+  status('starting');
+  const began = performance.now();
+  const own = new BrowserMachine(
+    start,
+    {
+      output: (_channel, bytes, done) => terminal.write(bytes, done),
+      report: note,
+      reset: () => note('the machine was reset'),
+      frame: (frame) => view.draw(frame),
+    },
+    {
+      version,
+      accel,
+      workers: new URL('../runtime/browser/', import.meta.url),
+      threads: parameters.get('threads') !== 'no',
+    },
+  );
+  machine = own;
+  view.watch(own);
+  setPaused(false);
+  void own.started.then(({ cpus, threads, memory }) => {
+    const took = Math.round(performance.now() - began);
+    const where = threads > 1 ? `${threads} workers` : 'one worker';
+    status(
+      `running: ${cpus} CPU${cpus > 1 ? 's' : ''} on ${where}, ${memory / MIB} MiB, ${accel}; started in ${took} ms`,
+    );
+    terminal.focus();
+  });
+  own.exited.then(
+    ({ kind }) => {
+      if (machine === own) status(`the machine has ended: ${kind}`);
+    },
+    (error: unknown) => {
+      if (machine !== own) return;
+      status('the machine has failed');
+      note(messageOf(error));
+    },
+  );
+}
+
+function setPaused(now: boolean): void {
+  paused = now;
+  pauseButton.textContent = now ? 'Resume' : 'Pause';
+}
+
+async function save(): Promise<void> {
+  const began = performance.now();
+  await machine?.save(SNAPSHOT);
+  const size = ((await openFile(SNAPSHOT))?.size ?? 0) / MIB;
+  status(`saved: ${size.toFixed(1)} MiB in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+}
+
+async function restore(): Promise<void> {
+  const file = await openFile(SNAPSHOT);
+  if (!file) throw new Error('nothing has been saved here');
+  await run({ kind: 'resume', name: SNAPSHOT, file });
+}
+
+async function download(): Promise<void> {
+  const file = await openFile(SNAPSHOT);
+  if (!file) throw new Error('nothing has been saved here');
+  const url = URL.createObjectURL(file);
+  Object.assign(document.createElement('a'), { href: url, download: SNAPSHOT }).click();
+  URL.revokeObjectURL(url);
+}
+
+/** Does what a button is for; what goes wrong is told in the page. */
+function onClick(id: string, work: () => Promise<void>): void {
+  element(id, HTMLButtonElement).onclick = () => {
+    work().catch((error: unknown) => note(messageOf(error)));
+  };
+}
+
+onClick('pause', async () => {
+  await (paused ? machine?.resume() : machine?.pause());
+  setPaused(!paused);
+});
+onClick('reset', async () => machine?.press('reset'));
+onClick('save', save);
+onClick('restore', restore);
+onClick('download', download);
+const upload = element('upload', HTMLInputElement);
+onClick('choose', () => {
+  upload.click();
+  return Promise.resolve();
+});
+upload.onchange = () => {
+  const file = upload.files?.item(0);
+  if (file) run({ kind: 'resume', name: file.name, file }).catch((error: unknown) => note(messageOf(error)));
+};
+const display = element('display', HTMLInputElement);
+display.onchange = () => {
+  element('screen', HTMLCanvasElement).hidden = !display.checked;
+};
+
+terminal.open(element('terminal', HTMLElement));
+terminal.onData((text) => machine?.send('serial', new TextEncoder().encode(text)));
+
+async function begin(): Promise<void> {
+  if (parameters.has('resume')) await restore();
+  else await run({ kind: 'create', config: await configure(await offered) });
+}
+begin().catch((error: unknown) => {
+  status('nothing runs');
+  note(messageOf(error));
+});
