@@ -10,6 +10,7 @@ import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
 import { createPageServer } from './page-server.js';
 
 const amd64 = await requireGuest('amd64');
+const seabios = await requireGuest('seabios');
 const chromium = await requireTool('chromium');
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-page-'));
@@ -83,6 +84,18 @@ class DemoPage {
     return this.page.evaluate(expression);
   }
 
+  /** Goes on with a file that the server gives as the kernel. */
+  async restoreServed(): Promise<void> {
+    await this.until("/nothing has been saved/.test(document.getElementById('notes').textContent)");
+    await this.page.evaluate(`(async () => {
+      const root = await navigator.storage.getDirectory();
+      const handle = await root.getFileHandle('${NAME}', { create: true });
+      await (await fetch('../guest/kernel')).body.pipeTo(await handle.createWritable());
+    })()`);
+    await this.click('restore');
+    await this.until("/^running/.test(document.getElementById('status').textContent)");
+  }
+
   /** What the page has saved. */
   async saved(): Promise<Uint8Array> {
     const script = `(async () => {
@@ -104,7 +117,7 @@ class DemoPage {
   }
 }
 
-describeWith([amd64, chromium], 'the page', () => {
+describeWith([amd64, seabios, chromium], 'the page', () => {
   it(
     'boots Linux on two CPUs, saves it, goes on after a reload; Node goes on with it, too',
     { timeout: 240_000 },
@@ -142,16 +155,32 @@ describeWith([amd64, chromium], 'the page', () => {
     expect(readFileSync(file).length).toBeGreaterThan(2 ** 20);
 
     const page = await DemoPage.open('resume', { kernel: file, isolated: false });
-    await page.until("/nothing has been saved/.test(document.getElementById('notes').textContent)");
     expect(await page.evaluate('globalThis.crossOriginIsolated')).toBe(false);
-    await page.evaluate(`(async () => {
-      const root = await navigator.storage.getDirectory();
-      const handle = await root.getFileHandle('${NAME}', { create: true });
-      await (await fetch('../guest/kernel')).body.pipeTo(await handle.createWritable());
-    })()`);
-    await page.click('restore');
-    await page.until("/^running: 1 CPU on one worker/.test(document.getElementById('status').textContent)");
+    await page.restoreServed();
+    expect(await page.status()).toMatch(/^running: 1 CPU on one worker/);
     await page.type('echo $v\n');
     await page.untilRow('kept');
+  });
+
+  it("shows a machine's screen", { timeout: 120_000 }, async () => {
+    const file = path.join(folder, 'screen.snap');
+    const bios = seabios.files['bios-256k.bin'];
+    const words = ['--accel', 'wasm', '--memory', '32M', '--net', 'none', '--save-on-exit', file];
+    const node = new VitrineProcess(['run', '--bios', bios, ...words]);
+    await node.until(/No bootable device/);
+    node.kill('SIGTERM');
+    await node.ended;
+
+    const page = await DemoPage.open('resume', { kernel: file });
+    await page.restoreServed();
+    await page.click('display');
+    // Text of the BIOS, light grey on black.
+    await page.until(`(() => {
+      const canvas = document.querySelector('#screen');
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      let lit = 0;
+      for (let i = 0; i < data.length; i += 4) if (data[i] === 170 && data[i + 1] === 170 && data[i + 2] === 170) lit++;
+      return canvas.width === 720 && canvas.height === 400 && lit > 500;
+    })()`);
   });
 });

@@ -118,7 +118,9 @@ export class ChromiumPage {
   /** Waits until an expression is true. It may throw until then: the page is still being made. */
   async until(expression: string): Promise<void> {
     for (let i = 0; i < ATTEMPTS; i++) {
-      if ((await this.evaluate(`(() => { try { return ${expression}; } catch { return false; } })()`)) === true) return;
+      const script = `(() => { try { return ${expression}; } catch { return false; } })()`;
+      // Nor is there a place for scripts while a page gives way to the next.
+      if ((await this.evaluate(script).catch(() => false)) === true) return;
       await pause(PAUSE);
     }
     throw new Error(`never true in the page: ${expression}`);
