@@ -42,6 +42,7 @@ export {
   type FolderEntry,
   type WriteOptions,
 } from './files.js';
+export { HostGuestFiles } from './node/host-files.js';
 export { GuestProcess } from './process.js';
 export { Vm, type CreateOptions, type RestoreOptions, type ShellOptions, type StartOptions } from './node/vm.js';
 export type { DiskOptions, MountOptions, NetworkOptions, RootImage, VmOptions } from './node/launch.js';

@@ -1,5 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -139,6 +148,28 @@ describeWith([guest], 'a machine with Linux in it', () => {
     await expect(fs.read('/etc')).rejects.toMatchObject({ code: 'EISDIR' });
     await expect(fs.write('/host/x', '')).rejects.toMatchObject({ code: 'EROFS' });
     await expect(fs.write('/root/x', '', { user: '1000' })).rejects.toMatchObject({ code: 'EACCES' });
+  });
+
+  it('takes and gives whole folders', async () => {
+    const [from, to] = [path.join(folder, 'up'), path.join(folder, 'down')];
+    mkdirSync(path.join(from, 'sub'), { recursive: true });
+    const large = randomBytes(700_000);
+    writeFileSync(path.join(from, 'sub/large'), large, { mode: 0o600 });
+    writeFileSync(path.join(from, 'script'), '#!/bin/sh\necho ran', { mode: 0o755 });
+    symlinkSync('sub/large', path.join(from, 'link'));
+    for (let time = 0; time < 2; time++) await vm.fs.upload(from, '/srv/up');
+    expect((await vm.exec('/srv/up/script; wc -c < /srv/up/link')).stdout).toBe('ran\n700000\n');
+    await vm.exec('mknod /srv/up/pipe p; ln -s /etc /srv/up/out', { check: true });
+    await vm.fs.download('/srv/up', to);
+    expect(readdirSync(to).sort()).toEqual(['link', 'out', 'script', 'sub']);
+    expect(large.equals(readFileSync(path.join(to, 'link')))).toBe(true);
+    expect(statSync(path.join(to, 'script')).mode & 0o777).toBe(0o755);
+    await vm.fs.download('/srv/up/script', path.join(folder, 'one'));
+    expect(readFileSync(path.join(folder, 'one'), 'utf8')).toBe('#!/bin/sh\necho ran');
+    // A link that is there is not followed.
+    await expect(vm.fs.download('/srv/up/script', path.join(to, 'out'))).rejects.toThrow('cannot write');
+    await expect(vm.fs.upload('/none', '/srv/x')).rejects.toThrow('cannot read /none: ENOENT');
+    await expect(vm.fs.download('/none', to)).rejects.toThrow('cannot look at /none in the guest');
   });
 
   it('tells what happens in a folder', async () => {

@@ -21,8 +21,8 @@ import {
   type ExecResult,
   type SpawnOptions,
 } from '../exec.js';
-import { GuestFiles } from '../files.js';
 import { GuestProcess } from '../process.js';
+import { HostGuestFiles } from './host-files.js';
 import { prepareLaunch, readNote, type VmOptions } from './launch.js';
 import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
@@ -101,7 +101,7 @@ const describeExit = (exit: MachineExit): string =>
  */
 export class Vm {
   /** Files of the guest. */
-  readonly fs: GuestFiles;
+  readonly fs: HostGuestFiles;
   /** Ports of this host that lead into the guest. */
   readonly ports: PortForwards;
   private over = false;
@@ -112,7 +112,7 @@ export class Vm {
     private readonly connection: AgentConnection,
     private readonly defaults: CommandDefaults,
   ) {
-    this.fs = new GuestFiles(connection);
+    this.fs = new HostGuestFiles(connection);
     this.ports = new PortForwards(connection);
     machine.exited.then(
       () => (this.over = true),
