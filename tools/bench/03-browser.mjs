@@ -83,11 +83,12 @@ export async function run(log) {
     const sums = { node: {}, page: {} };
     const rounds = 3;
     for (let round = 0; round < rounds; round++)
-      for (const [where, figures] of [
-        ['node', await inNode()],
-        ['page', await inChromium(chromium, url)],
-      ])
+      for (const where of ['node', 'page']) {
+        const figures = where === 'node' ? await inNode() : await inChromium(chromium, url);
+        const texts = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(2)} s`);
+        log(`${where}: ${texts.join(', ')}`);
         for (const [name, value] of Object.entries(figures)) sums[where][name] = (sums[where][name] ?? 0) + value;
+      }
     for (const name of Object.keys(sums.node)) {
       const [node, page] = [sums.node[name] / rounds, sums.page[name] / rounds];
       log(`${name}: Node ${node.toFixed(2)} s, Chromium ${page.toFixed(2)} s: ${(page / node).toFixed(2)} times`);
