@@ -1,6 +1,6 @@
 /**
  * A kernel that several CPUs run at once to find out what each sees of the others' memory accesses (Intel SDM vol. 3 §9.2.3). It counts what
- * happened, writes the counts to COM1, and ends by isa-debug-exit.
+ * happened, writes the counts to COM1, and ends by isa-debug-exit. `@` on COM1 says that all CPUs have begun.
  */
 import { Assembler, byte, dword, ptr, R, type Label } from '../../cpu/x86/assembler/index.js';
 
@@ -78,6 +78,7 @@ type Body = () => void;
 class LitmusKernel {
   private readonly asm = new Assembler({ bits: 32, origin: LOAD });
   private readonly meet = this.asm.label('meet');
+  private readonly send = this.asm.label('send');
 
   constructor(private readonly options: LitmusOptions) {}
 
@@ -114,6 +115,12 @@ class LitmusKernel {
     this.only(0, () => this.startOthers());
     this.memoryTypes();
     this.together();
+    this.only(0, () => {
+      asm.emit('mov', R.eax, COM1.EIGHT_BITS);
+      asm.emit('mov', R.edx, COM1.LINE);
+      asm.emit('out', R.dx, R.al);
+      this.write('@');
+    });
     if (this.options.ring3) this.inRing3(() => this.tests());
     else this.tests();
     this.only(0, () => this.report());
@@ -123,6 +130,8 @@ class LitmusKernel {
     asm.emit('jmp', end);
     asm.bind(this.meet);
     this.meeting();
+    asm.bind(this.send);
+    this.sending();
     return asm.finish();
   }
 
@@ -503,6 +512,27 @@ class LitmusKernel {
     });
   }
 
+  private write(text: string): void {
+    for (const letter of text) {
+      this.asm.emit('mov', R.ecx, letter.charCodeAt(0));
+      this.asm.emit('call', this.send);
+    }
+  }
+
+  /** The function that writes CL to COM1; EAX and EDX are lost. */
+  private sending(): void {
+    const { asm } = this;
+    const busy = asm.bind();
+    asm.emit('mov', R.edx, COM1.STATUS);
+    asm.emit('in', R.al, R.dx);
+    asm.emit('and', R.al, COM1.EMPTY);
+    asm.emit('je', busy);
+    asm.emit('mov', R.edx, COM1.DATA);
+    asm.emit('mov', R.eax, R.ecx);
+    asm.emit('out', R.dx, R.al);
+    asm.emit('ret');
+  }
+
   private report(): void {
     const { asm } = this;
     const sums: readonly (readonly [number, number])[] = [
@@ -517,27 +547,7 @@ class LitmusKernel {
       asm.emit('mov', R.eax, dword([at]));
       asm.emit('mov', dword([COUNTERS + counter * 4]), R.eax);
     }
-    const send = asm.label();
-    const over = asm.label();
-    asm.emit('jmp', over);
-    asm.bind(send);
-    const busy = asm.bind();
-    asm.emit('mov', R.edx, COM1.STATUS);
-    asm.emit('in', R.al, R.dx);
-    asm.emit('and', R.al, COM1.EMPTY);
-    asm.emit('je', busy);
-    asm.emit('mov', R.edx, COM1.DATA);
-    asm.emit('mov', R.eax, R.ecx);
-    asm.emit('out', R.dx, R.al);
-    asm.emit('ret');
-    asm.bind(over);
-    asm.emit('mov', R.eax, COM1.EIGHT_BITS);
-    asm.emit('mov', R.edx, COM1.LINE);
-    asm.emit('out', R.dx, R.al);
-    for (const letter of 'LITM') {
-      asm.emit('mov', R.ecx, letter.charCodeAt(0));
-      asm.emit('call', send);
-    }
+    this.write('LITM');
     asm.emit('mov', R.esi, COUNTERS);
     this.repeat(COUNTS.length, () => {
       asm.emit('mov', R.edi, dword([R.rsi]));
@@ -548,7 +558,7 @@ class LitmusKernel {
       asm.emit('mov', R.ecx, R.edi);
       asm.emit('and', R.ecx, 15);
       asm.emit('add', R.ecx, 'A'.charCodeAt(0));
-      asm.emit('call', send);
+      asm.emit('call', this.send);
       asm.emit('dec', R.ebp);
       asm.emit('jne', next);
     });

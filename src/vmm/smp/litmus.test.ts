@@ -40,8 +40,9 @@ describe('what CPUs see of each other', () => {
     const options = { cpus: 2, ...FEW, sums: 20_000_000 };
     const { run, snapshot } = prepare(options);
     const first = new VitrineProcess([...run, '--accel', 'wasm', '--save-on-exit', snapshot]);
+    await first.until(/@/);
     // It takes seconds.
-    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await new Promise((resolve) => setTimeout(resolve, 500));
     first.kill('SIGTERM');
     expect((await first.ended).errors).toContain('saved to');
     const second = await new VitrineProcess(['resume', snapshot, '--accel', 'interp']).ended;
@@ -74,6 +75,7 @@ describeWith([kvm], 'what CPUs on KVM see of each other', () => {
         const isLast = step === ways.length - 1;
         const machine = new VitrineProcess([...way, ...(isLast ? [] : ['--save-on-exit', snapshot])]);
         if (!isLast) {
+          if (step === 0) await machine.until(/@/);
           await new Promise((resolve) => setTimeout(resolve, 3000));
           machine.kill('SIGTERM');
         }
