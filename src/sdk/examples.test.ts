@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,16 +11,16 @@ const project = mkdtempSync(path.join(tmpdir(), 'vitrine-example-'));
 afterAll(() => rmSync(project, { recursive: true }));
 
 describeWith([await requireGuest('amd64')], 'the examples', () => {
-  it('are right in their types, and run in a project that has the package', () => {
-    const file = path.join(project, 'ten-lines.ts');
+  it('are right in their types, and the first runs in a project that has the package', () => {
+    const examples = readdirSync(path.join(root, 'examples')).filter((name) => name.endsWith('.ts'));
+    for (const name of examples) copyFileSync(path.join(root, 'examples', name), path.join(project, name));
     mkdirSync(path.join(project, 'node_modules/@types'), { recursive: true });
     symlinkSync(root, path.join(project, 'node_modules/vitrine'));
     symlinkSync(path.join(root, 'node_modules/@types/node'), path.join(project, 'node_modules/@types/node'));
     writeFileSync(path.join(project, 'package.json'), '{ "type": "module" }');
-    writeFileSync(file, readFileSync(path.join(root, 'examples/ten-lines.ts')));
     const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
     const options = ['--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023', '--strict', '--types', 'node'];
-    const built = spawnSync(process.execPath, [compiler, ...options, '--skipLibCheck', file], {
+    const built = spawnSync(process.execPath, [compiler, ...options, '--skipLibCheck', ...examples], {
       cwd: project,
       encoding: 'utf8',
     });
