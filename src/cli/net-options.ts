@@ -14,6 +14,7 @@ import {
 import { parseAddress, parseMac } from '../net/addresses.js';
 import { planNetwork } from '../net/user/plan.js';
 import type { ClockKind } from '../vmm/config.js';
+import { DEFAULT_USER_NETWORK } from '../vmm/net-config.js';
 import { splitCommas } from './parse.js';
 
 export interface NetOptions {
@@ -94,22 +95,6 @@ const onOff = (key: string, value: string): boolean => {
   return known;
 };
 
-const DEFAULT_USER: UserNetConfig = {
-  kind: 'user',
-  net: '10.0.2.0/24',
-  host: '',
-  dns: '',
-  dhcpStart: '',
-  hostname: '',
-  domain: '',
-  net6: 'fec0::/64',
-  resolver: '',
-  bootFile: '',
-  forwards: [],
-  restrict: false,
-  allow: [],
-};
-
 /** Words that are taken as they are. */
 const TEXTS: Readonly<Record<string, keyof UserNetConfig>> = {
   net: 'net',
@@ -186,7 +171,7 @@ function commonWord(common: Common, key: string, value: string): Common | undefi
 }
 
 const START: Readonly<Record<string, NetworkConfig>> = {
-  user: DEFAULT_USER,
+  user: DEFAULT_USER_NETWORK,
   link: { kind: 'link', path: '' },
   tap: { kind: 'tap', ifname: '' },
 };

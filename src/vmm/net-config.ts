@@ -18,6 +18,23 @@ import {
   type Plain,
 } from '../snapshot/schema.js';
 
+/** The user-mode network with nothing said of it. */
+export const DEFAULT_USER_NETWORK: UserNetConfig = {
+  kind: 'user',
+  net: '10.0.2.0/24',
+  host: '',
+  dns: '',
+  dhcpStart: '',
+  hostname: '',
+  domain: '',
+  net6: 'fec0::/64',
+  resolver: '',
+  bootFile: '',
+  forwards: [],
+  restrict: false,
+  allow: [],
+};
+
 const userSchema = struct({
   net: str,
   host: str,

@@ -18,6 +18,7 @@ import {
 import type { NetConfig, UserNetConfig } from '../../iface/net-config.js';
 import { checkMemory, type AcceleratorName } from '../../runtime/node/accelerators.js';
 import { DEFAULT_MACHINE, type DiskConfig, type MachineConfig, type MachineKind } from '../../vmm/config.js';
+import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import type { ShareConfig } from '../../vmm/sharing-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
 import type { CommandDefaults } from '../exec.js';
@@ -112,17 +113,7 @@ const NETWORK = { address: '10.0.2.15/24', gateway: '10.0.2.2', dns: '10.0.2.3',
 
 function userNetwork(options: NetworkOptions): NetConfig {
   const network: UserNetConfig = {
-    kind: 'user',
-    net: '10.0.2.0/24',
-    host: '',
-    dns: '',
-    dhcpStart: '',
-    hostname: '',
-    domain: '',
-    net6: 'fec0::/64',
-    resolver: '',
-    bootFile: '',
-    forwards: [],
+    ...DEFAULT_USER_NETWORK,
     restrict: options.restrict ?? false,
     allow: (options.allow ?? []).map(({ host, port = 0 }) => ({ host, port })),
   };
