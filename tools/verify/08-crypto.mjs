@@ -1,12 +1,10 @@
-import { Buffer } from 'node:buffer';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Apt } from '../../dist/guests/apt.js';
 import { cacheRoot } from '../../dist/host/node/cache.js';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { unpackPackages } from '../../dist/guests/debian-tools.js';
 import { readModules } from '../../dist/guests/kernel-modules.js';
-import { expect, guest, vitrine, withFolder } from './lib.mjs';
+import { expect, FIRST_STEPS, guest, initrdWith, vitrine, withFolder } from './lib.mjs';
 
 export const title = "Linux's self-tests of its ciphers and hashes in MMX, SSE, AES, SHA and PCLMULQDQ instructions";
 
@@ -49,25 +47,16 @@ async function check(folder, log) {
   const release = info.packages[0].name.replace('linux-image-', '');
   const modules = await readModules(path.join(tree, 'lib/modules', release), MODULES, folder, options);
   const script = [
-    '#!/bin/busybox sh',
-    '/bin/busybox mount -t proc proc /proc',
-    '/bin/busybox mount -t devtmpfs devtmpfs /dev',
-    '/bin/busybox --install -s',
-    'exec </dev/console >/dev/console 2>&1',
     ...modules.map(({ name }) => `insmod /self-test/${name}.ko`),
     'sleep 1',
     `awk '/^driver/ { driver = $3 } /^selftest/ { print "@crypto " driver " " $3 }' /proc/crypto`,
     'echo @done',
     'poweroff -f',
   ];
-  const archive = writeCpio([
-    { kind: 'folder', path: 'self-test' },
-    ...modules.map(({ name, data }) => ({ kind: 'file', path: `self-test/${name}.ko`, data })),
-    { kind: 'file', path: 'check', data: Buffer.from(`${script.join('\n')}\n`), mode: 0o755 },
-  ]);
-  const base = readFileSync(files.initrd);
-  const initrd = path.join(folder, 'initrd');
-  writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+  const initrd = initrdWith(files.initrd, path.join(folder, 'initrd'), {
+    ...Object.fromEntries(modules.map(({ name, data }) => [`self-test/${name}.ko`, data])),
+    check: `${FIRST_STEPS}${script.join('\n')}\n`,
+  });
   const args = ['run', '--kernel', files.vmlinux, '--initrd', initrd, '--no-reboot'];
   args.push('--append', 'console=ttyS0 panic=-1 rdinit=/check');
   const { code, stdout, seconds } = await vitrine(args, { script: [[/^@done/]], limit: 300 });

@@ -1,10 +1,8 @@
 // Memory of the process while a guest does all kinds of things for a long time, with more code than can be kept translated.
-import { Buffer } from 'node:buffer';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { clearInterval, setInterval } from 'node:timers';
-import { writeCpio } from '../../dist/guests/cpio.js';
-import { accelerator, expect, guest, vitrine, withFolder } from './lib.mjs';
+import { accelerator, expect, FIRST_STEPS, guest, initrdWith, vitrine, withFolder } from './lib.mjs';
 
 /** SOAK_MINUTES in the environment says how long; an hour is what is promised. */
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 4);
@@ -16,14 +14,7 @@ const GROWTH = 24;
 export const title = `Memory stays below the guest's + ${ABOVE} MiB, without growth, in ${MINUTES} minutes of mixed work`;
 
 /** Programs of many kinds, one after the other and side by side; a new process each, so code comes to lie elsewhere. */
-const SOAK = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-mount -t tmpfs tmpfs /tmp
+const SOAK = `${FIRST_STEPS}mount -t tmpfs tmpfs /tmp
 cd /tmp
 seq 40000 | awk '{ print ($1 * 7919) % 40009, "word" $1 % 97 }' >text
 echo "@begin"
@@ -59,10 +50,7 @@ const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 export async function run(log, { accel = 'wasm' } = {}) {
   const { files } = await guest('amd64');
   await withFolder(async (folder) => {
-    const initrd = path.join(folder, 'initrd');
-    const base = readFileSync(files.initrd);
-    const archive = writeCpio([{ kind: 'file', path: 'soak', data: Buffer.from(SOAK), mode: 0o755 }]);
-    writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+    const initrd = initrdWith(files.initrd, path.join(folder, 'initrd'), { soak: SOAK });
     const samples = [];
     const sample = (child) => {
       const end = performance.now() + MINUTES * 60_000;

@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeCpio } from '../../dist/guests/cpio.js';
-import { expect, guest, runProgram, vitrine, withFolder } from './lib.mjs';
+import { expect, FIRST_PROCESS, guest, initrdWith, runProgram, vitrine, withFolder } from './lib.mjs';
 import { debianImage, inTree } from './userland/image.mjs';
 import { program } from './userland/program.mjs';
 
@@ -33,17 +32,7 @@ function pythonTest(name) {
 }
 
 /** The guest's first process. */
-const INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-for bus in pci platform virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
-mkdir -p /dev/pts /dev/shm
+const INIT = `${FIRST_PROCESS}mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 ip link set lo up
@@ -107,15 +96,10 @@ async function onHost(tree, checks) {
 
 async function inGuest(image, checks, accel, folder) {
   const { files: boot } = await guest('amd64');
-  const entries = Object.entries(files()).map(([name, data]) => ({ kind: 'file', path: `check/${name}`, data }));
-  const archive = writeCpio([
-    { kind: 'folder', path: 'check' },
-    { kind: 'file', path: 'check/init', data: Buffer.from(INIT), mode: 0o755 },
-    ...entries,
-  ]);
-  const base = readFileSync(boot.initrd);
-  const initrd = path.join(folder, 'initrd');
-  writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+  const initrd = initrdWith(boot.initrd, path.join(folder, 'initrd'), {
+    'check/init': INIT,
+    ...Object.fromEntries(Object.entries(files()).map(([name, data]) => [`check/${name}`, data])),
+  });
   const words = `console=ttyS0 quiet panic=-1 rdinit=/check/init userland=${checks.join('+')}`;
   const args = ['run', '--kernel', boot.vmlinux, '--initrd', initrd, '--append', words, '--memory', '1536M'];
   args.push('--disk', `${image},readonly`, '--no-reboot', ...(accel === undefined ? [] : ['--accel', accel]));

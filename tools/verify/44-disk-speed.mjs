@@ -2,16 +2,14 @@
 //
 //   DISK_SPEED="virtio raw" node tools/verify.mjs disk-speed     only the disks whose name contains all of the words
 import { spawnSync } from 'node:child_process';
-import { Buffer } from 'node:buffer';
 import { randomFillSync } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findProgram } from '../../dist/guests/command.js';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
-import { accelerator, cli, expect, FIRST_PROCESS, guest, runProgram, withFolder } from './lib.mjs';
+import { accelerator, cli, expect, FIRST_PROCESS, guest, initrdWith, runProgram, withFolder } from './lib.mjs';
 
 const SIZE = 256;
 const ROUNDS = Number(process.env.DISK_SPEED_ROUNDS ?? 3);
@@ -42,15 +40,8 @@ async function compiled(folder) {
 }
 
 async function measuringInitrd(folder, initrd) {
-  const archive = writeCpio([
-    { kind: 'folder', path: 'measure' },
-    { kind: 'file', path: 'measure/init', data: Buffer.from(INIT), mode: 0o755 },
-    { kind: 'file', path: 'measure/disk-io', data: await compiled(folder), mode: 0o755 },
-  ]);
-  const base = readFileSync(initrd);
-  const file = path.join(folder, 'initrd');
-  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
-  return file;
+  const files = { 'measure/init': INIT, 'measure/disk-io': await compiled(folder) };
+  return initrdWith(initrd, path.join(folder, 'initrd'), files);
 }
 
 /** Makes the host forget what it has of a file, without root (posix_fadvise). False: it cannot. */

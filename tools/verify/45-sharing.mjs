@@ -1,13 +1,12 @@
 // What guests share with their host: the tests that `prepare-guests` puts into its guests, and many small files against QEMU.
 import { Buffer } from 'node:buffer';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { debianFile, debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
-import { accelerator, expect, FIRST_PROCESS, guest, runProgram, vitrine, withFolder } from './lib.mjs';
+import { accelerator, expect, FIRST_PROCESS, guest, initrdWith, runProgram, vitrine, withFolder } from './lib.mjs';
 
 /** What `prepare-guests` has made; without it the first part is left out. */
 const GUESTS = process.env['VITRINE_GUESTS'];
@@ -116,10 +115,7 @@ async function smallFiles(accel, log) {
   await withFolder(async (folder) => {
     const share = path.join(folder, 'share');
     mkdirSync(share);
-    const base = readFileSync(files.initrd);
-    const added = writeCpio([{ kind: 'file', path: 'check', data: Buffer.from(INIT), mode: 0o755 }]);
-    const initrd = path.join(folder, 'initrd');
-    writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), added]));
+    const initrd = initrdWith(files.initrd, path.join(folder, 'initrd'), { check: INIT });
     const append = 'console=ttyS0 quiet panic=-1 rdinit=/check';
     const { stdout } = await vitrine(
       [

@@ -1,18 +1,9 @@
-import { Buffer } from 'node:buffer';
-import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { writeCpio } from '../../dist/guests/cpio.js';
-import { expect, guest, vitrine, withFolder } from './lib.mjs';
+import { expect, FIRST_STEPS, guest, initrdWith, vitrine, withFolder } from './lib.mjs';
 
 export const title = "Linux tells the time by KVM's clock, also where there is no KVM, and goes on with it elsewhere";
 
-const TICKS = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-exec </dev/console >/dev/console 2>&1
-echo "@clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+const TICKS = `${FIRST_STEPS}echo "@clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 while true; do read -r up rest </proc/uptime; echo "@up $up"; sleep 0.5; done
 `;
 
@@ -22,10 +13,7 @@ const GAP = 3;
 export const run = (log) =>
   withFolder(async (folder) => {
     const { files } = await guest('amd64');
-    const initrd = path.join(folder, 'initrd');
-    const base = readFileSync(files.initrd);
-    const file = { path: 'ticks', kind: 'file', mode: 0o755, data: Buffer.from(TICKS) };
-    writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), writeCpio([file])]));
+    const initrd = initrdWith(files.initrd, path.join(folder, 'initrd'), { ticks: TICKS });
     const snapshot = path.join(folder, 'snapshot');
     const boot = ['run', '--accel', 'wasm', '--kernel', files.vmlinux, '--initrd', initrd, '--memory', '256M'];
     boot.push('--net', 'none', '--smp', '2', '--cpu', 'x86-64-v2,kvmclock');

@@ -1,10 +1,8 @@
-import { Buffer } from 'node:buffer';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { litmusKernel, readCounts, wrongCounts } from '../../dist/testing/smp/litmus.js';
-import { accelerator, expect, guest, initrdWithChecks, vitrine, withFolder } from './lib.mjs';
+import { accelerator, expect, FIRST_STEPS, guest, initrdWith, initrdWithChecks, vitrine, withFolder } from './lib.mjs';
 
 export const title =
   'Several CPUs: what they see of each other, Linux on 2, 4 and 8 of them, and what two do in the time of one';
@@ -82,12 +80,7 @@ async function boots(folder, name, cpus, log, accel) {
 }
 
 /** A computation for each CPU, first on one and then on all; by the guest's clock. */
-const PARALLEL = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-exec </dev/console >/dev/console 2>&1
-work() { awk 'BEGIN { for (i = 1; i <= 300000; i++) s += i % 7; print s }' >/dev/null; }
+const PARALLEL = `${FIRST_STEPS}work() { awk 'BEGIN { for (i = 1; i <= 300000; i++) s += i % 7; print s }' >/dev/null; }
 now() { read -r up rest </proc/uptime; echo "$up" | tr -d .; }
 work & work & wait
 for round in 1 2 3 4 5; do
@@ -106,10 +99,7 @@ async function parallel(folder, log, accel) {
     return;
   }
   const { files } = await guest('amd64');
-  const initrd = path.join(folder, 'parallel');
-  const file = { path: 'parallel', kind: 'file', mode: 0o755, data: Buffer.from(PARALLEL) };
-  const base = readFileSync(files.initrd);
-  writeFileSync(initrd, Buffer.concat([base, new Uint8Array(-base.length & 3), writeCpio([file])]));
+  const initrd = initrdWith(files.initrd, path.join(folder, 'parallel'), { parallel: PARALLEL });
   const args = [
     'run',
     ...accelerator(accel),

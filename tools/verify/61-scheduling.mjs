@@ -7,11 +7,10 @@ import { createInterface } from 'node:readline';
 import { availableParallelism, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Assembler } from '../../dist/cpu/x86/assembler/index.js';
-import { writeCpio } from '../../dist/guests/cpio.js';
 import { usableProcessors } from '../../dist/host/node/processors.js';
 import { MachineHandle } from '../../dist/sdk/index.js';
 import { litmusKernel } from '../../dist/testing/smp/litmus.js';
-import { cli, expect, guest, seconds, withFolder } from './lib.mjs';
+import { cli, expect, extendedInitrd, FIRST_STEPS, guest, seconds, withFolder } from './lib.mjs';
 
 export const title =
   'Scheduling: machines of a process share processors by what each may have, and stay usable with little';
@@ -191,12 +190,7 @@ function processes(accel, log) {
   });
 }
 
-const BUSY = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-exec </dev/console >/dev/console 2>&1
-stty -echo
+const BUSY = `${FIRST_STEPS}stty -echo
 (while :; do :; done) &
 echo @busy
 while read -r line; do
@@ -211,9 +205,8 @@ done
 /** A busy Linux with a quarter of a processor: its console, its time, and what its kernel thinks of that. */
 async function linux(accel, log) {
   const { files } = await guest('amd64');
-  const base = readFileSync(files.initrd);
-  const init = writeCpio([{ path: 'busy', kind: 'file', mode: 0o755, data: Buffer.from(BUSY) }]);
-  const initrd = new Uint8Array(Buffer.concat([base, new Uint8Array(-base.length & 3), init]));
+  const busy = { path: 'busy', kind: 'file', mode: 0o755, data: Buffer.from(BUSY) };
+  const initrd = new Uint8Array(extendedInitrd(files.initrd, [busy]));
   let text = '';
   const handle = start(accel, {
     data: readFileSync(files.vmlinux),

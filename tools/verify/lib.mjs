@@ -102,31 +102,27 @@ export const accelerator = (name) => (name === undefined ? [] : ['--accel', name
 /** Runs `vitrine …`. */
 export const vitrine = (args, options) => runProgram(process.execPath, [cli, ...args], options);
 
-/** How the first process of a guest begins that finds its devices by itself: programs, a console, drivers. */
-export const FIRST_PROCESS = `#!/bin/busybox sh
+/** How a first process of a guest begins, a script of busybox: programs, a console. */
+export const FIRST_STEPS = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 /bin/busybox --install -s
 export PATH=/sbin:/usr/sbin:/bin:/usr/bin
 exec </dev/console >/dev/console 2>&1
-for bus in pci virtio; do
+`;
+
+/** It finds drivers for its devices by itself. */
+export const DRIVERS = `for bus in pci platform virtio; do
   cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
 done
 `;
 
+/** Both. */
+export const FIRST_PROCESS = FIRST_STEPS + DRIVERS;
+
 /** What the tests in a guest do: a first process of their own, behind the guest's initial file system. */
-const CHECK = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin
-exec </dev/console >/dev/console 2>&1
-mount -t tmpfs tmpfs /tmp
-for bus in pci platform virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
+const CHECK = `${FIRST_PROCESS}mount -t tmpfs tmpfs /tmp
 read -r up rest </proc/uptime
 echo "@up $(uname -r) $(uname -m) after $up s"
 say() { if [ "$2" = "$3" ]; then echo "@ok $1 $4"; else echo "@bad $1: $2, not $3"; fi; }
@@ -144,6 +140,27 @@ echo "@done"
 poweroff -f
 `;
 
+/** A guest's initrd with entries of an archive behind it. */
+export function extendedInitrd(initrd, entries) {
+  const base = readFileSync(initrd);
+  return Buffer.concat([base, new Uint8Array(-base.length & 3), writeCpio(entries)]);
+}
+
+/** The same in a file, with scripts and programs by their paths. */
+export function initrdWith(initrd, file, programs) {
+  const folders = new Set(Object.keys(programs).map((name) => path.dirname(name)));
+  folders.delete('.');
+  const entries = [
+    ...[...folders].map((name) => ({ kind: 'folder', path: name })),
+    ...Object.entries(programs).map(([name, data]) => ({
+      ...{ kind: 'file', path: name, mode: 0o755 },
+      data: Buffer.from(data),
+    })),
+  ];
+  writeFileSync(file, extendedInitrd(initrd, entries));
+  return file;
+}
+
 /** A guest's initrd with the checks in it, in a file; they run under \`rdinit=/check checks=…\`. */
 export function initrdWithChecks(initrd, file) {
   const memory = '0123456789abcdef\n'.repeat(500_000).slice(0, 8 * 1024 * 1024);
@@ -153,10 +170,5 @@ export function initrdWithChecks(initrd, file) {
     'FP_SUM',
     `${sum.toFixed(9)} -7`,
   );
-  const data = Buffer.from(script);
-  const archive = writeCpio([{ kind: 'file', path: 'check', data, mode: 0o755 }]);
-  const base = readFileSync(initrd);
-  const padding = new Uint8Array(-base.length & 3);
-  writeFileSync(file, Buffer.concat([base, padding, archive]));
-  return file;
+  return initrdWith(initrd, file, { check: script });
 }

@@ -1,24 +1,13 @@
 // A Debian with systemd, made of packages: unpacked, with what their scripts would have written as far as booting and
 // logging in need it. No maintainer script runs, and no root is needed; systemd makes its users at the first boot.
-import { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Apt } from '../../../dist/guests/apt.js';
 import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
 import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
-import { writeCpio } from '../../../dist/guests/cpio.js';
-import { expect, FIRST_PROCESS } from '../lib.mjs';
+import { expect, FIRST_PROCESS, initrdWith } from '../lib.mjs';
 
 const SYSTEM = [
   ...['base-files', 'base-passwd', 'bash', 'coreutils', 'dash', 'findutils', 'grep', 'gzip', 'mawk', 'sed', 'tar'],
@@ -128,12 +117,7 @@ exec switch_root /mnt /sbin/init
 `;
 
 /** A guest's initrd that goes on to a disk, under `rdinit=/switch`, in a file. */
-export function switchingInitrd(initrd, file) {
-  const archive = writeCpio([{ kind: 'file', path: 'switch', data: Buffer.from(SWITCH), mode: 0o755 }]);
-  const base = readFileSync(initrd);
-  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
-  return file;
-}
+export const switchingInitrd = (initrd, file) => initrdWith(initrd, file, { switch: SWITCH });
 
 /** The prompt of root's shell; what a terminal is told may stand before it. */
 export const SHELL = /(root@\w+:[^\n]*|bash-[\d.]+)# /;

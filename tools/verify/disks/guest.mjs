@@ -1,11 +1,9 @@
 // A guest that keeps records in a journalling file system, and says of each when it is durable; its machine is killed.
-import { Buffer } from 'node:buffer';
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { clearTimeout, setTimeout } from 'node:timers';
-import { writeCpio } from '../../../dist/guests/cpio.js';
-import { cli, expect, FIRST_PROCESS } from '../lib.mjs';
+import { cli, expect, FIRST_PROCESS, initrdWith } from '../lib.mjs';
 
 /** The guest's first process: finds the records of earlier lives, then goes on with new ones. */
 const INIT = `${FIRST_PROCESS}mkdir -p /m
@@ -20,14 +18,6 @@ while :; do
   n=$((n + 1))
 done
 `;
-
-/** A guest's initrd with that process in it, in a file. */
-function recordingInitrd(initrd, file) {
-  const archive = writeCpio([{ kind: 'file', path: 'records', data: Buffer.from(INIT), mode: 0o755 }]);
-  const base = readFileSync(initrd);
-  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
-  return file;
-}
 
 /** One life of the guest: killed so many milliseconds after its first record. */
 function life(args, milliseconds) {
@@ -66,7 +56,7 @@ export async function killGuest({ tools, folder, rounds, kernel, initrd, options
   };
   await check(tools.mke2fs, ['-q', '-F', '-t', 'ext4', raw, '256M']);
   await check(tools.img, ['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
-  const withRecords = recordingInitrd(initrd, path.join(folder, 'initrd'));
+  const withRecords = initrdWith(initrd, path.join(folder, 'initrd'), { records: INIT });
   const append = 'console=ttyS0 quiet rdinit=/records panic=-1 no_timer_check';
   const args = ['run', '--kernel', kernel, '--initrd', withRecords, '--append', append, '--disk', disk, ...options];
   let promised = -1;

@@ -4,25 +4,15 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { writeCpio } from '../../../dist/guests/cpio.js';
 import { debianTool } from '../../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../../dist/guests/index.js';
-import { cli, guest, runProgram } from '../lib.mjs';
+import { cli, extendedInitrd, FIRST_PROCESS, guest, runProgram } from '../lib.mjs';
 
 /** What every guest begins with; `up N` sets up card N by DHCP. */
-const START = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox --install -s
-export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
-exec </dev/console >/dev/console 2>&1
+const START = `${FIRST_PROCESS}export HOME=/root
 mount -t tmpfs tmpfs /tmp
 mkdir -p /dev/pts /root /run /var/run /etc
 mount -t devpts devpts /dev/pts
-for bus in pci virtio; do
-  cat /sys/bus/$bus/devices/*/modalias 2>/dev/null | sort -u | while read -r alias; do modprobe -q -b "$alias"; done
-done
 ip link set lo up
 cat >/tmp/leased <<'END'
 [ "$1" = bound ] || exit 0
@@ -39,9 +29,7 @@ say() { echo "@$1 $2"; }
 /** Writes an initial file system whose first process, /net, does \`script\`. \`files\` are more entries of it. */
 export function netInitrd(initrd, file, script, files = []) {
   const data = Buffer.from(`${START}${script}\necho @done\npoweroff -f\n`);
-  const archive = writeCpio([{ kind: 'file', path: 'net', data, mode: 0o755 }, ...files]);
-  const base = readFileSync(initrd);
-  writeFileSync(file, Buffer.concat([base, new Uint8Array(-base.length & 3), archive]));
+  writeFileSync(file, extendedInitrd(initrd, [{ kind: 'file', path: 'net', data, mode: 0o755 }, ...files]));
   return file;
 }
 
