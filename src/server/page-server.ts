@@ -53,15 +53,18 @@ export function createPageServer(options: PageOptions): Server {
       response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
     }
     response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
+    response.setHeader('X-Content-Type-Options', 'nosniff');
     // Files change with each build.
     response.setHeader('Cache-Control', 'no-cache');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.writeHead(405, { Allow: 'GET, HEAD' }).end();
       return;
     }
-    const asked = (request.url ?? '/').split('?', 1)[0];
+    const url = request.url ?? '/';
+    const asked = url.split('?', 1)[0];
     if (asked === '/') {
-      response.writeHead(302, { Location: '/web/' }).end();
+      // With the page's parameters.
+      response.writeHead(302, { Location: `/web${url}` }).end();
       return;
     }
     const name = asked === '/web/' ? '/web/index.html' : asked;

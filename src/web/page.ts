@@ -70,7 +70,16 @@ async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> 
 
 const offered = fetch('../guest/offer.json').then((response) => response.json() as Promise<Offer>);
 
-async function run(start: MachineStart): Promise<void> {
+/** The last of the machines that were asked for, which start one after the other. */
+let running: Promise<unknown> = Promise.resolve();
+
+function run(start: MachineStart): Promise<void> {
+  const next = running.then(() => replaceMachine(start));
+  running = next.catch(() => undefined);
+  return next;
+}
+
+async function replaceMachine(start: MachineStart): Promise<void> {
   machine?.stop();
   await machine?.exited.catch(() => undefined);
   const { version } = await offered;
@@ -163,6 +172,8 @@ onClick('choose', () => {
 });
 upload.onchange = () => {
   const file = upload.files?.item(0);
+  // The same one may be chosen again.
+  upload.value = '';
   if (file) run({ kind: 'resume', name: file.name, file }).catch((error: unknown) => note(messageOf(error)));
 };
 const display = element('display', HTMLInputElement);

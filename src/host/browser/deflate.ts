@@ -20,6 +20,8 @@ export const deflate = {
 
 /** More than any kernel unpacks to, in bytes. */
 const MAX_UNPACKED = 2 ** 30;
+/** Packed bytes that are unpacked before the total is looked at: to a thousand times as many at most (RFC 1951, §3.2.5). */
+const PIECE = 2 ** 16;
 
 /** Throws when it is no gzip file (RFC 1952), or unpacks to more than any kernel. */
 export function gunzip(data: Uint8Array): Uint8Array {
@@ -30,7 +32,9 @@ export function gunzip(data: Uint8Array): Uint8Array {
     if (total > MAX_UNPACKED) throw new Error('it unpacks to more than a GiB');
     parts.push(part);
   });
-  stream.push(own(data), true);
+  const packed = own(data);
+  for (let from = 0; from === 0 || from < packed.length; from += PIECE)
+    stream.push(packed.subarray(from, from + PIECE), from + PIECE >= packed.length);
   const result = new Uint8Array(total);
   let at = 0;
   for (const part of parts) {

@@ -42,7 +42,11 @@ export async function writeFileSafely(
       access.truncate(0);
       write({
         write: (offset, bytes) => {
-          for (let at = 0; at < bytes.length;) at += access.write(bytes.subarray(at), { at: offset + at });
+          for (let at = 0; at < bytes.length;) {
+            const written = access.write(bytes.subarray(at), { at: offset + at });
+            if (written === 0) throw new HostError(`cannot write ${name}: the browser takes no more`);
+            at += written;
+          }
         },
       });
       access.flush();

@@ -155,6 +155,8 @@ export class BrowserMachine {
 
   private post(command: Command): void {
     const { ring } = this;
+    // Nobody would ever take it out of the ring.
+    if (this.over) return;
     if (!ring) {
       this.worker.postMessage(command);
       return;

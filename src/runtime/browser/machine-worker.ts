@@ -4,7 +4,7 @@
  * loop every few milliseconds for what its owner has posted.
  */
 import './shared-memory.js';
-import { VitrineError } from '../../base/errors.js';
+import { HostError, UsageError, VitrineError } from '../../base/errors.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { browserTime } from '../../host/browser/clock.js';
 import { deflate, gunzip } from '../../host/browser/deflate.js';
@@ -12,7 +12,7 @@ import { browserEntropy } from '../../host/browser/entropy.js';
 import { BlobSource, writeFileSafely } from '../../host/browser/files.js';
 import { readMachine } from '../../vmm/machine-snapshot.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
-import { HostError } from '../../base/errors.js';
+import { MAX_VCPUS } from '../../memory/layout.js';
 import { Unplugged } from '../../net/unplugged.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { Answer, PortableError } from '../common/commands.js';
@@ -226,6 +226,7 @@ class MachineThread {
       // Only its CPUs rest meanwhile, not its clock.
       machine.clock.resume();
       await this.turn();
+      if (this.commands.some(isSlow)) machine.clock.pause();
     }
     return { kind: 'stopped' };
   }
@@ -241,6 +242,9 @@ class MachineThread {
         : start.kind === 'create'
           ? start.config
           : {};
+    // Before there is a worker for each.
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_VCPUS)
+      throw new UsageError(`a machine has 1 to ${MAX_VCPUS} CPUs`);
     const built: Built = await loadBuilt(accel, cpus);
     const { words } = this;
     let translation: TranslationThread | undefined;
