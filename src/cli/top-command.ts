@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { VitrineError } from '../base/errors.js';
-import { NobodyListens, QmpClient } from '../runtime/node/qmp-client.js';
+import { NobodyListens } from '../runtime/node/listen-unix.js';
+import { QmpClient } from '../runtime/node/qmp-client.js';
 import { forgetMachine, registered, type RegisteredMachine } from '../runtime/node/registry.js';
 import { rowOf, showRows, type MachineRow, type UsageAnswer } from './top-view.js';
 

@@ -1,5 +1,15 @@
 /** `vitrine top`, and what a machine may have of the host's processors. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -44,11 +54,11 @@ describe('vitrine top', () => {
     // Starting takes time, too.
     await look(['capped', own]);
     const rows = await look(['capped', own]);
-    const [first, second] = ['capped', own].map((name) => rows.find((row) => row.name === name));
+    const [first, other] = ['capped', own].map((name) => rows.find((row) => row.name === name));
     expect(first).toMatchObject({ pid: capped.pid, accelerator: 'wasm', cpus: 1, memory: 32, shares: 512, cap: 25 });
     expect(first?.cpuPercent).toBeLessThan(35);
-    expect(second).toMatchObject({ pid: free.pid, shares: 1024 });
-    expect(second?.mips).toBeGreaterThan(1);
+    expect(other).toMatchObject({ pid: free.pid, shares: 1024 });
+    expect(other?.mips).toBeGreaterThan(1);
 
     const table = await new VitrineProcess(['top', '--once'], env).ended;
     expect(table.output).toMatch(/^NAME +PID +ACCEL +CPUS +%CPU +SHARES +CAP +PIN +MIPS +EXITS\/S +MEMORY$/m);
@@ -71,11 +81,34 @@ describe('vitrine top', () => {
     free.kill('SIGKILL');
     await free.ended;
     expect(await look([])).toEqual([]);
+    // Called as others are by themselves, of a process that cannot be.
+    const second = run('--name', 'vm-99999999');
+    await look(['vm-99999999']);
     const third = run('--name', 'third');
     await look(['third']);
-    expect(readdirSync(sockets)).toEqual(['third.sock']);
-    third.kill('SIGTERM');
-    await third.ended;
+    expect(readdirSync(sockets)).toEqual(['third.sock', 'vm-99999999.sock']);
+    for (const machine of [second, third]) machine.kill('SIGTERM');
+    await Promise.all([second.ended, third.ended]);
+  });
+
+  it("does not look into a folder that may be somebody else's", async () => {
+    const others = path.join(folder, 'others');
+    const link = path.join(folder, 'links');
+    for (const each of [others, link]) mkdirSync(each);
+    mkdirSync(path.join(others, 'vitrine'), { mode: 0o700 });
+    const socket = path.join(others, 'vitrine', 'old.sock');
+    // What a process leaves that was killed; long ago.
+    const code = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+    spawnSync(process.execPath, ['-e', code, socket]);
+    utimesSync(socket, 0, 0);
+    symlinkSync(path.join(others, 'vitrine'), path.join(link, 'vitrine'));
+    const top = (base: string): Promise<unknown> =>
+      new VitrineProcess(['top', '--once', '--json'], { XDG_RUNTIME_DIR: base }).ended;
+    expect(await top(link)).toMatchObject({ output: '[]\n', code: 0 });
+    expect(existsSync(socket)).toBe(true);
+    // Its owner's own looks tidy up.
+    expect(await top(others)).toMatchObject({ output: '[]\n', code: 0 });
+    expect(existsSync(socket)).toBe(false);
   });
 
   it('shows how machines of several processes share a processor', { timeout: 60_000 }, async () => {

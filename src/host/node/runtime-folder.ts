@@ -6,7 +6,7 @@ import { HostError } from '../../base/errors.js';
 import { reasonOf } from './read-file.js';
 
 /** Where it is: in $XDG_RUNTIME_DIR (XDG Base Directory Specification 0.8), or else for temporary files. Undefined: this host has no users. */
-export function runtimeFolder(): string | undefined {
+function runtimeFolder(): string | undefined {
   const user = process.getuid?.();
   if (user === undefined) return undefined;
   const base = process.env['XDG_RUNTIME_DIR'];
@@ -15,18 +15,27 @@ export function runtimeFolder(): string | undefined {
     : path.join(tmpdir(), `vitrine-${String(user)}`);
 }
 
+/** Whether it is no link, and nobody else can look into it or change it: others can make one of its name among temporary files. */
+function isOwn(folder: string): boolean {
+  const status = fs.lstatSync(folder, { throwIfNoEntry: false });
+  return status?.isDirectory() === true && status.uid === process.getuid?.() && (status.mode & 0o777) === 0o700;
+}
+
+/** Where it is, if it is there and this user's alone. */
+export function findRuntimeFolder(): string | undefined {
+  const folder = runtimeFolder();
+  return folder !== undefined && isOwn(folder) ? folder : undefined;
+}
+
 /** Makes it, if it is not there. Throws a one-line error when it cannot be had, or others can change what is in it. */
 export function makeRuntimeFolder(): string {
   const folder = runtimeFolder();
   if (folder === undefined) throw new HostError('there is no place for the sockets of machines here');
   try {
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = fs.lstatSync(folder);
-    if (!fs.lstatSync(folder).isDirectory() || uid !== process.getuid?.() || (mode & 0o077) !== 0)
-      throw new HostError(`${folder} is not a folder of this user's alone`);
   } catch (cause) {
-    if (cause instanceof HostError) throw cause;
     throw new HostError(`cannot make the folder ${folder}: ${reasonOf(cause)}`, { cause });
   }
+  if (!isOwn(folder)) throw new HostError(`${folder} is not a folder of this user's alone`);
   return folder;
 }

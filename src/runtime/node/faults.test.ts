@@ -153,6 +153,44 @@ describe('a machine ends with one line, and others go on, when', () => {
   });
 });
 
+describe('output of a machine that has ended', () => {
+  it('does not count for the next one', { timeout: 60_000 }, async () => {
+    const script = path.join(folder, 'late.mjs');
+    writeFileSync(
+      script,
+      `
+import { readFileSync } from 'node:fs';
+const { MachineHandle } = await import(${JSON.stringify(new URL('../../../dist/sdk/index.js', import.meta.url).href)});
+const start = (output) => {
+  const kernel = { name: 'kernel', data: new Uint8Array(readFileSync(${JSON.stringify(SHORT)})), commandLine: '', modules: [] };
+  const config = { cpu: 'x86-64-v2', cpus: 2, memory: 64 << 20, boot: { kernel }, disks: [], debugExit: true, noReboot: true, clock: 'host' };
+  return new MachineHandle({ kind: 'create', config }, { output }, { version: '0', accel: 'wasm' });
+};
+const late = [];
+const first = start((channel, bytes, done) => late.push(done));
+await first.exited;
+// Its thread ends, and the next has its place.
+await new Promise((resolve) => setTimeout(resolve, 500));
+const second = start((channel, bytes, done) => done());
+for (const done of late) done();
+const { kind } = await Promise.race([second.exited, new Promise((resolve) => setTimeout(resolve, 20_000, { kind: 'hangs' }))]);
+console.log(late.length > 0, kind);
+process.exit();
+`,
+    );
+    const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    onTestFinished(() => {
+      child.kill('SIGKILL');
+    });
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (more: string) => {
+      text += more;
+    });
+    await new Promise((resolve) => child.on('close', resolve));
+    expect(text).toBe('true exit\n');
+  });
+});
+
 describe('vitrine run', () => {
   it.each(['throw', 'exit', 'memory', 'terminate'])('ends with one line soon after a CPU: %s', async (FAULT) => {
     const vitrine = new VitrineProcess(

@@ -1,19 +1,32 @@
 import { once } from 'node:events';
 import * as fs from 'node:fs';
-import { connect, type Server } from 'node:net';
+import { connect, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { HostError } from '../../base/errors.js';
 
-/** Whether somebody listens at a socket in the file system. What a killed process left there is not used by anybody. */
-async function isInUse(path: string): Promise<boolean> {
+/** Nobody listens at a socket. */
+export class NobodyListens extends HostError {}
+
+/** Connects to a socket in the file system. Throws `NobodyListens` when nobody does; one whose owner is busy is no such socket. */
+export async function connectUnix(path: string): Promise<Socket> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') throw new NobodyListens(`nobody listens at ${path}`, { cause });
+    throw new HostError(`cannot connect to ${path}: ${String(code)}`, { cause });
+  }
+  return socket;
+}
+
+/** Whether somebody listens at a socket in the file system. What a killed process left there is not used by anybody. */
+export async function isInUse(path: string): Promise<boolean> {
+  try {
+    (await connectUnix(path)).destroy();
     return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
+  } catch (error) {
+    return !(error instanceof NobodyListens);
   }
 }
 

@@ -230,6 +230,8 @@ export class MachineHandle {
   }
 
   private written(count: number): void {
+    // What is still on its way when the machine has ended is not counted as the output of whoever has the seat then.
+    if (this.seat.isClosed) return;
     Atomics.add(this.words, SHARED.WRITTEN, count);
     Atomics.notify(this.words, SHARED.WRITTEN);
   }
@@ -247,6 +249,7 @@ export class MachineHandle {
   }
 
   private wake(): void {
+    if (this.seat.isClosed) return;
     Atomics.store(this.words, SHARED.WAKE, 1);
     Atomics.notify(this.words, SHARED.WAKE);
   }

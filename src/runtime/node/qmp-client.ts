@@ -1,16 +1,13 @@
 /** Asks the monitor of a machine, of this process or another one. */
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HostError } from '../../base/errors.js';
 import { JsonStream, type Json } from '../../vmm/qmp/json-stream.js';
 import { isObject, type JsonObject } from '../../vmm/qmp/types.js';
+import { connectUnix } from './listen-unix.js';
 
 /** Milliseconds that an answer may take. */
 const PATIENCE = 2000;
-
-/** Nobody listens there. */
-export class NobodyListens extends HostError {}
 
 export class QmpClient {
   private readonly stream = new JsonStream();
@@ -31,13 +28,7 @@ export class QmpClient {
 
   /** Throws `NobodyListens` when nobody does. */
   static async connect(path: string): Promise<QmpClient> {
-    const socket = connect(path);
-    try {
-      await once(socket, 'connect');
-    } catch (cause) {
-      throw new NobodyListens(`nobody listens at ${path}`, { cause });
-    }
-    const client = new QmpClient(socket);
+    const client = new QmpClient(await connectUnix(path));
     try {
       await client.ask('qmp_capabilities');
     } catch (error) {

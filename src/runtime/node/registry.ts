@@ -6,7 +6,8 @@ import * as fs from 'node:fs';
 import path from 'node:path';
 import { HostError, UsageError } from '../../base/errors.js';
 import { isAlive } from '../../host/node/processes.js';
-import { makeRuntimeFolder, runtimeFolder } from '../../host/node/runtime-folder.js';
+import { findRuntimeFolder, makeRuntimeFolder } from '../../host/node/runtime-folder.js';
+import { isInUse } from './listen-unix.js';
 import type { QmpServer } from './qmp-server.js';
 
 const SUFFIX = '.sock';
@@ -36,7 +37,7 @@ function ownName(): string {
 /** Lets others of this user find a machine by its monitor. What it is called; throws a one-line error when that cannot be. */
 export async function register(monitor: QmpServer, name = ownName()): Promise<string> {
   const folder = makeRuntimeFolder();
-  sweep(folder);
+  await sweep(folder);
   const file = path.join(folder, checkMachineName(name) + SUFFIX);
   if (Buffer.byteLength(file) > LONGEST_PATH) throw new HostError(`the name ${file} is too long for a socket`);
   try {
@@ -50,10 +51,12 @@ export async function register(monitor: QmpServer, name = ownName()): Promise<st
 }
 
 /** Takes away what killed processes have left of machines without a name. */
-function sweep(folder: string): void {
-  for (const file of fs.readdirSync(folder)) {
-    const pid = Number(/^vm-(\d+)(-\d+)?\.sock$/.exec(file)?.[1] ?? process.pid);
-    if (!isAlive(pid)) fs.rmSync(path.join(folder, file), { force: true });
+async function sweep(folder: string): Promise<void> {
+  for (const name of fs.readdirSync(folder)) {
+    const pid = Number(/^vm-(\d+)(-\d+)?\.sock$/.exec(name)?.[1] ?? process.pid);
+    const file = path.join(folder, name);
+    // Somebody may have called a machine that.
+    if (!isAlive(pid) && !(await isInUse(file))) fs.rmSync(file, { force: true });
   }
 }
 
@@ -65,16 +68,10 @@ export interface RegisteredMachine {
 
 /** What is registered, in the order of names; what was killed may still be. */
 export function registered(): RegisteredMachine[] {
-  const folder = runtimeFolder();
+  const folder = findRuntimeFolder();
   if (folder === undefined) return [];
-  let files: string[];
-  try {
-    files = fs.readdirSync(folder);
-  } catch {
-    // No machine of this user has ever run.
-    return [];
-  }
-  return files
+  return fs
+    .readdirSync(folder)
     .filter((file) => file.endsWith(SUFFIX) && NAME.test(file.slice(0, -SUFFIX.length)))
     .sort()
     .map((file) => ({ name: file.slice(0, -SUFFIX.length), socket: path.join(folder, file) }));

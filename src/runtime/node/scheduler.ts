@@ -109,6 +109,11 @@ export class MachineSeat {
     this.update();
   }
 
+  /** The seat may be another machine's by now. */
+  get isClosed(): boolean {
+    return this.last !== undefined;
+  }
+
   get limits(): CpuLimits {
     return this.last?.limits ?? readLimits(this.seat);
   }
