@@ -6,4 +6,5 @@ export interface ProgressEvent {
   readonly fraction?: number | undefined;
 }
 
+/** Told of each step. */
 export type Progress = (event: ProgressEvent) => void;

@@ -6,6 +6,7 @@ export const BUTTON = { LEFT: 1 << 0, RIGHT: 1 << 1, MIDDLE: 1 << 2, SIDE: 1 << 
 /** The far edge of a screen in coordinates that do not depend on its size; the near one is 0. */
 export const POINTER_RANGE = 0x7fff;
 
+/** What a user does with keyboard and pointer. */
 export type InputEvent =
   /** A key by its name in W3C UI Events KeyboardEvent code values. Repetition comes as further `down`s. */
   | { readonly kind: 'key'; readonly code: string; readonly down: boolean }

@@ -59,8 +59,10 @@ export interface TapNetConfig {
   readonly ifname: string;
 }
 
+/** What is on the other end of a network card. */
 export type NetworkConfig = UserNetConfig | LinkNetConfig | TapNetConfig;
 
+/** A network card, and what it is connected to. */
 export interface NetConfig {
   readonly network: NetworkConfig;
   readonly model: NicModel;

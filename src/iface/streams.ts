@@ -28,6 +28,7 @@ export interface StreamEnd {
 export interface StreamListener {
   /** The other side has accepted the stream. */
   accepted(port: number): void;
+  /** Bytes of the other side. */
   data(bytes: Uint8Array): void;
   /** There is more room to send. */
   drained(): void;

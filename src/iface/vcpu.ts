@@ -16,6 +16,7 @@ export type VcpuExit =
   /** A breakpoint, a watchpoint or a completed single step, for the debugger. */
   | { readonly kind: 'debug'; readonly reason: DebugReason };
 
+/** Why a CPU has stopped for a debugger. */
 export type DebugReason =
   | { readonly kind: 'step' }
   | { readonly kind: 'breakpoint'; readonly address: bigint }

@@ -49,7 +49,9 @@ export interface PullProgress {
   readonly total: number;
 }
 
+/** How an image is fetched. */
 export interface PullOptions {
+  /** Told of each step, and of bytes as they come. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
   /** Ends the pull, which throws what the signal was aborted with; what has come is kept for the next one. */
   readonly signal?: AbortSignal | undefined;
@@ -59,6 +61,7 @@ export interface PullOptions {
   readonly insecure?: boolean | undefined;
 }
 
+/** An image that is built of a folder. */
 export interface BuildOptions extends Omit<PullOptions, 'insecure'> {
   /** What it is called: NAME or NAME:TAG. */
   readonly name: string;
@@ -90,12 +93,14 @@ const AT_ONCE = 3;
 const DISK = 'disk.raw';
 const INFO = 'image.json';
 
+/** Where the images are. */
 export interface StoreOptions {
   /** Vitrine's cache folder. */
   readonly cache?: string;
   readonly limits?: Partial<DiskLimits>;
 }
 
+/** The container images of a cache folder: pulled, built, listed, removed, and made into disks (docs/images.md). */
 export class ImageStore {
   private readonly cache: string;
   private readonly root: string;

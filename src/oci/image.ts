@@ -163,6 +163,7 @@ export function choosePlatform(entries: readonly IndexEntry[], wanted: Platform)
   throw new OciError('not-found', `the image is not there for ${platformName(wanted)}${offer}`);
 }
 
+/** A port that an image says its program listens on. */
 export interface Port {
   /** 1 … 65535. */
   readonly port: number;

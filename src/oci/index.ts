@@ -1,3 +1,4 @@
+export type { DiskLimits } from './build-disk.js';
 export { OciError, type ImageErrorCode } from './errors.js';
 export {
   ImageStore,

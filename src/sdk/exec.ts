@@ -12,6 +12,7 @@ export type CommandLine = readonly string[] | string;
 /** What input a command gets. */
 export type Input = string | Uint8Array | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
 
+/** What a command finds around it. */
 export interface SpawnOptions {
   /** The folder that it runs in; without it that of the image, else `/`. */
   readonly cwd?: string;
@@ -25,6 +26,7 @@ export interface SpawnOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How a command is run to its end. */
 export interface ExecOptions extends SpawnOptions {
   /** Its standard input; without it there is none. */
   readonly stdin?: Input;

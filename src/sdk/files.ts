@@ -7,8 +7,10 @@ import { errnoCode, errnoText } from './errno.js';
 import { GuestFileError } from './errors.js';
 import type { Input } from './exec.js';
 
+/** What a file is. */
 export type FileType = 'file' | 'folder' | 'link' | 'pipe' | 'socket' | 'character-device' | 'block-device' | 'other';
 
+/** What the guest knows of a file. */
 export interface FileStatus {
   readonly type: FileType;
   /** Permissions, 0 … 0o7777. */
@@ -23,16 +25,19 @@ export interface FileStatus {
   readonly modified: Date;
 }
 
+/** A file in a folder. */
 export interface FolderEntry extends FileStatus {
   readonly name: string;
 }
 
+/** What all calls about files take. */
 export interface FileOptions {
   /** Whose rights count; without it root's. */
   readonly user?: string;
   readonly signal?: AbortSignal;
 }
 
+/** How a file is written. */
 export interface WriteOptions extends FileOptions {
   /** Permissions; without them a new file has 0o644, and one that is there keeps its own. */
   readonly mode?: number;
@@ -40,6 +45,7 @@ export interface WriteOptions extends FileOptions {
   readonly how?: 'replace' | 'append' | 'create';
 }
 
+/** What has happened. `overflow`: more than the guest's kernel could remember. */
 export type FileChange = 'created' | 'changed' | 'removed' | 'attributes' | 'moved-from' | 'moved-to' | 'overflow';
 
 /** Something has happened to a watched file, or in a watched folder. */
@@ -144,7 +150,7 @@ export class EventReader {
 
 /** Files of a guest, by their paths there, which begin with `/`. */
 export class GuestFiles {
-  /** Made with the machine: `vm.fs`. */
+  /** @internal Made with the machine: `vm.fs`. */
   constructor(private readonly connection: AgentConnection) {}
 
   private async run(what: string, argv: readonly string[], options: AppletOptions = {}): Promise<Uint8Array> {
@@ -235,6 +241,7 @@ export class GuestFiles {
     await this.run('remove', ['remove', path, recursive ? '1' : '0'], rest);
   }
 
+  /** Sets permissions, 0 … 0o7777. */
   async chmod(path: string, mode: number, options: FileOptions = {}): Promise<void> {
     await this.run('change the mode of', ['chmod', path, checkMode(mode)], options);
   }
@@ -285,11 +292,12 @@ export class GuestFiles {
 
 /** Events of a watched file or folder, in their order; ends when it is closed. */
 export class FileWatch implements AsyncIterable<FileEvent> {
-  /** Made by `vm.fs.watch`. */
+  /** @internal Made by `vm.fs.watch`. */
   constructor() {
     this.begun = new Promise((resolve) => (this.markBegun = resolve));
   }
 
+  /** Resolves when the guest watches. */
   readonly begun: Promise<void>;
   private markBegun: () => void = () => {};
   private readonly reader = new EventReader();
@@ -298,16 +306,19 @@ export class FileWatch implements AsyncIterable<FileEvent> {
   private ending: { readonly error: unknown } | undefined;
   private wake = (): void => {};
 
+  /** @internal */
   begin(request: AgentRequest): void {
     this.request = request;
   }
 
+  /** @internal */
   take(bytes: Uint8Array): void {
     this.markBegun();
     this.events.push(...this.reader.read(bytes));
     this.wake();
   }
 
+  /** @internal */
   finish(error: unknown): void {
     this.ending ??= { error };
     this.wake();
@@ -319,11 +330,13 @@ export class FileWatch implements AsyncIterable<FileEvent> {
     this.finish(undefined);
   }
 
+  /** Like `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     this.close();
     return Promise.resolve();
   }
 
+  /** What has happened so far, then what happens. */
   async *[Symbol.asyncIterator](): AsyncGenerator<FileEvent, void, undefined> {
     try {
       for (;;) {

@@ -9,14 +9,39 @@
  * underneath, for machines of any kind: it runs in a worker of this process, and is talked to by its devices alone.
  */
 export { HostError, UsageError, VitrineError } from '../base/errors.js';
+export type { BootModule } from '../firmware/loaders/request.js';
+export type { Progress, ProgressEvent } from '../guests/progress.js';
+export type { InputEvent } from '../iface/input.js';
+export type {
+  AllowConfig,
+  ForwardConfig,
+  LinkNetConfig,
+  NetConfig,
+  NetworkConfig,
+  TapNetConfig,
+  UserNetConfig,
+} from '../iface/net-config.js';
+export type { StreamEnd, StreamListener } from '../iface/streams.js';
+export type { DebugReason } from '../iface/vcpu.js';
+export type { BarInfo } from '../bus/pci/bar.js';
+export type { BalloonStatistic } from '../devices/virtio/balloon.js';
+export type { FrameNews } from '../display/frame-news.js';
+export type { Rectangle } from '../display/rectangle.js';
+export type { CursorPicture } from '../iface/display.js';
+export type { PointerInfo } from '../machine/common/input-hub.js';
+export type { PciFunctionInfo } from '../machine/pc/describe-pci.js';
 export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
+export type { BalloonStatus, Button, PictureFormat } from '../runtime/common/commands.js';
 export { MachineHandle, type MachineListener, type MachineOptions } from '../runtime/node/machine-handle.js';
 export type { InputChannel, MachineFacts, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
 export { publishMachine, type PublishOptions } from '../runtime/node/publish.js';
 export type { CpuUsage } from '../runtime/node/scheduler.js';
 export type { CpuLimits } from '../vmm/sched/settings.js';
 export type { DiskAttachment, DiskMedia } from '../machine/common/disks.js';
-export type { ClockKind, DiskConfig, DiskFormat, MachineConfig } from '../vmm/config.js';
+export type { ClockKind, DiskConfig, DiskFormat, DisplayConfig, MachineConfig } from '../vmm/config.js';
+export type { BootConfig, FirmwareConfig, FlashConfig, NetRomConfig } from '../vmm/firmware-config.js';
+export type { CpuInfo, DiskInfo, Inspection, MediumInfo } from '../vmm/inspect.js';
+export type { MediaRequest } from '../vmm/media.js';
 export type { ShareDriver } from '../machine/common/sharing.js';
 export type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';
@@ -50,11 +75,16 @@ export { PortForwards, type ForwardOptions, type PortForward } from './node/port
 export {
   ImageStore,
   OciError,
+  type Accounts,
   type BuildOptions,
+  type Credentials,
+  type DiskLimits,
   type ImageConfig,
   type ImageErrorCode,
   type ImageRecord,
   type ImageSettings,
+  type Platform,
+  type Port,
   type PullOptions,
   type PullProgress,
   type StoredImage,

@@ -78,7 +78,7 @@ export class GuestProcess {
   private readonly request: AgentRequest;
   private readonly fail: (error: Error) => void;
 
-  /** Made by `vm.spawn` and `vm.shell`. */
+  /** @internal Made by `vm.spawn` and `vm.shell`. */
   constructor(connection: AgentConnection, command: CommandLine, options: SpawnOptions, defaults: CommandDefaults) {
     const { signal } = options;
     signal?.throwIfAborted();

@@ -11,8 +11,10 @@ import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } f
 
 /** How an image is read: `auto` looks at what is in it. */
 export const DISK_FORMATS = ['auto', 'raw', 'qcow2'] as const;
+/** The format of a disk's image. */
 export type DiskFormat = (typeof DISK_FORMATS)[number];
 
+/** One disk of a machine, as its description has it. */
 export interface DiskConfig {
   /** A file, or the address of one. */
   readonly path: string;
@@ -38,6 +40,7 @@ export const MACHINES = ['pc', 'microvm'] as const;
 export type MachineKind = (typeof MACHINES)[number];
 export const DEFAULT_MACHINE: MachineKind = 'pc';
 
+/** A machine: plain data, from which it is built anew at each reset, and which is saved with it. */
 export interface MachineConfig {
   /** The board; absent: pc. */
   readonly machine?: MachineKind;
@@ -66,6 +69,7 @@ export interface MachineConfig {
   readonly note?: string;
 }
 
+/** Screen, keyboard and pointer. */
 export interface DisplayConfig {
   readonly vga: VgaKind;
   /** The video BIOS; null: none. */

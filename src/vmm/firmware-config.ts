@@ -24,11 +24,13 @@ export interface FlashConfig {
   readonly volatile: boolean;
 }
 
+/** The ROM of network cards of one model. */
 export interface NetRomConfig {
   readonly model: string;
   readonly image: Uint8Array;
 }
 
+/** What firmware finds: the order of boot, its flash, ROMs of cards. */
 export interface FirmwareConfig {
   readonly boot: BootConfig;
   readonly flash: readonly FlashConfig[];

@@ -6,10 +6,12 @@ import type { VirtualMachine } from './machine.js';
 
 export type { PciFunctionInfo };
 
+/** A virtual CPU, as the monitor tells it. */
 export interface CpuInfo {
   readonly index: number;
 }
 
+/** A disk or drive, as the monitor tells it. */
 export interface DiskInfo {
   readonly id: string;
   /** The medium can be taken out. */
@@ -20,6 +22,7 @@ export interface DiskInfo {
   readonly medium: MediumInfo | undefined;
 }
 
+/** What is in a drive. */
 export interface MediumInfo {
   readonly path: string;
   /** Of the image: `raw`, `qcow2`. */
@@ -29,6 +32,7 @@ export interface MediumInfo {
   readonly size: number;
 }
 
+/** What a machine consists of, as the monitor tells it. */
 export interface Inspection {
   readonly cpuModel: string;
   readonly cpus: readonly CpuInfo[];

@@ -5,6 +5,7 @@ import { MAX_PORTS, SHARE_DRIVERS, type BoardSharing, type ShareDriver } from '.
 import type { Streams } from '../iface/streams.js';
 import { array, bool, nullable, oneOf, range, str, struct, type Infer, type Plain } from '../snapshot/schema.js';
 
+/** A folder that a machine shares with its host. */
 export interface ShareConfig {
   /** A folder of the host. */
   readonly path: string;
@@ -30,6 +31,7 @@ export interface PortConfig {
   readonly path: string | null;
 }
 
+/** What a machine shares with its host (docs/sharing.md). */
 export interface SharingConfig {
   readonly shares?: readonly ShareConfig[];
   readonly vsock?: VsockConfig;

@@ -27,6 +27,7 @@ export const BALLOON_STATISTICS = [
   'hugetlb-allocations',
   'hugetlb-failures',
 ] as const;
+/** A figure of the guest's memory (virtio 1.2, §5.5.6.3). */
 export type BalloonStatistic = (typeof BALLOON_STATISTICS)[number];
 
 /** struct virtio_balloon_stat: tag (16 bits) and value (64 bits), packed. */

@@ -2,10 +2,12 @@
 import { assert } from '../../base/assert.js';
 import type { BlockBackend } from '../../iface/block.js';
 export const DISK_ATTACHMENTS = ['virtio', 'sata', 'ide', 'floppy'] as const;
+/** What a disk hangs on. */
 export type DiskAttachment = (typeof DISK_ATTACHMENTS)[number];
 
 /** What the guest sees: a disk, or a drive with a CD in it. */
 export const DISK_MEDIA = ['disk', 'cdrom'] as const;
+/** A disk, or a drive with a CD in it. */
 export type DiskMedia = (typeof DISK_MEDIA)[number];
 
 /** A drive whose medium can be changed while the machine runs. */

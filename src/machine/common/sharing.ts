@@ -9,6 +9,7 @@ import type { VirtioSlots } from './virtio-slots.js';
 
 /** What carries a shared folder: a virtio file system device, or 9P over virtio. */
 export const SHARE_DRIVERS = ['virtiofs', '9p'] as const;
+/** What carries a shared folder. */
 export type ShareDriver = (typeof SHARE_DRIVERS)[number];
 
 export { MAX_PORTS };

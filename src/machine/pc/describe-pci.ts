@@ -4,6 +4,7 @@ import type { PciFunction } from '../../bus/pci/function.js';
 import type { PciBus } from '../../bus/pci/pci-bus.js';
 import { HEADER } from '../../bus/pci/registers.js';
 
+/** A function on the PCI bus, as the monitor tells it. */
 export interface PciFunctionInfo {
   readonly slot: number;
   readonly function: number;

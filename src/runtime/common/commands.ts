@@ -7,11 +7,13 @@ import type { StreamMessage } from '../../vmm/stream-mux.js';
 
 /** Character devices by what they are for. */
 export type OutputChannel = 'serial' | 'serial2' | 'console' | 'debug';
+/** Where bytes for the guest go: its first serial port, or its console. */
 export type InputChannel = 'serial' | 'console';
 
 /** How a picture of the screen is written. */
 export type PictureFormat = 'png' | 'ppm';
 
+/** A button of the machine: reset and power, and the one that makes a non-maskable interrupt. */
 export type Button = 'reset' | 'power' | 'nmi';
 
 /** What needs no machine that stands still. */

@@ -6,6 +6,7 @@ import { GdbSession } from '../../vmm/gdb/session.js';
 import type { MachineExit, VirtualMachine } from '../../vmm/machine.js';
 import type { Command, Event } from './protocol.js';
 
+/** What a debugger wants of a machine. */
 export type DebugCommand = Extract<Command, { kind: 'gdb-open' | 'gdb-data' | 'gdb-close' }>;
 
 export const isDebugCommand = (command: Command): command is DebugCommand => command.kind.startsWith('gdb-');

@@ -50,6 +50,7 @@ export interface MachineListener {
   debugger?(bytes: Uint8Array | undefined): void;
 }
 
+/** How a machine is started, as far as the machine itself has nothing to do with it. */
 export interface MachineOptions extends WorkerOptions {
   /** Of Vitrine. */
   readonly version: string;
@@ -380,7 +381,7 @@ export class MachineHandle {
     return true;
   }
 
-  /** What a debugger's connection brings. */
+  /** @internal What a debugger's connection brings. */
   debug(command: DebugCommand): void {
     this.post(command);
   }

@@ -2,6 +2,7 @@ import { QmpServer } from './qmp-server.js';
 import type { MachineHandle } from './machine-handle.js';
 import { register } from './registry.js';
 
+/** What a machine is listed as among those of its user. */
 export interface PublishOptions {
   /** What the machine is called; absent: after the process. */
   readonly name?: string;

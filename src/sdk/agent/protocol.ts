@@ -177,6 +177,7 @@ export function readIntroduction(payload: Uint8Array): Introduction {
   return { version: view.getUint32(16, true), pid: view.getUint32(20, true), nonce: view.getBigUint64(24, true) };
 }
 
+/** The size of a terminal. */
 export interface TerminalSize {
   /** Characters, 1 … 65535. */
   readonly columns: number;

@@ -36,6 +36,7 @@ export interface RootImage {
   readonly user?: string;
 }
 
+/** A further disk. */
 export interface DiskOptions {
   readonly path: string;
   readonly format?: DiskConfig['format'];
@@ -44,6 +45,7 @@ export interface DiskOptions {
   readonly temporary?: boolean;
 }
 
+/** A folder of the host that the guest has. */
 export interface MountOptions {
   /** A folder of the host. */
   readonly path: string;
@@ -58,6 +60,7 @@ export interface NetworkOptions {
   readonly allow?: readonly { readonly host: string; readonly port?: number }[];
 }
 
+/** A Linux guest. */
 export interface VmOptions {
   /**
    * The root: a container image by its name, as `debian:12` or `oci:FOLDER` (docs/images.md), which is pulled the first time; or a disk

@@ -4,6 +4,7 @@ import { HostError, UsageError } from '../../base/errors.js';
 import { listenReason } from '../../runtime/node/listen-reason.js';
 import type { AgentConnection } from '../agent/connection.js';
 
+/** Where a port begins and where it leads. */
 export interface ForwardOptions {
   /** The guest's port. */
   readonly guestPort: number;
@@ -21,13 +22,15 @@ export interface PortForward {
   readonly hostPort: number;
   /** Closes it, and its connections. */
   close(): void;
+  /** Like `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** Ports of this host that lead to the guest's. */
 export class PortForwards {
   private readonly open = new Set<PortForward>();
 
-  /** Made with the machine: `vm.ports`. */
+  /** @internal Made with the machine: `vm.ports`. */
   constructor(private readonly connection: AgentConnection) {}
 
   /** Opens a TCP port. Rejected with a one-line error when this host cannot listen there. */

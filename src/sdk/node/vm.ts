@@ -28,6 +28,7 @@ import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
 import { hasTemplate, makeRoom, momentaryFile, templateFile } from './template.js';
 
+/** What every start of a machine takes. */
 export interface StartOptions {
   /** Milliseconds until the guest must answer; 120,000 unless given. */
   readonly bootTimeout?: number;
@@ -37,6 +38,7 @@ export interface StartOptions {
   readonly onSerial?: (bytes: Uint8Array) => void;
 }
 
+/** A machine that is to be made. */
 export interface CreateOptions extends VmOptions, StartOptions {
   /**
    * Begin with a machine of the same configuration as it was when it had started, saved the first time and kept in the cache:
@@ -46,6 +48,7 @@ export interface CreateOptions extends VmOptions, StartOptions {
   readonly warm?: boolean;
 }
 
+/** How a saved machine goes on. */
 export interface RestoreOptions extends StartOptions {
   /** Without it the best that works here; it need not be the one that the machine was saved on. */
   readonly accel?: AcceleratorName;
@@ -53,6 +56,7 @@ export interface RestoreOptions extends StartOptions {
   readonly forceCpu?: boolean;
 }
 
+/** An interactive shell. */
 export interface ShellOptions extends SpawnOptions {
   /** The shell, `/bin/sh` unless given. */
   readonly command?: readonly string[];

@@ -11,6 +11,7 @@ const MAX_SHARES = 262_144;
 /** Hundredths of a percent. */
 const CAP_UNIT = 100;
 
+/** What a machine may have of the host's processors (docs/scheduling.md). */
 export interface CpuLimits {
   /** When CPUs of machines wait for processors, each machine gets time in proportion to this: 2 … 262,144. */
   readonly shares: number;
