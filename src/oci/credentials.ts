@@ -25,7 +25,9 @@ const NOTHING_KNOWN = /credentials not found/i;
 
 /** The login for a registry; undefined when there is none. Throws a one-line error (OciError) when the file is damaged. */
 export async function findLogin(registry: string, env: NodeJS.ProcessEnv = process.env): Promise<Login | undefined> {
-  const folder = env['DOCKER_CONFIG'] ?? path.join(homedir(), '.docker');
+  const named = env['DOCKER_CONFIG'] ?? '';
+  // Empty is as good as not said, with Docker too: the current folder is not meant.
+  const folder = named === '' ? path.join(homedir(), '.docker') : named;
   const file = path.join(folder, 'config.json');
   const bytes = await readFile(file).catch(() => undefined);
   if (bytes === undefined) return undefined;

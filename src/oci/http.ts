@@ -95,8 +95,12 @@ export class HttpClient {
       answer.body.destroy();
       if (redirections >= MAX_REDIRECTIONS) throw new OciError('network', `${url.host}: too many redirections`);
       const next = this.redirected(at, location);
-      // What authorizes is for the registry alone: storage elsewhere has its own in the address.
-      if (next.host !== at.host || next.protocol !== at.protocol) sent = without(sent, 'authorization');
+      if (next.host !== at.host || next.protocol !== at.protocol) {
+        // A form is a login: it is for the place that was named, and there is nothing to be had elsewhere without it.
+        if (form) throw new OciError('network', `${at.host}: it leads a login to another place, ${next.host}`);
+        // What authorizes is for the registry alone: storage elsewhere has its own in the address.
+        sent = without(sent, 'authorization');
+      }
       at = next;
     }
   }
@@ -165,8 +169,13 @@ export async function readBody({ body, url }: HttpAnswer, limit: number, signal?
   return Buffer.concat(parts);
 }
 
-/** Whether a server may answer better later. */
-export const isBusy = (status: number): boolean => status === 429 || status === 408 || status >= 500;
+/** The answer, unless the server may answer better later: then it is a NetworkFailure. */
+export function unlessBusy(answer: HttpAnswer): HttpAnswer {
+  const { status, url, body } = answer;
+  if (status !== 429 && status !== 408 && status < 500) return answer;
+  body.destroy();
+  throw new NetworkFailure(url.host, new BusyServer(answer));
+}
 
 /** Does something again while the network fails. `wait`: milliseconds, from the number of attempts so far. */
 export async function withRetries<T>(
@@ -187,7 +196,7 @@ export async function withRetries<T>(
 }
 
 /** A server that wants to be asked later. */
-export class BusyServer extends Error {
+class BusyServer extends Error {
   /** How long it wants to be left alone, in seconds. */
   readonly seconds: number;
 

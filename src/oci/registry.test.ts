@@ -195,6 +195,33 @@ describe('a registry', () => {
     }
   });
 
+  it('must not lead a login elsewhere, nor have others ask for one', async () => {
+    const elsewhere = new MockRegistry();
+    await elsewhere.listen();
+    try {
+      login({ identitytoken: 'refresh' });
+      const away = { location: `http://${elsewhere.host}/token` };
+      registry.before = ({ url = '' }, response) => {
+        if (url.startsWith('/token')) response.writeHead(307, away).end();
+        else response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${registry.host}/token"` }).end();
+        return true;
+      };
+      expect((await failure(store.pull(registry.name))).message).toMatch(/leads a login to another place/);
+      elsewhere.before = (_, response) => {
+        response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${elsewhere.host}/token"` }).end();
+        return true;
+      };
+      registry.before = ({ url = '' }, response) => {
+        response.writeHead(307, { location: `http://${elsewhere.host}${url}` }).end();
+        return true;
+      };
+      expect((await failure(store.pull(registry.name))).code).toBe('unauthorized');
+      expect(elsewhere.requests.filter((one) => one.includes('/token'))).toEqual([]);
+    } finally {
+      elsewhere.close();
+    }
+  });
+
   it.each([
     ['round and round', '/v2/app/manifests/latest', /too many redirections/],
     ['to nowhere', 'http://[nowhere', /leads to no address/],

@@ -2,16 +2,7 @@
 import { createHash } from 'node:crypto';
 import { findLogin, type Login } from './credentials.js';
 import { OciError } from './errors.js';
-import {
-  BusyServer,
-  HttpClient,
-  isBusy,
-  isLoopback,
-  NetworkFailure,
-  readBody,
-  withRetries,
-  type HttpAnswer,
-} from './http.js';
+import { HttpClient, isLoopback, NetworkFailure, readBody, unlessBusy, withRetries, type HttpAnswer } from './http.js';
 import { ACCEPTED, type Digest } from './image.js';
 import { JsonValue } from './json.js';
 import { DEFAULT_REGISTRY, type RegistryReference } from './reference.js';
@@ -134,17 +125,12 @@ export class Registry {
         signal: this.signal,
       });
     };
-    const answer = await ask();
-    const checked = async (one: HttpAnswer): Promise<HttpAnswer> => {
-      if (!isBusy(one.status)) return one;
-      one.body.destroy();
-      await Promise.resolve();
-      throw new NetworkFailure(this.host, new BusyServer(one));
-    };
-    if (answer.status !== 401) return checked(answer);
+    const answer = unlessBusy(await ask());
+    // Where to log in is for the registry to say, not for wherever it leads.
+    if (answer.status !== 401 || answer.url.host !== url.host) return answer;
     answer.body.destroy();
     await this.authorize(answer.headers['www-authenticate'] ?? '', base);
-    const second = await checked(await ask());
+    const second = unlessBusy(await ask());
     // Docker's own registry answers a wrong password with 400.
     if (![400, 401, 403].includes(second.status)) return second;
     second.body.destroy();
@@ -200,12 +186,9 @@ export class Registry {
     // A password goes over the network as safely as what it is for.
     if (url.protocol !== 'https:' && !plain)
       throw new OciError('network', `${this.host} wants a login without TLS, at ${url.host}`);
-    const answer = await withRetries(this.signal, async () => {
-      const one = await this.askToken(url, { service, scope }, login);
-      if (!isBusy(one.status)) return one;
-      one.body.destroy();
-      throw new NetworkFailure(url.host, new BusyServer(one));
-    });
+    const answer = await withRetries(this.signal, async () =>
+      unlessBusy(await this.askToken(url, { service, scope }, login)),
+    );
     const bytes = await readBody(answer, MAX_ANSWER, this.signal);
     if (answer.status === 401 || answer.status === 403) throw this.refused(login);
     if (answer.status !== 200) throw new OciError('network', `${url.host} answers with ${answer.status} to a login`);
