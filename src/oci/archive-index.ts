@@ -1,6 +1,6 @@
 /** Where the members of a tar archive are: of `docker save` and of skopeo's oci-archive. */
 import * as fs from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { OciError } from './errors.js';
 import { TarReader } from './tar-reader.js';
@@ -13,6 +13,8 @@ interface Member {
 
 /** Members of an archive, and links among them. */
 const MAX_MEMBERS = 100_000;
+/** Bytes of a member's name: a digest and a few words. What has longer ones is nothing that anybody looks for. */
+const MAX_NAME = 1024;
 /** Links from one member to the next. */
 const MAX_LINKS = 8;
 
@@ -34,7 +36,8 @@ export async function readAll(tree: FileTree, name: string, limit: number): Prom
 }
 
 async function* readRange(file: string, { offset, size }: Member): AsyncGenerator<Uint8Array> {
-  if (size === 0) return;
+  // Less than nothing: what is to be gone on with is shorter than what is there of it.
+  if (size <= 0) return;
   const stream = fs.createReadStream(file, { start: offset, end: offset + size - 1, highWaterMark: 256 * 1024 });
   for await (const chunk of stream as AsyncIterable<Uint8Array>) yield chunk;
 }
@@ -74,6 +77,7 @@ export class ArchiveTree implements FileTree {
     const links = new Map<string, string>();
     const reader = new TarReader({
       entry: ({ kind, path: name, target, size, data }, offset) => {
+        if (name.length > MAX_NAME || target.length > MAX_NAME) return;
         const clean = path.posix.normalize(name).replace(/^\/+/, '');
         if (members.size + links.size >= MAX_MEMBERS)
           throw new OciError('too-large', `${file} has more than ${MAX_MEMBERS} files`);
@@ -124,11 +128,6 @@ async function unpacked(file: string, scratch: string, limit: number, signal?: A
   }
   if (packingOf(start) === 'none') return file;
   const plain = path.join(scratch, 'archive.tar');
-  const target = await open(plain, 'w', 0o600);
-  try {
-    for await (const chunk of unpackLayer(file, { limit, signal })) await target.write(chunk);
-  } finally {
-    await target.close();
-  }
+  await writeFile(plain, unpackLayer(file, { limit, signal }), { mode: 0o600 });
   return plain;
 }

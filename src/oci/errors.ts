@@ -14,6 +14,10 @@ import { VitrineError } from '../base/errors.js';
 export type ImageErrorCode =
   'name' | 'not-found' | 'unauthorized' | 'network' | 'damaged' | 'unsupported' | 'too-large' | 'storage';
 
+/** Messages quote what registries and archives say: none of it may reach a terminal as anything but text. */
+const oneLine = (message: string): string =>
+  message.replace(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** An image cannot be had. The message is one line that says what to do where that is known. */
 export class OciError extends VitrineError {
   override readonly name = 'OciError';
@@ -23,6 +27,6 @@ export class OciError extends VitrineError {
     message: string,
     options?: ErrorOptions,
   ) {
-    super(message, options);
+    super(oneLine(message), options);
   }
 }

@@ -65,12 +65,7 @@ export async function writeFolder(folder: string, file: string, signal?: AbortSi
         const found = await lstat(place, { bigint: true });
         // Archives within the folder that is archived would grow for ever.
         if (found.isDirectory())
-          left.push(
-            ...(await readdir(place))
-              .sort()
-              .reverse()
-              .map((one) => path.join(name, one)),
-          );
+          for (const one of (await readdir(place)).sort().reverse()) left.push(path.join(name, one));
         await writeMember(target, place, { name, found, seen });
       } catch (error) {
         throw error instanceof OciError ? error : storageError(`read ${place}`, error);

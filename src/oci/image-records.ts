@@ -55,7 +55,7 @@ export class ImageRecords {
   /** All, by their names. */
   async list(): Promise<ImageRecord[]> {
     const records: ImageRecord[] = [];
-    for (const file of await readdir(this.folder).catch(() => [])) {
+    for (const file of await readdir(this.folder).catch(unlessMissing([]))) {
       const record = await readRecord(path.join(this.folder, file));
       if (record) records.push(record);
     }
@@ -75,10 +75,21 @@ export class ImageRecords {
   }
 }
 
+/** Throws what the system says, but for a file that is not there: what cannot be read now must not count as gone. */
 async function readRecord(file: string): Promise<ImageRecord | undefined> {
+  const text = await readFile(file, 'utf8').catch(unlessMissing(undefined));
+  if (text === undefined) return undefined;
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as ImageRecord;
+    return JSON.parse(text) as ImageRecord;
   } catch {
     return undefined;
   }
 }
+
+/** For failures: the value where there is no such file, otherwise the failure. */
+const unlessMissing =
+  <T>(value: T) =>
+  (error: unknown): T => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return value;
+    throw error;
+  };

@@ -2,30 +2,20 @@
  * The images that this machine has, under `oci` in the cache: blobs as they came, a disk for each manifest, and the names that lead
  * to them. Processes may use it at the same time; what is there is whole.
  */
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import * as path from 'node:path';
 import { cacheRoot, publish, withTemporaryFolder } from '../host/node/cache.js';
 import { withFileLock } from '../host/node/file-lock.js';
 import { ArchiveTree } from './archive-index.js';
 import { BlobStore, isSystemError, storageError } from './blob-store.js';
 import { DEFAULT_LIMITS, type DiskLimits } from './build-disk.js';
-import { buildDiskApart } from './build-thread.js';
 import { collectGarbage } from './collect-garbage.js';
 import { describeImage, type ImageSettings } from './describe-image.js';
 import { OciError } from './errors.js';
 import { writeArchive, writeFolder } from './folder-layer.js';
+import { ImageDisks, type ImageDisk } from './image-disks.js';
 import { ImageRecords, newRecord, type ImageRecord } from './image-records.js';
-import {
-  DEFAULT_PLATFORM,
-  platformName,
-  readConfig,
-  readManifest,
-  type Descriptor,
-  type Digest,
-  type ImageConfig,
-  type Manifest,
-  type Platform,
-} from './image.js';
+import { DEFAULT_PLATFORM, platformName, type Descriptor, type Digest, type Platform } from './image.js';
 import {
   canonicalName,
   familiarName,
@@ -34,11 +24,9 @@ import {
   type FileReference,
   type ImageReference,
 } from './reference.js';
-import { MAX_MANIFEST } from './registry.js';
 import { resolveManifest } from './resolve-manifest.js';
 import { DockerArchiveSource, folderSource, LayoutSource, RegistrySource, type ImageSource } from './source.js';
 import { unpackLayer } from './unpack-layer.js';
-import { resolveUser, type Accounts, type Credentials } from './users.js';
 
 /** One step of a pull. */
 export interface PullProgress {
@@ -69,29 +57,15 @@ export interface BuildOptions extends Omit<PullOptions, 'insecure'> {
 }
 
 /** An image that is ready to be run. */
-export interface StoredImage {
+export interface StoredImage extends ImageDisk {
   /** As people write it: `alpine:latest`. */
   readonly name: string;
   /** Of the manifest: the same for the same image. */
   readonly digest: Digest;
-  /** A raw image of an ext4 file system, not to be written to: machines put an overlay on it. */
-  readonly rootDisk: string;
-  /** Bytes of that disk; it takes as much room as what is in it. */
-  readonly diskSize: number;
-  readonly config: ImageConfig;
-  /** Whom `config.user` means, after the image's own files. */
-  readonly credentials: Credentials;
-  /** These files, for whoever wants another user: see resolveUser. */
-  readonly accounts: Accounts;
 }
 
-/** What else decides how a disk is made; to be raised when the same layers give another disk. */
-const RECIPE = 1;
-const MAX_CONFIG = 8 * 2 ** 20;
 /** Layers on their way at the same time. */
 const AT_ONCE = 3;
-const DISK = 'disk.raw';
-const INFO = 'image.json';
 
 /** Where the images are. */
 export interface StoreOptions {
@@ -106,6 +80,7 @@ export class ImageStore {
   private readonly root: string;
   private readonly blobs: BlobStore;
   private readonly records: ImageRecords;
+  private readonly disks: ImageDisks;
   private readonly limits: DiskLimits;
 
   constructor({ cache = cacheRoot(), limits }: StoreOptions = {}) {
@@ -114,6 +89,7 @@ export class ImageStore {
     this.blobs = new BlobStore(this.root);
     this.records = new ImageRecords(cache, path.join(this.root, 'names'));
     this.limits = { ...DEFAULT_LIMITS, ...limits };
+    this.disks = new ImageDisks(cache, this.root, this.blobs, this.limits);
   }
 
   /**
@@ -237,7 +213,7 @@ export class ImageStore {
         await work();
         return collectGarbage(this.root, {
           records: await this.list(),
-          diskOf: (digest) => this.diskFolder(digest),
+          diskOf: (digest) => this.disks.folderOf(digest),
         });
       }),
     );
@@ -264,7 +240,7 @@ export class ImageStore {
     const parts: Pick<Descriptor, 'digest' | 'size'>[] = [manifest.config, ...manifest.layers];
     await this.blobs.put(digest, fetched.bytes, signal);
     await this.fetchAll(source, parts, options);
-    const { config } = await this.readConfig(manifest);
+    const { config } = await this.disks.readConfig(manifest);
     // What an index says of its manifests is not what the image must be.
     if (config.platform.os !== platform.os || config.platform.architecture !== platform.architecture)
       throw new OciError(
@@ -315,69 +291,13 @@ export class ImageStore {
     if (results.some(({ status }) => status === 'rejected')) throw failed.signal.reason;
   }
 
-  private async readConfig(manifest: Manifest): Promise<ReturnType<typeof readConfig>> {
-    const document = readConfig(await this.blobs.read(manifest.config, MAX_CONFIG));
-    if (document.diffIds.length !== manifest.layers.length)
-      throw new OciError(
-        'damaged',
-        `the image has ${manifest.layers.length} layers, but its configuration tells of ${document.diffIds.length}`,
-      );
-    return document;
-  }
-
-  private diskFolder(digest: Digest): string {
-    return path.join(this.root, 'disks', `${digest.replace(':', '-')}-${RECIPE}`);
-  }
-
-  /** The disk of an image whose blobs are there, made if need be. */
+  /** What an image is, its disk made if need be; its blobs are there. */
   private async finish(record: ImageRecord, { signal, onProgress }: PullOptions): Promise<StoredImage> {
-    const folder = this.diskFolder(record.digest);
-    const ready = await readDisk(folder);
-    const info = ready ?? (await this.makeDisk(record, folder, { signal, onProgress }));
-    return {
-      name: familiarName(record.name),
-      digest: record.digest,
-      rootDisk: path.join(folder, DISK),
-      ...info,
-    };
-  }
-
-  private async makeDisk(record: ImageRecord, folder: string, { signal, onProgress }: PullOptions): Promise<DiskInfo> {
-    await mkdir(path.dirname(folder), { recursive: true });
-    return withFileLock(`${folder}.lock`, 'exclusive', signal, async () => {
-      // Whoever had the lock before may have made it.
-      const ready = await readDisk(folder);
-      if (ready) return ready;
-      const manifest = readManifest(await this.blobs.read(record.blobs[0], MAX_MANIFEST), undefined);
-      if (!('layers' in manifest)) throw new OciError('damaged', `${record.digest} is no manifest`);
-      const { config, diffIds } = await this.readConfig(manifest);
-      const layers = manifest.layers.map(({ digest, size }, i) => ({
-        path: this.blobs.pathOf(digest),
-        size,
-        diffId: diffIds[i],
-      }));
-      const total = layers.reduce((sum, { size }) => sum + size, 0);
-      return withTemporaryFolder(this.cache, async (scratch) => {
-        const made = path.join(scratch, 'image');
-        await mkdir(made);
-        const { size, contents } = await buildDiskApart(layers, path.join(made, DISK), {
-          limits: this.limits,
-          identity: record.digest,
-          // A time in the future is none that a file system can have been made at.
-          made: Math.min(config.created, Math.floor(Date.now() / 1000)),
-          signal,
-          progress: (fraction) => onProgress?.({ phase: 'build', done: Math.floor(fraction * total), total }),
-        });
-        const text = (name: string): string => new TextDecoder().decode(contents.get(name) ?? new Uint8Array(0));
-        const accounts: Accounts = { passwd: text('etc/passwd'), group: text('etc/group') };
-        const credentials = resolveUser(config.user, accounts);
-        const info: DiskInfo = { diskSize: size, config, credentials, accounts };
-        await writeFile(path.join(made, INFO), `${JSON.stringify(info, undefined, 2)}\n`);
-        await publish(made, folder);
-        await rm(`${folder}.lock`, { force: true });
-        return info;
-      });
+    const disk = await this.disks.ensure(record, {
+      signal,
+      progress: (done, total) => onProgress?.({ phase: 'build', done, total }),
     });
+    return { name: familiarName(record.name), digest: record.digest, ...disk };
   }
 
   /** Whoever adds holds it together with others, whoever removes alone. */
@@ -397,20 +317,6 @@ export class ImageStore {
     } catch (error) {
       throw isSystemError(error) ? storageError(`use the cache ${this.root}`, error) : error;
     }
-  }
-}
-
-/** What is known of a disk that is ready; it stands beside it. */
-type DiskInfo = Pick<StoredImage, 'diskSize' | 'config' | 'credentials' | 'accounts'>;
-
-async function readDisk(folder: string): Promise<DiskInfo | undefined> {
-  try {
-    const info = JSON.parse(await readFile(path.join(folder, INFO), 'utf8')) as DiskInfo;
-    const { size } = await stat(path.join(folder, DISK));
-    return size === info.diskSize ? info : undefined;
-  } catch {
-    // Never made, or removed in part by whoever tidied the cache.
-    return undefined;
   }
 }
 

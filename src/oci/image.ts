@@ -81,6 +81,11 @@ export interface LayerBlob {
 /** Layers of one image: overlayfs, which other tools need, has fewer. */
 const MAX_LAYERS = 512;
 
+/** Throws a one-line error (OciError) for more layers than an image may have. */
+export function checkLayerCount(count: number): void {
+  if (count > MAX_LAYERS) throw new OciError('too-large', `the image has ${count} layers; ${MAX_LAYERS} are allowed`);
+}
+
 function descriptor(json: JsonValue): Descriptor {
   const annotations: Record<string, string> = {};
   for (const [key, value] of json.get('annotations').entries()) annotations[key] = value.string();
@@ -137,8 +142,7 @@ function readIndex(json: JsonValue): IndexEntry[] {
 
 function readLayers(json: JsonValue): Manifest {
   const layers = json.get('layers').list().map(descriptor);
-  if (layers.length > MAX_LAYERS)
-    throw new OciError('too-large', `the image has ${layers.length} layers; ${MAX_LAYERS} are allowed`);
+  checkLayerCount(layers.length);
   for (const { mediaType } of layers)
     if (mediaType !== undefined && !LAYER_TYPES.some((type) => type.test(mediaType)))
       throw new OciError('unsupported', `the image has a layer of the kind ${JSON.stringify(mediaType)}`);

@@ -119,7 +119,18 @@ describe('layers', () => {
     ['have long names', [[file('n'.repeat(256))]], /name of more than 255/],
     ['have long paths', [[file('n/'.repeat(2100))]], /path of more than 4096/],
     ['are too many', [Array.from({ length: 1001 }, (_, i) => file(`f${i}`))], /more than 1000 files/],
+    ['imply too many', [[file(`${'n/'.repeat(900)}x`), file(`${'m/'.repeat(900)}x`)]], /more than 1000 files/],
     ['are links without a target', [[link('a', '')]], /leads nowhere/],
+    [
+      'have too many attributes',
+      [
+        Array.from({ length: 70 }, (_, i) => ({
+          ...file(`f${i}`),
+          xattrs: new Map([['user.x', new Uint8Array(4_000_000)]]),
+        })),
+      ],
+      /extended attributes of more than/,
+    ],
   ])('are refused when they %s', (_, layers, message) => {
     expect(() => stack(...layers)).toThrow(message);
   });

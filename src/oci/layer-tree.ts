@@ -36,7 +36,7 @@ export interface LayerFile extends FsFile {
 export type LayerNode = MutableFolder | LayerFile | FsLink | FsDevice | FsPipe;
 
 export interface TreeLimits {
-  /** Entries of all layers together. */
+  /** Entries of all layers together, and folders that they only imply. */
   readonly entries: number;
 }
 
@@ -47,6 +47,8 @@ const AUFS = '.wh..wh.';
 /** Bytes, as in Linux: PATH_MAX and NAME_MAX. */
 const MAX_PATH = 4096;
 const MAX_NAME = 255;
+/** Bytes of all extended attributes: they stay in memory until the disk is made. SELinux's labels take some 40 a file. */
+const MAX_ATTRIBUTES = 256 * 2 ** 20;
 /** Links that are followed on the way to one file, as Linux has it. */
 const MAX_FOLLOWED = 40;
 
@@ -62,6 +64,7 @@ export class LayerTree {
   private readonly layers = new WeakMap<LayerNode, number>();
   private layer = -1;
   private entries = 0;
+  private attributes = 0;
 
   constructor(private readonly limits: TreeLimits) {}
 
@@ -72,8 +75,10 @@ export class LayerTree {
 
   /** Puts an entry of the layer in its place. Throws a one-line error (OciError). */
   apply(entry: TarEntry): void {
-    if (++this.entries > this.limits.entries)
-      throw new OciError('too-large', `the image has more than ${this.limits.entries} files`);
+    this.count();
+    for (const value of entry.xattrs.values()) this.attributes += value.length;
+    if (this.attributes > MAX_ATTRIBUTES)
+      throw new OciError('too-large', `the image has extended attributes of more than ${MAX_ATTRIBUTES} bytes`);
     const names = this.split(entry.path);
     const name = names.pop();
     if (name === undefined) {
@@ -88,6 +93,11 @@ export class LayerTree {
       return;
     }
     this.put(parent, name, entry);
+  }
+
+  private count(): void {
+    if (++this.entries > this.limits.entries)
+      throw new OciError('too-large', `the image has more than ${this.limits.entries} files`);
   }
 
   /** Components of a path, which begins at the root however it is written. */
@@ -122,6 +132,7 @@ export class LayerTree {
       if (node === undefined) {
         if (name.startsWith(WHITEOUT))
           throw new OciError('damaged', `a layer has something in what it removes: ${readable(path)}`);
+        this.count();
         node = newFolder(mtime);
         folder.children.set(name, node);
       }

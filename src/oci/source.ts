@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { FolderTree, readAll, type ArchiveTree, type FileTree } from './archive-index.js';
 import type { BlobSource } from './blob-store.js';
 import { OciError } from './errors.js';
-import { checkDigest, MEDIA, type Descriptor, type Digest } from './image.js';
+import { checkDigest, checkLayerCount, MEDIA, type Descriptor, type Digest } from './image.js';
 import { JsonValue } from './json.js';
 import type { FileReference, RegistryReference } from './reference.js';
 import { digestOf, MAX_MANIFEST, Registry, type FetchedManifest, type RegistryOptions } from './registry.js';
@@ -129,9 +129,11 @@ export class DockerArchiveSource implements ImageSource {
     if (list === undefined)
       throw new OciError('not-found', `${path} was not written by docker save: it has no manifest.json`);
     const image = this.choose(JsonValue.parse(list, `manifest.json in ${path}`).list());
+    const names = image.get('Layers').strings();
+    checkLayerCount(names.length);
     const config = await this.describe(image.get('Config').string(), MEDIA.CONFIG);
     const layers: Descriptor[] = [];
-    for (const name of image.get('Layers').strings()) layers.push(await this.describe(name, MEDIA.LAYER));
+    for (const name of names) layers.push(await this.describe(name, MEDIA.LAYER));
     const plain = ({ mediaType, digest, size }: Descriptor): object => ({ mediaType, digest, size });
     const document = { schemaVersion: 2, mediaType: MEDIA.MANIFEST, config: plain(config), layers: layers.map(plain) };
     const bytes = new TextEncoder().encode(JSON.stringify(document));

@@ -158,6 +158,28 @@ describe('the reader of archives', () => {
   });
 });
 
+describe('what extends an entry', () => {
+  const extended = (records: string): Buffer => {
+    const header = layer([{ path: 'x', content: records }]).subarray(0, -1024);
+    header.write('x', 156, 'latin1');
+    return resum(header, 0);
+  };
+
+  it('is bounded, however many headers it is spread over', () => {
+    const record = (i: number): Buffer => extended(`1000004 key${i}=${'v'.repeat(999_990)}\n`);
+    const file = layer([{ path: 'file' }]);
+    expect(read(Buffer.concat([record(1), record(2), record(3), file])).map(({ path }) => path)).toEqual(['file']);
+    const many = [1, 2, 3, 4, 5].map(record);
+    expect(() => read(Buffer.concat([...many, file]))).toThrow(/extended header is too large/);
+  });
+
+  it('is no map of a sparse file without lines', () => {
+    const header = extended('22 GNU.sparse.major=1\n29 GNU.sparse.realsize=10000\n');
+    const file = layer([{ path: 'file', content: '1'.repeat(2000) }]);
+    expect(() => read(Buffer.concat([header, file]))).toThrow(/map of a sparse file is none/);
+  });
+});
+
 /** Makes the sum of a header right again. */
 function resum(bytes: Buffer, at: number): Buffer {
   bytes.fill(' ', at + 148, at + 156);

@@ -37,10 +37,12 @@ export interface TarVisitor {
 }
 
 const HEADER = 512;
-/** Bytes of a header's extension: names, attributes, maps of sparse files. */
+/** Bytes of what stands before an entry's header and extends it: names, attributes, maps of sparse files. */
 const MAX_EXTENSION = 4 * 2 ** 20;
 /** Pieces of a sparse file. */
 const MAX_RANGES = 2 ** 20;
+/** Digits of a number in the map of a sparse file. */
+const MAX_DIGITS = 16;
 
 const damaged = (what: string): OciError => new OciError('damaged', `the archive is damaged: ${what}`);
 
@@ -87,6 +89,8 @@ export class TarReader {
   private index = 0;
   private zeros = false;
   private extension: Extension = { pax: new Map(), sparse: [] };
+  /** Bytes of all that extends the next entry. */
+  private extended = 0;
 
   constructor(private readonly visitor: TarVisitor) {}
 
@@ -178,8 +182,8 @@ export class TarReader {
     const type = String.fromCharCode(header[156]);
     const size = numberField(header, 124, 12);
     if (size < 0) throw damaged('a size in it is negative');
-    const extends_ = 'xgLK'.includes(type);
-    if (extends_ && size > MAX_EXTENSION) throw damaged('an extended header is too large');
+    if ('xgLK'.includes(type)) this.extended += size;
+    if (this.extended > MAX_EXTENSION) throw damaged('an extended header is too large');
     switch (type) {
       case 'x':
         this.collect(size, (bytes) => this.readPax(bytes));
@@ -212,6 +216,7 @@ export class TarReader {
   private readEntry(header: Uint8Array, type: string): void {
     const { extension } = this;
     this.extension = { pax: new Map(), sparse: [] };
+    this.extended = 0;
     const { pax } = extension;
     const number = (key: string, at: number, length: number): number => {
       const value = pax.get(key);
@@ -350,6 +355,7 @@ export class TarReader {
           if (numbers[0] > MAX_RANGES) throw damaged('a sparse file has too many pieces');
         }
         if (numbers.length > 0 && numbers.length === 1 + 2 * numbers[0]) finish(numbers.slice(1), size - read);
+        else if (text.length > MAX_DIGITS) throw damaged('the map of a sparse file is none');
         else next();
       });
     };

@@ -1,6 +1,7 @@
 /** A layer's tar archive out of its blob, however it is packed. */
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { unzstdStream } from '../host/node/zstd-stream.js';
 import { OciError } from './errors.js';
@@ -86,6 +87,8 @@ export async function* unpackLayer(
       left -= chunk.length;
       if (left < 0) throw new OciError('too-large', `the image unpacks to more than ${limit} bytes`);
       yield chunk;
+      // What reads and unpacks at once would leave nobody else a turn, nor whoever wants to give it up.
+      if (packing !== 'gzip') await turn();
     }
   } catch (error) {
     if (error instanceof OciError || signal?.aborted || packing === 'none') throw error;
