@@ -18,7 +18,7 @@ const CPU = {
 
 /** What others want of a CPU; END: its machine has ended, and it never runs again. */
 export const NEWS = { KICK: 2, INTERRUPT: 4, END: 8 } as const;
-/** The CPU is in KVM_RUN, or on its way there or back. */
+/** The CPU's thread is in `run`, and uses what the machine has of KVM. */
 const IN = 1;
 /** Of a CPU on another thread than the machine's. */
 const LIFE = { NONE: 0, STARTING: 1, READY: 2 } as const;
@@ -61,8 +61,8 @@ export class CpuWords implements CpuSignals {
   setA20(): void {}
 
   /**
-   * A CPU that is not in KVM_RUN looks before it goes there. One that is has said so before its last look: it gets a signal, which it keeps blocked
-   * outside, so that one that comes too early ends KVM_RUN at once. News that are there already have been signalled.
+   * A CPU that is not IN looks before it goes to KVM_RUN. One that is may have had its last look: it gets a signal, which it keeps blocked outside of
+   * KVM_RUN, so that one that comes too early ends that at once. News that are there already have been signalled.
    */
   private tell(index: number, news: number): void {
     if (Atomics.or(this.words, this.at(index, CPU.NEWS), news) === IN) this.signal(index);
@@ -81,13 +81,28 @@ export class CpuWords implements CpuSignals {
     Atomics.store(this.words, this.at(index, CPU.TIMER + 1), Number(BigInt.asIntN(32, timer >> 32n)));
   }
 
-  /** The CPU is about to enter KVM_RUN. Returns the news since the last time; with any, it is to `leave` again and look at them. */
-  enter(index: number): number {
-    return Atomics.exchange(this.words, this.at(index, CPU.NEWS), IN);
+  /** From here until it leaves the thread uses what the machine has of KVM, which is not given back meanwhile. */
+  enter(index: number): void {
+    if (Atomics.or(this.words, this.at(index, CPU.NEWS), IN) & NEWS.END) this.park(index);
   }
 
   leave(index: number): void {
     Atomics.and(this.words, this.at(index, CPU.NEWS), ~IN);
+  }
+
+  /** The last look before KVM_RUN, for what has come since the one before. */
+  takeNews(index: number): number {
+    const news = Atomics.exchange(this.words, this.at(index, CPU.NEWS), IN) & ~IN;
+    if (news & NEWS.END) this.park(index);
+    return news;
+  }
+
+  /** For what may wait for the machine's thread: that may end the machine instead of answering. */
+  outside<T>(index: number, call: () => T): T {
+    const was = Atomics.and(this.words, this.at(index, CPU.NEWS), ~IN) & IN;
+    const answer = call();
+    if (was) this.enter(index);
+    return answer;
   }
 
   /** A thread other than the machine's begins to make its CPU. */
@@ -100,9 +115,10 @@ export class CpuWords implements CpuSignals {
     Atomics.store(this.words, this.at(index, CPU.LIFE), LIFE.READY);
   }
 
-  /** The machine has ended: what the CPU had is given back by the machine's thread, with which this one ends. */
-  park(index: number): never {
+  /** The machine has ended: what the CPU had is given back by the machine's thread, with which this one ends. It is not IN. */
+  private park(index: number): never {
     const at = this.at(index, CPU.LIFE);
+    Atomics.store(this.words, this.at(index, CPU.NEWS), NEWS.END);
     Atomics.store(this.words, at, LIFE.NONE);
     for (;;) Atomics.wait(this.words, at, LIFE.NONE);
   }

@@ -75,9 +75,21 @@ interface Runner {
   readonly counts: Int32Array;
 }
 
-function runner(share: unknown, index: number): Runner {
+/** One that leaves the guest all the time, for a port and for the end of its time. */
+const LEAVER = RUNNER.replace('cpu.run(2e9)', 'cpu.run(1e5)').replace(
+  'spin(vm, cpu);',
+  `
+vm.backing.set([0xe6, 0x80, 0xeb, 0xfc], 0x8000);
+const state = vcpuStateSchema.check(cpu.saveState(), 'cpu');
+const cs = { ...state.segments.cs, selector: 0, base: 0n };
+cpu.restoreState({ ...state, rip: 0x8000n, activity: 'running', segments: { ...state.segments, cs } });
+io.portWrite = () => { Atomics.add(counts, 0, 1); };
+`,
+);
+
+function runner(share: unknown, index: number, code = RUNNER): Runner {
   const counts = new SharedArrayBuffer(16);
-  const worker = new Worker(RUNNER, { eval: true, workerData: { share, index, counts } });
+  const worker = new Worker(code, { eval: true, workerData: { share, index, counts } });
   return { worker, counts: new Int32Array(counts) };
 }
 
@@ -152,6 +164,20 @@ describeWith([kvm], 'CPUs of a machine on threads of their own', () => {
       await pause(i * 20);
       vm.dispose();
       expect([kvms(), timers()]).toEqual([fds, clocks]);
+      await Promise.all(runners.map(end));
+    }
+  });
+
+  it('stand still also when they are out of the guest just then', { timeout: 60_000 }, async () => {
+    const [fds, clocks] = [kvms(), timers()];
+    for (let i = 0; i < 20; i++) {
+      const vm = await machine();
+      const runners = [runner(vm.share, 1, LEAVER), runner(vm.share, 2, LEAVER)];
+      for (const { counts } of runners) while (Atomics.load(counts, 0) < 50) await pause(1);
+      vm.dispose();
+      expect([kvms(), timers()]).toEqual([fds, clocks]);
+      // A CPU that goes on with what was taken from it ends the process.
+      await pause(5);
       await Promise.all(runners.map(end));
     }
   });

@@ -7,11 +7,12 @@ import { IO_OUT, RUN } from './abi.js';
 export class Exits {
   readonly window: ApicWindow;
 
-  /** `view`: struct kvm_run and what follows. */
+  /** `view`: struct kvm_run and what follows; `outside` makes calls that may have to wait for the machine's thread. */
   constructor(
     private readonly view: DataView,
     private readonly environment: VcpuEnvironment,
     private readonly msrs: MsrFile,
+    private readonly outside: <T>(call: () => T) => T,
   ) {
     this.window = new ApicWindow(environment);
   }
@@ -26,8 +27,15 @@ export class Exits {
     const at = Number(view.getBigUint64(RUN.IO_DATA_OFFSET, true));
     const isOut = view.getUint8(RUN.IO_DIRECTION) === IO_OUT;
     for (let i = 0; i < count; i++) {
-      if (isOut) io.portWrite(port, size, this.get(at + i * size, size));
-      else this.put(at + i * size, size, io.portRead(port, size));
+      if (isOut) {
+        const value = this.get(at + i * size, size);
+        this.outside(() => {
+          io.portWrite(port, size, value);
+        });
+      } else {
+        const value = this.outside(() => io.portRead(port, size));
+        this.put(at + i * size, size, value);
+      }
     }
   }
 
@@ -41,8 +49,15 @@ export class Exits {
       const left = length - done;
       const at = address + done;
       const size = left >= 4 && at % 4 === 0 ? 4 : left >= 2 && at % 2 === 0 ? 2 : 1;
-      if (isWrite) this.window.write(at, size, this.get(RUN.MMIO_DATA + done, size));
-      else this.put(RUN.MMIO_DATA + done, size, this.window.read(at, size));
+      if (isWrite) {
+        const value = this.get(RUN.MMIO_DATA + done, size);
+        this.outside(() => {
+          this.window.write(at, size, value);
+        });
+      } else {
+        const value = this.outside(() => this.window.read(at, size));
+        this.put(RUN.MMIO_DATA + done, size, value);
+      }
       done += size;
     }
   }
@@ -56,7 +71,8 @@ export class Exits {
 
   writeMsr(): void {
     const { view } = this;
-    const isTaken = this.msrs.write(view.getUint32(RUN.MSR_INDEX, true), view.getBigUint64(RUN.MSR_DATA, true));
+    const [index, value] = [view.getUint32(RUN.MSR_INDEX, true), view.getBigUint64(RUN.MSR_DATA, true)];
+    const isTaken = this.outside(() => this.msrs.write(index, value));
     view.setUint8(RUN.MSR_ERROR, isTaken ? 0 : 1);
   }
 

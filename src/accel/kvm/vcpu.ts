@@ -84,7 +84,7 @@ export class KvmVcpu implements Vcpu {
 
   private partsFor(environment: VcpuEnvironment): [MsrFile, Exits] {
     const msrs = new MsrFile(this.vm.options.model, environment.apic, () => this.exits.window.moved());
-    return [msrs, new Exits(this.view, environment, msrs)];
+    return [msrs, new Exits(this.view, environment, msrs, (call) => this.words.outside(this.index, call))];
   }
 
   private setCpuid(): void {
@@ -102,6 +102,15 @@ export class KvmVcpu implements Vcpu {
 
   /** `budget` is in nanoseconds. */
   run(budget: number): VcpuExit {
+    this.words.enter(this.index);
+    try {
+      return this.runInside(budget);
+    } finally {
+      this.words.leave(this.index);
+    }
+  }
+
+  private runInside(budget: number): VcpuExit {
     const { index, words, timer, environment, view } = this;
     const { apic } = environment;
     const now = (): number => environment.now();
@@ -110,15 +119,13 @@ export class KvmVcpu implements Vcpu {
     for (;;) {
       const end = this.prepare();
       if (end) return end;
-      const news = words.enter(index);
+      const news = words.takeNews(index);
       if (news !== 0) {
-        words.leave(index);
         this.take(news);
         continue;
       }
       view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
       const error = -ioctlRun(this.fd, KVM.RUN);
-      words.leave(index);
       apic.cr8 = Number(view.getBigUint64(RUN.CR8, true));
       this.isUnfinished = false;
       if (error === ERRNO.EINTR || error === ERRNO.EAGAIN) {
@@ -145,7 +152,6 @@ export class KvmVcpu implements Vcpu {
 
   /** What other threads want. */
   private take(news: number): void {
-    if (news & NEWS.END) this.words.park(this.index);
     if (news & NEWS.KICK) this.kicked = true;
     if (news & NEWS.INTERRUPT) this.environment.apic.takeIn?.();
   }
@@ -228,7 +234,9 @@ export class KvmVcpu implements Vcpu {
     }
     const isReady = view.getUint8(RUN.READY_FOR_INTERRUPT) !== 0 && view.getUint8(RUN.IF_FLAG) !== 0;
     if (isPending && isReady) {
-      const vector = apic.takeExtInt() ? this.environment.acknowledgeExtInt() : apic.acknowledge();
+      const vector = apic.takeExtInt()
+        ? this.words.outside(this.index, () => this.environment.acknowledgeExtInt())
+        : apic.acknowledge();
       if (vector >= 0) this.inject(vector);
     }
     const isMore = apic.extIntPending || apic.pendingVector() >= 0;
