@@ -28,13 +28,20 @@ describe('the 16550A', () => {
     expect(fresh.read(MSR)).toBe(0xb0);
   });
 
-  it('transmits at once, and short words without their upper bits', () => {
+  it('transmits at once, and whole bytes where nobody has set the length of words', () => {
     for (const byte of bytes('hello\n')) write(DATA, byte);
     expect(sink.text).toBe('hello\n');
     expect(read(LSR)).toBe(0x60);
-    write(LCR, 2);
+    write(LCR, 0);
     write(DATA, 0xc1);
-    expect(sink.bytes.at(-1)).toBe(0x41);
+    expect(sink.bytes.at(-1)).toBe(0xc1);
+  });
+
+  it('loops back short words without their upper bits', () => {
+    write(LCR, 2);
+    write(MCR, 0x10);
+    write(DATA, 0xc1);
+    expect(read(DATA)).toBe(0x41);
   });
 
   it('keeps the divisor behind DLAB', () => {
