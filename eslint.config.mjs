@@ -60,7 +60,7 @@ export default defineConfig(
   },
   {
     // What runs in a page is compiled apart, with the DOM's types.
-    files: ['src/web/**/*.ts', 'src/{host,runtime}/browser/**/*.ts'],
+    files: ['src/web/**/*.ts', 'src/{host,runtime,sdk}/browser/**/*.ts'],
     languageOptions: { parserOptions: { projectService: false, project: './tsconfig.web.json' } },
   },
   {
@@ -87,7 +87,7 @@ export default defineConfig(
   },
   {
     // Clocks and entropy are made here.
-    files: ['src/host/**', 'src/runtime/**', 'src/web/**'],
+    files: ['src/host/**', 'src/runtime/**', 'src/sdk/browser/**', 'src/web/**'],
     rules: { 'no-restricted-properties': 'off' },
   },
   {

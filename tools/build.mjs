@@ -126,8 +126,10 @@ const webEntries = [
   'runtime/browser/machine-worker',
   'runtime/browser/cpu-worker',
   'runtime/browser/translation-worker',
+  'runtime/browser/net-worker',
+  'sdk/browser/index',
 ];
-const webPackages = ['fflate', '@xterm/xterm', 'rolldown'];
+const webPackages = ['fflate', 'zstddec', '@xterm/xterm', 'rolldown'];
 const hasWeb = () => webPackages.every((name) => fs.existsSync(path.join('node_modules', name)));
 const compilerVersion = () => read('node_modules/typescript/package.json') ?? '';
 
@@ -149,8 +151,14 @@ function compile() {
   // With nothing staged yet, an old state file would make tsc emit too little.
   typesAreGood = emit('tsconfig.build.json', 'node.tsbuildinfo');
   if (hasWeb()) {
-    // Checked only: bundles are made of the sources.
-    const web = ['--noEmit', '--tsBuildInfoFile', path.join(staging, 'web.tsbuildinfo')];
+    // Types alone: bundles are made of the sources.
+    const web = [
+      '--emitDeclarationOnly',
+      '--outDir',
+      staging,
+      '--tsBuildInfoFile',
+      path.join(staging, 'web.tsbuildinfo'),
+    ];
     typesAreGood = node(tsc, '-p', 'tsconfig.web.json', ...web) && typesAreGood;
   }
 
@@ -178,6 +186,8 @@ if (!typesAreGood) fail('the TypeScript sources have errors (see above)');
 
 // ----------------------------------------------------------------------------------------------------------- the page
 // A worker has no import maps, and some four hundred modules take their time: each entry is one file.
+const agents = ['agent-amd64', 'agent-i386'];
+const { version } = JSON.parse(read('package.json'));
 async function bundle() {
   const { build } = await import('rolldown');
   for (const entry of webEntries)
@@ -186,17 +196,25 @@ async function bundle() {
       platform: 'browser',
       logLevel: 'warn',
       resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
+      transform: { define: { VITRINE_VERSION: JSON.stringify(version) } },
       output: { file: path.join('dist', `${entry}.js`), format: 'esm', sourcemap: true, codeSplitting: false },
     });
   for (const [from, to] of [
     ['src/web/index.html', 'dist/web/index.html'],
     ['node_modules/@xterm/xterm/css/xterm.css', 'dist/web/xterm.css'],
+    ...agents.map((name) => [`guest/agent/${name}`, `dist/agent/${name}`]),
   ])
     writeWhole(to, fs.readFileSync(from));
 }
 if (hasWeb()) {
   const hash = hashOf(
-    [...filesBelow('src', isEmitted), 'src/web/index.html', 'tools/build.mjs'],
+    [
+      ...filesBelow('src', isEmitted),
+      ...agents.map((name) => `guest/agent/${name}`),
+      'src/web/index.html',
+      'tools/build.mjs',
+      'package.json',
+    ],
     ...webPackages.map((name) => read(path.join('node_modules', name, 'package.json')) ?? ''),
   );
   const outputs = webEntries.map((entry) => path.join('dist', `${entry}.js`));

@@ -40,7 +40,7 @@ export const layers = {
 export const nodePlaces = [
   'host/node/',
   'accel/kvm/',
-  'guests/',
+  'guests/(?!common/)',
   'oci/',
   // The Node entries of runtime and sdk: the folder `node`, or a file named node.ts, node-*.ts or *-node.ts.
   '(runtime|sdk)/node/',
@@ -52,7 +52,7 @@ export const nodePlaces = [
 ];
 
 /** What runs in a page only, and is compiled with the DOM's types. Paths below src/. */
-export const pagePlaces = ['host/browser/', 'runtime/browser/', 'web/'];
+export const pagePlaces = ['host/browser/', 'runtime/browser/', 'sdk/browser/', 'web/'];
 
 /** Which npm packages may be imported, and where. A package that is not named here may be imported by nothing. */
 export const packagePlaces = {
@@ -62,7 +62,7 @@ export const packagePlaces = {
   koffi: ['host/node/native/', 'accel/kvm/'],
   fflate: ['host/browser/'],
   '@xterm/xterm': ['web/'],
-  zstddec: ['host/node/zstd.ts', 'host/node/zstd-stream.ts'],
+  zstddec: ['host/node/zstd.ts', 'host/node/zstd-stream.ts', 'host/browser/'],
 };
 
 /** npm packages for tests and src/testing only. */

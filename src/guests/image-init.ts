@@ -1,5 +1,5 @@
 /** What boots a container image: another /init for our guests' initramfs, which goes to a root disk and runs a program there. */
-import { writeCpio } from './cpio.js';
+import { writeCpio } from './common/cpio.js';
 
 /** A program of an image, as it is to be run. */
 export interface ImageProgram {

@@ -1,4 +1,11 @@
-export { agentArchive, joinArchives, readAgent, type AgentArchitecture, type BootStep } from './agent-initramfs.js';
+export { readAgent } from './agent-initramfs.js';
+export {
+  agentArchive,
+  architectureOf,
+  joinArchives,
+  type AgentArchitecture,
+  type BootStep,
+} from './common/agent-archive.js';
 export { cacheRoot } from '../host/node/cache.js';
 export type { ToolOptions } from './debian-tools.js';
 export { findBootRom, findFirmware, type Firmware } from './firmware.js';

@@ -1,4 +1,4 @@
-import { writeCpio, type CpioEntry } from './cpio.js';
+import { writeCpio, type CpioEntry } from './common/cpio.js';
 import { moduleIndex, type KernelModule } from './kernel-modules.js';
 
 /** Modules of the guest's kernel that its initramfs brings: the drivers of our devices, and ext4 for disks. */

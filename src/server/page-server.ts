@@ -27,7 +27,8 @@ const TYPES: Readonly<Record<string, string>> = {
 /** What pages may see of what the build made. */
 const PUBLIC = [
   /^\/web\/(index\.html|page\.js|xterm\.css)$/,
-  /^\/runtime\/browser\/[a-z-]+\.js$/,
+  /^\/(runtime|sdk)\/browser\/[a-z-]+\.js$/,
+  /^\/agent\/agent-(amd64|i386)$/,
   /^\/cpu\/x86\/[a-z-]+\.(wasm|bin|json)$/,
 ];
 
@@ -39,6 +40,9 @@ function version(): string {
   return version;
 }
 
+/** How the library is used in a page. */
+const EXAMPLE = '/examples/browser.html';
+
 /** Not listening yet. */
 export function createPageServer(options: PageOptions): Server {
   const { guest, kernel, initrd, commandLine, isolated } = options;
@@ -46,6 +50,7 @@ export function createPageServer(options: PageOptions): Server {
   const guestFiles = new Map([
     ['/guest/kernel', kernel],
     ['/guest/initrd', initrd],
+    [EXAMPLE, path.join(dist, '..', EXAMPLE)],
   ]);
   return createServer((request: IncomingMessage, response: ServerResponse) => {
     if (isolated) {

@@ -1,17 +1,17 @@
-/**
- * The demonstration page: one machine, its terminal and its screen. Parameters of its address: `cpus`, `memory` (MiB), `accel`
- * (wasm, interp), `threads=no` (everything on one worker), `append` (words for the kernel), `resume` (go on with what was saved).
- */
+/** The demonstration page: one machine, its terminal and its screen. docs/browser.md has the parameters of its address. */
 import { Terminal } from '@xterm/xterm';
 import { openFile } from '../host/browser/files.js';
 import { BrowserMachine } from '../runtime/browser/machine-handle.js';
-import { ACCELERATORS, type MachineStart } from '../runtime/browser/protocol.js';
+import { ACCELERATORS, type MachineStart, type PageParts } from '../runtime/browser/protocol.js';
+import { version } from '../runtime/browser/version.js';
+import { parseDisk, type DiskWords } from '../runtime/common/disk-words.js';
 import type { MachineConfig } from '../vmm/config.js';
+import { DEFAULT_USER_NETWORK } from '../vmm/net-config.js';
+import { DiskPanel, saveAs } from './disk-panel.js';
 import { ScreenView } from './screen-view.js';
 
-/** What the server says of the guest and of itself. */
+/** What the server says of the guest. */
 interface Offer {
-  readonly version: string;
   readonly guest: string;
   readonly commandLine: string;
 }
@@ -29,7 +29,9 @@ function element<T extends HTMLElement>(id: string, type: new () => T): T {
 const parameters = new URLSearchParams(location.search);
 const accel = ACCELERATORS.find((name) => name === parameters.get('accel')) ?? 'wasm';
 const terminal = new Terminal({ cols: 80, rows: 24, scrollback: 5000 });
-const view = new ScreenView(element('screen', HTMLCanvasElement));
+const view = new ScreenView(element('screen', HTMLCanvasElement), element('screen-frame', HTMLElement));
+/** A file that was chosen as a disk, for this machine and no other. */
+let borrowed: File | undefined;
 const pauseButton = element('pause', HTMLButtonElement);
 let machine: BrowserMachine | undefined;
 let paused = false;
@@ -50,10 +52,33 @@ async function fetchBytes(path: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+/** The address that the page was opened with may name several. */
+const diskWords = (): DiskWords[] => parameters.getAll('disk').map(parseDisk);
+
+/** What a machine calls a file that was chosen. */
+const nameOf = (file: File): string => file.name.replaceAll(',', '_');
+
+/** What the page has for a machine. */
+function partsOfPage(): PageParts {
+  const net = parameters.get('net') ?? 'fetch';
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  return {
+    images: diskWords().flatMap(({ image }) => image ?? []),
+    ...(borrowed && { files: { [nameOf(borrowed)]: borrowed } }),
+    ...(/^wss?:/.test(net) && { relay: { url: net, ...(token !== null && { token }) } }),
+  };
+}
+
+function disks(): MachineConfig['disks'] {
+  const own = borrowed ? [parseDisk(nameOf(borrowed)).config] : [];
+  return [...own, ...diskWords().map(({ config }) => config)];
+}
+
 async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> {
   status(`loading ${guest}`);
   const [kernel, initrd] = await Promise.all([fetchBytes('../guest/kernel'), fetchBytes('../guest/initrd')]);
   const words = parameters.get('append') ?? commandLine;
+  const vga = parameters.get('display') === 'virtio' ? 'virtio' : 'std';
   return {
     cpu: 'x86-64-v2',
     cpus: Number(parameters.get('cpus') ?? 1),
@@ -61,7 +86,21 @@ async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> 
     boot: {
       kernel: { name: guest, data: kernel, commandLine: words, modules: [{ name: 'initrd', data: initrd }] },
     },
-    disks: [],
+    disks: disks(),
+    display: { vga, rom: null, input: 'virtio' },
+    networks:
+      parameters.get('net') === 'none'
+        ? []
+        : [
+            {
+              network: DEFAULT_USER_NETWORK,
+              model: 'virtio-net',
+              mac: '52:54:00:12:34:56',
+              queues: 1,
+              mtu: 1500,
+              pcap: '',
+            },
+          ],
     debugExit: false,
     noReboot: false,
     clock: 'host',
@@ -82,7 +121,6 @@ function run(start: MachineStart): Promise<void> {
 async function replaceMachine(start: MachineStart): Promise<void> {
   machine?.stop();
   await machine?.exited.catch(() => undefined);
-  const { version } = await offered;
   terminal.reset();
   status('starting');
   const began = performance.now();
@@ -97,6 +135,7 @@ async function replaceMachine(start: MachineStart): Promise<void> {
     {
       version,
       accel,
+      parts: partsOfPage(),
       workers: new URL('../runtime/browser/', import.meta.url),
       threads: parameters.get('threads') !== 'no',
     },
@@ -145,9 +184,7 @@ async function restore(): Promise<void> {
 async function download(): Promise<void> {
   const file = await openFile(SNAPSHOT);
   if (!file) throw new Error('nothing has been saved here');
-  const url = URL.createObjectURL(file);
-  Object.assign(document.createElement('a'), { href: url, download: SNAPSHOT }).click();
-  URL.revokeObjectURL(url);
+  saveAs(file, SNAPSHOT);
 }
 
 /** Does what a button is for; what goes wrong is told in the page. */
@@ -178,15 +215,33 @@ upload.onchange = () => {
 };
 const display = element('display', HTMLInputElement);
 display.onchange = () => {
-  element('screen', HTMLCanvasElement).hidden = !display.checked;
+  element('screen-frame', HTMLElement).hidden = !display.checked;
 };
+new DiskPanel(element('disks', HTMLElement), {
+  // A machine has its disks from the beginning; the address remembers which.
+  use: (name) => {
+    const next = new URL(location.href);
+    next.searchParams.append('disk', name);
+    next.searchParams.delete('resume');
+    location.href = next.href;
+  },
+  borrow: (file) => {
+    borrowed = file;
+    boot().catch((error: unknown) => note(messageOf(error)));
+  },
+  failed: (error) => note(messageOf(error)),
+});
 
 terminal.open(element('terminal', HTMLElement));
 terminal.onData((text) => machine?.send('serial', new TextEncoder().encode(text)));
 
+async function boot(): Promise<void> {
+  await run({ kind: 'create', config: await configure(await offered) });
+}
+
 async function begin(): Promise<void> {
   if (parameters.has('resume')) await restore();
-  else await run({ kind: 'create', config: await configure(await offered) });
+  else await boot();
 }
 begin().catch((error: unknown) => {
   status('nothing runs');

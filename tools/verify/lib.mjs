@@ -8,7 +8,7 @@ import path from 'node:path';
 import { clearTimeout, setInterval, setTimeout, clearInterval } from 'node:timers';
 import { fileURLToPath } from 'node:url';
 import { cacheRoot, ensureGuest } from '../../dist/guests/index.js';
-import { writeCpio } from '../../dist/guests/cpio.js';
+import { writeCpio } from '../../dist/guests/common/cpio.js';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 export const cli = path.join(root, 'dist/cli/main.js');

@@ -147,8 +147,8 @@ function readName(message: Uint8Array, start: number): { readonly name: string; 
   return undefined;
 }
 
-/** The one question of a message. */
-function readQuestion(
+/** The one question of a message; undefined: it is malformed. `end`: where what follows it is. */
+export function readQuestion(
   message: Uint8Array,
 ): { readonly name: string; readonly type: number; readonly end: number } | undefined {
   if (get16(message, 4) !== 1) return undefined;

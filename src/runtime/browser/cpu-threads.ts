@@ -1,5 +1,6 @@
 /** The threads of CPUs from the second one on. */
 import { assert } from '../../base/assert.js';
+import { lifeName } from '../../host/browser/life.js';
 import type { CpuMessage } from '../../vmm/smp/messages.js';
 import type { ThreadHost } from '../../vmm/smp/cpu-threads.js';
 import { MessageRing } from '../common/message-ring.js';
@@ -17,6 +18,8 @@ export interface CpuThreadSettings {
   /** What the machine's thread sleeps on. */
   readonly wake: Int32Array<SharedArrayBuffer>;
   readonly report: (text: string) => void;
+  /** The machine's owner shall say when the thread of a CPU has ended. */
+  readonly watch: (index: number, life: string, words: SharedArrayBuffer) => void;
 }
 
 /** Wakes the thread that sleeps on a word. */
@@ -27,9 +30,12 @@ export const wakeBy =
   };
 
 /** Resolves when all threads are there and wait for their CPUs. */
-export async function startCpuThreads({ built, cpus, epoch, wake, report }: CpuThreadSettings): Promise<ThreadHost> {
-  const first: CpuPrepare = { built, cpus, epoch };
-  const workers = await Promise.all(Array.from({ length: cpus - 1 }, () => startThread('./cpu-worker.js', first)));
+export async function startCpuThreads(settings: CpuThreadSettings): Promise<ThreadHost> {
+  const { built, cpus, epoch, wake, report, watch } = settings;
+  const lives = Array.from({ length: cpus - 1 }, lifeName);
+  const workers = await Promise.all(
+    lives.map((life) => startThread('./cpu-worker.js', { built, cpus, epoch, life } satisfies CpuPrepare)),
+  );
   const wakes = new Int32Array(new SharedArrayBuffer(cpus * 4));
   return {
     report,
@@ -56,6 +62,7 @@ export async function startCpuThreads({ built, cpus, epoch, wake, report }: CpuT
         commands: commands.shared,
         messages: messages.shared,
       };
+      watch(index, lives[index - 1], words);
       worker.postMessage(go);
       return {
         post: (command) => {

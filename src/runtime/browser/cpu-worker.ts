@@ -2,6 +2,7 @@
 import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { browserTime } from '../../host/browser/clock.js';
 import { browserEntropy } from '../../host/browser/entropy.js';
+import { holdLife } from '../../host/browser/life.js';
 import type { Vm } from '../../iface/vcpu.js';
 import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
@@ -21,6 +22,7 @@ async function prepare(first: CpuPrepare): Promise<void> {
   const { variants } = first.built;
   // Before this thread blocks for ever.
   translation = variants && (await TranslationThread.start(variants, first.cpus > 1));
+  await holdLife(first.life);
   prepared = first;
   self.postMessage(READY);
 }
@@ -70,6 +72,10 @@ function run({ built, epoch }: CpuPrepare, go: CpuGo): never {
 }
 
 self.onmessage = ({ data }: MessageEvent<CpuPrepare | CpuGo>) => {
-  if ('built' in data) void prepare(data);
-  else if (prepared) run(prepared, data);
+  if ('built' in data) prepare(data).catch((error: unknown) => reportError(error));
+  else if (prepared) {
+    // Whatever makes `run` end: nothing else is done by this thread's event loop.
+    setTimeout(() => SmpWords.lose(data.words, data.index));
+    run(prepared, data);
+  }
 };

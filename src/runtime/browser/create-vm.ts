@@ -39,7 +39,7 @@ export function createVm(request: VmRequest, { built, memory, translation, repor
       },
       ...(translation && {
         createCompiler: (bases, memory) =>
-          new ThreadCompiler(translation, bases, new Uint8Array(memory.buffer), variants, report),
+          new ThreadCompiler(translation, { bases, memory: new Uint8Array(memory.buffer), variants, report }),
       }),
     }),
   });

@@ -1,8 +1,13 @@
 /** A machine that runs in a worker of this page, as its owner sees it. */
 import { assertNever } from '../../base/assert.js';
 import { HostError, VitrineError } from '../../base/errors.js';
+import { watchLife } from '../../host/browser/life.js';
 import type { InputEvent } from '../../iface/input.js';
+import type { StreamEnd, StreamListener } from '../../iface/streams.js';
 import type { MachineExit } from '../../vmm/machine.js';
+import type { SharingConfig } from '../../vmm/sharing-config.js';
+import { SmpWords } from '../../vmm/smp/words.js';
+import { StreamMux } from '../../vmm/stream-mux.js';
 import type { Answer, Button, InputChannel, OutputChannel, PortableError } from '../common/commands.js';
 import { InputGate } from '../common/input-gate.js';
 import { MessageRing } from '../common/message-ring.js';
@@ -15,6 +20,7 @@ import {
   type Frame,
   type MachineFacts,
   type MachineStart,
+  type PageParts,
   type WorkerStart,
 } from './protocol.js';
 
@@ -34,7 +40,9 @@ export interface MachineOptions {
   /** Of Vitrine. */
   readonly version: string;
   readonly accel?: AcceleratorName;
-  /** Where the files of the workers are: machine-worker.js, cpu-worker.js, translation-worker.js. */
+  /** Files and networks that the page has for it. */
+  readonly parts?: PageParts;
+  /** Where the files of the workers are: machine-worker.js, cpu-worker.js, translation-worker.js, net-worker.js. */
   readonly workers: URL;
   /** False: everything on one worker, even where more is possible. */
   readonly threads?: boolean;
@@ -61,6 +69,8 @@ export class BrowserMachine {
   private readonly ring: MessageRing | undefined;
   private readonly gate: InputGate;
   private pushing = false;
+  /** Ends the watch over its threads. */
+  private readonly watching = new AbortController();
   private inputTaken = 0;
   private readonly waiting = new Map<
     number,
@@ -68,12 +78,14 @@ export class BrowserMachine {
   >();
   private nextId = 1;
   private over: Error | undefined;
+  private readonly streams = new StreamMux((message) => this.post({ kind: 'stream', message }), 1);
+  private sharing: SharingConfig | undefined;
   private markStarted: (facts: MachineFacts) => void = () => {};
 
   constructor(
     start: MachineStart,
     private readonly listener: MachineListener,
-    { version, accel = 'wasm', workers, threads = true }: MachineOptions,
+    { version, accel = 'wasm', parts = {}, workers, threads = true }: MachineOptions,
   ) {
     if (threads && globalThis.crossOriginIsolated) {
       this.words = new Int32Array(new SharedArrayBuffer(SHARED.SIZE * 4));
@@ -83,7 +95,7 @@ export class BrowserMachine {
     this.gate = new InputGate(() => (words ? Atomics.load(words, SHARED.INPUT_TAKEN) >>> 0 : this.inputTaken));
     this.worker = new Worker(new URL('machine-worker.js', workers), { type: 'module' });
     const shared = words && ring && { words, commands: ring.shared };
-    const first: WorkerStart = { start, accel, version, epoch: performance.timeOrigin, shared };
+    const first: WorkerStart = { start, parts, accel, version, epoch: performance.timeOrigin, shared };
     this.started = new Promise((resolve) => {
       this.markStarted = resolve;
     });
@@ -100,6 +112,8 @@ export class BrowserMachine {
 
   private abandon(error: Error): void {
     this.over = error;
+    this.streams.closeAll();
+    this.watching.abort();
     // With all workers that it has started.
     this.worker.terminate();
     for (const { reject } of this.waiting.values()) reject(error);
@@ -125,6 +139,11 @@ export class BrowserMachine {
       case 'reset':
         this.listener.reset?.();
         break;
+      case 'cpu-thread': {
+        const { index, life, words } = event;
+        watchLife(life, this.watching.signal, () => SmpWords.lose(words, index));
+        break;
+      }
       case 'answer': {
         const { id, answer } = event;
         const request = this.waiting.get(id);
@@ -135,6 +154,12 @@ export class BrowserMachine {
       }
       case 'frame':
         this.listener.frame?.(event.frame);
+        break;
+      case 'stream':
+        this.streams.handle(event.message);
+        break;
+      case 'sharing':
+        this.sharing = event.config;
         break;
       case 'exit':
         resolve(event.exit);
@@ -228,6 +253,17 @@ export class BrowserMachine {
   /** What a user does. Lost while the machine takes no input, releases of keys apart. */
   input(event: InputEvent): void {
     if (this.gate.admit(event)) this.post({ kind: 'user-input', event });
+  }
+
+  /** The size, in pixels, that the guest shall show: a hint. */
+  preferSize(width: number, height: number): void {
+    this.post({ kind: 'prefer-size', width, height });
+  }
+
+  /** A stream to a port of the virtio console, once the machine has started. Undefined: there is none of that name. */
+  connectPort(name: string, listener: StreamListener): StreamEnd | undefined {
+    const index = (this.sharing?.ports ?? []).findIndex((port) => port.name === name);
+    return index < 0 || this.over ? undefined : this.streams.connect('port', index + 1, listener);
   }
 
   /** Ends the machine; `exited` follows. */

@@ -10,18 +10,21 @@ import { browserTime } from '../../host/browser/clock.js';
 import { deflate, gunzip } from '../../host/browser/deflate.js';
 import { browserEntropy } from '../../host/browser/entropy.js';
 import { BlobSource, writeFileSafely } from '../../host/browser/files.js';
+import { flashDisk } from '../../vmm/firmware-config.js';
 import { readMachine } from '../../vmm/machine-snapshot.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
+import { StreamMux } from '../../vmm/stream-mux.js';
 import { MAX_VCPUS } from '../../memory/layout.js';
-import { Unplugged } from '../../net/unplugged.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { Answer, PortableError } from '../common/commands.js';
 import { MessageRing } from '../common/message-ring.js';
 import { OutputBuffer } from '../common/output-buffer.js';
 import { QuickCommands } from '../common/quick-commands.js';
 import { loadBuilt } from './built-files.js';
-import { startCpuThreads } from './cpu-threads.js';
+import { startCpuThreads, wakeBy } from './cpu-threads.js';
 import { createVm } from './create-vm.js';
+import { Disks } from './disks.js';
+import { NetworkThread, unplugged } from './network-thread.js';
 import { SHARED, type Built, type Command, type Event, type WorkerStart } from './protocol.js';
 import { Screen } from './screen.js';
 import { TranslationThread } from './thread-compiler.js';
@@ -70,6 +73,9 @@ class MachineThread {
   private readonly screen = new Screen();
   private readonly output: OutputBuffer;
   private readonly quick: QuickCommands;
+  private readonly streams = new StreamMux((message) => post({ kind: 'stream', message }), 0);
+  private disks: Disks | undefined;
+  private networks: NetworkThread | undefined;
   private machine: VirtualMachine | undefined;
   private paused = false;
   private stopping = false;
@@ -108,6 +114,7 @@ class MachineThread {
           frame.parts.map(({ pixels }) => pixels.buffer),
         );
       },
+      streams: this.streams,
       screenshot: () => {
         throw new HostError('a page takes pictures of its canvas');
       },
@@ -153,6 +160,7 @@ class MachineThread {
     if (this.commands.length > 0) this.quickCommands();
     if (!this.machine) return;
     this.quick.reportTaken(this.machine);
+    this.networks?.poll();
     if (this.words || this.time.now() - this.since < BURST) return;
     this.idle = 0;
     this.machine.stop();
@@ -160,7 +168,7 @@ class MachineThread {
 
   private sleep(nanoseconds: number | undefined): void {
     this.output.flush();
-    if (this.commands.length > 0) return;
+    if (this.commands.length > 0 || this.networks?.settle()) return;
     if (this.words) {
       Atomics.wait(this.words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
       return;
@@ -195,6 +203,9 @@ class MachineThread {
       if (command.kind === 'save') {
         const { name } = command;
         await answer(id, async () => {
+          // What images are is asked of the browser, which takes an event loop.
+          for (const disk of machine.disks) disk?.flush(() => {});
+          await this.disks?.settle();
           await writeFileSafely(name, (target) => machine.save(new SnapshotWriter(target, deflate)));
           return { saved: name };
         });
@@ -233,25 +244,27 @@ class MachineThread {
 
   /** All of it that can fail for want of something is done here, and all workers are started. */
   private async prepare(): Promise<() => VirtualMachine> {
-    const { start, accel, version, epoch } = this.given;
+    const { start, parts, accel, version, epoch } = this.given;
     const reader =
       start.kind === 'resume' ? new SnapshotReader(new BlobSource(start.file, start.name), deflate) : undefined;
-    const { cpus = 1, clock } =
-      start.kind === 'resume' && reader
-        ? readMachine(reader, start.name).config
-        : start.kind === 'create'
-          ? start.config
-          : {};
+    const config = start.kind === 'create' ? start.config : reader && readMachine(reader, start.name).config;
+    const { cpus = 1, clock, disks = [], networks = [], firmware } = config ?? {};
     // Before there is a worker for each.
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_VCPUS)
       throw new UsageError(`a machine has 1 to ${MAX_VCPUS} CPUs`);
     const built: Built = await loadBuilt(accel, cpus);
     const { words } = this;
+    const wake = words?.subarray(SHARED.WAKE, SHARED.WAKE + 1);
+    const wakeMachine = wake ? wakeBy(wake) : (): void => this.wakeUp?.();
+    this.disks = await Disks.open([...disks, ...(firmware?.flash ?? []).map(flashDisk)], parts, report);
+    this.networks = await NetworkThread.open(networks, { relay: parts.relay, wake, wakeMachine });
+    const { disks: opened, networks: plugged } = this;
     let translation: TranslationThread | undefined;
     if (words && built.variants) translation = await TranslationThread.start(built.variants, cpus > 1);
     const onThreads = words !== undefined && cpus > 1 && clock === 'host';
-    const wake = words?.subarray(SHARED.WAKE, SHARED.WAKE + 1);
-    const threads = onThreads && wake ? await startCpuThreads({ built, cpus, epoch, wake, report }) : undefined;
+    const watch = (index: number, life: string, of: SharedArrayBuffer): void =>
+      post({ kind: 'cpu-thread', index, life, words: of });
+    const threads = onThreads && wake ? await startCpuThreads({ built, cpus, epoch, wake, report, watch }) : undefined;
     const { output } = this;
     const host: MachineHost = {
       version,
@@ -263,10 +276,15 @@ class MachineThread {
       createVm: (request) => createVm(request, { built, translation, report }),
       threads,
       disassemble,
-      openDisk: ({ path }) => {
-        throw new HostError(`a page cannot open the disk ${path}`);
+      openDisk: (disk) => opened.openDisk(disk),
+      networks: { openNetworks: (configs) => plugged?.networks ?? unplugged(configs) },
+      sharing: {
+        openFolder: ({ path }) => {
+          throw new UsageError(`a page has no folders to share: ${path}`);
+        },
+        streams: this.streams,
+        giveBack: () => false,
       },
-      networks: { openNetworks: (networks) => networks.map((_, i) => new Unplugged(`net${i}`)) },
       gunzip,
       poll: () => this.poll(),
       sleep: (nanoseconds) => this.sleep(nanoseconds),
@@ -280,20 +298,40 @@ class MachineThread {
     };
   }
 
+  /** The machine has failed already: that is told, not what fails besides. */
+  private closeDisks(): void {
+    try {
+      this.machine?.close();
+    } catch {
+      // What the guest made durable is.
+    }
+  }
+
   async run(): Promise<void> {
     try {
       const create = await this.prepare();
       const machine = create();
       this.machine = machine;
-      const { cpus, threadCount, config } = machine;
-      const facts = { accel: this.given.accel, cpus: cpus.length, threads: threadCount, memory: config.memory };
+      const { cpus, threadCount, config, board } = machine;
+      if (config.sharing) post({ kind: 'sharing', config: config.sharing });
+      const facts = {
+        accel: this.given.accel,
+        cpus: cpus.length,
+        threads: threadCount,
+        memory: config.memory,
+        resizable: board.display.adapter?.prefer !== undefined,
+        note: config.note,
+      };
       post({ kind: 'started', facts });
       const exit = await this.runToEnd(machine);
       this.output.flush();
       machine.close();
+      await this.disks?.end();
       post({ kind: 'exit', exit });
     } catch (error) {
       this.output.flush();
+      this.closeDisks();
+      await this.disks?.end();
       post({ kind: 'error', error: portable(error) });
     }
   }

@@ -1,9 +1,14 @@
 /** What passes between the threads of a machine in a page. */
 import type { InterpImage } from '../../accel/interp/image.js';
+import type { ImageFormat } from '../../block/open.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { MachineExit } from '../../vmm/machine.js';
+import type { SharingConfig } from '../../vmm/sharing-config.js';
+import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { Rectangle } from '../../display/rectangle.js';
+import type { CursorPicture } from '../../iface/display.js';
 import type { Answer, OutputChannel, PortableError, QuickCommand } from '../common/commands.js';
+import type { RelayAddress } from './net-protocol.js';
 
 export const ACCELERATORS = ['interp', 'wasm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
@@ -12,6 +17,33 @@ export type AcceleratorName = (typeof ACCELERATORS)[number];
 export type MachineStart =
   | { readonly kind: 'create'; readonly config: MachineConfig }
   | { readonly kind: 'resume'; readonly name: string; readonly file: Blob };
+
+/** An image in the page's storage that is made when there is none of its name: qcow2. */
+export interface NewImage {
+  readonly name: string;
+  /** Bytes of the disk, whole sectors; absent: as many as the base has. */
+  readonly size?: number | undefined;
+  /** What it begins as: a file of the page's storage, one that was chosen, or an address. It is not written to. */
+  readonly base?: string | undefined;
+  /** Of the base; absent: what it looks like. */
+  readonly format?: ImageFormat | undefined;
+}
+
+/**
+ * Where the images of disks come from. A disk's `path` is an address (http:, https:), the name of a chosen file, or else that of a file in the page's
+ * storage. What is written to the first two is thrown away with the machine.
+ */
+export interface DiskSources {
+  /** Files that the user chose, by what disks call them. */
+  readonly files?: Readonly<Record<string, Blob>>;
+  readonly images?: readonly NewImage[];
+}
+
+/** What a machine is given by its page. */
+export interface PageParts extends DiskSources {
+  /** Where all networks of the machine are; absent: what `fetch` reaches. */
+  readonly relay?: RelayAddress | undefined;
+}
 
 /** Memory that a machine and its owner share, where the page may have such. */
 export interface SharedParts {
@@ -24,6 +56,7 @@ export interface SharedParts {
 /** The first message to the worker of a machine. */
 export interface WorkerStart {
   readonly start: MachineStart;
+  readonly parts: PageParts;
   readonly accel: AcceleratorName;
   readonly version: string;
   /** Of the time that all threads have, milliseconds since 1970. */
@@ -44,7 +77,10 @@ export const SHARED = {
 } as const;
 
 export type Command =
-  | Extract<QuickCommand, { kind: 'input' | 'resize' | 'press' | 'user-input' | 'prefer-size' | 'frame' | 'screen' }>
+  | Extract<
+      QuickCommand,
+      { kind: 'input' | 'resize' | 'press' | 'user-input' | 'prefer-size' | 'frame' | 'screen' | 'stream' }
+    >
   /** Into OPFS, by a name there. */
   | { readonly kind: 'save'; readonly id: number; readonly name: string }
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
@@ -55,11 +91,19 @@ export interface FramePart extends Rectangle {
   readonly pixels: Uint8ClampedArray<ArrayBuffer>;
 }
 
+/** A pointer that the guest wants to be shown where the user's is. */
+export interface PointerPicture extends Pick<CursorPicture, 'width' | 'height' | 'hotX' | 'hotY'> {
+  /** Red, green, blue and alpha for each pixel, by rows. */
+  readonly pixels: Uint8ClampedArray<ArrayBuffer>;
+}
+
 export interface Frame {
   /** Of the whole screen, pixels. */
   readonly width: number;
   readonly height: number;
   readonly parts: readonly FramePart[];
+  /** `none`: the adapter has none; if the guest shows one, it is in the picture. */
+  readonly pointer: PointerPicture | 'same' | 'hidden' | 'none';
 }
 
 /** What a machine turned out to be. */
@@ -70,6 +114,10 @@ export interface MachineFacts {
   readonly threads: number;
   /** Bytes of RAM. */
   readonly memory: number;
+  /** The guest can be told what size its screen shall have. */
+  readonly resizable: boolean;
+  /** Of its configuration. */
+  readonly note: string | undefined;
 }
 
 export type Event =
@@ -81,8 +129,13 @@ export type Event =
   | { readonly kind: 'input-taken' }
   | { readonly kind: 'report'; readonly text: string }
   | { readonly kind: 'reset' }
+  /** The thread of a CPU, whose end the machine's owner shall tell by `SmpWords.lose`: the machine's own looks at no events. */
+  | { readonly kind: 'cpu-thread'; readonly index: number; readonly life: string; readonly words: SharedArrayBuffer }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
   | { readonly kind: 'frame'; readonly frame: Frame }
+  | { readonly kind: 'stream'; readonly message: StreamMessage }
+  /** What it shares with its owner. */
+  | { readonly kind: 'sharing'; readonly config: SharingConfig }
   | { readonly kind: 'exit'; readonly exit: MachineExit }
   | { readonly kind: 'error'; readonly error: PortableError };
 
@@ -98,6 +151,8 @@ export interface CpuPrepare {
   readonly built: Built;
   readonly cpus: number;
   readonly epoch: number;
+  /** The lock by which others see that it lives. */
+  readonly life: string;
 }
 
 /** The second one: it answers by nothing but what it does. */

@@ -1,5 +1,5 @@
 import { ScanOut } from '../../display/scan-out.js';
-import type { DisplayAdapter } from '../../iface/display.js';
+import type { CursorPicture, DisplayAdapter } from '../../iface/display.js';
 import type { Frame, FramePart } from './protocol.js';
 
 /** What is shown without an adapter. */
@@ -8,6 +8,8 @@ const NOTHING = { kind: 'blank', width: 640, height: 400 } as const;
 /** The screen of a machine, drawn when somebody asks for it. */
 export class Screen {
   private readonly out = new ScanOut();
+  /** Of the pointer that was told of last. */
+  private shape: number | undefined;
 
   /** What has changed since the last time. `now` in nanoseconds of the machine's clock. */
   frame(adapter: DisplayAdapter | undefined, now: number): Frame {
@@ -25,6 +27,31 @@ export class Screen {
         }
       return { ...part, pixels: bytes };
     });
-    return { width, height, parts };
+    return { width, height, parts, pointer: this.pointer(adapter) };
   }
+
+  private pointer(adapter: DisplayAdapter | undefined): Frame['pointer'] {
+    const own = adapter?.pointer !== undefined;
+    const shown = adapter?.pointer?.();
+    if (!shown) {
+      this.shape = undefined;
+      return own ? 'hidden' : 'none';
+    }
+    const { pixels, shape, width, height, hotX, hotY } = shown;
+    if (shape === this.shape) return 'same';
+    this.shape = shape;
+    return { width, height, hotX, hotY, pixels: straight(pixels) };
+  }
+}
+
+/** From blue, green, red and alpha, multiplied by alpha, to what a canvas takes: red, green, blue and alpha, each by itself. */
+function straight(pixels: CursorPicture['pixels']): Uint8ClampedArray<ArrayBuffer> {
+  const result = new Uint8ClampedArray(pixels.length);
+  for (let at = 0; at < pixels.length; at += 4) {
+    const alpha = pixels[at + 3];
+    for (let part = 0; part < 3; part++)
+      result[at + part] = alpha === 0 ? 0 : Math.round((pixels[at + 2 - part] * 255) / alpha);
+    result[at + 3] = alpha;
+  }
+  return result;
 }

@@ -88,6 +88,14 @@ export class MessageRing {
 
   // ---- the reader ----
 
+  /** The next message; waits for it, so many milliseconds at most. */
+  takeWithin(milliseconds: number): Plain | undefined {
+    const { words } = this;
+    const head = Atomics.load(words, WORD.HEAD);
+    if (head === Atomics.load(words, WORD.TAIL)) Atomics.wait(words, WORD.HEAD, head, milliseconds);
+    return this.take();
+  }
+
   /** The next message, if one has begun: waits for the rest of it. */
   take(): Plain | undefined {
     if (Atomics.load(this.words, WORD.HEAD) === Atomics.load(this.words, WORD.TAIL)) return undefined;

@@ -1,7 +1,8 @@
 /** The thread of a machine's networks: rings of frames on one side, the host's sockets on the other. */
 import { workerData } from 'node:worker_threads';
 import { VitrineError } from '../../base/errors.js';
-import { startNetwork, type RunningNetwork } from './networks.js';
+import type { RunningNetwork } from '../common/network-end.js';
+import { startNetwork } from './networks.js';
 import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 import { SHARED } from './protocol.js';
 

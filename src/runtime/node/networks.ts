@@ -6,89 +6,40 @@ import { Tap } from '../../host/node/net/tap.js';
 import { NodeSockets } from '../../host/node/net/node-sockets.js';
 import { reasonOf } from '../../host/node/read-file.js';
 import type { NetConfig } from '../../iface/net-config.js';
-import type { FrameInfo } from '../../iface/net.js';
-import { parseMac } from '../../net/addresses.js';
-import { FrameRing } from '../../net/frame-ring.js';
 import { pcapHeader, pcapRecord } from '../../net/pcap.js';
-import { RingSink } from '../../net/ring-sink.js';
-import { cutSegments } from '../../net/segment.js';
-import { decodeConnections, encodeConnections } from '../../net/user/saved-connections.js';
-import { UserStack } from '../../net/user/user-stack.js';
+import type { RingSink } from '../../net/ring-sink.js';
+import {
+  plainEnd,
+  runNetwork,
+  userEnd,
+  type NetworkEnd,
+  type RingPair,
+  type RunningNetwork,
+} from '../common/network-end.js';
 
-/** Frames of a network that are looked at before others get their turn. */
-const BATCH = 128;
-
-export interface NetworkParts {
+export interface NetworkParts extends RingPair {
   readonly config: NetConfig;
-  readonly fromGuest: SharedArrayBuffer;
-  readonly toGuest: SharedArrayBuffer;
   readonly wakeMachine: () => void;
   /** A network at the other end came or went. */
   readonly setLink: (up: boolean) => void;
 }
 
-/** What a network does with frames of the guest. */
-export interface NetworkEnd {
-  receive(frame: Uint8Array, info: FrameInfo): void;
-  endBatch(): void;
-  /** There is room for frames to the guest again. */
-  room(): void;
-  reset(): void;
-  save(): Uint8Array;
-  restore(connections: Uint8Array): void;
-}
-
-export interface RunningNetwork {
-  /** Takes frames of the guest. True: there may be more. */
-  move(): boolean;
-  reset(): void;
-  save(): Uint8Array;
-  restore(connections: Uint8Array): void;
-}
-
 /** Throws a one-line error when the network cannot be had. */
 export async function startNetwork(parts: NetworkParts): Promise<RunningNetwork> {
   const { config, wakeMachine } = parts;
-  const input = new FrameRing(parts.fromGuest);
   const capture = config.pcap === '' ? undefined : new Capture(config.pcap);
-  const sink = new RingSink(new FrameRing(parts.toGuest), wakeMachine, (frame) => capture?.write(frame));
-  const end = await openEnd(parts, sink);
-  return {
-    move() {
-      if (sink.hasRoomAgain()) end.room();
-      let count = 0;
-      for (let next = input.peek(); next && count < BATCH; next = input.peek(), count++) {
-        capture?.write(next.frame);
-        end.receive(next.frame, next.info);
-        input.release();
-        if (count === BATCH - 1) break;
-      }
-      end.endBatch();
-      if (count > 0 && input.takeWaiter()) wakeMachine();
-      return !input.isEmpty || input.sleep();
-    },
-    reset: () => end.reset(),
-    save: () => end.save(),
-    restore: (connections) => end.restore(connections),
-  };
+  return runNetwork(parts, {
+    wakeMachine,
+    ...(capture && { observe: (frame: Uint8Array) => capture.write(frame) }),
+    open: (sink) => openEnd(parts, sink),
+  });
 }
 
 async function openEnd({ config, setLink }: NetworkParts, sink: RingSink): Promise<NetworkEnd> {
-  const { network, mtu } = config;
-  const mac = parseMac(config.mac) ?? new Uint8Array(6);
+  const { network } = config;
   switch (network.kind) {
-    case 'user': {
-      const stack = new UserStack({ config: network, mac, mtu, sink, sockets: new NodeSockets() });
-      for (const forward of network.forwards) await stack.forward(forward);
-      return {
-        receive: (frame, info) => stack.receive(frame, info),
-        endBatch: () => stack.endBatch(),
-        room: () => stack.room(),
-        reset: () => stack.reset(),
-        save: () => encodeConnections(stack.connections()),
-        restore: (connections) => stack.resetConnections(decodeConnections(connections)),
-      };
-    }
+    case 'user':
+      return userEnd(config, network, sink, new NodeSockets());
     case 'link': {
       const link = await LinkSocket.open(network.path, {
         frame: (frame) => sink.sendWhole(frame),
@@ -108,22 +59,6 @@ async function openEnd({ config, setLink }: NetworkParts, sink: RingSink): Promi
       };
     }
   }
-}
-
-/** A network that carries finished frames and knows nothing of connections. */
-function plainEnd(send: (frame: Uint8Array) => void): NetworkEnd {
-  return {
-    receive: (frame, info) =>
-      cutSegments(frame, info, (part) => {
-        send(part);
-        return true;
-      }),
-    endBatch: () => {},
-    room: () => {},
-    reset: () => {},
-    save: () => new Uint8Array(0),
-    restore: () => {},
-  };
 }
 
 /** All frames, in a file. */

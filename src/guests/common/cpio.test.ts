@@ -2,7 +2,7 @@ import { mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeWith, requireTool } from '../testing/tools.js';
+import { describeWith, requireTool } from '../../testing/tools.js';
 import { writeCpio, type CpioEntry } from './cpio.js';
 
 const entries: CpioEntry[] = [

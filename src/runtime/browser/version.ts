@@ -1,0 +1,5 @@
+/** Put there by the build. */
+declare const VITRINE_VERSION: string;
+
+/** Of Vitrine. */
+export const version: string = VITRINE_VERSION;

@@ -1,0 +1,201 @@
+/** A virtual machine as a program in a page has it. */
+import { HostError, UsageError, VitrineError } from '../../base/errors.js';
+import { openFile } from '../../host/browser/files.js';
+import { BrowserMachine } from '../../runtime/browser/machine-handle.js';
+import type { AcceleratorName, Frame, MachineStart, PageParts } from '../../runtime/browser/protocol.js';
+import { version } from '../../runtime/browser/version.js';
+import type { MachineExit } from '../../vmm/machine.js';
+import { AgentConnection, AgentGoneError } from '../agent/connection.js';
+import { AGENT_PORT } from '../agent/protocol.js';
+import { asError, VmError } from '../errors.js';
+import type { CommandDefaults } from '../exec.js';
+import { LinuxGuest, type GuestParts } from '../linux-guest.js';
+import { prepareLaunch, readDefaults, type VmOptions } from './launch.js';
+
+export interface StartOptions {
+  /** Where Vitrine's files are served: the folder with `runtime/`, `cpu/` and `agent/`. Two above the file of this module unless given. */
+  readonly files?: string | URL;
+  readonly accel?: AcceleratorName;
+  /** False: everything on one worker, even where more is possible. */
+  readonly threads?: boolean;
+  /** Milliseconds until the guest must answer; 120,000 unless given. */
+  readonly bootTimeout?: number;
+  /** Aborted: what was started so far is stopped, and the promise is rejected with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** What the guest writes to its first serial port: its kernel's messages. */
+  readonly onSerial?: (bytes: Uint8Array) => void;
+  /** What has changed on the screen: the answer to `vm.machine.requestFrame()`. */
+  readonly onFrame?: (frame: Frame) => void;
+  /** Something worth telling the user, in a line or more. */
+  readonly onReport?: (text: string) => void;
+}
+
+export interface CreateOptions extends VmOptions, StartOptions {}
+
+export interface RestoreOptions extends StartOptions {
+  /** What its disks and networks need, as `create` was given: images that were chosen, a relay. */
+  readonly parts?: PageParts;
+}
+
+/** Bytes of the serial port that are kept for messages. */
+const KEPT_SERIAL = 16_384;
+const BOOT_TIMEOUT = 120_000;
+
+/** The last lines that a guest wrote, as one. */
+function lastWords(serial: Uint8Array): string {
+  const lines = new TextDecoder()
+    .decode(serial)
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim() !== '');
+  return lines.slice(-3).join(' / ').slice(0, 400);
+}
+
+const describeExit = (exit: MachineExit): string =>
+  ({
+    'power-off': 'it was switched off',
+    exit: 'the guest ended it',
+    reset: 'it was reset',
+    'triple-fault': 'its processor gave up (triple fault)',
+    debug: 'a debugger ended it',
+    stopped: 'it was stopped',
+  })[exit.kind];
+
+function after(milliseconds: number, work: () => void): () => void {
+  const timer = setTimeout(work, milliseconds);
+  return () => clearTimeout(timer);
+}
+
+/** Everything that is kept of what a guest wrote. */
+function append(kept: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const all = new Uint8Array(kept.length + bytes.length);
+  all.set(kept);
+  all.set(bytes, kept.length);
+  return all.subarray(-KEPT_SERIAL);
+}
+
+/**
+ * A virtual machine with Linux in it, in workers of this page.
+ *
+ *   await using vm = await Vm.create();
+ *   const { stdout } = await vm.exec('uname -a');
+ */
+export class Vm extends LinuxGuest<BrowserMachine> {
+  private constructor(machine: BrowserMachine, parts: GuestParts) {
+    super(machine, parts);
+  }
+
+  /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
+  static async create(options: CreateOptions = {}): Promise<Vm> {
+    options.signal?.throwIfAborted();
+    const { config, parts, defaults } = await prepareLaunch(options, baseOf(options), options.signal);
+    return Vm.start({ kind: 'create', config }, parts, options, () => defaults);
+  }
+
+  /**
+   * Goes on with a machine at the moment of its save: a file in the page's storage by its name (`snapshot`), or a file from anywhere, such as one
+   * that Node has written.
+   */
+  static async restore(snapshot: string | Blob, options: RestoreOptions = {}): Promise<Vm> {
+    options.signal?.throwIfAborted();
+    const file = typeof snapshot === 'string' ? await openFile(snapshot) : snapshot;
+    const name = typeof snapshot === 'string' ? snapshot : snapshot instanceof File ? snapshot.name : 'the snapshot';
+    if (!file) throw new HostError(`there is no snapshot ${name} in this page's storage`);
+    return Vm.start({ kind: 'resume', name, file }, options.parts ?? {}, options, readDefaults);
+  }
+
+  private static async start(
+    start: MachineStart,
+    parts: PageParts,
+    options: StartOptions,
+    defaultsOf: (note: string | undefined) => CommandDefaults,
+  ): Promise<Vm> {
+    const { signal, onSerial, onFrame, onReport, bootTimeout = BOOT_TIMEOUT, accel, threads } = options;
+    signal?.throwIfAborted();
+    if (!(bootTimeout > 0)) throw new UsageError(`a boot timeout of ${bootTimeout} ms`);
+    let serial: Uint8Array = new Uint8Array(0);
+    const late: { connection?: AgentConnection } = {};
+    const machine = new BrowserMachine(
+      start,
+      {
+        output: (channel, bytes, done) => {
+          if (channel === 'serial') {
+            serial = append(serial, bytes);
+            onSerial?.(bytes);
+          }
+          done();
+        },
+        ...(onFrame && { frame: onFrame }),
+        ...(onReport && { report: onReport }),
+        reset: () => late.connection?.machineReset(),
+      },
+      {
+        version,
+        parts,
+        workers: new URL('runtime/browser/', baseOf(options)),
+        ...(accel && { accel }),
+        ...(threads !== undefined && { threads }),
+      },
+    );
+    const end = machine.exited.then(
+      (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; it wrote: ${lastWords(serial)}`),
+      asError,
+    );
+    const gone = machine.exited.then(
+      (exit) => new AgentGoneError(`the machine has ended: ${describeExit(exit)}`),
+      (error: unknown) => new AgentGoneError(`the machine broke: ${asError(error).message}`, { cause: error }),
+    );
+    const settled = new AbortController();
+    const trouble = new Promise<never>((_, reject) => {
+      void end.then(reject);
+      const cancel = after(bootTimeout, () => {
+        reject(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
+      });
+      settled.signal.addEventListener('abort', cancel);
+      signal?.addEventListener('abort', () => reject(asError(signal.reason)), { signal: settled.signal });
+    });
+    // It may come when nobody waits any more.
+    trouble.catch(() => undefined);
+    try {
+      const { note } = await Promise.race([machine.started, trouble]);
+      const connection = new AgentConnection(
+        (listener) => {
+          const stream = machine.connectPort(AGENT_PORT, listener);
+          if (!stream) throw new VmError('this machine was made without the port of an agent');
+          return stream;
+        },
+        {
+          time: () => Date.now(),
+          random: (count) => crypto.getRandomValues(new Uint8Array(count)),
+          why: () => gone,
+        },
+        start.kind === 'resume',
+      );
+      late.connection = connection;
+      void gone.then((error) => connection.fail(error));
+      await Promise.race([connection.ready, trouble]);
+      return new Vm(machine, { connection, defaults: defaultsOf(note), time: () => Date.now(), after });
+    } catch (error) {
+      machine.stop();
+      await end;
+      throw error;
+    } finally {
+      settled.abort();
+    }
+  }
+
+  /** Saves the machine into the page's storage, for `Vm.restore`; it goes on afterwards. */
+  snapshot(name: string): Promise<void> {
+    return this.machine.save(name);
+  }
+}
+
+function baseOf({ files }: StartOptions): URL {
+  const given = files === undefined ? new URL('../../', import.meta.url).href : new URL(files, location.href).href;
+  const base = new URL(given.endsWith('/') ? given : `${given}/`);
+  // Workers come from the page's own server, whatever browsers let scripts do.
+  if (base.origin !== location.origin)
+    throw new VitrineError(
+      `Vitrine's files have to be on ${location.origin}, the page's own server, not on ${base.origin}`,
+    );
+  return base;
+}

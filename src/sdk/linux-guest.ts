@@ -1,0 +1,168 @@
+/** A machine with Linux in it, whatever the machine runs on: what its agent does for a program. */
+import { UsageError } from '../base/errors.js';
+import type { MachineExit } from '../vmm/machine.js';
+import type { AgentConnection } from './agent/connection.js';
+import type { TerminalSize } from './agent/protocol.js';
+import { runApplet } from './applet.js';
+import { errnoText } from './errno.js';
+import { VmError } from './errors.js';
+import {
+  exec,
+  type CommandDefaults,
+  type CommandLine,
+  type ExecOptions,
+  type ExecResult,
+  type SpawnOptions,
+} from './exec.js';
+import { GuestFiles } from './files.js';
+import { GuestProcess } from './process.js';
+
+export interface ShellOptions extends SpawnOptions {
+  /** The shell, `/bin/sh` unless given. */
+  readonly command?: readonly string[];
+  /** 80 columns and 24 rows unless given. */
+  readonly size?: TerminalSize;
+}
+
+/** The machine underneath. */
+export interface GuestMachine {
+  readonly exited: Promise<MachineExit>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  press(button: 'reset' | 'power'): Promise<void>;
+  stop(): void;
+}
+
+/** What a guest is given. */
+export interface GuestParts {
+  readonly connection: AgentConnection;
+  readonly defaults: CommandDefaults;
+  /** Milliseconds since 1970. */
+  readonly time: () => number;
+  /** Calls back after so many milliseconds, unless the result is called before. */
+  readonly after: (milliseconds: number, work: () => void) => () => void;
+}
+
+/** All methods are rejected with an AgentGoneError when the machine has ended or was reset meanwhile. */
+export class LinuxGuest<Machine extends GuestMachine> {
+  /** Files of the guest. */
+  readonly fs: GuestFiles;
+  private over = false;
+
+  protected constructor(
+    /** The machine underneath: its screen, its drives, its buttons. */
+    readonly machine: Machine,
+    private readonly parts: GuestParts,
+  ) {
+    this.fs = new GuestFiles(parts.connection);
+    const ended = (): void => {
+      this.over = true;
+    };
+    machine.exited.then(ended, ended);
+  }
+
+  /** How the machine ends; rejected when it breaks. */
+  get exited(): Promise<MachineExit> {
+    return this.machine.exited;
+  }
+
+  /**
+   * Runs a command to its end: a program with its arguments, or a script for `/bin/sh`. It has ended when its process has;
+   * what that left running goes on, unheard. Rejected with an ExecError when it cannot be started.
+   */
+  exec(command: CommandLine, options: ExecOptions = {}): Promise<ExecResult> {
+    return exec(this.parts.connection, command, options, this.parts.defaults);
+  }
+
+  /** Starts a command, whose streams can be used while it runs. */
+  spawn(command: CommandLine, options: SpawnOptions = {}): GuestProcess {
+    return new GuestProcess(this.parts.connection, command, options, this.parts.defaults);
+  }
+
+  /** An interactive shell on a terminal of its own. */
+  shell(options: ShellOptions = {}): GuestProcess {
+    const { command = ['/bin/sh', '-i'], size, ...rest } = options;
+    return this.spawn(command, { tty: size ?? true, ...rest });
+  }
+
+  /** Makes the machine stand still, and its time with it. */
+  pause(): Promise<void> {
+    return this.machine.pause();
+  }
+
+  /** Lets it go on. */
+  resume(): Promise<void> {
+    return this.machine.resume();
+  }
+
+  /** Presses the reset button; resolves when commands can be run again. What ran is gone. */
+  async reset(): Promise<void> {
+    const { connection, after } = this.parts;
+    const before = connection.ready;
+    await this.machine.press('reset');
+    // The news of the reset comes behind the answer, or ahead of it.
+    while (connection.ready === before && !this.over) await new Promise<void>((resolve) => after(1, resolve));
+    await connection.ready;
+  }
+
+  /** The guest's file systems have written everything to their disks. */
+  sync(): Promise<void> {
+    return this.administer(['sync']);
+  }
+
+  /** Gives the guest a name, and an id of its machine (32 hexadecimal digits): two that were one need names of their own. */
+  async identify({ hostname, machineId }: { readonly hostname?: string; readonly machineId?: string }): Promise<void> {
+    if (hostname !== undefined) {
+      if (!/^[\w.-]{1,64}$/.test(hostname)) throw new UsageError(`a guest cannot be called "${hostname}"`);
+      await this.administer(['hostname', hostname]);
+    }
+    if (machineId !== undefined) {
+      if (!/^[0-9a-f]{32}$/.test(machineId)) throw new UsageError(`"${machineId}" is no id of a machine`);
+      await this.administer(['machine-id', machineId]);
+    }
+  }
+
+  /** Sets the guest's clock by its host's, as every restore does. */
+  setClock(): Promise<void> {
+    const now = this.parts.time();
+    return this.administer(['clock', String(Math.floor(now / 1000)), String((now % 1000) * 1e6)]);
+  }
+
+  private async administer(argv: readonly string[]): Promise<void> {
+    const answer = await runApplet(this.parts.connection, argv);
+    if ('errno' in answer) throw new VmError(`the guest refuses ${argv[0]}: ${errnoText(answer.errno)}`);
+  }
+
+  /**
+   * Has the guest end its processes, write everything to its disks and switch the machine off. `grace`: milliseconds that
+   * processes have to end, 5,000 unless given; when the guest has not ended twice that and ten seconds later, the machine is stopped.
+   */
+  async shutdown({ grace = 5000 }: { readonly grace?: number } = {}): Promise<void> {
+    if (!Number.isInteger(grace) || grace < 0 || grace > 3_600_000) throw new UsageError(`a grace of ${grace} ms`);
+    if (this.over) return;
+    const { connection, after } = this.parts;
+    let cancel: () => void = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = after(2 * grace + 10_000, resolve);
+    });
+    const asked = runApplet(connection, ['power-off', String(grace)]).then(
+      // An init of the image's sees to it itself.
+      (answer) => ('errno' in answer ? this.machine.press('power') : undefined),
+      () => undefined,
+    );
+    await Promise.race([Promise.all([asked, this.machine.exited]), late]);
+    cancel();
+    await this.stop();
+  }
+
+  /** Ends the machine at once, as if its cord were pulled. */
+  async stop(): Promise<void> {
+    if (!this.over) this.machine.stop();
+    await this.machine.exited.catch(() => undefined);
+  }
+
+  /** `stop`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
