@@ -1,5 +1,6 @@
 /** What the guest's agent does itself: each a process in the guest, whose exit code is 0 or the number of an error. */
-import type { AgentConnection, AgentRequest } from './agent/connection.js';
+import type { AgentConnection } from './agent/connection.js';
+import type { AgentRequest } from './agent/request.js';
 import { asError } from './errors.js';
 import { sendInput, type Input } from './exec.js';
 

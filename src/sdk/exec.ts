@@ -1,7 +1,8 @@
 /** Commands in the guest. */
 import { UsageError } from '../base/errors.js';
-import type { AgentConnection, AgentRequest } from './agent/connection.js';
+import type { AgentConnection } from './agent/connection.js';
 import type { Ending, Request, TerminalSize } from './agent/protocol.js';
+import type { AgentRequest } from './agent/request.js';
 import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
 import { signalName, signalNumber } from './signals.js';

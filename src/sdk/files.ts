@@ -1,7 +1,8 @@
 /** Files of the guest. */
 import { UsageError } from '../base/errors.js';
-import type { AgentConnection, AgentRequest } from './agent/connection.js';
+import type { AgentConnection } from './agent/connection.js';
 import { ProtocolError } from './agent/protocol.js';
+import type { AgentRequest } from './agent/request.js';
 import { join, runApplet, type AppletOptions } from './applet.js';
 import { errnoCode, errnoText } from './errno.js';
 import { GuestFileError } from './errors.js';

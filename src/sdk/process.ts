@@ -1,6 +1,7 @@
 /** A command of the guest while it runs. */
-import type { AgentConnection, AgentRequest } from './agent/connection.js';
+import type { AgentConnection } from './agent/connection.js';
 import type { TerminalSize } from './agent/protocol.js';
+import type { AgentRequest } from './agent/request.js';
 import {
   checkSignal,
   commandRequest,

@@ -70,6 +70,27 @@ describe('the connection to an agent', () => {
     expect(restored.sent()).toEqual([HOST.HELLO, HOST.OPEN]);
   });
 
+  it('sends the end of input behind what asks for it, however late that is', () => {
+    const { connection, sent, greet } = guest(false);
+    connection.request({ argv: ['cat'], stdin: true }, silent).end();
+    expect(sent()).toEqual([HOST.HELLO]);
+    greet();
+    expect(sent()).toEqual([HOST.OPEN, HOST.EOF]);
+  });
+
+  it('tells of each reset, answered or not, and of a machine that ends instead', async () => {
+    const { connection } = guest(false);
+    for (let time = 0; time < 2; time++) {
+      const reset = connection.nextReset();
+      connection.machineReset();
+      await reset;
+    }
+    const never = connection.nextReset();
+    connection.fail(new Error('gone'));
+    await expect(never).rejects.toThrow('gone');
+    await expect(connection.nextReset()).rejects.toThrow('gone');
+  });
+
   it('takes nothing that was meant for another host', () => {
     const { connection, say, greet, sent } = guest(true);
     const endings: Ending[] = [];
@@ -113,6 +134,23 @@ describe('the connection to an agent', () => {
     greet();
     expect(sent()).toEqual([HOST.OPEN]);
     await expect(connection.ready).resolves.toMatchObject({ version: 1 });
+  });
+
+  it('does not ask again what has sent some of its input', () => {
+    const { connection, say, greet, sent } = guest(true);
+    const failures: string[] = [];
+    const request = connection.request(
+      { argv: ['cat'], stdin: true },
+      { ...silent, failed: (error) => failures.push(error.message) },
+    );
+    void request.write(new Uint8Array(3));
+    expect(sent()).toEqual([HOST.HELLO, HOST.OPEN, HOST.DATA]);
+    const ready = new Uint8Array(32);
+    ready.set(MAGIC);
+    ready[16] = 1;
+    say(GUEST.READY, 0, ready);
+    greet();
+    expect(failures).toEqual(['the agent of the guest has begun anew']);
   });
 
   it('ends at a guest that sends more than it may', () => {

@@ -3,49 +3,26 @@ import { VitrineError } from '../../base/errors.js';
 import type { StreamEnd, StreamListener } from '../../iface/streams.js';
 import {
   FrameReader,
-  frame,
   GUEST,
-  HEADER,
   helloFrame,
-  HOST,
   HOST_FRAME,
   IN_WINDOW,
-  numberFrame,
   openFrames,
-  OUT_WINDOW,
   PROTOCOL_VERSION,
   ProtocolError,
-  putHeader,
   readEnding,
   readIntroduction,
   readNumber,
   requestProblem,
-  sizeFrame,
-  type Ending,
   type Frame,
   type Introduction,
   type Request,
-  type TerminalSize,
 } from './protocol.js';
+import { AgentRequest, type RequestListener } from './request.js';
 
 /** There is no agent to answer, or none any more: the machine has ended, was reset, or cannot start. */
 export class AgentGoneError extends VitrineError {
   override readonly name = 'AgentGoneError';
-}
-
-/** What a request is told; nothing more follows `ended` or `failed`. */
-export interface RequestListener {
-  /** The process is there. */
-  started?(pid: number): void;
-  /** What it wrote; `channel` 1 is standard output, or the terminal, 2 standard error. The bytes are the listener's. */
-  data(channel: 1 | 2, bytes: Uint8Array): void;
-  /** Nothing more comes on a channel. */
-  closed?(channel: 1 | 2): void;
-  /** It takes no more input. */
-  inputClosed?(): void;
-  /** All that it wrote before it ended has been told. */
-  ended(ending: Ending): void;
-  failed(error: Error): void;
 }
 
 /** What a connection is given. */
@@ -55,140 +32,6 @@ export interface ConnectionHost {
   random(bytes: number): Uint8Array;
   /** Why the stream to the guest has ended, when it has. */
   why(): Promise<Error>;
-}
-
-/** Full frames that are sent at a time. */
-const BATCH = 16;
-/** Bytes of input that a request takes without asking for a pause. */
-const INPUT_HIGH = 256 * 1024;
-
-/** A request under way. */
-export class AgentRequest {
-  /** Bytes that may be sent. */
-  window = IN_WINDOW;
-  /** What the guest may send still, by channel. */
-  readonly allowed: [number, number] = [OUT_WINDOW, OUT_WINDOW];
-  /** Dealt with, and the guest was not told. */
-  private readonly taken: [number, number] = [0, 0];
-  private readonly input: Uint8Array[] = [];
-  private waiting = 0;
-  private ending = false;
-  private drained: (() => void)[] = [];
-  private inputOver = false;
-  started = false;
-  open = true;
-
-  /** Made by `AgentConnection.request`. */
-  constructor(
-    readonly id: number,
-    readonly frames: readonly Uint8Array[],
-    readonly listener: RequestListener,
-    private readonly connection: AgentConnection,
-  ) {}
-
-  /** Sends input, which must not change afterwards. Resolves when there is room for more, or nobody wants it. */
-  write(bytes: Uint8Array): Promise<void> {
-    if (!this.open || this.ending || this.inputOver || bytes.length === 0) return Promise.resolve();
-    this.input.push(bytes);
-    this.waiting += bytes.length;
-    this.connection.flush();
-    if (this.waiting <= INPUT_HIGH) return Promise.resolve();
-    return new Promise((resolve) => this.drained.push(resolve));
-  }
-
-  /** No more input comes. */
-  end(): void {
-    if (this.ending) return;
-    this.ending = true;
-    if (this.input.length === 0) this.tell(frame(HOST.EOF, this.id));
-    else this.connection.flush();
-  }
-
-  /** So many bytes were dealt with: the guest may send as many more. */
-  consume(channel: 1 | 2, count: number): void {
-    const index = channel - 1;
-    this.taken[index] += count;
-    if (this.taken[index] < OUT_WINDOW / 4) return;
-    this.allowed[index] += this.taken[index];
-    this.tell(numberFrame(HOST.CREDIT, this.id, this.taken[index], channel));
-    this.taken[index] = 0;
-  }
-
-  /** A signal, by its number in Linux, for its process group. */
-  signal(number: number): void {
-    this.tell(numberFrame(HOST.SIGNAL, this.id, number));
-  }
-
-  resize(size: TerminalSize): void {
-    this.tell(sizeFrame(this.id, size));
-  }
-
-  /** Nothing more of it is wanted; `kill`: it is to end as well. The listener is told nothing more. */
-  close(kill: boolean): void {
-    if (!this.open) return;
-    this.tell(frame(HOST.CLOSE, this.id, undefined, kill ? 1 : 0));
-    this.connection.drop(this);
-  }
-
-  private tell(bytes: Uint8Array): void {
-    if (this.open) this.connection.sendSoon(bytes);
-  }
-
-  /** Whether there is input that may be sent. */
-  get ready(): boolean {
-    return this.waiting > 0 && this.window > 0;
-  }
-
-  /** Frames of input, of `room` bytes at most and at least one byte of input. */
-  takeInput(room: number): Uint8Array {
-    const payload = HOST_FRAME - HEADER;
-    let bytes = Math.min(this.waiting, this.window, BATCH * payload);
-    const frames = Math.ceil(bytes / payload);
-    if (bytes + frames * HEADER > room) bytes = Math.max(1, room - Math.ceil(room / HOST_FRAME) * HEADER);
-    const out = new Uint8Array(bytes + Math.ceil(bytes / payload) * HEADER);
-    let at = 0;
-    for (let left = bytes; left > 0;) {
-      const part = Math.min(left, payload);
-      putHeader(out, at, HOST.DATA, 0, this.id, part);
-      this.copyInput(out.subarray(at + HEADER, at + HEADER + part));
-      at += HEADER + part;
-      left -= part;
-    }
-    this.waiting -= bytes;
-    this.window -= bytes;
-    return out;
-  }
-
-  /** Behind each part of the input that was sent. */
-  inputSent(): void {
-    if (this.waiting === 0 && this.ending) this.tell(frame(HOST.EOF, this.id));
-    if (this.waiting <= INPUT_HIGH) this.release();
-  }
-
-  private copyInput(to: Uint8Array): void {
-    for (let at = 0; at < to.length;) {
-      const [first] = this.input;
-      const part = first.subarray(0, to.length - at);
-      to.set(part, at);
-      at += part.length;
-      if (part.length === first.length) this.input.shift();
-      else this.input[0] = first.subarray(part.length);
-    }
-  }
-
-  /** Lets go of input that nobody wants. */
-  dropInput(): void {
-    this.inputOver = true;
-    this.input.length = 0;
-    this.waiting = 0;
-    this.release();
-  }
-
-  private release(): void {
-    const { drained } = this;
-    this.drained = [];
-    for (const resolve of drained) resolve();
-  }
 }
 
 export class AgentConnection {
@@ -206,6 +49,7 @@ export class AgentConnection {
   private markReady: (introduction: Introduction) => void = () => {};
   private markFailed: (error: Error) => void = () => {};
   private readyPromise: Promise<Introduction>;
+  private readonly awaitingReset: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   /**
    * `open` opens the stream to the agent's port. `running`: the guest has an agent already, as a machine that was saved with
@@ -289,10 +133,16 @@ export class AgentConnection {
     this.reader.reset();
     this.queue.length = 0;
     this.abandon(new AgentGoneError('the machine was reset'));
-    if (!this.answered) return;
-    this.answered = false;
     this.running = false;
-    this.readyPromise = this.awaitReady();
+    if (this.answered) this.readyPromise = this.awaitReady();
+    this.answered = false;
+    for (const { resolve } of this.awaitingReset.splice(0)) resolve();
+  }
+
+  /** Resolves when the machine is reset; rejected when nothing can be asked any more. */
+  nextReset(): Promise<void> {
+    if (this.over) return Promise.reject(this.over);
+    return new Promise((resolve, reject) => this.awaitingReset.push({ resolve, reject }));
   }
 
   /** Nothing more can be asked. */
@@ -301,6 +151,7 @@ export class AgentConnection {
     this.over = error;
     this.queue.length = 0;
     this.markFailed(error);
+    for (const { reject } of this.awaitingReset.splice(0)) reject(error);
     this.abandon(error);
   }
 
@@ -385,11 +236,12 @@ export class AgentConnection {
     if (request) this.takeFor(request, one);
   }
 
-  /** An agent that begins knows of nothing; what was asked before it was there is asked again when it answers. */
+  /** An agent that begins knows of nothing; what was asked before it was there is asked again when it answers, unless it had begun. */
   private begunAnew(): void {
     this.running = false;
+    this.queue.length = 0;
     for (const request of [...this.requests.values()]) {
-      if (!request.started) continue;
+      if (!request.hasBegun) continue;
       this.drop(request);
       request.listener.failed(new AgentGoneError('the agent of the guest has begun anew'));
     }

@@ -302,10 +302,8 @@ export class Vm {
 
   /** Presses the reset button; resolves when commands can be run again. What ran is gone. */
   async reset(): Promise<void> {
-    const before = this.connection.ready;
-    await this.machine.press('reset');
     // The news of the reset comes behind the answer, or ahead of it.
-    while (this.connection.ready === before && !this.over) await new Promise((resolve) => setTimeout(resolve, 1));
+    await Promise.all([this.connection.nextReset(), this.machine.press('reset')]);
     await this.connection.ready;
   }
 

@@ -1,6 +1,7 @@
 import { STREAM_WINDOW, type StreamEnd, type StreamListener } from '../../../iface/streams.js';
-import { AgentConnection, type AgentRequest } from '../../../sdk/agent/connection.js';
+import { AgentConnection } from '../../../sdk/agent/connection.js';
 import { frame, GUEST, HEADER, HOST, IN_WINDOW, MAGIC, OUT_WINDOW } from '../../../sdk/agent/protocol.js';
+import type { AgentRequest } from '../../../sdk/agent/request.js';
 import { EventReader, readEntries } from '../../../sdk/files.js';
 import type { RandomSource } from '../../random-source.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
