@@ -3,6 +3,8 @@ import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
 import type { Ending, Request, TerminalSize } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
+import { join } from './bytes.js';
+import { after } from './deadline.js';
 import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
 import { signalName, signalNumber } from './signals.js';
@@ -138,13 +140,7 @@ class Collected {
   }
 
   bytes(): Uint8Array {
-    const all = new Uint8Array(this.length);
-    let at = 0;
-    for (const part of this.parts) {
-      all.set(part, at);
-      at += part.length;
-    }
-    return all;
+    return join(this.parts);
   }
 }
 
@@ -233,9 +229,9 @@ export function exec(
     );
     signal?.addEventListener('abort', aborted);
     if (timeout !== undefined)
-      timer = setTimeout(() => {
+      timer = after(timeout, () => {
         stop(new ExecTimeoutError(`"${what}" took longer than ${timeout} ms and was killed`, resultOf(killed, kept)));
-      }, timeout);
+      });
     if (stdin !== undefined) sendInput(request, stdin).catch(stop);
   });
 }

@@ -3,7 +3,8 @@ import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
 import { ProtocolError } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
-import { join, runApplet, type AppletOptions } from './applet.js';
+import { runApplet, type AppletOptions } from './applet.js';
+import { join } from './bytes.js';
 import { errnoCode, errnoText } from './errno.js';
 import { GuestFileError } from './errors.js';
 import type { Input } from './exec.js';
@@ -61,6 +62,13 @@ export interface FileEvent {
 
 /** Bytes of a status, as guest/agent/applets.c has it. */
 const RECORD = 56;
+
+/** Bytes of a file that are read into memory, whatever the guest says it has, and of a list: a million names and more. */
+const MAX_READ = 2 ** 30;
+const MAX_LIST = 2 ** 28;
+
+/** Events that wait for whoever watches; the guest's kernel keeps more, and tells when it lost some. */
+const MAX_EVENTS = 4096;
 
 const TYPES: Readonly<Record<number, FileType>> = {
   0o010000: 'pipe',
@@ -163,7 +171,7 @@ export class GuestFiles {
     throw new GuestFileError(`cannot ${what} ${path} in the guest: ${errnoText(errno)}`, errnoCode(errno), path);
   }
 
-  /** A file's contents, or a part of them. */
+  /** A file's contents, or a part of them: 1 GiB at most unless `length` says more. `readTo` is for what is larger. */
   read(
     path: string,
     options: FileOptions & { readonly offset?: number; readonly length?: number } = {},
@@ -172,7 +180,7 @@ export class GuestFiles {
     return this.run(
       'read',
       ['read', path, count(offset, 'offset'), length === undefined ? '' : count(length, 'length')],
-      rest,
+      { ...rest, maxAnswer: length ?? MAX_READ },
     );
   }
 
@@ -200,7 +208,7 @@ export class GuestFiles {
 
   /** What is in a folder, without order. */
   async list(path: string, options: FileOptions = {}): Promise<FolderEntry[]> {
-    return readEntries(await this.run('list', ['list', path], options));
+    return readEntries(await this.run('list', ['list', path], { ...options, maxAnswer: MAX_LIST }));
   }
 
   /** What a file is. `follow`: false to look at a symbolic link itself. */
@@ -306,22 +314,29 @@ export class FileWatch implements AsyncIterable<FileEvent> {
   private request: AgentRequest | undefined;
   private ending: { readonly error: unknown } | undefined;
   private wake = (): void => {};
+  /** What makes the guest go on that has to wait. */
+  private goOn = (): void => {};
 
   /** @internal */
   begin(request: AgentRequest): void {
     this.request = request;
   }
 
-  /** @internal */
-  take(bytes: Uint8Array): void {
+  /**
+   * Resolves when there is room for more events.
+   * @internal
+   */
+  async take(bytes: Uint8Array): Promise<void> {
     this.markBegun();
     this.events.push(...this.reader.read(bytes));
     this.wake();
+    if (this.events.length >= MAX_EVENTS && !this.ending) await new Promise<void>((resolve) => (this.goOn = resolve));
   }
 
   /** @internal */
   finish(error: unknown): void {
     this.ending ??= { error };
+    this.goOn();
     this.wake();
   }
 
@@ -342,6 +357,7 @@ export class FileWatch implements AsyncIterable<FileEvent> {
     try {
       for (;;) {
         for (let next = this.events.shift(); next; next = this.events.shift()) yield next;
+        this.goOn();
         if (this.ending) {
           // eslint-disable-next-line @typescript-eslint/only-throw-error -- whatever ended it, as it was thrown
           if (this.ending.error !== undefined) throw this.ending.error;

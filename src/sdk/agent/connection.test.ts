@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { agentTarget } from '../../testing/fuzz/targets/agent.js';
 import { fuzz } from '../../testing/fuzz/target.js';
 import { STREAM_WINDOW, type StreamEnd, type StreamListener } from '../../iface/streams.js';
+import { GuestFiles } from '../files.js';
 import { AgentConnection } from './connection.js';
 import { frame, FrameReader, GUEST, HEADER, HOST, HOST_FRAME, IN_WINDOW, MAGIC, type Ending } from './protocol.js';
 
@@ -151,6 +152,33 @@ describe('the connection to an agent', () => {
     say(GUEST.READY, 0, ready);
     greet();
     expect(failures).toEqual(['the agent of the guest has begun anew']);
+  });
+
+  it('keeps of an answer no more than it can be, and of events what somebody will take', async () => {
+    const { connection, say, greet, sent } = guest(false);
+    sent();
+    greet();
+    const files = new GuestFiles(connection);
+    const status = files.stat('/x');
+    for (let i = 0; i < 4; i++) say(GUEST.DATA, 1, new Uint8Array(20_000), 1);
+    await expect(status).rejects.toMatchObject({ code: 'EFBIG' });
+    const watching = files.watch('/x');
+    const event = new Uint8Array(16);
+    event[4] = 2;
+    const many = new Uint8Array(16 * 2000).map((_, i) => event[i % 16]);
+    say(GUEST.DATA, 2, many, 1);
+    const watch = await watching;
+    sent();
+    for (let i = 0; i < 5; i++) say(GUEST.DATA, 2, many, 1);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    // The guest is given no more room until somebody looks.
+    expect(sent()).toEqual([]);
+    let count = 0;
+    for await (const { change } of watch) {
+      expect(change).toBe('changed');
+      if (++count === 6 * 2000) break;
+    }
+    expect(sent()).toEqual([HOST.CREDIT, HOST.CLOSE]);
   });
 
   it('ends at a guest that sends more than it may', () => {

@@ -1,6 +1,6 @@
 /** Files that pass between this host and a guest, with the folders that they are in. */
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink, stat, symlink } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { lstat, mkdir, open, readdir, readlink, rm, stat, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { HostError } from '../../base/errors.js';
 import { GuestFileError } from '../errors.js';
@@ -42,12 +42,12 @@ export class HostGuestFiles extends GuestFiles {
   async upload(from: string, to: string, options: FileOptions = {}): Promise<void> {
     const status = await ofHost('read', from, stat(from));
     if (status.isDirectory()) await this.uploadFolder(from, to, status.mode & 0o7777, options);
-    else await this.uploadFile(from, to, status.mode & 0o7777, options);
+    else await this.uploadFile(from, to, status, options);
   }
 
-  private async uploadFile(from: string, to: string, mode: number, options: FileOptions): Promise<void> {
-    if (!(await ofHost('read', from, stat(from))).isFile()) throw new HostError(`cannot upload ${from}: it is no file`);
-    await this.write(to, contentsOf(from), { ...options, mode });
+  private async uploadFile(from: string, to: string, status: Stats, options: FileOptions): Promise<void> {
+    if (!status.isFile()) throw new HostError(`cannot upload ${from}: it is no file`);
+    await this.write(to, contentsOf(from), { ...options, mode: status.mode & 0o7777 });
   }
 
   private async uploadFolder(from: string, to: string, mode: number, options: FileOptions): Promise<void> {
@@ -57,8 +57,9 @@ export class HostGuestFiles extends GuestFiles {
       const [source, target] = [path.join(from, name), `${to.replace(/\/+$/, '')}/${name}`];
       const status = await ofHost('read', source, lstat(source));
       if (status.isDirectory()) await this.uploadFolder(source, target, status.mode & 0o7777, options);
-      else if (status.isSymbolicLink()) await this.replaceLink(await readlink(source), target, options);
-      else await this.uploadFile(source, target, status.mode & 0o7777, options);
+      else if (status.isSymbolicLink())
+        await this.replaceLink(await ofHost('read', source, readlink(source)), target, options);
+      else await this.uploadFile(source, target, status, options);
     }
   }
 
@@ -81,7 +82,11 @@ export class HostGuestFiles extends GuestFiles {
     const links: (readonly [string, string])[] = [];
     if (status.type === 'folder') await this.downloadFolder(from, to, links, options);
     else await this.downloadFile(from, to, status.mode, options);
-    for (const [target, at] of links) await ofHost('make the link', at, symlink(target, at));
+    for (const [target, at] of links) {
+      const there = await lstat(at).catch(() => undefined);
+      if (there?.isSymbolicLink() || there?.isFile()) await ofHost('replace', at, rm(at));
+      await ofHost('make the link', at, symlink(target, at));
+    }
   }
 
   private async downloadFile(from: string, to: string, mode: number, options: FileOptions): Promise<void> {
@@ -105,6 +110,9 @@ export class HostGuestFiles extends GuestFiles {
     else if (!there.isDirectory()) throw new HostError(`cannot download to ${to}: it is no folder`);
     for (const entry of await this.list(from, options)) {
       options.signal?.throwIfAborted();
+      // What is one name to Linux may be a path to another system: `a\b`, `C:a`.
+      if (path.basename(entry.name) !== entry.name)
+        throw new HostError(`cannot download ${entry.name}: this host has no such names`);
       await this.downloadEntry(
         entry,
         `${from.replace(/\/+$/, '')}/${entry.name}`,

@@ -1,5 +1,5 @@
 /** Ports of this host that lead into a guest, carried by its agent: they need no network card. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, isIPv4, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HostError, UsageError } from '../../base/errors.js';
 import { listenReason } from '../../runtime/node/listen-reason.js';
 import type { AgentConnection } from '../agent/connection.js';
@@ -46,6 +46,7 @@ export class PortForwards {
       [hostPort, 0],
     ])
       if (!Number.isInteger(port) || port < low || port > 65535) throw new UsageError(`${port} is no port`);
+    if (!isIPv4(guestAddress)) throw new UsageError(`${guestAddress} is no IPv4 address`);
     const sockets = new Set<Socket>();
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.add(socket);
@@ -53,6 +54,10 @@ export class PortForwards {
       this.carry(socket, guestAddress, guestPort);
     });
     await listen(server, hostAddress, hostPort);
+    if (this.connection.failure) {
+      server.close();
+      throw this.connection.failure;
+    }
     const forward: PortForward = {
       hostAddress,
       hostPort: (server.address() as AddressInfo).port,
@@ -106,7 +111,8 @@ export class PortForwards {
 
 function listen(server: Server, address: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
+    // Also what comes later, as when no more connections can be taken: the port stays open for those that follow.
+    server.on('error', (cause) => {
       reject(new HostError(`cannot listen on ${address}:${port}: ${listenReason(cause)}`, { cause }));
     });
     server.listen(port, address, () => resolve());

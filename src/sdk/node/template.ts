@@ -1,7 +1,7 @@
 /** Warm templates: machines that were saved when they had started, one for each configuration, which others begin with. */
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, utimesSync } from 'node:fs';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UsageError } from '../../base/errors.js';
 import { cacheRoot, DEFAULT_GUEST, findGuest, readAgent } from '../../guests/index.js';
@@ -33,7 +33,7 @@ function check(options: Located): void {
 /** Where the template of a configuration lies. It changes with everything that the machine is made of. */
 export async function templateFile(options: Located, version: string): Promise<string> {
   check(options);
-  const { image, guest = DEFAULT_GUEST, kernel, initrd, disks = [] } = options;
+  const { image, guest = DEFAULT_GUEST, kernel, initrd, disks = [], mounts = {} } = options;
   const { onProgress: _, ...plain } = options;
   const parts = [
     version,
@@ -41,6 +41,8 @@ export async function templateFile(options: Located, version: string): Promise<s
     kernel === undefined ? (await findGuest(guest, { cache: cacheRoot() }))?.folder : '',
     ...(await Promise.all([image?.disk, kernel, initrd].map(fileIdentity))),
     ...(await Promise.all(disks.map((disk) => fileIdentity(typeof disk === 'string' ? disk : disk.path)))),
+    // By their places on this host: what was given may count from the folder that the process is in.
+    ...Object.values(mounts).map((from) => path.resolve(typeof from === 'string' ? from : from.path)),
     ...(await Promise.all((['amd64', 'i386'] as const).map((name) => readAgent(name)))),
   ];
   const hash = createHash('sha256');
@@ -49,10 +51,15 @@ export async function templateFile(options: Located, version: string): Promise<s
 }
 
 /** Whether it is there; if so, it is one of those used last. */
-export async function hasTemplate(file: string): Promise<boolean> {
+export function hasTemplate(file: string): boolean {
   if (!existsSync(file)) return false;
   const now = new Date();
-  await utimes(file, now, now).catch(() => undefined);
+  try {
+    utimesSync(file, now, now);
+  } catch {
+    // The cache may be one that can only be read; or another process has made room meanwhile.
+    return existsSync(file);
+  }
   return true;
 }
 
@@ -78,6 +85,5 @@ export async function makeRoom(): Promise<void> {
 /** A place for a file that lives for a moment. */
 export async function momentaryFile(): Promise<string> {
   await mkdir(folder(), { recursive: true, mode: 0o700 });
-  return path.join(folder(), `fork-${process.pid}-${++forks}`);
+  return path.join(folder(), `fork-${randomBytes(8).toString('hex')}`);
 }
-let forks = 0;

@@ -11,6 +11,7 @@ import type { MachineExit } from '../../vmm/machine.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
 import type { TerminalSize } from '../agent/protocol.js';
 import { runApplet } from '../applet.js';
+import { after } from '../deadline.js';
 import { errnoText } from '../errno.js';
 import { asError, VmError } from '../errors.js';
 import {
@@ -118,10 +119,11 @@ export class Vm {
   ) {
     this.fs = new HostGuestFiles(connection);
     this.ports = new PortForwards(connection);
-    machine.exited.then(
-      () => (this.over = true),
-      () => (this.over = true),
-    );
+    const ended = (): void => {
+      this.over = true;
+      this.ports.close();
+    };
+    machine.exited.then(ended, ended);
   }
 
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
@@ -136,7 +138,7 @@ export class Vm {
     const startOptions = {
       ...(signal && { signal }),
       ...(onSerial && { onSerial }),
-      ...(bootTimeout && { bootTimeout }),
+      ...(bootTimeout !== undefined && { bootTimeout }),
     };
     keepSpareWorker();
     const { image, ...others } = wanted;
@@ -144,9 +146,14 @@ export class Vm {
     const root = typeof image === 'string' ? await pulledImage(image, { onProgress, signal }) : image;
     const rest = { ...others, ...(root && { image: root }) };
     const file = await templateFile(rest, version());
-    // Another machine of this process may be making it.
-    for (let other = making.get(file); other; other = making.get(file)) await other;
-    if (await hasTemplate(file))
+    for (;;) {
+      // Another machine of this process may be making it. Nothing is waited for between a look at that and saying that this one does.
+      const other = making.get(file);
+      if (other) {
+        await other;
+        continue;
+      }
+      if (!hasTemplate(file)) break;
       try {
         return await Vm.begin(file, startOptions, rest.accel);
       } catch (error) {
@@ -154,6 +161,7 @@ export class Vm {
         if (!(error instanceof VitrineError) || error.name !== 'VitrineError') throw error;
         await rm(file, { force: true });
       }
+    }
     const work = Vm.makeTemplate(file, { ...rest, ...startOptions });
     const settled = work.then(
       () => making.delete(file),
@@ -225,9 +233,9 @@ export class Vm {
     const trouble = Promise.race([
       end,
       new Promise<Error>((resolve) => {
-        timer = setTimeout(() => {
+        timer = after(bootTimeout, () => {
           resolve(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
-        }, bootTimeout);
+        });
       }),
       new Promise<Error>((resolve) => {
         abort = () => resolve(asError(signal?.reason));
