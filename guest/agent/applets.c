@@ -338,6 +338,26 @@ struct applet {
 
 static int applet_network(words w) { return set_network(w, 6); }
 
+/**
+ * identity HOSTNAME MACHINE-ID INTERFACE HARDWARE-ADDRESS ADDRESS/BITS GATEWAY: of a machine that was one with another. What is empty
+ * stays; an id that the guest has none of, or cannot change, and a card that it has not, are no errors.
+ */
+static int applet_identity(words w) {
+  int result = *w[1] ? applet_hostname(w) : 0;
+  struct statx status;
+  if (result == 0 && *w[2] && status_of(AT_FDCWD, "/etc/machine-id", 0, &status) == 0) {
+    const char *id[] = {w[0], w[2]};
+    result = applet_machine_id(id);
+    if (result == -EROFS) result = 0;
+  }
+  if (result == 0 && *w[3]) {
+    const char *network[] = {w[0], w[3], w[4], w[5], w[6], ""};
+    result = set_network(network, 6);
+    if (result == -ENODEV) result = 0;
+  }
+  return result;
+}
+
 static const struct applet applets[] = {
   {"stat", applet_stat, 3},
   {"read", applet_read, 4},
@@ -356,6 +376,7 @@ static const struct applet applets[] = {
   {"hostname", applet_hostname, 2},
   {"machine-id", applet_machine_id, 2},
   {"network", applet_network, 6},
+  {"identity", applet_identity, 7},
   {"sync", applet_sync, 1},
   {"power-off", applet_power_off, 2},
 };

@@ -151,7 +151,10 @@ static int set_hardware_address(int socket, struct interface *interface, const c
     if (low < 0 || text[2] != (i < 5 ? ':' : 0)) return -EINVAL;
     address[2 + i] = (u8)(high << 4 | low);
   }
-  /* A card that is up does not change it. */
+  memcpy(interface->value, address, sizeof address);
+  int result = (int)SYS3(ioctl, socket, SIOCSIFHWADDR, interface);
+  if (result != -EBUSY) return result;
+  /* Some cards do not change it while they are up, and lose their routes. */
   set_flag_up(socket, interface, 0);
   memcpy(interface->value, address, sizeof address);
   return (int)SYS3(ioctl, socket, SIOCSIFHWADDR, interface);

@@ -7,6 +7,7 @@ import { join } from './bytes.js';
 import { after } from './deadline.js';
 import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
+import { bytesOf, checkFunction, checkSignalOption, checkText, checkTexts } from './kinds.js';
 import { signalName, signalNumber } from './signals.js';
 
 /** A program with its arguments; or a script for the guest's `/bin/sh`. */
@@ -74,6 +75,11 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
+/** Throws a UsageError for what is no command. */
+function checkCommand(command: CommandLine): void {
+  checkTexts(typeof command === 'string' ? [command] : command, 'a command');
+}
+
 /** How a message calls a command. */
 export function describeCommand(command: CommandLine): string {
   const text = typeof command === 'string' ? command : command.join(' ');
@@ -90,7 +96,10 @@ function checkSize(size: TerminalSize): TerminalSize {
 
 /** The request for a command. Throws a UsageError for what cannot be. */
 export function commandRequest(command: CommandLine, options: SpawnOptions, defaults: CommandDefaults): Request {
+  checkCommand(command);
   const argv = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
+  if (options.cwd !== undefined) checkText(options.cwd, 'cwd');
+  if (options.user !== undefined) checkText(options.user, 'user');
   if (argv.length === 0 || argv[0] === '') throw new UsageError('give a program to run');
   const { tty = false } = options;
   const size = tty === false ? undefined : checkSize(tty === true ? DEFAULT_SIZE : tty);
@@ -102,7 +111,9 @@ export function commandRequest(command: CommandLine, options: SpawnOptions, defa
   };
   const env = Object.entries(variables).flatMap(([name, value]) => {
     if (name === '' || name.includes('=')) throw new UsageError(`a variable cannot be called "${name}"`);
-    return value === undefined ? [] : [`${name}=${value}`];
+    if (value === undefined) return [];
+    checkText(value, `the variable ${name}`);
+    return [`${name}=${value}`];
   });
   return { argv, env, tty: size, cwd: options.cwd ?? defaults.cwd, user: options.user ?? defaults.user };
 }
@@ -150,16 +161,22 @@ function resultOf(status: ExitStatus, [out, err]: readonly Collected[]): ExecRes
   return { ...status, stdout: text(stdoutBytes), stderr: text(stderrBytes), stdoutBytes, stderrBytes };
 }
 
+type Pieces = Exclude<Input, string | Uint8Array>;
+
+const isPieces = (input: unknown): input is Pieces =>
+  typeof input === 'object' &&
+  input !== null &&
+  !(input instanceof Uint8Array) &&
+  (Symbol.asyncIterator in input || Symbol.iterator in input);
+
 /** Sends all of an input, as fast as it is taken. */
 export async function sendInput(request: AgentRequest, input: Input): Promise<void> {
-  const encode = (part: Uint8Array | string): Uint8Array =>
-    typeof part === 'string' ? new TextEncoder().encode(part) : part;
-  if (typeof input === 'string' || input instanceof Uint8Array) await request.write(encode(input));
-  else
+  if (isPieces(input))
     for await (const part of input) {
       if (!request.open) return;
-      await request.write(encode(part));
+      await request.write(bytesOf(part, 'a piece of stdin'));
     }
+  else await request.write(bytesOf(input, 'stdin'));
   request.end();
 }
 
@@ -171,9 +188,14 @@ export function exec(
   defaults: CommandDefaults,
 ): Promise<ExecResult> {
   const { stdin, timeout, signal, check = false, maxOutput = MAX_OUTPUT } = options;
-  const what = describeCommand(command);
   return new Promise((resolve, reject) => {
+    checkCommand(command);
+    const what = describeCommand(command);
+    checkSignalOption(signal);
+    checkFunction(options.onStdout, 'onStdout');
+    checkFunction(options.onStderr, 'onStderr');
     signal?.throwIfAborted();
+    if (!(maxOutput >= 0)) throw new UsageError(`outputs of ${maxOutput} bytes at most`);
     if (timeout !== undefined && !(timeout > 0)) throw new UsageError(`a timeout of ${timeout} ms`);
     const kept = [new Collected(), new Collected()];
     const handlers = [options.onStdout, options.onStderr];

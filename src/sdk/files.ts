@@ -1,6 +1,7 @@
 /** Files of the guest. */
 import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
+import { checkSignalOption, checkText } from './kinds.js';
 import { ProtocolError } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
 import { runApplet, type AppletOptions } from './applet.js';
@@ -164,6 +165,9 @@ export class GuestFiles {
 
   private async run(what: string, argv: readonly string[], options: AppletOptions = {}): Promise<Uint8Array> {
     const path = argv[1];
+    for (const word of argv) checkText(word, 'a path');
+    if (options.user !== undefined) checkText(options.user, 'user');
+    checkSignalOption(options.signal);
     if (!path.startsWith('/')) throw new UsageError(`${path} is no path from the guest's root: it begins with /`);
     const answer = await runApplet(this.connection, argv, options);
     if ('bytes' in answer) return answer.bytes;

@@ -33,8 +33,9 @@ export type { PciFunctionInfo } from '../machine/pc/describe-pci.js';
 export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
 export type { BalloonStatus, Button, PictureFormat } from '../runtime/common/commands.js';
 export { MachineHandle, type MachineListener, type MachineOptions } from '../runtime/node/machine-handle.js';
-export type { InputChannel, MachineFacts, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
+export type { Branch, InputChannel, MachineFacts, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
 export { publishMachine, type PublishOptions } from '../runtime/node/publish.js';
+export { BUTTON, POINTER_RANGE } from '../iface/input.js';
 export type { CpuUsage } from '../runtime/node/scheduler.js';
 export type { CpuLimits } from '../vmm/sched/settings.js';
 export type { DiskAttachment, DiskMedia } from '../machine/common/disks.js';
@@ -69,7 +70,12 @@ export {
 } from './files.js';
 export { HostGuestFiles } from './node/host-files.js';
 export { GuestProcess } from './process.js';
-export { Vm, type CreateOptions, type RestoreOptions, type ShellOptions, type StartOptions } from './node/vm.js';
+export { SerialPort } from './serial.js';
+export { Display } from './node/display.js';
+export type { Identity } from './node/identity.js';
+export { Monitor, type Metrics, type VmEvent } from './node/monitor.js';
+export type { StartOptions } from './node/start-machine.js';
+export { Vm, type CreateOptions, type ForkOptions, type RestoreOptions, type ShellOptions } from './node/vm.js';
 export type { DiskOptions, MountOptions, NetworkOptions, RootImage, VmOptions } from './node/launch.js';
 export { PortForwards, type ForwardOptions, type PortForward } from './node/ports.js';
 export {

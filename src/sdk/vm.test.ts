@@ -49,6 +49,9 @@ describeWith([guest], 'a machine with Linux in it', () => {
     await expect(vm.exec('true', { user: 'nobody' })).rejects.toThrow('there is no such user');
     await expect(vm.exec('true', { cwd: '/none' })).rejects.toThrow('its folder: no such file or folder');
     await expect(vm.exec([])).rejects.toThrow('give a program to run');
+    await expect(vm.exec(5 as never)).rejects.toThrow('a command is a list of texts, not a number');
+    await expect(vm.exec(['cat'], { stdin: 5 as never })).rejects.toThrow('stdin is a text or bytes (Uint8Array)');
+    await expect(vm.fs.read(5 as never)).rejects.toMatchObject({ name: 'UsageError' });
     await expect(vm.exec(['x'.repeat(300_000)])).rejects.toThrow('arguments and variables are too long');
     await expect(vm.exec('echo why >&2; exit 3', { check: true })).rejects.toThrow('ended with exit code 3: why');
   });
@@ -198,6 +201,83 @@ describeWith([guest], 'a machine with Linux in it', () => {
     await expect(vm.ports.forward({ guestPort: 80, guestAddress: 'x' })).rejects.toThrow('x is no IPv4 address');
   });
 
+  it('is forked into machines that share nothing they write, and have names and addresses of their own', async () => {
+    await vm.fs.write('/etc/machine-id', `${'0'.repeat(32)}\n`);
+    await vm.fs.write('/srv/of-both', 'before');
+    const forks: Vm[] = [await vm.fork()];
+    try {
+      await vm.fs.write('/srv/of-both', 'parent');
+      expect(await forks[0].fs.readText('/srv/of-both')).toBe('before');
+      await forks[0].fs.write('/srv/of-both', 'fork');
+      // A fork of a fork, and another one of the first machine.
+      forks.push(await forks[0].fork({ identity: { hostname: 'third' } }), await vm.fork());
+      const contents = await Promise.all([vm, ...forks].map((machine) => machine.fs.readText('/srv/of-both')));
+      expect(contents).toEqual(['parent', 'fork', 'fork', 'parent']);
+      const script =
+        'hostname; cat /etc/machine-id /sys/class/net/eth0/address; ip -4 -o addr show eth0 | sed "s/.*inet //; s/ .*//"; head -c 8 /dev/urandom | od -x | head -n 1; ping -c 1 10.0.2.2 > /dev/null && echo reached; date +%s';
+      const told = await Promise.all(
+        [vm, ...forks].map(async (machine) => (await machine.exec(script)).stdout.trim().split('\n')),
+      );
+      expect(told.map(({ length }) => length)).toEqual([7, 7, 7, 7]);
+      for (let i = 0; i < 5; i++) expect(new Set(told.map((lines) => lines[i])).size).toBe(4);
+      expect(told.map(([name]) => name.replace(/-[0-9a-f]{6}$/, ''))).toEqual([
+        'vitrine',
+        'vitrine',
+        'third',
+        'vitrine',
+      ]);
+      for (const [, , , address, , reached, time] of told) {
+        expect([address.replace(/\d+\/24$/, ''), reached]).toEqual(['10.0.2.', 'reached']);
+        expect(Math.abs(Number(time) - Date.now() / 1000)).toBeLessThan(10);
+      }
+      // What it boots it has from the first one.
+      await forks[1].reset();
+      expect((await forks[1].exec('hostname')).stdout).toBe('vitrine\n');
+      const twin = await forks[0].fork({ identity: false });
+      forks.push(twin);
+      expect((await twin.exec('hostname')).stdout.trim()).toBe(told[1][0]);
+      await expect(vm.fork({ identity: { mac: 'x' } })).rejects.toThrow('"x" is no hardware address of a card');
+      await expect(vm.fork({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+      expect((await vm.exec('hostname')).stdout).toBe('vitrine\n');
+    } finally {
+      await Promise.all(forks.map((machine) => machine.stop()));
+    }
+  }, 60_000);
+
+  it('has a serial port that is heard and typed into', async () => {
+    let heard = '';
+    const off = vm.serial.onData((bytes) => (heard += new TextDecoder().decode(bytes)));
+    const typed = vm.exec('head -n 1 < /dev/ttyS0');
+    // Nothing keeps what is typed before somebody listens.
+    const typist = setInterval(() => void vm.serial.write('typed\n'), 100);
+    expect((await typed).stdout.trim()).toBe('typed');
+    clearInterval(typist);
+    await vm.exec('echo spoken > /dev/ttyS0');
+    await vi.waitFor(() => expect(heard).toContain('spoken'));
+    expect(vm.serial.text).toContain('spoken');
+    off();
+    await expect(vm.serial.write(5 as never)).rejects.toThrow(
+      'what is typed is a text or bytes (Uint8Array), not a number',
+    );
+  });
+
+  it('tells what happens to it, and what it does', async () => {
+    const seen: string[] = [];
+    const off = vm.monitor.on(({ kind }) => seen.push(kind));
+    const [{ retired: before = 0n }] = vm.monitor.metrics.cpus;
+    await vm.pause();
+    await vm.resume();
+    await vm.exec('i=0; while [ $i -lt 1000 ]; do i=$((i + 1)); done');
+    const { accel, memory, cpus, uptime } = vm.monitor.metrics;
+    expect({ accel, memory }).toEqual({ accel: 'wasm', memory: 256 * 2 ** 20 });
+    expect(cpus[0].retired).toBeGreaterThan(before);
+    expect(uptime).toBeGreaterThan(0);
+    expect((await vm.monitor.inspect()).memory).toBe(memory);
+    expect(seen).toEqual(['paused', 'resumed']);
+    off();
+    expect(() => vm.display).toThrow('this machine has no screen');
+  });
+
   it('is saved, restored beside itself, and reset', async () => {
     const file = path.join(folder, 'saved');
     const ticking = vm.spawn('while :; do echo tick; sleep 0.1; done');
@@ -232,6 +312,16 @@ describeWith([guest], 'a machine with Linux in it', () => {
 describeWith([guest], 'a machine that does not come up', () => {
   it('is an error of one line', async () => {
     const { Vm: Machine } = sdk;
+    for (const [options, message] of [
+      [{ memory: '512' }, 'the option "memory" is a number'],
+      [{ cpus: 17 }, 'the option "cpus" is a whole number from 1 to 16'],
+      [{ mem: 512 }, 'there is no option "mem"'],
+      [{ net: { allow: ['example.org'] } }, 'the option "net" is true or false, or { restrict, allow }'],
+      [{ signal: 5 }, 'the option "signal" is an AbortSignal'],
+      [{ display: true, machine: 'microvm' }, 'the board microvm has no screen'],
+      [5, 'options are an object'],
+    ] as const)
+      await expect(Machine.create(options as never)).rejects.toMatchObject({ name: 'UsageError', message });
     await expect(Machine.create({ guest: 'none' })).rejects.toThrow('there is no guest none; there are amd64');
     await expect(Machine.create({ memory: 0.5 })).rejects.toThrow('a memory of 0.5 MiB');
     await expect(Machine.create({ mounts: { relative: '/' } })).rejects.toThrow('it begins with /');
@@ -250,6 +340,34 @@ describeWith([guest], 'a machine that does not come up', () => {
       (error: unknown) => expect(String(error)).toContain('no such file'),
     );
   });
+});
+
+describeWith([guest], 'a machine with a screen', () => {
+  it('shows it, and takes keys', async () => {
+    const vm = await sdk.Vm.create({ accel: 'wasm', memory: 128, display: true, net: false });
+    try {
+      await vm.exec('echo on the screen > /dev/tty0');
+      await vi.waitFor(async () => expect((await vm.display.text()).join('\n')).toContain('on the screen'));
+      const picture = Buffer.from(await vm.display.screenshot());
+      expect(picture.subarray(1, 4).toString()).toBe('PNG');
+      const typed = vm.exec('head -n 1 < /dev/tty1');
+      const typist = setInterval(() => vm.display.press('KeyH', 'Enter'), 200);
+      expect((await typed).stdout).toBe('h\n');
+      clearInterval(typist);
+      expect(() => vm.display.input({ kind: 'point', x: -1, y: 0, buttons: 0 })).toThrow('there is no such event');
+      await expect(vm.display.screenshot('gif' as never)).rejects.toThrow('there are no pictures of the kind "gif"');
+      const kinds: string[] = [];
+      const told = (async () => {
+        for await (const { kind } of vm.monitor.events()) kinds.push(kind);
+      })();
+      await vm.shutdown({ grace: 0 });
+      await told;
+      expect(kinds).toEqual(['exit']);
+      await expect(vm.serial.write('x')).rejects.toMatchObject({ name: 'AgentGoneError' });
+    } finally {
+      await vm.stop();
+    }
+  }, 60_000);
 });
 
 describeWith([guest], 'machines that begin warm', () => {

@@ -62,6 +62,16 @@ export interface Codec {
   decompress(data: Uint8Array, length: number): Uint8Array;
 }
 
+/** What is read again by the same process is not compressed. */
+export const uncompressed: Codec = {
+  name: 'none',
+  compress: (data) => data,
+  decompress: (data, length) => {
+    if (data.length !== length) throw new Error(`it has ${data.length} bytes, not ${length}`);
+    return data;
+  },
+};
+
 const sectionSchema = struct({
   name: str,
   version: u32,
@@ -203,13 +213,19 @@ function isZero(page: Uint8Array): boolean {
 
 export class SnapshotReader {
   private readonly sections: ReadonlyMap<string, Section>;
+  private readonly codec: Codec;
 
-  /** Throws a `SnapshotError` of one line when the file is no snapshot that can be read. */
+  /** With the compression that is known. Throws a `SnapshotError` of one line when the file is no snapshot that can be read. */
   constructor(
     private readonly source: SnapshotSource,
-    private readonly codec: Codec,
+    known: Codec,
   ) {
-    const { sections } = this.guard(() => this.readTable());
+    const { sections, codec } = this.guard(() => this.readTable());
+    this.codec = this.guard(() => {
+      const found = [known, uncompressed].find(({ name }) => name === codec);
+      if (!found) throw new SchemaError(`it is compressed with ${codec}`);
+      return found;
+    });
     this.sections = new Map(sections.map((section) => [section.name, section]));
   }
 
@@ -244,7 +260,6 @@ export class SnapshotReader {
     const data = this.source.read(offset, length);
     if (crc32(data) !== view.getUint32(32, true)) throw new SchemaError('its table of contents is wrong');
     const table = tableSchema.check(decodePlain(data), 'contents');
-    if (table.codec !== this.codec.name) throw new SchemaError(`it is compressed with ${table.codec}`);
     for (const section of table.sections) this.checkSection(section);
     if (new Set(table.sections.map((section) => section.name)).size !== table.sections.length)
       throw new SchemaError('a section is there twice');

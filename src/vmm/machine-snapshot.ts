@@ -91,8 +91,21 @@ export interface SaveRequest {
   readonly virtual: VirtualState | undefined;
   /** The name of a file in whatever folder the machine goes on. */
   readonly locate: (path: string) => string;
-  /** Its memory is to be mapped, see `SnapshotWriter`. */
-  readonly mappable: boolean;
+  readonly memory: MemoryForm;
+}
+
+/**
+ * Where its memory goes: into the snapshot, compressed; likewise, but as it is, to be mapped (`SnapshotWriter.addMappedMemory`); or
+ * nowhere, with what it boots: whoever restores the machine has both (`KeptApart`).
+ */
+export type MemoryForm = 'packed' | 'mappable' | 'apart';
+
+/** What a snapshot does not hold. */
+export interface KeptApart {
+  /** What the machine boots, a kernel without a BIOS. Asked when it is needed, by a reset or a save. */
+  readBoot(): BootSource;
+  /** Fills memory that is all zeros. */
+  fillMemory(ram: Uint8Array): void;
 }
 
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
@@ -134,9 +147,21 @@ const writesName = (disk: number): string => `writes${disk}`;
 
 const cpuName = (index: number): string => `cpu${index}`;
 
+const BOOT = 'boot';
+
+/** A file with what a machine boots, and nothing else. */
+export function writeBoot(writer: SnapshotWriter, boot: BootSource): void {
+  writer.add(BOOT, VERSION.boot, saveBoot(boot));
+  writer.finish();
+}
+
+/** What the machine of a snapshot boots, or `writeBoot` has written. */
+export const readBoot = (snapshot: SnapshotReader, file: string): BootSource =>
+  new Sections(snapshot, file).read({ name: BOOT, version: VERSION.boot, check: restoreBoot });
+
 /** The clock must stand still. */
 export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void {
-  const { machine, uuid, version, virtual, locate, mappable } = request;
+  const { machine, uuid, version, virtual, locate, memory } = request;
   const { boot, firmware, ...config } = machine.config;
   const located = <T extends { readonly path: string }>(one: T): T => ({ ...one, path: locate(one.path) });
   writer.add('machine', VERSION.machine, {
@@ -159,9 +184,9 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
     disks: machine.images.map(identityOf),
     cpuid: machine.cpuid.map((leaf) => ({ ...leaf })),
   });
-  writer.add('boot', VERSION.boot, saveBoot(boot));
-  if (mappable) writer.addMappedMemory('ram', VERSION.ram, machine.ram);
-  else writer.addMemory('ram', VERSION.ram, machine.ram);
+  if (memory !== 'apart') writer.add(BOOT, VERSION.boot, saveBoot(boot));
+  if (memory === 'mappable') writer.addMappedMemory('ram', VERSION.ram, machine.ram);
+  if (memory === 'packed') writer.addMemory('ram', VERSION.ram, machine.ram);
   for (const [i, { image }] of machine.images.entries()) {
     const written = image?.writes?.save();
     if (written) writer.addMemory(writesName(i), VERSION.writes, written);
@@ -232,32 +257,44 @@ function lateBoot(read: () => BootSource): BootSource {
 }
 
 /**
- * The description of the machine that a snapshot holds. `file` is how messages call it. `bootLater`: what it boots, a kernel without
- * a BIOS, is read when it is needed; until then the snapshot stays open.
+ * The description of the machine that a snapshot holds. `file` is how messages call it. `boot`: 'later' when what it boots, a kernel without
+ * a BIOS, is to be read when it is needed; until then the snapshot stays open. Or what reads it from elsewhere, then.
  */
-export function readMachine(snapshot: SnapshotReader, file: string, bootLater = false): SavedMachine {
+export function readMachine(
+  snapshot: SnapshotReader,
+  file: string,
+  boot: 'now' | 'later' | (() => BootSource) = 'now',
+): SavedMachine {
   const sections = new Sections(snapshot, file);
   const check = (value: Plain): Infer<typeof machineSchema> => machineSchema.check(value, 'machine');
   const saved = sections.read({ name: 'machine', version: VERSION.machine, check, upgrade: upgradeMachine });
-  const readBoot = (): BootSource => sections.read({ name: 'boot', version: VERSION.boot, check: restoreBoot });
-  const boot = bootLater ? lateBoot(readBoot) : readBoot();
+  const read = typeof boot === 'function' ? boot : () => readBoot(snapshot, file);
+  const source = boot === 'now' ? read() : lateBoot(read);
   const { uuid, time, tscHz, virtual, disks, cpuid } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
   const { sharing: savedSharing, networks, ...rest } = saved.config;
   const sharing = restoreSharing(savedSharing);
-  const config = { ...rest, boot, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
+  const config = { ...rest, boot: source, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
   return { config, uuid, time, tscHz, virtual: virtual ?? undefined, disks, cpuid };
 }
 
-/** Puts a new machine of that description, whose clock stands still, into the saved state. */
-export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved: SavedMachine, file: string): void {
+/** Puts a new machine of that description, whose clock stands still, into the saved state. `apart`: what fills its memory. */
+export function restoreParts(
+  machine: Saveable,
+  snapshot: SnapshotReader,
+  {
+    saved,
+    file,
+    apart,
+  }: { readonly saved: SavedMachine; readonly file: string; readonly apart?: KeptApart | undefined },
+): void {
   const sections = new Sections(snapshot, file);
   machine.images.forEach((image, i) => {
     if (identityOf(image) !== saved.disks[i])
       throw new SnapshotError(`the disk ${image.name} has changed since the machine was saved to ${file}`);
   });
-  const known = new Set(['machine', 'boot', 'ram', 'ram.index', 'ram.map']);
+  const known = new Set(['machine', BOOT, 'ram', 'ram.index', 'ram.map']);
   machine.images.forEach(({ image }, i) => {
     const name = writesName(i);
     const size = snapshot.memorySize(name);
@@ -268,7 +305,8 @@ export function restoreParts(machine: Saveable, snapshot: SnapshotReader, saved:
     sections.checkVersion(name, snapshot.readMemory(name, written), VERSION.writes);
     image.writes.restore(written);
   });
-  sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
+  if (apart) apart.fillMemory(machine.ram);
+  else sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
   machine.clock.set(saved.time);
   for (const part of machine.board.parts) {
     known.add(part.id);

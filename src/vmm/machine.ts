@@ -19,7 +19,15 @@ import { ConsoleInput } from './console-input.js';
 import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
 import { changeMedia, diskId, type MediaRequest } from './media.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
-import { readMachine, restoreParts, saveMachine, type MachineImage, type SavedMachine } from './machine-snapshot.js';
+import {
+  readMachine,
+  restoreParts,
+  saveMachine,
+  type KeptApart,
+  type MachineImage,
+  type MemoryForm,
+  type SavedMachine,
+} from './machine-snapshot.js';
 import { openNics, type NetHost } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
 import { RunLoop, type MachineTurn } from './run-loop.js';
@@ -206,15 +214,17 @@ export class VirtualMachine {
       readonly forceCpu?: boolean;
       /** See `readMachine`. */
       readonly bootLater?: boolean;
+      /** What the snapshot does not hold; absent: it holds everything. */
+      readonly apart?: KeptApart;
     },
   ): VirtualMachine {
-    const { name, noReboot, forceCpu = false, bootLater = false } = options;
-    const saved = readMachine(snapshot, name, bootLater);
+    const { name, noReboot, forceCpu = false, bootLater = false, apart } = options;
+    const saved = readMachine(snapshot, name, apart ? () => apart.readBoot() : bootLater ? 'later' : 'now');
     const config = { ...saved.config, noReboot: noReboot ?? saved.config.noReboot };
     const machine = new VirtualMachine(config, host, saved);
     machine.checkFeatures(saved, name, forceCpu);
     machine.clock.pause();
-    restoreParts(machine, snapshot, saved, name);
+    restoreParts(machine, snapshot, { saved, file: name, apart });
     machine.board.resumeDevices();
     return machine;
   }
@@ -447,15 +457,15 @@ export class VirtualMachine {
     return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma, this.host.disassemble)).join('\n');
   }
 
-  /** Saves everything. Only while `run` is not running. `mappable`: so that its memory is mapped instead of being read. */
-  save(writer: SnapshotWriter, mappable = false): void {
+  /** Saves everything. Only while `run` is not running. */
+  save(writer: SnapshotWriter, memory: MemoryForm = 'packed'): void {
     this.clock.pause();
     for (const { image, name } of this.images) if (image) settle(image, name);
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,
       version: this.host.version,
-      mappable,
+      memory,
       locate: (path) => (path === '' ? '' : (this.host.locate?.(path) ?? path)),
       virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });

@@ -1,11 +1,17 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { HostError } from '../../base/errors.js';
-import { mapFile } from './give-back.js';
 import { reasonOf } from './read-file.js';
 
 /** Where this process writes a file before it is renamed into place. */
 export const temporaryName = (file: string): string => `${file}.${process.pid}.tmp`;
+
+/** An open file as something to write to at any place. */
+export const writeTo = (fd: number): { write(offset: number, bytes: Uint8Array): void } => ({
+  write: (offset, bytes) => {
+    for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
+  },
+});
 
 /**
  * Writes a file whole or not at all: under another name in the same folder, made durable (unless that does not matter), then
@@ -21,11 +27,7 @@ export function writeFileSafely(
   try {
     const fd = fs.openSync(temporary, 'wx', 0o600);
     try {
-      write({
-        write: (offset, bytes) => {
-          for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
-        },
-      });
+      write(writeTo(fd));
       if (durable) fs.fsyncSync(fd);
     } finally {
       fs.closeSync(fd);
@@ -70,16 +72,12 @@ function syncFolder(folder: string): void {
 /** A file that is read in pieces. */
 export class FileSource {
   readonly size: number;
-  private readonly fd: number;
+  readonly fd: number;
 
-  /**
-   * `what` is what messages call it. `unchanging`: nobody writes to it, now or later, so that it can be mapped. Throws a one-line
-   * error when it cannot be read.
-   */
+  /** `what` is what messages call it. Throws a one-line error when it cannot be read. */
   constructor(
     readonly name: string,
     private readonly what: string,
-    private readonly unchanging = false,
   ) {
     try {
       this.fd = fs.openSync(name, 'r');
@@ -107,10 +105,6 @@ export class FileSource {
       throw this.unreadable(cause);
     }
     return bytes;
-  }
-
-  map(offset: number, into: Uint8Array): boolean {
-    return this.unchanging && mapFile(into, this.fd, offset);
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import type { Inspection } from '../../vmm/inspect.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import type { InputEvent } from '../../iface/input.js';
+import { closeBranch } from './branches.js';
 import { InputGate } from '../common/input-gate.js';
 import type { CpuLimits } from '../../vmm/sched/settings.js';
 import { SmpWords } from '../../vmm/smp/words.js';
@@ -17,8 +18,8 @@ import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
-  type Answer,
   type BalloonStatus,
+  type Branch,
   type Button,
   type Command,
   type Event,
@@ -28,6 +29,7 @@ import {
   type OutputChannel,
   type PictureFormat,
   type PortableError,
+  type WorkerAnswer,
   type WorkerData,
   type WorkerOptions,
 } from './protocol.js';
@@ -99,7 +101,7 @@ export class MachineHandle {
   private bridge: SocketBridge | undefined;
   private readonly waiting = new Map<
     number,
-    { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
+    { readonly resolve: (answer: WorkerAnswer) => void; readonly reject: (error: Error) => void }
   >();
   private nextId = 1;
   private readonly gate: InputGate;
@@ -127,6 +129,7 @@ export class MachineHandle {
       this.worker = takeWorker(data, movable(start));
     } catch (error) {
       this.seat.close();
+      if (start.kind === 'branch') closeBranch(start.branch);
       throw error;
     }
     this.started = new Promise((resolve) => {
@@ -276,7 +279,7 @@ export class MachineHandle {
     this.post({ kind: 'resize', columns, rows });
   }
 
-  private ask(command: (id: number) => Command): Promise<Answer> {
+  private ask(command: (id: number) => Command): Promise<WorkerAnswer> {
     if (this.over) return Promise.reject(this.over);
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
@@ -292,6 +295,15 @@ export class MachineHandle {
   async save(file: string, options: { readonly template?: boolean; readonly momentary?: boolean } = {}): Promise<void> {
     const { template = false, momentary = false } = options;
     await this.ask((id) => ({ kind: 'save', id, file, template, momentary }));
+  }
+
+  /**
+   * What another machine of this process begins with (`kind: 'branch'`) that is to be as this one is now; both share the memory that neither writes
+   * to. Whoever has it makes that machine, or calls `closeBranch`. Undefined: that cannot be had here, or the machine has a BIOS.
+   */
+  async branch(): Promise<Branch | undefined> {
+    const answer = await this.ask((id) => ({ kind: 'branch', id }));
+    return 'branch' in answer ? answer.branch : undefined;
   }
 
   /** The rows of the VGA screen in a text mode; none in a graphics mode. */

@@ -19,7 +19,7 @@ import type { VmRequest } from '../../machine/common/board.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { readMachine } from '../../vmm/machine-snapshot.js';
-import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
+import type { MachineExit, MachineHost, VirtualMachine } from '../../vmm/machine.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { LineWriter } from '../../host/node/line-writer.js';
 import { zstdReady } from '../../host/node/zstd.js';
@@ -33,6 +33,7 @@ import { createTurn, openSeat } from './cpu-turns.js';
 import { awaitMachine, type SpareWorker } from './spare-worker.js';
 import { Debugging, isDebugCommand, type DebugCommand } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
+import { MachineOrigin } from './machine-origin.js';
 import { Networks } from './network-thread.js';
 import { TranslationThreads } from './translation-threads.js';
 import { WorkerDisplay } from './worker-display.js';
@@ -43,6 +44,7 @@ import {
   type Event,
   type MachineFacts,
   type PortableError,
+  type WorkerAnswer,
   type WorkerData,
 } from './protocol.js';
 
@@ -104,7 +106,8 @@ async function choose(): Promise<Choice> {
     return chooseAccelerator({ clock, tracesCode });
   }
   const any = await chooseAccelerator({ clock: 'host', tracesCode });
-  if (any.accel !== 'kvm') return any;
+  // Whoever forks a machine says what the other one runs on.
+  if (any.accel !== 'kvm' || start.kind === 'branch') return any;
   const source = new FileSource(start.file, 'snapshot');
   try {
     const { config, tscHz } = readMachine(new SnapshotReader(source, deflate), start.file);
@@ -192,27 +195,7 @@ const base: MachineHost = {
   trayMoved: (disk, open) => post({ kind: 'tray', disk, open }),
 };
 
-/** A template, of which something may be read later. */
-let lateSource: FileSource | undefined;
-
-function createMachine(): VirtualMachine {
-  const host = kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base;
-  if (start.kind === 'create') return VirtualMachine.create(start.config, host);
-  const { file, noReboot, forceCpu, template = false } = start;
-  const source = new FileSource(file, 'snapshot', template);
-  try {
-    const reader = new SnapshotReader(source, deflate);
-    return VirtualMachine.restore(reader, host, {
-      name: file,
-      ...(noReboot !== undefined && { noReboot }),
-      ...(forceCpu !== undefined && { forceCpu }),
-      bootLater: template,
-    });
-  } finally {
-    if (template) lateSource = source;
-    else source.close();
-  }
-}
+const origin = new MachineOrigin(start);
 
 let machine: VirtualMachine | undefined;
 /** What the screen shows, and the time of the machine's clock. */
@@ -243,15 +226,15 @@ function quickCommands(): void {
   }
 }
 
-type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume' }> | DebugCommand;
+type SlowCommand = Extract<Command, { kind: 'save' | 'branch' | 'stop' | 'pause' | 'resume' }> | DebugCommand;
 
 /** The machine has to stand still for it. */
 function isSlow(command: Command): command is SlowCommand {
-  return ['save', 'stop', 'pause', 'resume'].includes(command.kind) || isDebugCommand(command);
+  return ['save', 'branch', 'stop', 'pause', 'resume'].includes(command.kind) || isDebugCommand(command);
 }
 
-function answer(id: number, work: () => Answer): void {
-  let result: Answer | PortableError;
+function answer(id: number, work: () => WorkerAnswer): void {
+  let result: WorkerAnswer | PortableError;
   try {
     result = work();
   } catch (error) {
@@ -263,9 +246,15 @@ function answer(id: number, work: () => Answer): void {
 function save({ file, template, momentary }: Extract<Command, { kind: 'save' }>): Answer {
   assert(machine !== undefined, 'there is a machine to save');
   const from = machine;
-  const write = (target: SnapshotTarget): void => from.save(new SnapshotWriter(target, deflate), template);
+  const write = (target: SnapshotTarget): void =>
+    from.save(new SnapshotWriter(target, deflate), template ? 'mappable' : 'packed');
   writeFileSafely(file, 'snapshot', write, !momentary);
   return { saved: file };
+}
+
+function branch(): WorkerAnswer {
+  assert(machine !== undefined, 'there is a machine to fork');
+  return { branch: origin.branch(machine) };
 }
 
 /** Carries out what the machine stands still for. False: it ends. */
@@ -282,6 +271,10 @@ function slowCommands(debugging: Debugging): boolean {
     if (command.kind === 'save') {
       const request = command;
       answer(request.id, () => save(request));
+      continue;
+    }
+    if (command.kind === 'branch') {
+      answer(command.id, branch);
       continue;
     }
     paused = command.kind === 'pause';
@@ -320,7 +313,7 @@ function factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineF
 
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
-  machine = createMachine();
+  machine = origin.begin(kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base);
   networks.check();
   if (choice.reason !== undefined) report(`accelerator ${choice.accel}: ${choice.reason}`);
   if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
@@ -346,7 +339,7 @@ function closeDisks(): void {
 
 try {
   // It takes some 30 ms, and may be what an image needs.
-  if (start.kind === 'resume' || start.config.disks.length > 0) await zstdReady();
+  if (start.kind !== 'create' || start.config.disks.length > 0) await zstdReady();
   main();
 } catch (error) {
   output.flush();
@@ -356,6 +349,6 @@ try {
 }
 lent?.dispose();
 threads?.settle();
-lateSource?.close();
+origin.close();
 // Whatever else may keep the thread alive: it has nothing left to do.
 port.close();

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { deflate } from '../../host/node/deflate.js';
+import { mapFile } from '../../host/node/give-back.js';
 import { FileSource } from '../../host/node/snapshot-file.js';
-import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import { SnapshotReader, SnapshotWriter, type SnapshotSource } from '../../snapshot/container.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-mapped-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -33,6 +34,17 @@ function write(name: string): string {
   return file;
 }
 
+function sourceOf(file: string, mapped: boolean): SnapshotSource & { close(): void } {
+  const source = new FileSource(file, 'snapshot');
+  return {
+    name: file,
+    size: source.size,
+    read: (offset, length) => source.read(offset, length),
+    ...(mapped && { map: (offset, into) => mapFile(into, source.fd, offset) }),
+    close: () => source.close(),
+  };
+}
+
 /** Whole pages of the system's, as a machine's memory has them. */
 const empty = (): Uint8Array =>
   new Uint8Array(new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true }).buffer);
@@ -42,7 +54,7 @@ describe('memory that is saved as it is', () => {
     ['mapped', true],
     ['read', false],
   ])('is there again when it is %s', (_, unchanging) => {
-    const source = new FileSource(write('saved'), 'snapshot', unchanging);
+    const source = sourceOf(write('saved'), unchanging);
     const [one, other] = [empty(), empty()];
     const reader = new SnapshotReader(source, deflate);
     expect(reader.memorySize('ram')).toBe(SIZE);
@@ -58,11 +70,11 @@ describe('memory that is saved as it is', () => {
 
   it('is refused where it is not what it says', () => {
     const file = write('wrong');
-    const source = new FileSource(file, 'snapshot', true);
+    const source = sourceOf(file, true);
     const reader = new SnapshotReader(source, deflate);
     expect(() => reader.readMemory('ram', new Uint8Array(SIZE / 2))).toThrow(/is damaged: ram has 1048576 bytes/);
     source.close();
     writeFileSync(file, 'no snapshot');
-    expect(() => new SnapshotReader(new FileSource(file, 'snapshot', true), deflate)).toThrow('is not a snapshot');
+    expect(() => new SnapshotReader(new FileSource(file, 'snapshot'), deflate)).toThrow('is not a snapshot');
   });
 });

@@ -1,6 +1,7 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
 import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
+import type { MemoryLayers } from '../../host/node/layered-memory.js';
 import type { AcceleratorName } from './accelerators.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
@@ -31,7 +32,27 @@ export type MachineStart =
       readonly forceCpu?: boolean;
       /** The file is a template: saved as one, of a machine without a BIOS, and never changed. It is mapped instead of being read. */
       readonly template?: boolean;
-    };
+    }
+  | { readonly kind: 'branch'; readonly branch: Branch; readonly forceCpu?: boolean };
+
+/**
+ * What another machine of this process begins with that is as this one was at a moment. Descriptors of files of the process, which belong
+ * to whoever has it.
+ */
+export interface Branch {
+  /**
+   * A snapshot without what follows.
+   * @internal
+   */
+  readonly state: number;
+  /**
+   * A file with what the machine boots: see `readBoot`.
+   * @internal
+   */
+  readonly boot: number;
+  /** @internal */
+  readonly memory: MemoryLayers;
+}
 
 export interface WorkerData {
   readonly start: MachineStart;
@@ -76,6 +97,8 @@ export type Command =
       readonly template: boolean;
       readonly momentary: boolean;
     }
+  /** What another machine begins with that is to be as this one is now. */
+  | { readonly kind: 'branch'; readonly id: number }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** A debugger's connection is there, sends, or has gone. */
@@ -83,6 +106,9 @@ export type Command =
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }
   | { readonly kind: 'gdb-close' }
   | { readonly kind: 'stop' };
+
+/** `branch`: undefined where that cannot be had. */
+export type WorkerAnswer = Answer | { readonly branch: Branch | undefined };
 
 /** What a machine turned out to be. */
 export interface MachineFacts {
@@ -118,7 +144,7 @@ export type Event =
   | { readonly kind: 'reset' }
   /** A drive's tray has moved. */
   | { readonly kind: 'tray'; readonly disk: number; readonly open: boolean }
-  | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer | PortableError }
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: WorkerAnswer | PortableError }
   | { readonly kind: 'frame'; readonly news: FrameNews }
   /** For the debugger. */
   | { readonly kind: 'gdb-data'; readonly bytes: Uint8Array }

@@ -22,6 +22,7 @@ import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import type { ShareConfig } from '../../vmm/sharing-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
 import type { CommandDefaults } from '../exec.js';
+import { DEFAULT_HOSTNAME, writeNote, type Note } from './note.js';
 import { pulledImage } from './pulled-image.js';
 
 /** A root file system, and what commands in it get unless they are given something else. */
@@ -94,6 +95,8 @@ export interface VmOptions {
   readonly mounts?: Readonly<Record<string, string | MountOptions>>;
   /** `vitrine` unless given. */
   readonly hostname?: string;
+  /** A screen, for `vm.display`: a VGA card (true, or `std`), or one with a virtio GPU besides. The board `pc` only. */
+  readonly display?: boolean | 'std' | 'virtio';
   /** Told what is fetched or prepared, which takes a while the first time. */
   readonly onProgress?: Progress;
 }
@@ -107,12 +110,13 @@ export interface Launch {
   readonly defaults: CommandDefaults;
 }
 
-/** What is written into a machine's description, to be found again when it is restored. */
-export interface Note {
-  readonly defaults: CommandDefaults;
-}
-
-const NETWORK = { address: '10.0.2.15/24', gateway: '10.0.2.2', dns: '10.0.2.3', mac: '52:54:00:12:34:56' } as const;
+const NETWORK = {
+  card: 'eth0',
+  address: '10.0.2.15/24',
+  gateway: '10.0.2.2',
+  dns: '10.0.2.3',
+  mac: '52:54:00:12:34:56',
+} as const;
 
 function userNetwork(options: NetworkOptions): NetConfig {
   const network: UserNetConfig = {
@@ -179,7 +183,7 @@ function architectureOf(kernel: Uint8Array): AgentArchitecture {
 async function findKernel(
   options: Located,
 ): Promise<{ readonly name: string; readonly kernel: Uint8Array; readonly initrd: Uint8Array }> {
-  const { guest, onProgress } = options;
+  const { guest, onProgress, display = false } = options;
   if (options.kernel !== undefined) {
     if (guest !== undefined) throw new UsageError('give either a guest or a kernel');
     const kernel = await readOrFail(options.kernel, 'kernel');
@@ -191,8 +195,8 @@ async function findKernel(
   const runnable = targets.filter(({ kind }) => kind === 'linux').map((target) => target.name);
   if (!runnable.includes(name)) throw new UsageError(`there is no guest ${name}; there are ${runnable.join(', ')}`);
   const { files } = await ensureGuest(name, { cache: cacheRoot(), ...(onProgress && { progress: onProgress }) });
-  // 32-bit kernels have no PVH entry.
-  const file = name === 'i386' ? files['vmlinuz'] : files['vmlinux'];
+  // 32-bit kernels have no PVH entry, and who comes by that hears nothing of a screen.
+  const file = name === 'i386' || display !== false ? files['vmlinuz'] : files['vmlinux'];
   return { name: file, kernel: await readOrFail(file, 'kernel'), initrd: await readOrFail(files['initrd'], 'initrd') };
 }
 
@@ -214,9 +218,13 @@ function bootSteps(options: Located, mounts: ReturnType<typeof shares>): BootSte
     steps.push(['root', '/dev/vda', image.fileSystem ?? 'ext4', ''], ['enter']);
   } else if (options.kernel === undefined) steps.push(['run', '/bin/busybox', '--install', '-s']);
   if (init === undefined) {
-    steps.push(['basics'], ['hostname', options.hostname ?? 'vitrine'], ['network', 'lo', '', '127.0.0.1/8', '', '']);
-    if (net !== false) steps.push(['network', 'eth0', '', NETWORK.address, NETWORK.gateway, NETWORK.dns]);
-  } else steps.push(['hostname', options.hostname ?? 'vitrine'], ['init', init]);
+    steps.push(
+      ['basics'],
+      ['hostname', options.hostname ?? DEFAULT_HOSTNAME],
+      ['network', 'lo', '', '127.0.0.1/8', '', ''],
+    );
+    if (net !== false) steps.push(['network', NETWORK.card, '', NETWORK.address, NETWORK.gateway, NETWORK.dns]);
+  } else steps.push(['hostname', options.hostname ?? DEFAULT_HOSTNAME], ['init', init]);
   for (const { share, at } of mounts) steps.push(['mount', share.tag, at, 'virtiofs', share.readOnly ? 'r' : '']);
   return steps;
 }
@@ -239,8 +247,9 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
   const root =
     typeof wanted.image === 'string' ? await pulledImage(wanted.image, { onProgress, signal }) : wanted.image;
   const options: Located = { ...wanted, image: root };
-  const { image, cpus = 1, machine = DEFAULT_MACHINE, net = true } = options;
+  const { image, cpus = 1, machine = DEFAULT_MACHINE, net = true, display = false } = options;
   if (options.init !== undefined && !image) throw new UsageError('an init needs an image that it is in');
+  if (display !== false && machine !== 'pc') throw new UsageError(`the board ${machine} has no screen`);
   const memory = checkBytes(options.memory ?? 512, cpus);
   const mounts = shares(options.mounts);
   const steps = bootSteps(options, mounts);
@@ -251,7 +260,13 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
     ...(options.disks ?? []).map(disk),
   ];
   const defaults = { env: environment(image), cwd: image?.cwd ?? '', user: image?.user ?? '' };
-  const note: Note = { defaults };
+  const note: Note = {
+    defaults,
+    hostname: options.hostname ?? DEFAULT_HOSTNAME,
+    ...(net !== false &&
+      options.init === undefined && { network: { interface: NETWORK.card, gateway: NETWORK.gateway } }),
+    display: display !== false,
+  };
   const config: MachineConfig = {
     machine,
     cpu: options.cpu ?? 'x86-64-v2',
@@ -261,38 +276,20 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
     debugExit: false,
     noReboot: false,
     clock: 'host',
-    // Nobody looks; a machine without a screen starts faster.
-    display: { vga: 'none', rom: null, input: 'ps2' },
+    // Where nobody looks there is none, and the machine starts faster.
+    display: { vga: display === false ? 'none' : display === true ? 'std' : display, rom: null, input: 'ps2' },
     sharing: { shares: mounts.map(({ share }) => share), ports: [{ name: AGENT_PORT, path: null }] },
     networks: net === false ? [] : [userNetwork(net === true ? {} : net)],
-    note: JSON.stringify(note),
+    note: writeNote(note),
     boot: {
       kernel: {
         name,
         data: new Uint8Array(kernel),
-        commandLine: `console=ttyS0 quiet panic=-1 tsc=reliable ${options.append ?? ''}`.trim(),
+        commandLine:
+          `${display === false ? '' : 'console=tty0 '}console=ttyS0 quiet panic=-1 tsc=reliable ${options.append ?? ''}`.trim(),
         modules: [{ name: 'initrd', data: joinArchives(initrd, agentArchive(agent, steps)) }],
       },
     },
   };
   return { config, defaults };
-}
-
-/** Reads what `prepareLaunch` wrote. A machine that something else made has no defaults. */
-export function readNote(note: string | undefined): Note {
-  const empty: Note = { defaults: { env: {}, cwd: '', user: '' } };
-  try {
-    const { defaults } = JSON.parse(note ?? '') as { readonly defaults?: Partial<CommandDefaults> };
-    const { env, cwd, user } = defaults ?? {};
-    const texts = Object.entries(env ?? {}).filter(([, value]) => typeof value === 'string');
-    return {
-      defaults: {
-        env: Object.fromEntries(texts),
-        cwd: typeof cwd === 'string' ? cwd : '',
-        user: typeof user === 'string' ? user : '',
-      },
-    };
-  } catch {
-    return empty;
-  }
 }

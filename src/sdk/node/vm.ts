@@ -1,43 +1,31 @@
 /** A virtual machine as a program has it. */
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { UsageError, VitrineError } from '../../base/errors.js';
 import type { AcceleratorName } from '../../runtime/node/accelerators.js';
-import { MachineHandle } from '../../runtime/node/machine-handle.js';
+import type { MachineHandle } from '../../runtime/node/machine-handle.js';
 import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import type { MachineExit } from '../../vmm/machine.js';
-import { AgentConnection, AgentGoneError } from '../agent/connection.js';
+import type { AgentConnection } from '../agent/connection.js';
 import type { TerminalSize } from '../agent/protocol.js';
 import { runApplet } from '../applet.js';
-import { after } from '../deadline.js';
 import { errnoText } from '../errno.js';
-import { asError, VmError } from '../errors.js';
-import {
-  exec,
-  type CommandDefaults,
-  type CommandLine,
-  type ExecOptions,
-  type ExecResult,
-  type SpawnOptions,
-} from '../exec.js';
+import { VmError } from '../errors.js';
+import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from '../exec.js';
 import { GuestProcess } from '../process.js';
+import type { SerialPort } from '../serial.js';
+import { checkCreate, checkFork, checkRestore } from './check-options.js';
+import { Display } from './display.js';
 import { HostGuestFiles } from './host-files.js';
-import { prepareLaunch, readNote, type VmOptions } from './launch.js';
+import { forkIdentity, identityWords, type Identity } from './identity.js';
+import { prepareLaunch, type VmOptions } from './launch.js';
+import type { Monitor } from './monitor.js';
+import { readNote, type Note } from './note.js';
 import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
+import { checkStart, startMachine, type StartedMachine, type StartOptions } from './start-machine.js';
 import { hasTemplate, makeRoom, momentaryFile, templateFile } from './template.js';
-
-/** What every start of a machine takes. */
-export interface StartOptions {
-  /** Milliseconds until the guest must answer; 120,000 unless given. */
-  readonly bootTimeout?: number;
-  /** Aborted: what was started so far is stopped, and the promise is rejected with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** What the guest writes to its first serial port: its kernel's messages. */
-  readonly onSerial?: (bytes: Uint8Array) => void;
-}
 
 /** A machine that is to be made. */
 export interface CreateOptions extends VmOptions, StartOptions {
@@ -57,6 +45,12 @@ export interface RestoreOptions extends StartOptions {
   readonly forceCpu?: boolean;
 }
 
+/** A machine that is to be as another one is. */
+export interface ForkOptions extends RestoreOptions {
+  /** What the fork is not to share with this one; what is not given is chosen. false: it is the same in everything. */
+  readonly identity?: Identity | false;
+}
+
 /** An interactive shell. */
 export interface ShellOptions extends SpawnOptions {
   /** The shell, `/bin/sh` unless given. */
@@ -65,10 +59,6 @@ export interface ShellOptions extends SpawnOptions {
   readonly size?: TerminalSize;
 }
 
-/** Bytes of the serial port that are kept for messages. */
-const KEPT_SERIAL = 16_384;
-const BOOT_TIMEOUT = 120_000;
-
 /** Templates that are being made. */
 const making = new Map<string, Promise<unknown>>();
 
@@ -76,25 +66,6 @@ const version = (): string => {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { readonly version: string }).version;
 };
-
-/** The last lines that a guest wrote, as one. */
-function lastWords(serial: Uint8Array): string {
-  const lines = new TextDecoder()
-    .decode(serial)
-    .split(/[\r\n]+/)
-    .filter((line) => line.trim() !== '');
-  return lines.slice(-3).join(' / ').slice(0, 400);
-}
-
-const describeExit = (exit: MachineExit): string =>
-  ({
-    'power-off': 'it was switched off',
-    exit: 'the guest ended it',
-    reset: 'it was reset',
-    'triple-fault': 'its processor gave up (triple fault)',
-    debug: 'a debugger ended it',
-    stopped: 'it was stopped',
-  })[exit.kind];
 
 /**
  * A virtual machine with Linux in it, in a worker of this process.
@@ -109,14 +80,23 @@ export class Vm {
   readonly fs: HostGuestFiles;
   /** Ports of this host that lead into the guest. */
   readonly ports: PortForwards;
+  /** Its first serial port. */
+  readonly serial: SerialPort;
+  /** What happens to it, and what it does. */
+  readonly monitor: Monitor;
+  /** The machine underneath: its screen, its drives, its buttons. */
+  readonly machine: MachineHandle;
+  private readonly connection: AgentConnection;
+  private readonly note: Note;
+  private screen: Display | undefined;
   private over = false;
 
-  private constructor(
-    /** The machine underneath: its screen, its drives, its buttons. */
-    readonly machine: MachineHandle,
-    private readonly connection: AgentConnection,
-    private readonly defaults: CommandDefaults,
-  ) {
+  private constructor({ machine, connection, serial, monitor }: StartedMachine) {
+    this.machine = machine;
+    this.connection = connection;
+    this.serial = serial;
+    this.monitor = monitor;
+    this.note = readNote(machine.facts?.note);
     this.fs = new HostGuestFiles(connection);
     this.ports = new PortForwards(connection);
     const ended = (): void => {
@@ -128,10 +108,11 @@ export class Vm {
 
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
   static async create(options: CreateOptions = {}): Promise<Vm> {
-    options.signal?.throwIfAborted();
+    checkCreate(options);
+    checkStart(options);
     if (options.warm) return Vm.createWarm(options);
-    const { config, defaults } = await prepareLaunch(options, options.signal);
-    return Vm.start({ kind: 'create', config }, options, options.accel, () => defaults);
+    const { config } = await prepareLaunch(options, options.signal);
+    return Vm.start({ kind: 'create', config }, options, options.accel);
   }
 
   private static async createWarm({ signal, onSerial, bootTimeout, warm: _, ...wanted }: CreateOptions): Promise<Vm> {
@@ -185,93 +166,30 @@ export class Vm {
 
   /** A machine that begins with a template. */
   private static begin(file: string, options: StartOptions, accel: AcceleratorName | undefined): Promise<Vm> {
-    return Vm.start({ kind: 'resume', file, template: true }, options, accel, (note) => readNote(note).defaults);
+    return Vm.start({ kind: 'resume', file, template: true }, options, accel);
   }
 
   /** Goes on with a machine that `snapshot` saved, at the moment of its save. The file is not used afterwards. */
   static async restore(file: string, options: RestoreOptions = {}): Promise<Vm> {
-    options.signal?.throwIfAborted();
+    checkRestore(options);
+    checkStart(options);
     const { forceCpu } = options;
     const start: MachineStart = { kind: 'resume', file, ...(forceCpu !== undefined && { forceCpu }) };
-    return Vm.start(start, options, options.accel, (note) => readNote(note).defaults);
+    return Vm.start(start, options, options.accel);
   }
 
   private static async start(
     start: MachineStart,
-    { signal, onSerial, bootTimeout = BOOT_TIMEOUT }: StartOptions,
+    options: StartOptions,
     accel: AcceleratorName | undefined,
-    defaultsOf: (note: string | undefined) => CommandDefaults,
   ): Promise<Vm> {
-    signal?.throwIfAborted();
-    if (!(bootTimeout > 0)) throw new UsageError(`a boot timeout of ${bootTimeout} ms`);
-    let serial: Buffer = Buffer.alloc(0);
-    const late: { connection?: AgentConnection } = {};
-    const machine = new MachineHandle(
-      start,
-      {
-        output: (channel, bytes, done) => {
-          if (channel === 'serial') {
-            serial = Buffer.concat([serial, bytes]).subarray(-KEPT_SERIAL);
-            onSerial?.(bytes);
-          }
-          done();
-        },
-        reset: () => late.connection?.machineReset(),
-      },
-      { version: version(), ...(accel && { accel }) },
-    );
-    const end = machine.exited.then(
-      (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; it wrote: ${lastWords(serial)}`),
-      (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
-    );
-    const gone = machine.exited.then(
-      (exit) => new AgentGoneError(`the machine has ended: ${describeExit(exit)}`),
-      (error: unknown) => new AgentGoneError(`the machine broke: ${asError(error).message}`, { cause: error }),
-    );
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let abort: (() => void) | undefined;
-    const trouble = Promise.race([
-      end,
-      new Promise<Error>((resolve) => {
-        timer = after(bootTimeout, () => {
-          resolve(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
-        });
-      }),
-      new Promise<Error>((resolve) => {
-        abort = () => resolve(asError(signal?.reason));
-        signal?.addEventListener('abort', abort);
-      }),
-    ]);
-    const orTrouble = async <T>(what: Promise<T>): Promise<T> =>
-      Promise.race([
-        what,
-        trouble.then((error) => {
-          throw error;
-        }),
-      ]);
-    try {
-      await orTrouble(machine.started);
-      const connection = new AgentConnection(
-        (listener) => {
-          const stream = machine.connectPort('vitrine.agent', listener);
-          if (!stream) throw new VmError('this machine was made without the port of an agent');
-          return stream;
-        },
-        { time: () => Date.now(), random: (bytes) => randomBytes(bytes), why: () => gone },
-        start.kind === 'resume',
-      );
-      late.connection = connection;
-      void gone.then((error) => connection.fail(error));
-      await orTrouble(connection.ready);
-      return new Vm(machine, connection, defaultsOf(machine.facts?.note));
-    } catch (error) {
-      machine.stop();
-      await end;
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      if (abort) signal?.removeEventListener('abort', abort);
-    }
+    return new Vm(await startMachine(start, { ...options, ...(accel && { accel }), version: version() }));
+  }
+
+  /** Its screen. Throws a UsageError when it was made without one. */
+  get display(): Display {
+    if (!this.note.display) throw new UsageError('this machine has no screen: it was made without "display"');
+    return (this.screen ??= new Display(this.machine));
   }
 
   /** How the machine ends; rejected when it breaks. */
@@ -284,28 +202,30 @@ export class Vm {
    * what that left running goes on, unheard. Rejected with an ExecError when it cannot be started.
    */
   exec(command: CommandLine, options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(this.connection, command, options, this.defaults);
+    return exec(this.connection, command, options, this.note.defaults);
   }
 
   /** Starts a command, whose streams can be used while it runs. */
   spawn(command: CommandLine, options: SpawnOptions = {}): GuestProcess {
-    return new GuestProcess(this.connection, command, options, this.defaults);
+    return new GuestProcess(this.connection, command, options, this.note.defaults);
   }
 
   /** An interactive shell on a terminal of its own. */
   shell(options: ShellOptions = {}): GuestProcess {
     const { command = ['/bin/sh', '-i'], size, ...rest } = options;
-    return new GuestProcess(this.connection, command, { tty: size ?? true, ...rest }, this.defaults);
+    return new GuestProcess(this.connection, command, { tty: size ?? true, ...rest }, this.note.defaults);
   }
 
   /** Makes the machine stand still, and its time with it. */
-  pause(): Promise<void> {
-    return this.machine.pause();
+  async pause(): Promise<void> {
+    await this.machine.pause();
+    this.monitor.tell({ kind: 'paused' });
   }
 
   /** Lets it go on. */
-  resume(): Promise<void> {
-    return this.machine.resume();
+  async resume(): Promise<void> {
+    await this.machine.resume();
+    this.monitor.tell({ kind: 'resumed' });
   }
 
   /** Presses the reset button; resolves when commands can be run again. What ran is gone. */
@@ -322,14 +242,33 @@ export class Vm {
 
   /**
    * A second machine that is as this one is now; both go on. They share the memory that neither of them writes to. Its disks are
-   * temporary or read-only. Give one of them another name (`identify`).
+   * temporary or read-only. Unless told otherwise it has another name than this one, another id of its machine and another hardware address.
    */
-  async fork(options: RestoreOptions = {}): Promise<Vm> {
+  async fork(options: ForkOptions = {}): Promise<Vm> {
+    checkFork(options);
+    const { identity, ...rest } = options;
+    checkStart(rest);
+    const wanted = identity === false ? {} : forkIdentity(this.note, identity);
     keepSpareWorker();
+    const vm = await this.branch(rest);
+    try {
+      await vm.identify(wanted);
+      return vm;
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
+  }
+
+  private async branch(options: RestoreOptions): Promise<Vm> {
+    const { forceCpu, accel = this.machine.facts?.accel } = options;
+    const branch = await this.machine.branch();
+    const start = { ...(forceCpu !== undefined && { forceCpu }) };
+    if (branch) return Vm.start({ kind: 'branch', branch, ...start }, options, accel);
     const file = await momentaryFile();
     try {
       await this.machine.save(file, { template: true, momentary: true });
-      return await Vm.begin(file, options, options.accel ?? this.machine.facts?.accel);
+      return await Vm.begin(file, options, accel);
     } finally {
       await rm(file, { force: true });
     }
@@ -340,16 +279,10 @@ export class Vm {
     await this.administer(['sync']);
   }
 
-  /** Gives the guest a name, and an id of its machine (32 hexadecimal digits): two that were one need names of their own. */
-  async identify({ hostname, machineId }: { readonly hostname?: string; readonly machineId?: string }): Promise<void> {
-    if (hostname !== undefined) {
-      if (!/^[\w.-]{1,64}$/.test(hostname)) throw new UsageError(`a guest cannot be called "${hostname}"`);
-      await this.administer(['hostname', hostname]);
-    }
-    if (machineId !== undefined) {
-      if (!/^[0-9a-f]{32}$/.test(machineId)) throw new UsageError(`"${machineId}" is no id of a machine`);
-      await this.administer(['machine-id', machineId]);
-    }
+  /** Gives the guest what two machines that were one must not share. What is not given stays as it is. */
+  async identify(identity: Identity): Promise<void> {
+    const words = identityWords(identity, this.note);
+    if (words.some((word) => word !== '')) await this.administer(['identity', ...words]);
   }
 
   /** Sets the guest's clock by this host's, as every restore does. */

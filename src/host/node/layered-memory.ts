@@ -1,0 +1,192 @@
+/**
+ * A machine's memory that others of the same process begin with: what was written is moved into files in memory, which it and they map privately.
+ * None of them sees what another writes, and what none writes is there once.
+ */
+import * as fs from 'node:fs';
+import { HostError } from '../../base/errors.js';
+import { PAGE_SIZE } from '../../base/units.js';
+import { changedPages } from './changed-pages.js';
+import { mapFile } from './give-back.js';
+import { coalesce, overlay, unite, type MemoryRun, type PageRange } from './memory-runs.js';
+import { memoryFiles } from './native/memory-files.js';
+
+/** What memory is made of where it is not zeros. */
+export interface MemoryLayers {
+  /** Descriptors of the process, which belong to whoever has this. */
+  readonly files: readonly LayerFile[];
+  /** In ascending order. */
+  readonly runs: readonly MemoryRun[];
+}
+
+export interface LayerFile {
+  readonly fd: number;
+  /** Pages that lie in it; 0: a file that is not the machines' own, such as a template. */
+  readonly pages: number;
+}
+
+/** A process may have 65,530 mappings in all: a machine is content with some hundreds of them. */
+const PIECES = { few: 64, most: 256 } as const;
+const PIECES_OF_ALL = { few: 192, most: 384 } as const;
+const MOST_RUNS = 1536;
+const MOST_FILES = 8;
+/** Pages that may be moved besides those that have changed, or lie in files without being used; as many as those that are used always may. */
+const SLACK = 4096;
+
+/** Lets go of what nobody will map any more. */
+export function closeLayers({ files }: MemoryLayers): void {
+  for (const { fd } of files) memoryFiles?.close(fd);
+}
+
+function isZero(page: Uint8Array): boolean {
+  const words = new Uint32Array(page.buffer, page.byteOffset, page.length / 4);
+  for (const word of words) if (word !== 0) return false;
+  return true;
+}
+
+function writeWhole(fd: number, bytes: Uint8Array, offset: number): void {
+  for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
+}
+
+function readWhole(fd: number, into: Uint8Array, offset: number): void {
+  for (let at = 0; at < into.length;) {
+    const count = fs.readSync(fd, into, at, into.length - at, offset + at);
+    if (count === 0) throw new Error('a file in memory has become shorter');
+    at += count;
+  }
+}
+
+const sizeOf = (ranges: readonly PageRange[]): number => ranges.reduce((sum, { count }) => sum + count, 0);
+
+export class LayeredMemory {
+  private files: LayerFile[] = [];
+  private runs: readonly MemoryRun[] = [];
+
+  /** `bytes`: whole pages, which begin at a page of the system's. */
+  constructor(private readonly bytes: Uint8Array) {}
+
+  private at({ page, count }: PageRange): Uint8Array {
+    return this.bytes.subarray(page * PAGE_SIZE, (page + count) * PAGE_SIZE);
+  }
+
+  /** All of it is what an open file has from `offset` on, which nobody writes to. False: it cannot be mapped. */
+  begin(fd: number, offset: number): boolean {
+    const own = memoryFiles?.duplicate(fd) ?? -1;
+    if (own < 0) return mapFile(this.bytes, fd, offset);
+    if (!mapFile(this.bytes, own, offset)) {
+      memoryFiles?.close(own);
+      return false;
+    }
+    this.files = [{ fd: own, pages: 0 }];
+    this.runs = [{ page: 0, count: this.bytes.length / PAGE_SIZE, file: 0, at: offset / PAGE_SIZE }];
+    return true;
+  }
+
+  /** Memory of zeros becomes what another's is. The layers are its own from now on. */
+  adopt({ files, runs }: MemoryLayers): void {
+    this.files = [...files];
+    this.runs = runs;
+    for (const run of runs) {
+      const { fd } = files[run.file];
+      if (mapFile(this.at(run), fd, run.at * PAGE_SIZE)) continue;
+      // The process has no more mappings: then it is a copy.
+      readWhole(fd, this.at(run), run.at * PAGE_SIZE);
+    }
+  }
+
+  /** Pages that are not in a file as they are now. Undefined: the system does not tell. */
+  private changed(): PageRange[] | undefined {
+    const own = changedPages(this.bytes, PAGE_SIZE);
+    if (!own) return undefined;
+    // What lies over a file has been written to; elsewhere it may be zeros, as what is not there at all.
+    const result: PageRange[] = [];
+    let below = 0;
+    const { runs } = this;
+    for (const { page, count } of own)
+      for (let i = page; i < page + count; i++) {
+        while (below < runs.length && runs[below].page + runs[below].count <= i) below++;
+        const isOverFile = below < runs.length && runs[below].page <= i;
+        if (!isOverFile && isZero(this.at({ page: i, count: 1 }))) continue;
+        const last = result.at(-1);
+        if (last && last.page + last.count === i) result[result.length - 1] = { ...last, count: last.count + 1 };
+        else result.push({ page: i, count: 1 });
+      }
+    return result;
+  }
+
+  /**
+   * What another machine begins with that is to have this memory as it is now. Nobody may write to it meanwhile. Undefined: that cannot be had
+   * here. Throws what the system refuses.
+   */
+  branch(): MemoryLayers | undefined {
+    if (!memoryFiles) return undefined;
+    const changed = this.changed();
+    if (!changed) return undefined;
+    if (changed.length > 0) this.settle(changed);
+    const files: LayerFile[] = [];
+    for (const file of this.files) {
+      const fd = memoryFiles.duplicate(file.fd);
+      if (fd < 0) {
+        closeLayers({ files, runs: [] });
+        return undefined;
+      }
+      files.push({ ...file, fd });
+    }
+    return { files, runs: this.runs };
+  }
+
+  /** Moves pages into a file, with others where there would be too many pieces. */
+  private settle(changed: readonly PageRange[]): void {
+    const { runs, files } = this;
+    const own = runs.filter(({ file }) => files[file].pages > 0);
+    const used = sizeOf(own) + sizeOf(changed);
+    const stored = files.reduce((sum, { pages }) => sum + pages, 0) + sizeOf(changed);
+    const pieces = coalesce(changed, { ...PIECES, spare: Math.max(SLACK, sizeOf(changed)) });
+    const isTooMuch =
+      own.length === 0 ||
+      files.length >= MOST_FILES ||
+      runs.length + 2 * pieces.length > MOST_RUNS ||
+      stored > 2 * used + SLACK;
+    // Then all that files of its own have goes into the new one, and those that nobody else uses are gone.
+    const all = isTooMuch ? unite(own, changed) : [];
+    const moved = isTooMuch ? coalesce(all, { ...PIECES_OF_ALL, spare: Math.max(SLACK, sizeOf(all)) }) : pieces;
+    const { fd, places } = this.write(moved);
+    const above = moved.map((range, i) => ({ ...range, file: files.length, at: places[i] }));
+    this.runs = overlay(runs, above);
+    this.files = [...files, { fd, pages: sizeOf(moved) }];
+    for (const run of above) mapFile(this.at(run), fd, run.at * PAGE_SIZE);
+    this.forgetUnused();
+  }
+
+  /** A file with these pages behind each other, and where each range begins in it, in pages. */
+  private write(ranges: readonly PageRange[]): { readonly fd: number; readonly places: readonly number[] } {
+    const fd = memoryFiles?.create() ?? -1;
+    if (fd < 0) throw new HostError(`the machine cannot be forked: no file in memory can be had (error ${-fd})`);
+    let at = 0;
+    try {
+      const places = ranges.map((range) => {
+        writeWhole(fd, this.at(range), at * PAGE_SIZE);
+        at += range.count;
+        return at - range.count;
+      });
+      return { fd, places };
+    } catch (cause) {
+      memoryFiles?.close(fd);
+      throw new HostError('the machine cannot be forked: the host has no memory left for it', { cause });
+    }
+  }
+
+  private forgetUnused(): void {
+    const used = new Set(this.runs.map(({ file }) => file));
+    const places = new Map([...used].sort((a, b) => a - b).map((file, i) => [file, i]));
+    for (const [i, { fd }] of this.files.entries()) if (!used.has(i)) memoryFiles?.close(fd);
+    this.files = this.files.filter((_, i) => used.has(i));
+    this.runs = this.runs.map((run) => ({ ...run, file: places.get(run.file) ?? 0 }));
+  }
+
+  /** The memory stays as it is. */
+  close(): void {
+    closeLayers({ files: this.files, runs: [] });
+    this.files = [];
+    this.runs = [];
+  }
+}

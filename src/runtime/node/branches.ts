@@ -1,0 +1,10 @@
+import { closeLayers } from '../../host/node/layered-memory.js';
+import { memoryFiles } from '../../host/node/native/memory-files.js';
+import type { Branch } from './protocol.js';
+
+/** Lets go of what no machine begins with. */
+export function closeBranch({ state, boot, memory }: Branch): void {
+  memoryFiles?.close(state);
+  memoryFiles?.close(boot);
+  closeLayers(memory);
+}

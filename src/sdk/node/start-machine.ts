@@ -1,0 +1,138 @@
+/** Starts a machine, and waits until the agent in its guest answers. */
+import { randomBytes } from 'node:crypto';
+import { UsageError } from '../../base/errors.js';
+import type { AcceleratorName } from '../../runtime/node/accelerators.js';
+import { MachineHandle } from '../../runtime/node/machine-handle.js';
+import type { MachineStart } from '../../runtime/node/protocol.js';
+import type { MachineExit } from '../../vmm/machine.js';
+import { AgentConnection, AgentGoneError } from '../agent/connection.js';
+import { AGENT_PORT } from '../agent/protocol.js';
+import { after } from '../deadline.js';
+import { asError, VmError } from '../errors.js';
+import { SerialPort } from '../serial.js';
+import { Monitor } from './monitor.js';
+
+/** What every start of a machine takes. */
+export interface StartOptions {
+  /** Milliseconds until the guest must answer; 120,000 unless given. */
+  readonly bootTimeout?: number;
+  /** Aborted: what was started so far is stopped, and the promise is rejected with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** What the guest writes to its first serial port: its kernel's messages. */
+  readonly onSerial?: (bytes: Uint8Array) => void;
+}
+
+const BOOT_TIMEOUT = 120_000;
+
+/** Throws what is wrong with them, or the signal's reason. */
+export function checkStart({ signal, bootTimeout = BOOT_TIMEOUT }: StartOptions): void {
+  signal?.throwIfAborted();
+  if (!(bootTimeout > 0)) throw new UsageError(`a boot timeout of ${bootTimeout} ms`);
+}
+
+export interface StartedMachine {
+  readonly machine: MachineHandle;
+  readonly connection: AgentConnection;
+  readonly serial: SerialPort;
+  readonly monitor: Monitor;
+}
+
+/** The last lines that a guest wrote, as one. */
+function lastWords(serial: SerialPort): string {
+  const lines = serial.text.split(/[\r\n]+/).filter((line) => line.trim() !== '');
+  return lines.slice(-3).join(' / ').slice(0, 400);
+}
+
+const describeExit = (exit: MachineExit): string =>
+  ({
+    'power-off': 'it was switched off',
+    exit: 'the guest ended it',
+    reset: 'it was reset',
+    'triple-fault': 'its processor gave up (triple fault)',
+    debug: 'a debugger ended it',
+    stopped: 'it was stopped',
+  })[exit.kind];
+
+/** Rejected with a one-line error when the machine does not come up; then nothing of it is left. */
+export async function startMachine(
+  start: MachineStart,
+  options: StartOptions & { readonly version: string; readonly accel?: AcceleratorName },
+): Promise<StartedMachine> {
+  const { signal, onSerial, bootTimeout = BOOT_TIMEOUT, version, accel } = options;
+  checkStart(options);
+  const serial = new SerialPort();
+  const monitor = new Monitor();
+  const late: { connection?: AgentConnection } = {};
+  if (onSerial) serial.onData(onSerial);
+  const machine = new MachineHandle(
+    start,
+    {
+      output: (channel, bytes, done) => {
+        if (channel === 'serial') serial.receive(bytes);
+        done();
+      },
+      drain: () => serial.drained(),
+      report: (text) => monitor.tell({ kind: 'report', text }),
+      reset: () => {
+        late.connection?.machineReset();
+        monitor.tell({ kind: 'reset' });
+      },
+    },
+    { version, ...(accel && { accel }) },
+  );
+  serial.connect({ send: (bytes) => machine.send('serial', bytes) });
+  monitor.connect(machine);
+  const end = machine.exited.then(
+    (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; it wrote: ${lastWords(serial)}`),
+    (error: unknown) => asError(error),
+  );
+  const gone = machine.exited.then(
+    (exit) => new AgentGoneError(`the machine has ended: ${describeExit(exit)}`),
+    (error: unknown) => new AgentGoneError(`the machine broke: ${asError(error).message}`, { cause: error }),
+  );
+  void gone.then((error) => serial.close(error));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let abort: (() => void) | undefined;
+  const trouble = Promise.race([
+    end,
+    new Promise<Error>((resolve) => {
+      timer = after(bootTimeout, () => {
+        resolve(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
+      });
+    }),
+    new Promise<Error>((resolve) => {
+      abort = () => resolve(asError(signal?.reason));
+      signal?.addEventListener('abort', abort);
+    }),
+  ]);
+  const orTrouble = async <T>(what: Promise<T>): Promise<T> =>
+    Promise.race([
+      what,
+      trouble.then((error) => {
+        throw error;
+      }),
+    ]);
+  try {
+    await orTrouble(machine.started);
+    const connection = new AgentConnection(
+      (listener) => {
+        const stream = machine.connectPort(AGENT_PORT, listener);
+        if (!stream) throw new VmError('this machine was made without the port of an agent');
+        return stream;
+      },
+      { time: () => Date.now(), random: (bytes) => randomBytes(bytes), why: () => gone },
+      start.kind !== 'create',
+    );
+    late.connection = connection;
+    void gone.then((error) => connection.fail(error));
+    await orTrouble(connection.ready);
+    return { machine, connection, serial, monitor };
+  } catch (error) {
+    machine.stop();
+    await end;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    if (abort) signal?.removeEventListener('abort', abort);
+  }
+}

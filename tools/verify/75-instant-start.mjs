@@ -1,0 +1,95 @@
+// How soon machines are there that begin with others, and what memory they take.
+import { readdirSync, readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { setTimeout } from 'node:timers';
+import { Vm } from '../../dist/sdk/index.js';
+import { expect } from './lib.mjs';
+
+export const title = 'instant start: forks and warm machines to their first command, 50 forks in memory';
+
+const ROUNDS = 11;
+const FORKS = 50;
+const MEMORY = 512;
+/** Aims, in milliseconds and MiB. */
+const AIM = { warm: 150, fork: 100, idle: 32, all: 4096 };
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const spread = (values) =>
+  `median ${median(values).toFixed(0)} ms (${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)})`;
+
+/** MiB of this process, its share of what it has with others: files in memory that nobody has mapped are not in it. */
+function memory() {
+  const rollup = readFileSync('/proc/self/smaps_rollup', 'utf8');
+  const field = (name) => Number(new RegExp(`^${name}:\\s*(\\d+)`, 'm').exec(rollup)?.[1] ?? 0) / 1024;
+  return { pss: field('Pss'), anonymous: field('Pss_Anon'), shared: field('Pss_Shmem'), file: field('Pss_File') };
+}
+
+const text = ({ pss, anonymous, shared, file }) =>
+  `${pss.toFixed(0)} MiB (${anonymous.toFixed(0)} of its own, ${shared.toFixed(0)} of files in memory, ${file.toFixed(0)} of others)`;
+
+const count = (folder) => readdirSync(folder).length;
+const mappings = () => readFileSync('/proc/self/maps', 'utf8').split('\n').length;
+
+export async function run(log, { accel = 'wasm' }) {
+  log(`${cpus()[0].model}, ${cpus().length} CPUs, load ${loadavg()[0].toFixed(1)}`);
+  const options = { accel, memory: MEMORY, warm: true };
+  await (await Vm.create(options)).stop();
+
+  const warm = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    // The worker that waits for the next machine is made meanwhile.
+    await pause(1500);
+    const started = performance.now();
+    const vm = await Vm.create(options);
+    const created = performance.now() - started;
+    await vm.exec(['/bin/true'], { check: true });
+    warm.push([created, performance.now() - started]);
+    await vm.stop();
+  }
+  log(
+    `warm: ${spread(warm.map(([at]) => at))}; to the end of its first command: ${spread(warm.map(([, at]) => at))}; aim ${AIM.warm} ms`,
+  );
+
+  const parent = await Vm.create(options);
+  await parent.fs.write('/root/kept', 'kept');
+  const forks = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    await pause(1500);
+    const started = performance.now();
+    const vm = await parent.fork();
+    const created = performance.now() - started;
+    await vm.exec(['/bin/true'], { check: true });
+    forks.push([created, performance.now() - started]);
+    expect((await vm.fs.readText('/root/kept')) === 'kept', 'a fork has other files');
+    await vm.stop();
+  }
+  log(
+    `fork: ${spread(forks.map(([at]) => at))}; to the end of its first command: ${spread(forks.map(([, at]) => at))}; aim ${AIM.fork} ms`,
+  );
+
+  const before = memory();
+  log(`memory with one machine: ${text(before)}, ${mappings()} mappings, ${count('/proc/self/fd')} files`);
+  const machines = [];
+  try {
+    for (let i = 0; i < FORKS; i++) machines.push(await parent.fork());
+    await pause(5000);
+    const idle = memory();
+    log(
+      `${FORKS} idle forks of ${MEMORY} MiB: ${text(idle)}: ${((idle.pss - before.pss) / FORKS).toFixed(1)} MiB each, aim ${AIM.idle}; ` +
+        `${mappings()} mappings, ${count('/proc/self/fd')} files, ${count('/proc/self/task')} threads`,
+    );
+    const answers = await Promise.all(machines.map((vm) => vm.exec('hostname; cat /root/kept', { check: true })));
+    expect(
+      answers.every(({ stdout }) => stdout.endsWith('\nkept')),
+      'a fork answers something else',
+    );
+    expect(new Set(answers.map(({ stdout }) => stdout)).size === FORKS, 'two forks have one name');
+    const used = memory();
+    log(`they have answered: ${text(used)}; aim ${AIM.all} MiB in all`);
+    expect(used.pss <= AIM.all, `${FORKS} forks take ${used.pss.toFixed(0)} MiB`);
+  } finally {
+    await Promise.all(machines.map((vm) => vm.stop()));
+  }
+  await parent.stop();
+}
