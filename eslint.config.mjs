@@ -9,7 +9,7 @@ const nodeFiles = [
   'src/accel/kvm/**',
   'src/{guests,oci,cli,server,testing}/**',
   'src/{runtime,sdk}/node/**',
-  'src/{runtime,sdk}/{node,node-*,*-node}.ts',
+  'src/{runtime,sdk,api}/{node,node-*,*-node}.ts',
   'src/cpu/*/build/**',
   '**/*.test.ts',
   'tools/**',

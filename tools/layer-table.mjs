@@ -30,10 +30,11 @@ export const layers = {
   oci: ['base', 'iface', 'snapshot', 'block', 'host'],
   runtime: everything.filter((layer) => layer !== 'runtime'),
   sdk: everything,
-  // These stand on sdk, side by side: none knows another.
-  cli: [...everything, 'sdk'],
-  server: [...everything, 'sdk'],
-  web: [...everything, 'sdk'],
+  api: ['base', 'host'],
+  // These stand on sdk and api, side by side: none knows another.
+  cli: [...everything, 'sdk', 'api'],
+  server: [...everything, 'sdk', 'api'],
+  web: [...everything, 'sdk', 'api'],
 };
 
 /** Where `node:` modules may be imported, tests and src/testing apart. Paths below src/. */
@@ -42,9 +43,9 @@ export const nodePlaces = [
   'accel/kvm/',
   'guests/(?!common/)',
   'oci/',
-  // The Node entries of runtime and sdk: the folder `node`, or a file named node.ts, node-*.ts or *-node.ts.
+  // The Node entries of runtime, sdk and api: the folder `node`, or a file named node.ts, node-*.ts or *-node.ts.
   '(runtime|sdk)/node/',
-  '(runtime|sdk)/(node|node-[^/]+|[^/]+-node)[.]ts$',
+  '(runtime|sdk|api)/(node|node-[^/]+|[^/]+-node)[.]ts$',
   'cli/',
   'server/',
   // Build-time emitters: run by tools/build.mjs, imported by nothing.
@@ -57,7 +58,8 @@ export const pagePlaces = ['host/browser/', 'runtime/browser/', 'sdk/browser/', 
 /** Which npm packages may be imported, and where. A package that is not named here may be imported by nothing. */
 export const packagePlaces = {
   // Its client in a test besides.
-  ws: ['host/node/', 'cli/vnc[.]test[.]ts'],
+  ws: ['host/node/', 'api/node-transport[.]ts', 'server/', 'cli/vnc[.]test[.]ts'],
+  '@sinclair/typebox': ['api/', 'server/'],
   commander: ['cli/'],
   koffi: ['host/node/native/', 'accel/kvm/'],
   fflate: ['host/browser/'],

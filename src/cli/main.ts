@@ -8,6 +8,7 @@ import { infoCommand } from './info-command.js';
 import { resumeCommand } from './resume-command.js';
 import { runCommand } from './run-command.js';
 import { screenshotCommand } from './screenshot-command.js';
+import { serveCommand, superviseCommand } from './serve-command.js';
 import { topCommand } from './top-command.js';
 import { productVersion } from './version.js';
 
@@ -28,6 +29,8 @@ function createProgram(): Command {
     .addCommand(topCommand())
     .addCommand(guestCommand())
     .addCommand(imageCommand())
+    .addCommand(serveCommand())
+    .addCommand(superviseCommand(), { hidden: true })
     .addCommand(infoCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
   inherit(program);

@@ -17,7 +17,7 @@ export interface ForwardConfig {
 
 /** What a guest may reach under `restrict`. */
 export interface AllowConfig {
-  /** A name or an address. */
+  /** A name or an address. `public:NAME`: of a name's addresses those of the internet alone; `public:*`: all of the internet. */
   readonly host: string;
   /** 0: every port. */
   readonly port: number;

@@ -84,7 +84,10 @@ export function addressIn({ address, length }: Prefix, offset: number): Address 
   return result;
 }
 
-const BAD: readonly Prefix[] = [
+const prefixes = (texts: readonly string[]): readonly Prefix[] =>
+  texts.map((text) => parsePrefix(text) ?? { address: new Uint8Array(0), length: 0 });
+
+const BAD = prefixes([
   '0.0.0.0/8',
   '127.0.0.0/8',
   '169.254.0.0/16',
@@ -94,10 +97,35 @@ const BAD: readonly Prefix[] = [
   '::ffff:0:0/96',
   'fe80::/10',
   'ff00::/8',
-].map((text) => parsePrefix(text) ?? { address: new Uint8Array(0), length: 0 });
+]);
 
 /** An address that leads nowhere beyond the machine that uses it: on the host it would be the host itself. */
 export const isLocalOnly = (address: Address): boolean => BAD.some((prefix) => isWithin(address, prefix));
+
+/** Not globally reachable by RFC 6890 and its registries, or another way to write an IPv4 address (RFC 6052, 3056, 4380). */
+const PRIVATE = prefixes([
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  '192.0.2.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '64:ff9b::/96',
+  '64:ff9b:1::/48',
+  '100::/64',
+  '2001::/23',
+  '2001:db8::/32',
+  '2002::/16',
+  'fc00::/7',
+  'fec0::/10',
+]);
+
+/** An address of the internet: of no host that only this one, or its own network, can reach. */
+export const isPublic = (address: Address): boolean =>
+  !isLocalOnly(address) && !PRIVATE.some((prefix) => isWithin(address, prefix));
 
 export function parseMac(text: string): Uint8Array | undefined {
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) return undefined;

@@ -1,6 +1,6 @@
 import type { AllowConfig } from '../../iface/net-config.js';
 import type { HostSockets } from '../../iface/host-sockets.js';
-import { addressText, isLocalOnly, isWithin, parseAddress, type Address } from '../addresses.js';
+import { addressText, isLocalOnly, isPublic, isWithin, parseAddress, type Address } from '../addresses.js';
 import type { Plan } from './plan.js';
 
 /** Milliseconds between two looks at the addresses of names. */
@@ -8,8 +8,15 @@ const REFRESH = 60_000;
 /** Addresses that a name may have been known to have. */
 const MAX_ADDRESSES = 256;
 
+const PUBLIC = 'public:';
+/** In the place of a name: every address of the internet. */
+export const ANY_PUBLIC = `${PUBLIC}*`;
+/** A name, of whose addresses those of the internet count alone. */
+export const publicName = (name: string): string => `${PUBLIC}${name}`;
+
 interface NameRule {
   readonly name: string;
+  readonly publicOnly: boolean;
   readonly port: number;
   readonly addresses: Set<string>;
 }
@@ -18,6 +25,8 @@ interface NameRule {
 export class Policy {
   private readonly addressRules: { readonly address: string; readonly port: number }[] = [];
   private readonly nameRules: NameRule[] = [];
+  /** Of the internet. */
+  private readonly publicPorts: number[] = [];
 
   constructor(
     private readonly plan: Plan,
@@ -28,7 +37,12 @@ export class Policy {
     for (const { host, port } of allow) {
       const address = parseAddress(host);
       if (address) this.addressRules.push({ address: addressText(address), port });
-      else this.nameRules.push({ name: canonical(host), port, addresses: new Set() });
+      else if (host === ANY_PUBLIC) this.publicPorts.push(port);
+      else {
+        const publicOnly = host.startsWith(PUBLIC);
+        const name = canonical(publicOnly ? host.slice(PUBLIC.length) : host);
+        this.nameRules.push({ name, publicOnly, port, addresses: new Set() });
+      }
     }
     if (this.nameRules.length === 0) return;
     this.refresh();
@@ -49,14 +63,20 @@ export class Policy {
       if (rule.name !== canonical(name)) continue;
       for (const address of addresses)
         // A name must not lead to the host itself, whatever its owner says.
-        if (address && !this.isOurs(address) && !isLocalOnly(address) && rule.addresses.size < MAX_ADDRESSES)
+        if (
+          address &&
+          !this.isOurs(address) &&
+          (rule.publicOnly ? isPublic(address) : !isLocalOnly(address)) &&
+          rule.addresses.size < MAX_ADDRESSES
+        )
           rule.addresses.add(addressText(address));
     }
   }
 
   /** Whether the guest may ask for the addresses of a name. */
   allowsName(name: string): boolean {
-    return !this.restricted || this.nameRules.some((rule) => rule.name === canonical(name));
+    if (!this.restricted || this.publicPorts.length > 0) return true;
+    return this.nameRules.some((rule) => rule.name === canonical(name));
   }
 
   private isOurs(address: Address): boolean {
@@ -68,16 +88,17 @@ export class Policy {
   route(destination: Address, port: number): string | undefined {
     const { gateway, six } = this.plan;
     const text = addressText(destination);
-    if (this.restricted && !this.isAllowed(text, port)) return undefined;
+    if (this.restricted && !this.isAllowed(destination, text, port)) return undefined;
     if (text === addressText(gateway)) return '127.0.0.1';
     if (six && text === addressText(six.gateway)) return '::1';
     if (this.isOurs(destination) || isLocalOnly(destination)) return undefined;
     return text;
   }
 
-  private isAllowed(address: string, port: number): boolean {
+  private isAllowed(destination: Address, address: string, port: number): boolean {
     const matches = (rule: number): boolean => rule === 0 || rule === port;
     return (
+      (this.publicPorts.some(matches) && isPublic(destination)) ||
       this.addressRules.some((rule) => rule.address === address && matches(rule.port)) ||
       this.nameRules.some((rule) => rule.addresses.has(address) && matches(rule.port))
     );

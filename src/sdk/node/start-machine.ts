@@ -1,6 +1,7 @@
 /** Starts a machine, and waits until the agent in its guest answers. */
 import { randomBytes } from 'node:crypto';
 import { UsageError } from '../../base/errors.js';
+import type { FrameNews } from '../../display/frame-news.js';
 import type { AcceleratorName } from '../../runtime/node/accelerators.js';
 import { MachineHandle } from '../../runtime/node/machine-handle.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
@@ -20,6 +21,8 @@ export interface StartOptions {
   readonly signal?: AbortSignal;
   /** What the guest writes to its first serial port: its kernel's messages. */
   readonly onSerial?: (bytes: Uint8Array) => void;
+  /** What has changed on its screen, once for each `machine.requestFrame()`. */
+  readonly onFrame?: (news: FrameNews) => void;
 }
 
 const BOOT_TIMEOUT = 120_000;
@@ -58,7 +61,7 @@ export async function startMachine(
   start: MachineStart,
   options: StartOptions & { readonly version: string; readonly accel?: AcceleratorName },
 ): Promise<StartedMachine> {
-  const { signal, onSerial, bootTimeout = BOOT_TIMEOUT, version, accel } = options;
+  const { signal, onSerial, onFrame, bootTimeout = BOOT_TIMEOUT, version, accel } = options;
   checkStart(options);
   const serial = new SerialPort();
   const monitor = new Monitor();
@@ -72,6 +75,7 @@ export async function startMachine(
         done();
       },
       drain: () => serial.drained(),
+      ...(onFrame && { frame: onFrame }),
       report: (text) => monitor.tell({ kind: 'report', text }),
       reset: () => {
         late.connection?.machineReset();

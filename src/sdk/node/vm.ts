@@ -115,10 +115,18 @@ export class Vm {
     return Vm.start({ kind: 'create', config }, options, options.accel);
   }
 
-  private static async createWarm({ signal, onSerial, bootTimeout, warm: _, ...wanted }: CreateOptions): Promise<Vm> {
+  private static async createWarm({
+    signal,
+    onSerial,
+    onFrame,
+    bootTimeout,
+    warm: _,
+    ...wanted
+  }: CreateOptions): Promise<Vm> {
     const startOptions = {
       ...(signal && { signal }),
       ...(onSerial && { onSerial }),
+      ...(onFrame && { onFrame }),
       ...(bootTimeout !== undefined && { bootTimeout }),
     };
     keepSpareWorker();

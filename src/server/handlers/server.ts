@@ -1,0 +1,51 @@
+/** Answers to what concerns the server, and what tenants keep there. */
+import { openApi } from '../../api/openapi.js';
+import type { ImageRequest, ServerInfo } from '../../api/schemas.js';
+import { accelerators } from '../accelerators.js';
+import type { HttpHandlers } from '../call.js';
+import type { Tenant } from '../tenant.js';
+
+function infoOf(tenant: Tenant, version: string): ServerInfo {
+  return {
+    version,
+    api: 'v1',
+    tenant: tenant.name,
+    local: tenant.local,
+    accelerators: [...accelerators()],
+    limits: tenant.quota.limits,
+    usage: tenant.quota.used,
+  };
+}
+
+export const serverHandlers: HttpHandlers = {
+  openapi: ({ parts }) => ({ json: openApi(parts.version) }),
+  prometheus: ({ parts, service, tenant }) => {
+    const whole = tenant.local || tenant.policy.operator === true;
+    return {
+      text: parts.measurements.page(service, whole ? service.all : [tenant], whole),
+      contentType: 'text/plain; version=0.0.4; charset=utf-8',
+    };
+  },
+  info: ({ tenant, parts }) => ({ json: infoOf(tenant, parts.version) }),
+  ticket: ({ tenant, parts }) => ({ json: parts.tickets.issue(tenant) }),
+
+  listSnapshots: ({ tenant }) => ({ json: { snapshots: tenant.snapshots.list() } }),
+  getSnapshot: ({ tenant, names }) => ({ json: tenant.snapshots.get(names['name']) }),
+  deleteSnapshot: async ({ tenant, names }) => {
+    await tenant.snapshots.remove(names['name']);
+    tenant.tell({ type: 'snapshot-removed', name: names['name'] });
+    return undefined;
+  },
+
+  listImages: async ({ tenant }) => ({ json: { images: await tenant.images.list() } }),
+  pullImage: async ({ tenant, body, signal }) => {
+    const { info } = await tenant.images.pull((body as ImageRequest).name, { signal });
+    tenant.tell({ type: 'image', name: info.name });
+    return { json: info };
+  },
+  deleteImage: async ({ tenant, query }) => {
+    await tenant.images.remove(query['name']);
+    tenant.tell({ type: 'image-removed', name: query['name'] });
+    return undefined;
+  },
+};
