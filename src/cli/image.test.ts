@@ -101,7 +101,7 @@ describe('vitrine image', () => {
     [['run', 'amd64', '--', 'ls'], /only a container image is given a program/],
     [['run', 'oci:x', '--kernel', 'y'], /either an image/],
     [['run', 'oci:x', '--console', 'hvc0'], /runs on ttyS0/],
-    [['run', 'oci:x', '--env', 'nonsense'], /not NAME=VALUE/],
+    [['run', 'oci:x', '--env', '=nonsense'], /not NAME=VALUE/],
   ])('says in one line what is wrong with %j', async (args, message) => {
     const { code, errors } = await vitrine(...args);
     expect(errors).toMatch(message);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
+import { completeCommand, completionCommand } from './completion-command.js';
 import { diskCommand } from './disk-command.js';
 import { guestCommand } from './guest-command.js';
 import { imageCommand } from './image-command.js';
@@ -32,7 +33,9 @@ function createProgram(): Command {
     .addCommand(serveCommand())
     .addCommand(superviseCommand(), { hidden: true })
     .addCommand(infoCommand())
+    .addCommand(completionCommand())
     .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
+  program.addCommand(completeCommand(program), { hidden: true });
   inherit(program);
   return program;
 }

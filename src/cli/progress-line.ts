@@ -22,7 +22,8 @@ export function progressLine(output: ProgressOutput): { readonly progress: Progr
       }
       const percent = fraction === undefined ? '' : ` ${Math.floor(fraction * 100)} %`;
       // A line that wraps could not be rewritten.
-      const room = Math.max((output.columns ?? 80) - percent.length - 1, 1);
+      const { columns = 0 } = output;
+      const room = Math.max((columns > 0 ? columns : 80) - percent.length - 1, 1);
       const line = `${text.length > room ? `${text.slice(0, room - 1)}…` : text}${percent}`;
       if (line !== shown) output.write(`${CLEAR_LINE}${line}`);
       shown = line;

@@ -6,7 +6,6 @@ import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
 import { checkMemory } from '../runtime/node/accelerators.js';
-import type { MachineConfig } from '../vmm/config.js';
 import {
   addBootOptions,
   BOOT_HELP,
@@ -16,18 +15,20 @@ import {
 } from './boot-options.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
-import { EXIT_MARK } from '../guests/image-init.js';
+import { bootByAgent, bootOnConsole, type ImageBoot } from './image-boot.js';
 import { DEMO, guestBoot } from './images.js';
 import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
 import { parseClock, parseCpuCount, parseMachine, parseMemory, parseModule } from './parse.js';
 import {
   addImageOptions,
-  configureImage,
+  checkImageOptions,
+  findImage,
   IMAGE_HELP,
   isImageName,
   refuseImageOptions,
   type ImageOptions,
 } from './image-options.js';
+import { chooseIo, collect } from './program-options.js';
 import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
@@ -47,8 +48,6 @@ interface RunOptions
   readonly reboot: boolean;
   readonly debugExit?: boolean;
 }
-
-const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 const EXAMPLES = `
 Without --kernel and --bios, Debian's own Linux boots to a shell; it is fetched the
@@ -144,7 +143,7 @@ async function configure(
   image: string | undefined,
   command: readonly string[],
   options: RunOptions,
-): Promise<MachineConfig> {
+): Promise<ImageBoot> {
   const machine = parseMachine(options.machine);
   if (image === DEMO && machine !== 'pc') throw new UsageError('the demo needs the chips of a PC: --machine pc');
   const cpus = parseCpuCount(options.smp);
@@ -170,12 +169,16 @@ async function configure(
   };
   if (image === undefined || !isImageName(image)) {
     refuseImageOptions(options, command);
-    return { ...base, boot: await whatToBoot(image, options, firmware) };
+    return { config: { ...base, boot: await whatToBoot(image, options, firmware) } };
   }
   if (options.kernel !== undefined || firmware.file !== undefined)
     throw new UsageError(`give either an image (${image}) or --kernel and --bios`);
-  const { boot, disk } = await configureImage(image, command, options, options.append);
-  return { ...base, boot, disks: [disk, ...base.disks] };
+  checkImageOptions(options);
+  if (options.tty ?? options.interactive) chooseIo(options);
+  // A machine that is saved is saved with its terminal, and one that is the same each time takes nothing from outside.
+  const alone = options.saveOnExit !== undefined || base.clock === 'virtual';
+  const boot = alone ? bootOnConsole : bootByAgent;
+  return boot(await findImage(image, options.insecure), command, options, base, options.append);
 }
 
 async function whatToBoot(
@@ -212,7 +215,6 @@ async function run(image: string | undefined, command: readonly string[], option
   const session = readSessionOptions(options);
   if (image !== undefined && isImageName(image) && session.console !== 'serial')
     throw new UsageError("a container image's program runs on ttyS0: --console cannot be another");
-  const config = await configure(image, command, options);
-  const exitMark = image !== undefined && isImageName(image) ? EXIT_MARK : undefined;
-  process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...(exitMark && { exitMark }) });
+  const { config, ...how } = await configure(image, command, options);
+  process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...how });
 }

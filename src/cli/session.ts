@@ -12,8 +12,10 @@ import { register } from '../runtime/node/registry.js';
 import { VncServer, type VncOptions } from '../runtime/node/vnc-server.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
+import { AgentGoneError, ExecError } from '../sdk/errors.js';
 import type { CpuLimits } from '../vmm/sched/settings.js';
 import { ESCAPE_HELP, EscapeKeys, type EscapeAction } from './escape-keys.js';
+import { EXIT, failureCode, GuestProgram, type GuestProgramOptions } from './guest-program.js';
 import { Terminal } from './terminal.js';
 import { productVersion } from './version.js';
 
@@ -45,6 +47,8 @@ export interface SessionOptions {
   readonly stats?: boolean;
   /** What the guest writes to the virtio console before a program's exit code, which becomes this process's. */
   readonly exitMark?: string;
+  /** What the guest's agent is to run on this process's terminal or pipes; its exit code becomes this process's. */
+  readonly program?: GuestProgramOptions;
 }
 
 /** Signals that end the machine, with their numbers: the exit code is 128 more, as shells have it. */
@@ -76,7 +80,8 @@ interface Servers {
 }
 
 class Session {
-  private readonly terminal = new Terminal(process.stdin);
+  private readonly terminal: Terminal;
+  private readonly program: GuestProgram | undefined;
   private readonly handle: MachineHandle;
   private readonly debugcon: LogFile | undefined;
   private stopReason: Reason | undefined;
@@ -90,6 +95,8 @@ class Session {
   /** The end of what it wrote to the console that the terminal is not. */
   private side = '';
   private programExit: number | undefined;
+  /** Why the agent could not run the program. */
+  private agentFailure: Error | undefined;
 
   constructor(
     start: MachineStart,
@@ -98,6 +105,8 @@ class Session {
   ) {
     const { gdb, qmp, vnc } = servers;
     const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false, limits, group, name } = options;
+    const { program } = options;
+    this.terminal = new Terminal(process.stdin, program?.tty);
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
     this.debugcon = debugcon === undefined ? undefined : new LogFile(debugcon, 'log');
     process.stdout.on('error', () => this.stop('output closed'));
@@ -128,6 +137,7 @@ class Session {
         version: productVersion(),
       },
     );
+    this.program = program && new GuestProgram(program, this.handle);
     gdb?.attach(this.handle);
     vnc?.attach(this.handle);
     qmp.attach({
@@ -141,6 +151,11 @@ class Session {
   }
 
   private output(channel: OutputChannel, bytes: Uint8Array, done: () => void): void {
+    if (channel === this.options.console && this.program) {
+      // The kernel's last words, and what somebody in the guest tells its console.
+      process.stderr.write(bytes, () => done());
+      return;
+    }
     if (channel === this.options.console) {
       this.midLine = bytes.at(-1) !== 0x0a;
       process.stdout.write(bytes, () => done());
@@ -177,6 +192,12 @@ class Session {
     const apart = this.midLine && this.terminal.interactive ? ['', ...lines] : lines;
     process.stderr.write(apart.map((line) => `${line}\n`).join(''));
     this.midLine = false;
+  }
+
+  /** A signal from outside: for the program that the guest runs, as a rule. */
+  private signalled(signal: Signal): void {
+    if (this.stopReason === undefined && this.program?.forward(signal)) return;
+    this.stop(signal);
   }
 
   private stop(reason: Reason): void {
@@ -238,6 +259,29 @@ class Session {
     }
   }
 
+  /** Has the agent run what there is to be run, and ends the machine. */
+  private async runProgram(program: GuestProgram): Promise<void> {
+    const keys = new EscapeKeys((action) => this.act(action));
+    const { terminal } = this;
+    const io = {
+      terminal,
+      ...(terminal.interactive && { filter: (bytes: Uint8Array) => keys.filter(bytes) }),
+      seen: (bytes: Uint8Array) => (this.midLine = bytes.at(-1) !== 0x0a),
+    };
+    try {
+      this.programExit = await program.run(io, (line) => this.say([`vitrine: ${line}`]));
+    } catch (error) {
+      if (error instanceof ExecError) {
+        this.programExit = failureCode(error);
+        this.say([`vitrine: ${error.message}`]);
+      } else if (error instanceof AgentGoneError) {
+        // What became of the machine says why, if the program had begun.
+        if (!program.begun) this.agentFailure = error;
+      } else this.failure = error instanceof Error ? error : new Error(String(error));
+    }
+    this.handle.stop();
+  }
+
   private openTerminal(): void {
     const { terminal, handle } = this;
     const keys = new EscapeKeys((action) => this.act(action));
@@ -259,7 +303,7 @@ class Session {
 
   /** Runs the machine to its end. Returns the process's exit code; what is wrong is thrown. */
   async run(): Promise<number> {
-    for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.stop(signal));
+    for (const signal of Object.keys(SIGNALS) as Signal[]) process.on(signal, () => this.signalled(signal));
     try {
       const { gdb, qmp, qmpAddress, vnc } = this.servers;
       if (gdb) this.say([`vitrine: gdb: target remote ${gdb.address}${this.options.startStopped ? ' (waiting)' : ''}`]);
@@ -268,8 +312,10 @@ class Session {
       // Nothing is typed into a machine that cannot start.
       await Promise.race([this.handle.started, this.handle.exited]);
       this.debugcon?.begin();
-      this.openTerminal();
+      const work = this.program && this.runProgram(this.program);
+      if (!work) this.openTerminal();
       const exit = await this.handle.exited;
+      await work;
       this.terminal.close();
       qmp.ended(exit.kind !== 'stopped');
       return this.conclude(exit);
@@ -284,6 +330,9 @@ class Session {
       this.say([`vitrine: ${text}`]);
       return code;
     };
+    // A guest that cannot start switches itself off, unless it is ended first.
+    if (this.agentFailure && this.stopReason === undefined && ['power-off', 'stopped'].includes(exit.kind))
+      return fail(this.agentFailure.message, EXIT.BROKEN);
     switch (exit.kind) {
       case 'power-off':
         return this.programExit ?? 0;

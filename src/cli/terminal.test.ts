@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, it } from 'vitest';
+import { onTerminal, type TerminalStep, type Watched } from '../testing/on-terminal.js';
 import { describeWith, requireTool } from '../testing/tools.js';
 
 const python = await requireTool('python3');
@@ -27,67 +28,10 @@ function echo(): string {
   return file;
 }
 
-/** Runs a command on a pseudo terminal and carries out steps; answers in JSON. */
-const WATCH = `
-import fcntl, json, os, pty, select, subprocess, sys, termios, time
-steps, command = json.loads(sys.argv[1]), sys.argv[2:]
-master, slave = pty.openpty()
-def own():
-    os.setsid()
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-child = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own)
-seen = b''
-def mode():
-    flags = termios.tcgetattr(slave)[3]
-    return [name for name in ('ECHO', 'ICANON', 'ISIG') if flags & getattr(termios, name)]
-modes = [mode()]
-def pump(wait):
-    global seen
-    if select.select([master], [], [], wait)[0]:
-        seen += os.read(master, 65536)
-        return True
-    return False
-end = time.time() + 12
-at = 0
-for kind, value in steps:
-    if kind == 'expect':
-        text = value.encode()
-        while seen.find(text, at) < 0 and time.time() < end and child.poll() is None: pump(0.05)
-        found = seen.find(text, at)
-        if found < 0: break
-        at = found + len(text)
-    elif kind == 'send': os.write(master, value.encode())
-    elif kind == 'signal': child.send_signal(value)
-    elif kind == 'hangup':
-        os.close(master)
-        print(json.dumps({'code': child.wait(20), 'seen': '', 'modes': []}))
-        sys.exit()
-    elif kind == 'mode': modes.append(mode())
-    elif kind == 'raw':
-        while mode() and time.time() < end and child.poll() is None: pump(0.05)
-while child.poll() is None and time.time() < end: pump(0.05)
-while pump(0): pass
-if child.poll() is None: child.kill()
-modes.append(mode())
-print(json.dumps({'code': child.wait(), 'seen': seen.decode('utf-8', 'replace'), 'modes': modes}))
-`;
+const watchCommand = (steps: readonly TerminalStep[], ...args: readonly string[]): Promise<Watched> =>
+  onTerminal(python, steps, [process.execPath, program, ...args]);
 
-type Step =
-  readonly ['expect' | 'send', string] | readonly ['signal', number] | readonly ['mode' | 'raw' | 'hangup', null];
-
-interface Watched {
-  readonly code: number;
-  readonly seen: string;
-  /** What the terminal did with input: at first, at each `mode` step, at the end. */
-  readonly modes: readonly (readonly string[])[];
-}
-
-async function watchCommand(steps: readonly Step[], ...args: readonly string[]): Promise<Watched> {
-  const { stdout } = await python.run(['-c', WATCH, JSON.stringify(steps), process.execPath, program, ...args]);
-  return JSON.parse(stdout) as Watched;
-}
-
-const watch = (steps: readonly Step[], ...args: readonly string[]): Promise<Watched> =>
+const watch = (steps: readonly TerminalStep[], ...args: readonly string[]): Promise<Watched> =>
   watchCommand(steps, 'run', '--bios', echo(), '--memory', '16M', '--debug-exit', ...args);
 
 const COOKED = ['ECHO', 'ICANON', 'ISIG'];
@@ -155,7 +99,7 @@ describeWith([python], 'the terminal', () => {
 
   it('may go away: the machine is saved all the same', async () => {
     const file = path.join(folder, 'hung-up');
-    const steps: readonly Step[] = [
+    const steps: readonly TerminalStep[] = [
       ['expect', '>'],
       ['hangup', null],
     ];
@@ -187,22 +131,13 @@ describeWith([python], 'the terminal', () => {
     );
     expect(first.seen).toContain(`vitrine: stopped by Ctrl-A x, saved to ${file}`);
     expect(first.code).toBe(0);
-    const steps: readonly Step[] = [
+    const steps: readonly TerminalStep[] = [
       ['raw', null],
       ['send', 'b'],
       ['expect', 'b'],
       ['send', 'q'],
     ];
-    const { stdout } = await python.run([
-      '-c',
-      WATCH,
-      JSON.stringify(steps),
-      process.execPath,
-      program,
-      'resume',
-      file,
-    ]);
-    const second = JSON.parse(stdout) as Watched;
+    const second = await watchCommand(steps, 'resume', file);
     // It does not start again: no ">".
     expect(second.seen).toMatch(/^(accelerator .*\r\n)?bq\r\nvitrine: the guest ended with exit code 1\r\n$/);
   });

@@ -30,8 +30,12 @@ export class Terminal {
   private readonly leave = (): void => this.restore();
   private readonly wake = (): void => this.enterRaw();
 
-  constructor(private readonly input: ReadStream) {
-    this.interactive = input.isTTY;
+  /** `raw`: whether a terminal's keys are passed on as they are; otherwise it is read as a pipe is, line by line. */
+  constructor(
+    private readonly input: ReadStream,
+    raw = true,
+  ) {
+    this.interactive = raw && input.isTTY;
   }
 
   /** Starts reading; a terminal goes into raw mode. */
