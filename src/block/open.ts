@@ -9,6 +9,7 @@ import { RawImage } from './raw.js';
 /** Images on images: more than anybody stacks. */
 const MAX_DEPTH = 64;
 
+/** How an image is read: `auto` looks at what is in it. */
 export type ImageFormat = 'auto' | 'raw' | 'qcow2';
 
 /** Where the files of images are. */

@@ -27,9 +27,13 @@ export interface ShellOptions extends SpawnOptions {
 /** The machine underneath. */
 export interface GuestMachine {
   readonly exited: Promise<MachineExit>;
+  /** The machine stands still, and its time with it. */
   pause(): Promise<void>;
+  /** It goes on after a pause. */
   resume(): Promise<void>;
+  /** Presses a button; what comes of `power` is the guest's affair. */
   press(button: 'reset' | 'power'): Promise<void>;
+  /** Ends it at once. */
   stop(): void;
 }
 
@@ -49,6 +53,7 @@ export class LinuxGuest<Machine extends GuestMachine> {
   readonly fs: GuestFiles;
   private over = false;
 
+  /** @internal */
   protected constructor(
     /** The machine underneath: its screen, its drives, its buttons. */
     readonly machine: Machine,

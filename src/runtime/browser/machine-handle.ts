@@ -36,6 +36,7 @@ export interface MachineListener {
   frame?(frame: Frame): void;
 }
 
+/** How a machine is started in a page. */
 export interface MachineOptions {
   /** Of Vitrine. */
   readonly version: string;
@@ -59,6 +60,7 @@ function revive({ message, expected, stack }: PortableError): Error {
   return error;
 }
 
+/** A machine that runs in a worker of the page, as its owner sees it. */
 export class BrowserMachine {
   /** How the machine ended; rejected when it could not start, or broke. */
   readonly exited: Promise<MachineExit>;

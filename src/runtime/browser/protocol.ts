@@ -11,6 +11,7 @@ import type { Answer, OutputChannel, PortableError, QuickCommand } from '../comm
 import type { RelayAddress } from './net-protocol.js';
 
 export const ACCELERATORS = ['interp', 'wasm'] as const;
+/** What runs the guest. */
 export type AcceleratorName = (typeof ACCELERATORS)[number];
 
 /** How the worker comes by a machine. */
@@ -97,6 +98,7 @@ export interface PointerPicture extends Pick<CursorPicture, 'width' | 'height' |
   readonly pixels: Uint8ClampedArray<ArrayBuffer>;
 }
 
+/** What has changed on the screen. */
 export interface Frame {
   /** Of the whole screen, pixels. */
   readonly width: number;

@@ -7,6 +7,7 @@
  *
  * What a page's server has to serve is in docs/browser.md.
  */
+export type { ImageFormat } from '../../block/open.js';
 export { HostError, UsageError, VitrineError } from '../../base/errors.js';
 export { listFiles, openFile, removeFile, storeFile, type StoredFile } from '../../host/browser/files.js';
 export type { InputEvent } from '../../iface/input.js';

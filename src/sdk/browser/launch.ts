@@ -47,6 +47,7 @@ export interface NetworkOptions {
   readonly allow?: readonly { readonly host: string; readonly port?: number }[];
 }
 
+/** A Linux guest in a page. */
 export interface VmOptions {
   /** Where `kernel` and `initrd` of a guest are, as `npm run web` serves one; `guest/` beside Vitrine's files unless given. */
   readonly guest?: string | URL;

@@ -12,6 +12,7 @@ import type { CommandDefaults } from '../exec.js';
 import { LinuxGuest, type GuestParts } from '../linux-guest.js';
 import { prepareLaunch, readDefaults, type VmOptions } from './launch.js';
 
+/** What every start of a machine takes. */
 export interface StartOptions {
   /** Where Vitrine's files are served: the folder with `runtime/`, `cpu/` and `agent/`. Two above the file of this module unless given. */
   readonly files?: string | URL;
@@ -30,8 +31,10 @@ export interface StartOptions {
   readonly onReport?: (text: string) => void;
 }
 
+/** A machine that is to be made. */
 export interface CreateOptions extends VmOptions, StartOptions {}
 
+/** How a saved machine goes on. */
 export interface RestoreOptions extends StartOptions {
   /** What its disks and networks need, as `create` was given: images that were chosen, a relay. */
   readonly parts?: PageParts;
