@@ -6,12 +6,12 @@ import { UsageError } from '../base/errors.js';
 import {
   NIC_MODELS,
   type AllowConfig,
-  type ForwardConfig,
   type NetConfig,
   type NetworkConfig,
   type UserNetConfig,
 } from '../iface/net-config.js';
 import { parseAddress, parseMac } from '../net/addresses.js';
+import { parseForward, parsePort, unbracket } from '../net/user/forward-text.js';
 import { planNetwork } from '../net/user/plan.js';
 import type { ClockKind } from '../vmm/config.js';
 import { DEFAULT_USER_NETWORK } from '../vmm/net-config.js';
@@ -38,55 +38,13 @@ A network is a kind and words; more than one --net gives more than one card:
   all but none:          model=virtio-net (the default) or e1000 (an Intel 82540EM), mac=,
                          mtu=, queues=, pcap=FILE`;
 
-const PORT = '\\d{1,5}';
-
-function port(text: string, where: string): number {
-  const value = Number(text);
-  if (!/^\d{1,5}$/.test(text) || value > 65535) throw new UsageError(`--net ${where}: ${text} is no port`);
-  return value;
-}
-
-const HOST = '\\[[^\\]]*\\]|[^:\\[\\]]*';
-/** `tcp:[address]:port-[address]:port`, as QEMU has it. */
-const FORWARD = new RegExp(`^(?:(tcp|udp)?:)?(${HOST}):(${PORT})-(${HOST}):(${PORT})$`);
-/** `tcp:8080:80`. */
-const SHORT_FORWARD = new RegExp(`^(tcp|udp):(${PORT}):(${PORT})$`);
-const unbracket = (text: string): string => text.replace(/^\[|\]$/g, '');
-
-export function parseForward(text: string): ForwardConfig {
-  const where = `hostfwd=${text}`;
-  const short = SHORT_FORWARD.exec(text);
-  if (short) {
-    const [, protocol, from, to] = short;
-    return forward(protocol, ['127.0.0.1', port(from, where)], ['', port(to, where)]);
-  }
-  const match = FORWARD.exec(text);
-  if (!match) throw new UsageError(`--net ${where} is not written as tcp:[address]:8080-:80 or tcp:8080:80`);
-  const [, protocol, from, fromPort, to, toPort] = match;
-  for (const address of [from, to].map(unbracket))
-    if (address !== '' && !parseAddress(address)) throw new UsageError(`--net ${where}: ${address} is no address`);
-  const host = from === '' ? '127.0.0.1' : unbracket(from);
-  return forward(protocol ?? 'tcp', [host, port(fromPort, where)], [unbracket(to), port(toPort, where)]);
-}
-
-function forward(protocol: string, from: readonly [string, number], to: readonly [string, number]): ForwardConfig {
-  if (to[1] === 0) throw new UsageError('--net hostfwd: the guest has no port 0');
-  return {
-    protocol: protocol === 'udp' ? 'udp' : 'tcp',
-    hostAddress: from[0],
-    hostPort: from[1],
-    guestAddress: to[0],
-    guestPort: to[1],
-  };
-}
-
 /** `host`, `host:port`, `address`, `[v6]:port`. */
 export function parseAllow(text: string): AllowConfig {
   if (parseAddress(text)) return { host: text, port: 0 };
   const match = /^(\[[^\]]+\]|[^:]+)(?::(\d{1,5}))?$/.exec(text);
   if (!match) throw new UsageError(`--net allow=${text} is not written as host:port`);
   const [, host, number] = match;
-  return { host: unbracket(host), port: number === undefined ? 0 : port(number, `allow=${text}`) };
+  return { host: unbracket(host), port: number === undefined ? 0 : parsePort(number, `--net allow=${text}`) };
 }
 
 const onOff = (key: string, value: string): boolean => {
@@ -113,7 +71,7 @@ function userWord(config: UserNetConfig, key: string, value: string): UserNetCon
   if (field) return { ...config, [field]: value };
   switch (key) {
     case 'hostfwd':
-      return { ...config, forwards: [...config.forwards, parseForward(value)] };
+      return { ...config, forwards: [...config.forwards, parseForward(value, '--net ')] };
     case 'restrict':
       return { ...config, restrict: onOff(key, value) };
     case 'allow':

@@ -120,6 +120,7 @@ class Session {
         drain: () => this.terminal.resume(),
         reset: () => qmp.reset(),
         trayMoved: (disk, open) => qmp.trayMoved(disk, open),
+        cardRemoved: (id) => qmp.cardRemoved(id),
         frame: (news) => vnc?.frame(news),
         debugger: (bytes) => {
           if (bytes) gdb?.send(bytes);

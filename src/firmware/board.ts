@@ -68,6 +68,16 @@ export interface BoardDescription extends ApicTopology {
   readonly vga: boolean;
   /** A floppy disk controller at its usual place. */
   readonly floppy?: boolean;
+  /**
+   * Slots of bus 0 that cards can be put into and taken out of while the machine runs: registers (devices/acpi/pci-hotplug.ts) at ports
+   * from `base` on, and the event of GPE0 that says that something has happened.
+   */
+  readonly hotplug?: {
+    readonly base: number;
+    readonly size: number;
+    readonly event: number;
+    readonly slots: readonly number[];
+  };
   /** First port of fw_cfg's twelve. */
   readonly fwCfg?: number;
 }

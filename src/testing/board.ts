@@ -25,4 +25,5 @@ export const testBoard: BoardDescription = {
   mouse: true,
   vga: true,
   fwCfg: 0x510,
+  hotplug: { base: 0xcc0, size: 0x18, event: 1, slots: [17, 18, 24] },
 };

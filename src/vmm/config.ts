@@ -6,6 +6,7 @@ import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } fro
 import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
 import type { NetConfig } from '../iface/net-config.js';
 import { networksSchema } from './net-config.js';
+import { pluggedSchema, type PluggedConfig } from './plugged-config.js';
 import { sharingSchema, type SharingConfig } from './sharing-config.js';
 import { array, bool, bytes, nullable, oneOf, range, str, struct, type Plain } from '../snapshot/schema.js';
 
@@ -65,6 +66,8 @@ export interface MachineConfig {
   readonly sharing?: SharingConfig;
   /** Network cards, in the order of their slots; absent: none. */
   readonly networks?: readonly NetConfig[];
+  /** What was added while it runs; absent: nothing. */
+  readonly plugged?: PluggedConfig;
   /** Whatever its owner wants to find again in a resumed machine; nothing to the machine itself. */
   readonly note?: string;
 }
@@ -105,6 +108,7 @@ export const configSchema = struct({
   sharing: sharingSchema,
   networks: networksSchema,
   firmware: firmwareSchema,
+  plugged: pluggedSchema,
   note: str,
 });
 

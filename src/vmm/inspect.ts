@@ -1,7 +1,9 @@
 /** What a machine has and is doing, as plain data for whoever manages it. */
+import type { BlockBackend } from '../iface/block.js';
 import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
 import type { PointerInfo } from '../machine/common/input-hub.js';
 import { diskId } from './media.js';
+import { NOTHING_PLUGGED, type PluggedConfig } from './plugged-config.js';
 import type { VirtualMachine } from './machine.js';
 
 export type { PciFunctionInfo };
@@ -20,6 +22,8 @@ export interface DiskInfo {
   readonly tray?: { readonly open: boolean; readonly locked: boolean };
   /** Undefined: there is none in the drive. */
   readonly medium: MediumInfo | undefined;
+  /** Of a disk that was plugged: the name of its block node. Its card's is `id`. */
+  readonly node?: string;
 }
 
 /** What is in a drive. */
@@ -43,6 +47,10 @@ export interface Inspection {
   readonly pci: readonly PciFunctionInfo[];
   readonly disks: readonly DiskInfo[];
   readonly pointers: readonly PointerInfo[];
+  /** What was added while it runs. */
+  readonly plugged: PluggedConfig;
+  /** Block nodes that were added, and have their image open. */
+  readonly nodes: readonly { readonly name: string; readonly medium: MediumInfo }[];
 }
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -51,6 +59,20 @@ function uuidText(bytes: Uint8Array): string {
   const text = hex(bytes);
   return [text.slice(0, 8), text.slice(8, 12), text.slice(12, 16), text.slice(16, 20), text.slice(20)].join('-');
 }
+
+const mediumOf = ({ path }: { readonly path: string }, { format, readOnly, size }: BlockBackend): MediumInfo => ({
+  path,
+  format,
+  readOnly,
+  size,
+});
+
+const pluggedDisks = ({ hotplug, config }: VirtualMachine): DiskInfo[] =>
+  (config.plugged?.cards ?? []).flatMap(({ id, driver, backend }) => {
+    const used = driver === 'virtio-blk' && hotplug.openNodes.find(({ node }) => node.name === backend);
+    if (!used) return [];
+    return [{ id, removable: false, medium: mediumOf(used.node, used.image), node: used.node.name }];
+  });
 
 /** Can be asked at any time on the machine's thread. */
 export function inspect(machine: VirtualMachine): Inspection {
@@ -62,12 +84,14 @@ export function inspect(machine: VirtualMachine): Inspection {
     uuid: uuidText(uuid),
     pointers: board.input.pointers,
     pci: board.pci ? describePci(board.pci) : [],
-    disks: config.disks.map(({ path }, i) => {
+    plugged: config.plugged ?? NOTHING_PLUGGED,
+    nodes: machine.hotplug.openNodes.map(({ node, image }) => ({ name: node.name, medium: mediumOf(node, image) })),
+    disks: [...config.disks.map(({ path }, i) => {
       const drive = board.mediaDrive?.(i);
       const tray = drive?.tray && { open: drive.tray.open, locked: drive.tray.locked };
       const image = disks[i];
-      const medium = image && { path, format: image.format, readOnly: image.readOnly, size: image.size };
+      const medium = image && mediumOf({ path }, image);
       return { id: diskId(i), removable: drive !== undefined, ...(tray && { tray }), medium };
-    }),
+    }), ...pluggedDisks(machine)],
   };
 }

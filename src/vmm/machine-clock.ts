@@ -45,6 +45,9 @@ export class MachineClock implements Clock {
   /** Told of every deadline: whoever runs the CPU may have to come back earlier than planned. */
   onArm: ((deadline: number) => void) | undefined;
 
+  /** Told when somebody looks at the clock after the earliest deadline: the host was elsewhere meanwhile. */
+  onLate: (() => void) | undefined;
+
   /** The clock starts at `start` nanoseconds, running. */
   constructor(
     private readonly source: TimeSource,
@@ -54,7 +57,9 @@ export class MachineClock implements Clock {
   }
 
   now(): Nanoseconds {
-    return nanoseconds(this.pausedAt ?? Math.floor(this.source.now() - this.offset));
+    const now = this.pausedAt ?? Math.floor(this.source.now() - this.offset);
+    if (this.next !== undefined && now >= this.next) this.onLate?.();
+    return nanoseconds(now);
   }
 
   wallClock(): number {

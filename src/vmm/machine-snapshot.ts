@@ -28,11 +28,15 @@ import { assert } from '../base/assert.js';
 import type { BootKernel, BootSource } from '../machine/common/board.js';
 import { restoreSharing, saveSharing } from './sharing-config.js';
 import { restoreNetworks, saveNetworks } from './net-config.js';
+import { NOTHING_PLUGGED, restorePlugged, savePlugged } from './plugged-config.js';
 import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 5, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 6, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+
+/** Parts that all machines have, and the version of the description by which they came. */
+const SINCE: Readonly<Record<string, number | undefined>> = { 'pci-hotplug': 6 };
 
 /** Bytes that a disk may have taken and a snapshot gives back: what a file cannot claim without having it. */
 const MAX_WRITES = 2 ** 32;
@@ -49,7 +53,7 @@ const machineSchema = struct({
   /** Of a machine that is the same in every run. */
   virtual: nullable(struct({ time: virtualTimeSchema, entropy: u64 })),
   /** What the disks were when the machine was saved. */
-  disks: array(str, { max: 64 }),
+  disks: array(str, { max: 192 }),
   /** What CPUID told the guest of features; nothing where that is not known. */
   cpuid: cpuidSchema,
 });
@@ -111,10 +115,12 @@ export interface KeptApart {
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 
+const NOTHING = savePlugged(NOTHING_PLUGGED, (path) => path);
+
 /** What older versions did not know is as it was with them; what is not as it was there is left for the schema to refuse. */
 function upgradeMachine(value: Plain, from: number): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const upgraded = { cpuid: [], ...value, config: { cpus: 1, note: '', ...value['config'] } };
+  const upgraded = { cpuid: [], ...value, config: { cpus: 1, note: '', plugged: NOTHING, ...value['config'] } };
   return from === 1 ? upgradeFirst(upgraded) : upgraded;
 }
 
@@ -162,7 +168,7 @@ export const readBoot = (snapshot: SnapshotReader, file: string): BootSource =>
 /** The clock must stand still. */
 export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void {
   const { machine, uuid, version, virtual, locate, memory } = request;
-  const { boot, firmware, ...config } = machine.config;
+  const { boot, firmware, plugged = NOTHING_PLUGGED, ...config } = machine.config;
   const located = <T extends { readonly path: string }>(one: T): T => ({ ...one, path: locate(one.path) });
   writer.add('machine', VERSION.machine, {
     writer: version,
@@ -175,6 +181,7 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
       networks: saveNetworks(config.networks ?? []),
+      plugged: savePlugged(plugged, locate),
       firmware: saveFirmware(firmware && { ...firmware, flash: firmware.flash.map(located) }),
     },
     uuid,
@@ -197,6 +204,8 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
 }
 
 export interface SavedMachine {
+  /** Of the section that its description stands in. */
+  readonly version: number;
   readonly config: MachineConfig;
   readonly uuid: Uint8Array;
   readonly time: number;
@@ -273,10 +282,15 @@ export function readMachine(
   const { uuid, time, tscHz, virtual, disks, cpuid } = saved;
   if (saved.config.memory % PAGE_SIZE !== 0 || time < 0)
     throw new SnapshotError(`the snapshot ${file} is damaged: there is no such machine`);
-  const { sharing: savedSharing, networks, ...rest } = saved.config;
+  const { sharing: savedSharing, networks, plugged: savedPlugged, ...rest } = saved.config;
   const sharing = restoreSharing(savedSharing);
-  const config = { ...rest, boot: source, networks: restoreNetworks(networks), ...(sharing && { sharing }) };
-  return { config, uuid, time, tscHz, virtual: virtual ?? undefined, disks, cpuid };
+  const plugged = restorePlugged(savedPlugged);
+  const config = {
+    ...{ ...rest, boot: source, networks: restoreNetworks(networks), plugged },
+    ...(sharing && { sharing }),
+  };
+  const version = snapshot.find('machine')?.version ?? 0;
+  return { version, config, uuid, time, tscHz, virtual: virtual ?? undefined, disks, cpuid };
 }
 
 /** Puts a new machine of that description, whose clock stands still, into the saved state. `apart`: what fills its memory. */
@@ -310,6 +324,8 @@ export function restoreParts(
   machine.clock.set(saved.time);
   for (const part of machine.board.parts) {
     known.add(part.id);
+    // What machines did not have then is as it is when power comes on.
+    if (saved.version < (SINCE[part.id] ?? 0)) continue;
     sections.read({
       name: part.id,
       version: part.stateVersion,

@@ -1,110 +1,14 @@
-import { readFileSync } from 'node:fs';
-import { deflateSync, gunzipSync, inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { InterpVm } from '../accel/interp/vm.js';
 import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
-import { SnapshotReader, SnapshotWriter, type Codec } from '../snapshot/container.js';
+import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import type { Plain } from '../snapshot/schema.js';
-import type { MachineConfig } from './config.js';
+import { Buffered, codec, saveMachine as save, TestHost } from '../testing/machine-host.js';
 import { inspect } from './inspect.js';
-import { VirtualMachine, type MachineExit, type MachineHost } from './machine.js';
-
-const built = (name: string): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(readFileSync(new URL(`../../dist/cpu/x86/${name}`, import.meta.url)));
-const image = {
-  helpers: new WebAssembly.Module(built('helpers.wasm')),
-  interpreter: new WebAssembly.Module(built('interpreter.wasm')),
-  decoderTables: built('decoder-tables.bin'),
-};
-
-const codec: Codec = {
-  name: 'deflate',
-  compress: (data) => deflateSync(data, { level: 1 }),
-  decompress: (data) => inflateSync(data),
-};
-
-/** A snapshot in a buffer. */
-class Buffered {
-  readonly name = 'test.snap';
-  bytes = new Uint8Array(0);
-
-  write(offset: number, bytes: Uint8Array): void {
-    const end = offset + bytes.length;
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(end);
-      grown.set(this.bytes);
-      this.bytes = grown;
-    }
-    this.bytes.set(bytes, offset);
-  }
-  get size(): number {
-    return this.bytes.length;
-  }
-  read(offset: number, length: number): Uint8Array {
-    return this.bytes.slice(offset, offset + length);
-  }
-}
-
-/** A host that keeps what the guest says, and stops its machine when a number of instructions has been reached. */
-class TestHost implements MachineHost {
-  readonly version = '0';
-  readonly time = { now: () => 0, wallClock: () => 0 };
-  readonly entropy = { fill: (target: Uint8Array) => target.fill(1) };
-  serialText = '';
-  debugText = '';
-  reports: string[] = [];
-  machine: VirtualMachine | undefined;
-  stopAt = Infinity;
-  holdInput = false;
-  disk: Partial<BlockBackend> = {};
-  readonly serial = [
-    { write: (b: Uint8Array) => void (this.serialText += Buffer.from(b).toString()) },
-    { write() {} },
-  ] as const;
-  readonly debugConsole = { write: (b: Uint8Array) => void (this.debugText += Buffer.from(b).toString()) };
-  readonly console = { write() {} };
-  createVm: MachineHost['createVm'] = (request) => new InterpVm({ ...request, image: { ...image, anyCpu: false } });
-  openDisk = (): BlockBackend =>
-    ({
-      size: 512,
-      readOnly: true,
-      serial: 'x',
-      identity: 'as it was',
-      flush: (done: (status: 'ok') => void) => done('ok'),
-      ...this.disk,
-    }) as BlockBackend;
-  locate?: (path: string) => string;
-  gunzip = (data: Uint8Array): Uint8Array => gunzipSync(data);
-  poll(): void {
-    if (Number(this.machine?.cpus[0].retired ?? 0) >= this.stopAt) this.machine?.stop();
-  }
-  sleep(): void {
-    throw new Error('a halted machine without anything to wait for');
-  }
-  report(text: string): void {
-    this.reports.push(text);
-  }
-
-  create(config: Partial<MachineConfig> & { readonly boot: BootSource }): VirtualMachine {
-    return (this.machine = VirtualMachine.create(
-      { cpu: 'x86-64-v2', memory: 8 << 20, disks: [], debugExit: true, noReboot: true, clock: 'virtual', ...config },
-      this,
-    ));
-  }
-  restore(file: Buffered): VirtualMachine {
-    return (this.machine = VirtualMachine.restore(new SnapshotReader(file, codec), this, { name: file.name }));
-  }
-}
+import { VirtualMachine, type MachineExit } from './machine.js';
 
 const demo: BootSource = { kernel: { name: 'demo', data: buildDemo().image, commandLine: '', modules: [] } };
-
-function save(machine: VirtualMachine): Buffered {
-  const file = new Buffered();
-  machine.save(new SnapshotWriter(file, codec));
-  return file;
-}
 
 /** A BIOS of 64 KiB: code at F000:FF00, to which the reset vector jumps; at FF80, zeros. */
 function bios(...code: readonly number[]): BootSource {
@@ -114,7 +18,64 @@ function bios(...code: readonly number[]): BootSource {
   return { bios: { name: 'bios', image: rom } };
 }
 
+/** Counts interrupts of the 8254, a thousand in a second, for 200 ms by the time-stamp counter, and tells port 0xe9 how many. */
+function tickCounter(): BootSource {
+  const code = [
+    // CLI; XOR AX, AX; MOV DS, AX; MOV SP, 1000h; the handler at interrupt 8
+    ...[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xbc, 0x00, 0x10, 0xc7, 0x06, 0x20, 0x00, 0, 0, 0xc7, 0x06, 0x22, 0x00, 0, 0xf0],
+    // the 8259; the 8254 in mode 2, 1193 periods
+    ...[0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe],
+    ...[0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43, 0xb0, 0xa9, 0xe6, 0x40, 0xb0, 0x04, 0xe6, 0x40],
+    // XOR BX, BX; STI; RDTSC; MOV ESI, EAX; RDTSC; SUB EAX, ESI; CMP EAX, 200,000,000; JB
+    ...[0x31, 0xdb, 0xfb, 0x0f, 0x31, 0x66, 0x89, 0xc6, 0x0f, 0x31, 0x66, 0x29, 0xf0, 0x66, 0x3d, 0x00, 0xc2, 0xeb, 0x0b],
+    // CLI; BL and BH to port e9h; to port f4h; HLT
+    ...[0x72, 0xf3, 0xfa, 0x88, 0xd8, 0xe6, 0xe9, 0x88, 0xf8, 0xe6, 0xe9, 0xb0, 0x00, 0xe6, 0xf4, 0xf4],
+  ];
+  const handler = 0xff00 + code.length;
+  code[12] = handler & 0xff;
+  code[13] = handler >> 8;
+  // INC BX; PUSH AX; EOI; POP AX; IRET
+  return bios(...code, 0x43, 0x50, 0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf);
+}
+
+/** A host whose time goes on with each look at it, and that is elsewhere for a while now and then. */
+class JumpingHost extends TestHost {
+  private nanoseconds = 0;
+  private looks = 0;
+  readonly counted: number[] = [];
+
+  /** By how much it is away, ns, and how often: once in so many looks. */
+  constructor(
+    private readonly away: number,
+    private readonly every: number,
+  ) {
+    super();
+  }
+
+  override readonly time = {
+    now: (): number => {
+      if (++this.looks % this.every === 0) this.nanoseconds += this.away;
+      return (this.nanoseconds += 2000);
+    },
+    wallClock: () => 0,
+  };
+  override readonly debugConsole = { write: (bytes: Uint8Array) => void this.counted.push(...bytes) };
+}
+
 describe('a machine', () => {
+  it.each([
+    ['that is always there', 0, 1],
+    ['that is away for 50 ms now and then', 50e6, 20_000],
+    ['that is away for a second in the middle', 1e9, 30_000],
+  ])('counts all interrupts of the 8254 on a host %s', (_name, away, every) => {
+    const host = new JumpingHost(away, every);
+    expect(host.create({ boot: tickCounter(), clock: 'host' }).run()).toMatchObject({ kind: 'exit' });
+    const ticks = host.counted[0] + 256 * host.counted[1];
+    // Which of two events at a time comes first is nobody's business.
+    expect(ticks).toBeGreaterThanOrEqual(away === 1e9 ? 1000 : 199);
+    expect(ticks).toBeLessThanOrEqual(away === 1e9 ? 1201 : 252);
+  });
+
   it('boots a kernel, and ends when its guest powers off', () => {
     const host = new TestHost();
     expect(host.create({ boot: demo }).run()).toEqual({ kind: 'power-off' });

@@ -16,6 +16,7 @@ import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { createBuilder, type MachineBuilder } from './boards.js';
 import type { DiskConfig, MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
+import { Hotplug, type HotplugRequest } from './hotplug.js';
 import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
 import { changeMedia, diskId, type MediaRequest } from './media.js';
 import { MachineClock, type TimeSource } from './machine-clock.js';
@@ -70,6 +71,8 @@ export interface MachineHost {
   wasReset?(): void;
   /** The tray of a drive for CDs has moved, by the guest or by `changeMedia`. */
   trayMoved?(disk: number, open: boolean): void;
+  /** A card that was plugged while the machine runs has gone: the guest has let go of it. */
+  cardRemoved?(id: string): void;
   /** Puts something between CPUs and bus, such as a trace. */
   readonly observe?: (io: GuestIo) => GuestIo;
   /** For descriptions of a CPU that crashed. */
@@ -147,6 +150,8 @@ export class VirtualMachine {
   private readonly sharing: BoardSharing;
   private readonly threads: CpuThreads | undefined;
   private readonly nics: readonly BoardNic[];
+  /** What was added while it runs. */
+  readonly hotplug: Hotplug;
   private readonly virtualTime: VirtualTime | undefined;
   private debugRequest: DebugRequest | undefined;
   private readonly seeded: SeededEntropy | undefined;
@@ -179,6 +184,16 @@ export class VirtualMachine {
     this.builder = createBuilder(config, flash, this.tscHz);
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
+    this.hotplug = new Hotplug(config.plugged, {
+      openDisk: (disk) => host.openDisk(disk),
+      networks: host.networks,
+      sharing: host.sharing,
+      mayDiffer: config.clock === 'host',
+      macs: (config.networks ?? []).map(({ mac }) => mac),
+      changed: (plugged) => {
+        this.currentConfig = { ...this.currentConfig, plugged };
+      },
+    });
     this.vm = host.createVm(this.builder.vmRequest);
     // Several threads are not the same in every run.
     if (this.builder.vmRequest.cpus > 1 && host.threads && config.clock === 'host')
@@ -243,10 +258,11 @@ export class VirtualMachine {
     this.host.report(text);
   }
 
-  /** All files that a machine that goes on needs as they are: disks and flash. */
+  /** All files that a machine that goes on needs as they are: disks, flash, and what was added. */
   get images(): readonly MachineImage[] {
     const { disks } = this.currentConfig;
-    return [...this.disks.map((image, i) => ({ name: disks[i].path, image })), ...this.flashImages];
+    const fixed = this.disks.map((image, i) => ({ name: disks[i].path, image }));
+    return [...fixed, ...this.flashImages, ...this.hotplug.images];
   }
 
   /** As it is now: media may have been changed; the order of the first start has gone after a reset. */
@@ -312,6 +328,11 @@ export class VirtualMachine {
           return { ...drive, ...(queues !== undefined && { queues }) };
         }),
         sharing: this.sharing,
+        cards: this.hotplug.cards,
+        cardEjected: (id) => {
+          this.hotplug.ejected(id);
+          host.cardRemoved?.(id);
+        },
         nics: this.nics.map((nic) => ({
           ...nic,
           rom: this.config.firmware?.netRoms.find(({ model }) => model === nic.model)?.image,
@@ -411,6 +432,9 @@ export class VirtualMachine {
   /** Power-on reset: a new board on the same memory, with the battery-backed memory of the old one, boots again. */
   private reset(): void {
     const { board, clock } = this;
+    const { hotplug } = board;
+    // As in QEMU: with power off, whoever waited for a card gets it.
+    for (const id of hotplug?.leaving ?? []) hotplug?.takeOut(id);
     const rtc = board.rtc.save();
     const { firmware } = this.config;
     if (firmware) this.currentConfig = { ...this.config, firmware: afterFirstStart(firmware) };
@@ -448,8 +472,14 @@ export class VirtualMachine {
     });
   }
 
+  /** Adds something to the machine, or takes it away. Throws a one-line error when that cannot be. Callable from the host's `poll`. */
+  plug(request: HotplugRequest): void {
+    this.hotplug.carryOut(request, this.board.hotplug);
+  }
+
   /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
   close(): void {
+    this.hotplug.close();
     for (const { image } of this.images) image?.close();
   }
 

@@ -59,28 +59,34 @@ const userSchema = struct({
   allow: array(struct({ host: str, port: u16 }), { max: 1024 }),
 });
 
-/** One of the kinds is there, the other is null. */
+/** One of the kinds is there, the others are null. */
+export const networkFields = {
+  user: nullable(userSchema),
+  link: nullable(struct({ path: str })),
+  tap: nullable(struct({ ifname: str })),
+};
+const networkSchema = struct(networkFields);
+
 const netSchema = struct({
   model: oneOf(...NIC_MODELS),
   mac: str,
   queues: range(1, 8),
   mtu: range(576, 65521),
   pcap: str,
-  user: nullable(userSchema),
-  link: nullable(struct({ path: str })),
-  tap: nullable(struct({ ifname: str })),
+  ...networkFields,
 });
 
 export const networksSchema = array(netSchema, { max: 16 });
 
 export function saveNetworks(networks: readonly NetConfig[]): Plain {
-  return networks.map(({ network, ...rest }) => {
-    const { kind, ...values } = network;
-    return { ...rest, user: null, link: null, tap: null, [kind]: values as unknown as Plain };
-  });
+  return networks.map(({ network, ...rest }) => ({ ...rest, ...saveNetwork(network) }));
 }
 
-function networkOf({ user, link, tap }: Infer<typeof netSchema>): NetworkConfig {
+export function saveNetwork({ kind, ...values }: NetworkConfig): { readonly [kind: string]: Plain } {
+  return { user: null, link: null, tap: null, [kind]: values as unknown as Plain };
+}
+
+export function networkOf({ user, link, tap }: Infer<typeof networkSchema>): NetworkConfig {
   if (user) return { kind: 'user', ...user } satisfies UserNetConfig;
   if (link) return { kind: 'link', ...link };
   if (tap) return { kind: 'tap', ...tap };
@@ -98,7 +104,19 @@ export function restoreNetworks(saved: Infer<typeof networksSchema>): NetConfig[
 export interface NetHost {
   /** Networks for cards, all at once. Throws a one-line error when one cannot be had. */
   openNetworks(networks: readonly NetConfig[]): readonly NetBackend[];
+  /** One more network while the machine runs; absent: there can be none. Throws a one-line error. */
+  openNetwork?(network: NetConfig, id: string): LateNetwork;
 }
+
+/** A network that was added to a machine that runs. */
+export interface LateNetwork {
+  readonly backend: NetBackend;
+  /** Lets go of the host's sockets. */
+  close(): void;
+}
+
+/** 6 bytes. */
+export const macBytes = (mac: string): Uint8Array => Uint8Array.from(mac.split(':'), (part) => parseInt(part, 16));
 
 /** Cards for the board. */
 export function openNics(networks: readonly NetConfig[], host: NetHost | undefined): BoardNic[] {
@@ -107,7 +125,7 @@ export function openNics(networks: readonly NetConfig[], host: NetHost | undefin
   const backends = host.openNetworks(networks);
   return networks.map(({ model, mac, queues, mtu }, i) => ({
     model,
-    mac: Uint8Array.from(mac.split(':'), (part) => parseInt(part, 16)),
+    mac: macBytes(mac),
     queues,
     mtu,
     backend: backends[i],

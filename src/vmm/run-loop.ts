@@ -71,6 +71,10 @@ export class RunLoop {
     clock.onArm = (deadline) => {
       if (deadline < this.sliceEnd) cpu.kick();
     };
+    // What is due comes before the guest sees that it is: it may count one against the other.
+    clock.onLate = () => {
+      if (this.sliceEnd !== -Infinity) cpu.kick();
+    };
   }
 
   /** Ends the loop when the current instruction has finished. Callable from device callbacks. The first reason wins. */

@@ -159,6 +159,14 @@ export class PciFunction {
     this.updateIntx();
   }
 
+  /** Releases the INTx pin, and returns what drove it. */
+  disconnect(): IrqLine | undefined {
+    const { line } = this;
+    line?.set(false);
+    this.line = undefined;
+    return line;
+  }
+
   /** Bus reset: registers to their initial values; the device resets itself besides. */
   reset(): void {
     this.requested = false;

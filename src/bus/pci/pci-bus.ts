@@ -13,6 +13,8 @@ export type IntxRouting = (slot: number, pin: number) => IrqLine;
 export class PciBus {
   /** By slot × 8 + function. */
   private readonly functions = new Map<number, PciFunction>();
+  /** By slot × 4 + pin: drivers of pins whose functions have gone. */
+  private readonly idle = new Map<number, IrqLine[]>();
 
   constructor(private readonly intx: IntxRouting) {}
 
@@ -22,7 +24,26 @@ export class PciBus {
     assert(slot >= 0 && slot < 32 && number >= 0 && number < 8, `there is no PCI device ${slot}.${number}`);
     assert(!this.functions.has(devfn), `PCI device ${slot}.${number} is taken`);
     this.functions.set(devfn, pciFunction);
-    if (pciFunction.interruptPin > 0) pciFunction.connect(this.intx(slot, pciFunction.interruptPin - 1));
+    const { interruptPin } = pciFunction;
+    if (interruptPin > 0)
+      pciFunction.connect(
+        this.idle.get(slot * 4 + interruptPin - 1)?.pop() ?? this.intx(slot, interruptPin - 1),
+      );
+  }
+
+  /** Takes function 0 out of a slot, reset: it answers nothing and reaches nothing any more. */
+  detach(slot: number): void {
+    const devfn = slot * 8;
+    const gone = this.functions.get(devfn);
+    if (!gone) return;
+    this.functions.delete(devfn);
+    gone.reset();
+    const line = gone.disconnect();
+    if (!line) return;
+    const pin = slot * 4 + gone.interruptPin - 1;
+    const idle = this.idle.get(pin);
+    if (idle) idle.push(line);
+    else this.idle.set(pin, [line]);
   }
 
   /** All functions, by slot × 8 + function. */

@@ -27,6 +27,8 @@ export interface ApicBusMember {
 /** What hears EOI messages: an I/O APIC. */
 export interface EoiListener {
   endOfInterrupt(vector: number): void;
+  /** An edge-triggered interrupt has been served, which hardware tells nobody: for timers that make up for lost ticks. */
+  edgeEnded(vector: number): void;
 }
 
 const stateSchema = struct({ turn: u32 });
@@ -81,6 +83,11 @@ export class ApicBus implements Snapshotable<State> {
   /** An EOI of a level-triggered interrupt, SDM vol. 3 §11.8.5. */
   broadcastEoi(vector: number): void {
     for (const listener of this.listeners) listener.endOfInterrupt(vector);
+  }
+
+  /** See `EoiListener`; of CPUs on the machine's thread alone. */
+  edgeEnded(vector: number): void {
+    for (const listener of this.listeners) listener.edgeEnded(vector);
   }
 
   /** System reset. */

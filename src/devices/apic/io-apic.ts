@@ -57,8 +57,22 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
   private readonly high = new Array<number>(IO_APIC_PINS).fill(0);
   private readonly levels = new Array<boolean>(IO_APIC_PINS).fill(false);
 
+  /** The pin whose edges somebody wants to know served, and whom to tell. */
+  private watched: { readonly pin: number; readonly ended: () => void } | undefined;
+
   constructor(private readonly bus: ApicBus) {
     bus.attachIoApic(this);
+  }
+
+  /** Calls `ended` when a CPU has served an edge-triggered interrupt of a pin. One pin can be watched. */
+  watchEnd(pin: number, ended: () => void): void {
+    this.watched = { pin, ended };
+  }
+
+  edgeEnded(vector: number): void {
+    if (!this.watched) return;
+    const { pin, ended } = this.watched;
+    if ((this.low[pin] & (ENTRY.VECTOR | ENTRY.LEVEL | ENTRY.MASKED)) === vector) ended();
   }
 
   /** Input pin 0 … 23. */

@@ -40,7 +40,7 @@ function machine(count = 1, options: Options = {}) {
   const clock = new FakeClock();
   const bus = new ApicBus();
   const eois: number[] = [];
-  bus.attachIoApic({ endOfInterrupt: (vector) => eois.push(vector) });
+  bus.attachIoApic({ endOfInterrupt: (vector) => eois.push(vector), edgeEnded: () => undefined });
   const cpus = Array.from({ length: count }, () => new FakeCpu(clock));
   const apics = cpus.map(
     (cpu, i) => new LocalApicDevice({ apicId: i, bsp: i === 0, cpu, bus, clock, physicalAddressBits: 40, ...options }),

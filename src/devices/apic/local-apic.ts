@@ -386,7 +386,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
           this.levelOfLint(i);
         }
       if (!(this.svr & SVR.NO_EOI_BROADCAST)) this.parts.bus.broadcastEoi(vector);
-    }
+    } else this.parts.bus.edgeEnded(vector);
     this.notifyIfPending();
   }
 

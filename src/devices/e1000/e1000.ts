@@ -50,7 +50,10 @@ const stateSchema = (pci: PciFunction['stateSchema']) =>
 type State = Infer<ReturnType<typeof stateSchema>>;
 
 export interface E1000Parts {
+  /** Unique in the machine, stable. */
   readonly id: string;
+  /** What its PCI function is called; absent: as it is. */
+  readonly name?: string;
   readonly environment: PciEnvironment;
   readonly dma: Dma;
   readonly backend: NetBackend;
@@ -78,12 +81,12 @@ export class E1000 implements Snapshotable<State>, Nic {
   private linkUp: boolean;
   private ioAddress = 0;
 
-  constructor({ id, environment, dma, backend, mac, clock }: E1000Parts) {
+  constructor({ id, name = id, environment, dma, backend, mac, clock }: E1000Parts) {
     this.id = id;
     this.backend = backend;
     this.linkUp = backend.linkUp;
     this.pci = new PciFunction(
-      id,
+      name,
       {
         vendorId: IDS.vendor,
         deviceId: IDS.device,
@@ -123,6 +126,13 @@ export class E1000 implements Snapshotable<State>, Nic {
     this.transmitter.reset();
     this.statistics.reset();
     this.loadAddress();
+  }
+
+  /** Power goes: nothing happens any more by itself. */
+  turnOff(): void {
+    this.reset();
+    this.phy.reset();
+    this.pci.reset();
   }
 
   /** The first address is that of the EEPROM. */

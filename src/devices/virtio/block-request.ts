@@ -29,6 +29,8 @@ export interface RequestLimits {
 export interface RequestOwner {
   /** Scratch memory for data on their way. */
   readonly buffers: BufferPool;
+  /** What the driver reads as the serial number. */
+  readonly serial: string;
   /** Written data must be durable before the request is done. */
   readonly durable: boolean;
   /** False once the device has been reset: the guest's memory is not touched any more, nobody is told. */
@@ -135,7 +137,8 @@ export class BlockRequest {
 
   private getId(length: number): BlockStatus {
     const id = new Uint8Array(Math.min(ID_BYTES, length));
-    for (let i = 0; i < id.length; i++) id[i] = i < this.backend.serial.length ? this.backend.serial.charCodeAt(i) : 0;
+    const { serial } = this.owner;
+    for (let i = 0; i < id.length; i++) id[i] = i < serial.length ? serial.charCodeAt(i) : 0;
     this.written = id.length;
     return this.chain.write(0, id) ? 'ok' : 'io-error';
   }

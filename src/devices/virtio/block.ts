@@ -57,6 +57,8 @@ type State = Infer<typeof stateSchema>;
 export interface VirtioBlockParts {
   readonly id: string;
   readonly backend: BlockBackend;
+  /** What the driver reads as the serial number, up to 20 ASCII characters. Default: that of the back end. */
+  readonly serial?: string | undefined;
   /** 1 … 16 queues. Default 1. */
   readonly queues?: number;
   /** Size of each queue, a power of two. Default 256. */
@@ -85,6 +87,7 @@ export class VirtioBlock implements VirtioDevice {
   readonly configSize = CONFIG.SIZE;
 
   private readonly backend: BlockBackend;
+  private readonly serial: string;
   private readonly config: Uint8Array;
   private port: VirtioPort | undefined;
   /** Changes with every reset; completions of another life are dropped. */
@@ -100,6 +103,7 @@ export class VirtioBlock implements VirtioDevice {
     assert(queues >= 1 && queues <= MAX_QUEUES, `a block device has 1 … ${MAX_QUEUES} queues`);
     this.id = parts.id;
     this.backend = backend;
+    this.serial = parts.serial ?? backend.serial;
     this.queueSizes = new Array<number>(queues).fill(queueSize);
     this.features =
       FEATURE.SEG_MAX |
@@ -156,6 +160,7 @@ export class VirtioBlock implements VirtioDevice {
     this.inFlight.add(entry);
     const request = new BlockRequest(chain, this.backend, LIMITS, {
       buffers: this.buffers,
+      serial: this.serial,
       durable: this.writeThrough,
       current: () => life === this.life,
       done: (written) => {

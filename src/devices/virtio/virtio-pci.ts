@@ -287,6 +287,11 @@ export class VirtioPci extends VirtioTransport implements CommonRegisters, Snaps
     this.pci.setIntx(false);
   }
 
+  /** Power goes. */
+  turnOff(): void {
+    this.reset();
+  }
+
   /** System reset. */
   reset(): void {
     this.resetDevice();

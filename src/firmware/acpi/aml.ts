@@ -141,6 +141,8 @@ export const ifThen = (condition: Aml, ...terms: readonly Aml[]): Aml => [
 ];
 /** Directly behind an `ifThen`. */
 export const otherwise = (...terms: readonly Aml[]): Aml => [OP.ELSE, ...sized(terms.flat())];
+/** Calls a method that takes no arguments. */
+export const call = (at: string): Aml => path(at);
 /** Tells drivers of a device what has happened to it. */
 export const notify = (object: Aml, value: number): Aml => [OP.NOTIFY, ...object, ...integer(value)];
 export const returnValue = (value: Aml): Aml => [OP.RETURN, ...value];
@@ -163,12 +165,20 @@ export const operationRegion = (at: string, space: number, offset: number, lengt
   ...integer(length),
 ];
 
-/** A field of 8-bit accesses that preserves what it does not write: names with their width in bits, '' for a gap. */
-export function byteField(region: string, fields: readonly (readonly [name: string, bits: number])[]): Aml {
-  const BYTE_ACCESS = 1;
+/** Names of a region's fields with their width in bits, '' for a gap. */
+type Fields = readonly (readonly [name: string, bits: number])[];
+
+/** A field of 8-bit accesses that preserves what it does not write. */
+export const byteField = (region: string, fields: Fields): Aml => fieldOf(region, fields, 1);
+
+/** A field of 32-bit accesses. */
+export const dwordField = (region: string, fields: Fields): Aml => fieldOf(region, fields, 3);
+
+/** `access`: AccessType, §20.2.5.2. */
+function fieldOf(region: string, fields: Fields, access: number): Aml {
   const list = fields.flatMap(([field, bits]) => {
     const length = bits < 0x40 ? [bits] : [0x40 | (bits & 0xf), bits >> 4];
     return field === '' ? [0, ...length] : [...path(field), ...length];
   });
-  return [OP.EXT, OP.EXT_FIELD, ...sized([...path(region), BYTE_ACCESS, ...list])];
+  return [OP.EXT, OP.EXT_FIELD, ...sized([...path(region), access, ...list])];
 }

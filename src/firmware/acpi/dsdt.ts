@@ -5,8 +5,10 @@ import {
   and,
   arg,
   byteField,
+  call,
   createDwordField,
   device,
+  dwordField,
   eisaId,
   equal,
   ifThen,
@@ -15,6 +17,7 @@ import {
   method,
   name,
   not,
+  notify,
   nowhere,
   operationRegion,
   or,
@@ -160,6 +163,49 @@ function hostBridgeResources(board: BoardDescription): Aml {
   );
 }
 
+/** Values of Notify, §5.6.6: something came, something shall go. */
+const NOTIFY = { DEVICE_CHECK: 1, EJECT_REQUEST: 3 } as const;
+
+/** The device of a slot: three hexadecimal digits make the name. */
+const slotName = (slot: number): string => `S${(slot * 8).toString(16).toUpperCase().padStart(3, '0')}`;
+
+/** Slots whose cards come and go, §6.3: each has a method to eject, and PCNT tells the drivers of what has happened. */
+function hotplugSlots({ hotplug }: BoardDescription): Aml[] {
+  if (!hotplug || hotplug.slots.length === 0) return [];
+  const tell = (slot: number): Aml[] => {
+    const bit = integer(2 ** slot);
+    return [
+      ifThen(and(local(0), bit, nowhere), notify(path(slotName(slot)), NOTIFY.DEVICE_CHECK)),
+      ifThen(and(local(1), bit, nowhere), notify(path(slotName(slot)), NOTIFY.EJECT_REQUEST)),
+    ];
+  };
+  return [
+    operationRegion('PCST', REGION.SYSTEM_IO, hotplug.base, 12),
+    dwordField('PCST', [
+      ['PCIU', 32],
+      ['PCID', 32],
+      ['B0EJ', 32],
+    ]),
+    pnpDevice('PHPR', 'PNP0A06', name('_UID', string('PCI hot-plug')), resources(io(hotplug.base, hotplug.size))),
+    ...hotplug.slots.map((slot) =>
+      device(
+        slotName(slot),
+        name('_ADR', integer(slot * 0x1_0000)),
+        name('_SUN', integer(slot)),
+        method('_EJ0', 1, true, store(integer(2 ** slot), path('B0EJ'))),
+      ),
+    ),
+    method('PCNT', 0, true, store(path('PCIU'), local(0)), store(path('PCID'), local(1)), ...hotplug.slots.flatMap(tell)),
+  ];
+}
+
+/** The event of §5.6.4.1 by which the guest learns of it. */
+function hotplugEvent({ hotplug }: BoardDescription): Aml[] {
+  if (!hotplug || hotplug.slots.length === 0) return [];
+  const digits = hotplug.event.toString(16).toUpperCase().padStart(2, '0');
+  return [scope('\\_GPE', method(`_E${digits}`, 0, false, call('\\_SB.PCI0.PCNT')))];
+}
+
 function hostBridge(board: BoardDescription): Aml {
   return device(
     'PCI0',
@@ -172,6 +218,7 @@ function hostBridge(board: BoardDescription): Aml {
     operatingSystemCapabilities(),
     ...routing(board),
     lpcBridge(board),
+    ...hotplugSlots(board),
   );
 }
 
@@ -209,6 +256,7 @@ export function dsdtBody(board: BoardDescription): Uint8Array {
       // Soft off is the one sleep state there is.
       name('\\_S5', packageOf(integer(board.pm.s5), integer(0), integer(0), integer(0))),
       scope('\\_SB', ...system),
+      ...hotplugEvent(board),
     ].flat(),
   );
 }

@@ -17,6 +17,7 @@ import type { CharSink, MachineControl } from '../../iface/lines.js';
 import type { Vcpu, Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { DiskAttachment, DiskMedia, MediaDrive } from './disks.js';
+import type { BoardCard, HotplugSlots } from './cards.js';
 import type { BoardCpus } from './board-cpus.js';
 import type { CpuThreads } from './cpu.js';
 import type { InputHub } from './input-hub.js';
@@ -97,6 +98,10 @@ export interface BoardConnections {
   readonly sharing?: BoardSharing;
   /** Network cards; absent: none. */
   readonly nics?: readonly BoardNic[];
+  /** Cards in the slots of `Board.hotplug`; absent: none. */
+  readonly cards?: readonly BoardCard[];
+  /** The guest has let go of one of them. Called in the middle of an access. */
+  readonly cardEjected?: (id: string) => void;
   /** Absent: all CPUs run on the machine's thread. */
   readonly threads?: CpuThreads | undefined;
   /** Puts something between CPUs and bus, such as a trace. */
@@ -134,6 +139,8 @@ export interface Board extends CpuBus {
   readonly pci: PciBus | undefined;
   /** All parts but CPUs and memory, in the order in which they are restored. */
   readonly parts: readonly Snapshotable[];
+  /** Absent: the board has no slots for cards that come while it runs. */
+  readonly hotplug?: HotplugSlots;
   pressPowerButton(): void;
   /** The drive of a disk, if its medium can be changed; absent: the board has no such drives. */
   mediaDrive?(disk: number): MediaDrive | undefined;

@@ -1,4 +1,5 @@
 /** What a guest shares with its host: folders, sockets, ports of its console. */
+import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { Virtio9p } from '../../devices/virtio/p9/virtio-9p.js';
 import { VirtioFs } from '../../devices/virtio/fs/virtio-fs.js';
 import { MAX_PORTS, type ConsolePorts } from '../../devices/virtio/console.js';
@@ -30,13 +31,13 @@ export interface BoardSharing {
   readonly balloon?: { readonly giveBack: (bytes: Uint8Array) => boolean };
 }
 
+/** The device that a folder is shared by. */
+export const shareDevice = (id: string, { tag, folder, driver }: BoardShare): VirtioDevice =>
+  driver === 'virtiofs' ? new VirtioFs({ id, tag, folder }) : new Virtio9p({ id, tag, folder });
+
 /** Attaches a device for each, in the order given. */
 export function attachSharing({ shares, vsock }: BoardSharing, slots: VirtioSlots): void {
-  for (const [i, { tag, folder, driver }] of shares.entries())
-    slots.attachVirtio(
-      driver === 'virtiofs'
-        ? new VirtioFs({ id: `virtio-fs${i}`, tag, folder })
-        : new Virtio9p({ id: `virtio-9p${i}`, tag, folder }),
-    );
+  for (const [i, share] of shares.entries())
+    slots.attachVirtio(shareDevice(`virtio-${share.driver === 'virtiofs' ? 'fs' : '9p'}${i}`, share));
   if (vsock) slots.attachVirtio(new VirtioVsock({ id: 'virtio-vsock0', ...vsock }));
 }

@@ -34,6 +34,8 @@ export function createThreadCpu(options: ThreadCpuOptions): BoardCpu {
     endOfInterrupt: (vector) => {
       options.endOfInterrupt(vector);
     },
+    // Timers tick on the first CPU.
+    edgeEnded: () => {},
   });
   return createCpu({
     ...options,

@@ -6,6 +6,8 @@ import type { Snapshotable } from '../../snapshot/snapshotable.js';
 /** A card that is not virtio. */
 export interface PciCard extends Snapshotable {
   readonly pci: PciFunction;
+  /** Power goes: it forgets everything, and does nothing more by itself. */
+  turnOff(): void;
   /** Goes on with what was under way, after all of a machine was restored. */
   resume(): void;
 }

@@ -2,6 +2,7 @@
 import { firmwareMemoryTypes } from '../../arch/x86/msr-policy.js';
 import { UsageError } from '../../base/errors.js';
 import { HPET_ID } from '../../devices/legacy/hpet/hpet.js';
+import { HOTPLUG_EVENT, HOTPLUG_PORTS } from '../../devices/acpi/pci-hotplug.js';
 import { buildAcpi } from '../../firmware/acpi/build.js';
 import { biosBootState } from '../../firmware/bios.js';
 import { ich9PirqRoutes, type BoardDescription } from '../../firmware/board.js';
@@ -47,6 +48,7 @@ export function describeBoard(pc: Pc): BoardDescription {
     vga: pc.options.display.vga !== 'none',
     floppy: pc.floppies.length > 0,
     fwCfg: PC.FW_CFG,
+    hotplug: { base: PC.HOTPLUG, size: HOTPLUG_PORTS, event: HOTPLUG_EVENT, slots: pc.hotplug.slots },
   };
 }
 

@@ -56,6 +56,13 @@ export class CardSlots implements VirtioSlots {
     return this.attach(transport.pci, [transport, device]);
   }
 
+  /** Slots from `first` on that no card has taken. */
+  freeFrom(first: number): number[] {
+    const slots: number[] = [];
+    for (let slot = Math.max(first, this.next); slot <= PC.LAST_CARD_SLOT; slot++) slots.push(slot);
+    return slots;
+  }
+
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resume(): void {
     for (const transport of this.transports) transport.resume();

@@ -31,6 +31,10 @@ export const PC = {
   /** Slots for cards. Those behind them have their interrupt pins wired differently. */
   FIRST_CARD_SLOT: 1,
   LAST_CARD_SLOT: 24,
+  /** The first of the slots that cards can be put into while the machine runs, as far as they are free; the last is LAST_CARD_SLOT. */
+  FIRST_HOT_SLOT: 17,
+  /** First port of the registers for that. */
+  HOTPLUG: 0xcc0,
   /** First of fw_cfg's twelve ports. */
   FW_CFG: 0x510,
 } as const;

@@ -6,6 +6,7 @@ import type { PciEnvironment } from '../../bus/pci/function.js';
 import { PciBus } from '../../bus/pci/pci-bus.js';
 import { HEADER } from '../../bus/pci/registers.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
+import { HOTPLUG_EVENT, HOTPLUG_PORTS } from '../../devices/acpi/pci-hotplug.js';
 import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
 import { CoprocessorError } from '../../devices/legacy/coprocessor-error.js';
@@ -27,6 +28,7 @@ import { VirtioEntropy } from '../../devices/virtio/entropy.js';
 import type { BiosPlacement } from '../../firmware/bios.js';
 import { ich9PirqRoutes } from '../../firmware/board.js';
 import type { GuestIo } from '../../iface/bus.js';
+import type { IrqLine } from '../../iface/lines.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { Board, BoardConnections } from '../common/board.js';
@@ -41,6 +43,7 @@ import { CardSlots } from './card-slots.js';
 import { DiskControllers } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { FlashChips, type PcFlash } from './flash.js';
+import { PcHotplug } from './hotplug.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -49,6 +52,9 @@ export const SERIAL_PORTS = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
 ] as const;
+
+/** Where interrupt 0 ends at the I/O APIC. */
+const TICK_PIN = 2;
 
 /** Where PIRQA … PIRQH lead on the 8259s, when no firmware says otherwise. */
 const PIRQ_TO_ISA = [10, 10, 11, 11, 10, 10, 11, 11] as const;
@@ -94,8 +100,10 @@ export class Pc implements Board {
   readonly router: InterruptRouter;
 
   private readonly devices: Snapshotable[] = [];
+  private readonly controllers: readonly Snapshotable[];
   private readonly cards: CardSlots;
   private readonly diskControllers: DiskControllers;
+  readonly hotplug: PcHotplug;
   readonly flash: FlashChips;
   /** The bus as CPUs see it. */
   readonly io: GuestIo;
@@ -113,13 +121,22 @@ export class Pc implements Board {
     const { ports, memory } = this.bus;
 
     // ---- interrupt controllers and CPU ----
-    this.pic = new DualPic({
+    // Whichever timer ticks on interrupt 0 gives ticks that it owes.
+    const ticking: { acknowledged(): void }[] = [];
+    const tickEnded = (): void => {
+      for (const timer of ticking) timer.acknowledged();
+    };
+    const intr: IrqLine = {
       set: (asserted) => {
         // It is quiet until there are CPUs.
         this.processors.setLint(0, asserted);
       },
+    };
+    this.pic = new DualPic(intr, (irq) => {
+      if (irq === 0) tickEnded();
     });
     const ioApic = new IoApic(this.apicBus);
+    ioApic.watchEnd(TICK_PIN, tickEnded);
     this.router = new InterruptRouter(
       (pin) => this.pic.input(pin),
       (pin) => ioApic.pin(pin),
@@ -163,6 +180,7 @@ export class Pc implements Board {
       clock,
     );
     const pit = new Pit(hpet.pit, clock);
+    ticking.push(pit, hpet);
     this.rtc = new Rtc(hpet.rtc, clock, () => {
       this.pm.rtcAlarm();
     });
@@ -253,8 +271,17 @@ export class Pc implements Board {
     }
     attachNics(connections.nics ?? [], this.cards, clock);
     this.devices.push(...this.cards.parts, ...this.diskControllers.parts);
+    this.hotplug = new PcHotplug({
+      ...{ pci: this.pci, environment: this.pciEnvironment, dma: vm.dma, clock, entropy },
+      slots: this.cards.freeFrom(PC.FIRST_HOT_SLOT),
+      raise: () => this.pm.raiseGpe(HOTPLUG_EVENT),
+      ejected: (id) => connections.cardEjected?.(id),
+    });
+    ports.claim('pci-hotplug', HOTPLUG_PORTS, this.hotplug.registers, PC.HOTPLUG);
+    this.devices.push(this.hotplug.registers);
+    for (const card of connections.cards ?? []) this.hotplug.insert(card);
 
-    this.devices.push(this.pic, ioApic, this.apicBus, ...this.processors.parts);
+    this.controllers = [this.pic, ioApic, this.apicBus, ...this.processors.parts];
   }
 
   setFerr(asserted: boolean): void {
@@ -320,7 +347,7 @@ export class Pc implements Board {
 
   /** All parts but CPUs and memory, in the order in which they are restored. */
   get parts(): readonly Snapshotable[] {
-    return this.devices;
+    return [...this.devices, ...this.hotplug.parts, ...this.controllers];
   }
 
   pressPowerButton(): void {
@@ -330,6 +357,7 @@ export class Pc implements Board {
   /** Lets devices go on with what was under way, after all of a machine was restored. */
   resumeDevices(): void {
     this.cards.resume();
+    this.hotplug.resume();
     this.diskControllers.resume();
   }
 }

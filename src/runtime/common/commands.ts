@@ -1,6 +1,7 @@
 /** What the owner of a machine asks of it while it runs, whatever carries the question. */
 import type { BalloonStatistic } from '../../devices/virtio/balloon.js';
 import type { InputEvent } from '../../iface/input.js';
+import type { HotplugRequest } from '../../vmm/hotplug.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { MediaRequest } from '../../vmm/media.js';
 import type { StreamMessage } from '../../vmm/stream-mux.js';
@@ -23,6 +24,7 @@ export type QuickCommand =
   | { readonly kind: 'screen'; readonly id: number }
   | { readonly kind: 'inspect'; readonly id: number }
   | { readonly kind: 'media'; readonly id: number; readonly request: MediaRequest }
+  | { readonly kind: 'plug'; readonly id: number; readonly request: HotplugRequest }
   | { readonly kind: 'press'; readonly id: number; readonly button: Button }
   /** The screen as a picture. */
   | { readonly kind: 'screenshot'; readonly id: number; readonly format: PictureFormat }

@@ -81,6 +81,12 @@ export class QuickCommands {
           return { done: true };
         });
         break;
+      case 'plug':
+        host.answer(command.id, () => {
+          machine.plug(command.request);
+          return { done: true };
+        });
+        break;
       case 'press':
         press(machine, command.button);
         host.answer(command.id, () => ({ done: true }));

@@ -2,6 +2,7 @@ import type { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
 import { HostError, VitrineError } from '../../base/errors.js';
 import type { MediaRequest } from '../../vmm/media.js';
+import type { HotplugRequest } from '../../vmm/hotplug.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MachineExit } from '../../vmm/machine.js';
@@ -44,6 +45,8 @@ export interface MachineListener {
   reset?(): void;
   /** The tray of a drive has moved. */
   trayMoved?(disk: number, open: boolean): void;
+  /** A card that was plugged while the machine runs has gone. */
+  cardRemoved?(id: string): void;
   /** There is room for input again, after `send` returned false. */
   drain?(): void;
   /** What has changed on the screen. */
@@ -196,6 +199,9 @@ export class MachineHandle {
       case 'tray':
         this.listener.trayMoved?.(event.disk, event.open);
         break;
+      case 'card-removed':
+        this.listener.cardRemoved?.(event.card);
+        break;
       case 'answer': {
         const { id, answer } = event;
         const request = this.waiting.get(id);
@@ -322,6 +328,11 @@ export class MachineHandle {
   /** Changes the medium in a drive. Rejected with a one-line error when that cannot be. */
   async changeMedia(request: MediaRequest): Promise<void> {
     await this.ask((id) => ({ kind: 'media', id, request }));
+  }
+
+  /** Adds something to the machine, or takes it away. Rejected with a one-line error when that cannot be. */
+  async plug(request: HotplugRequest): Promise<void> {
+    await this.ask((id) => ({ kind: 'plug', id, request }));
   }
 
   /** Resolves when the button was pressed; what comes of it is the guest's affair. */

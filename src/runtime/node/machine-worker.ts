@@ -176,7 +176,10 @@ const base: MachineHost = {
   openDisk: (disk) => openDisk(disk, (text) => post({ kind: 'report', text })),
   locate: locateDisk,
   sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
-  networks: { openNetworks: (configs) => networks.open(configs) },
+  networks: {
+    openNetworks: (configs) => networks.open(configs),
+    openNetwork: (config, id) => networks.add(config, id),
+  },
   gunzip,
   poll: () => {
     output.flush();
@@ -192,6 +195,7 @@ const base: MachineHost = {
   },
   report,
   wasReset: () => post({ kind: 'reset' }),
+  cardRemoved: (card) => post({ kind: 'card-removed', card }),
   trayMoved: (disk, open) => post({ kind: 'tray', disk, open }),
 };
 

@@ -2,6 +2,7 @@
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { HostError, VitrineError } from '../../base/errors.js';
 import type { NetConfig } from '../../iface/net-config.js';
+import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
 import { RingBackend } from '../../net/ring-backend.js';
 import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
@@ -23,9 +24,10 @@ export class NetworkThread {
   private readonly channel = new MessageChannel();
   private worker: Worker | undefined;
   private checked = false;
+  private isClosed = false;
 
-  /** `shared`: the machine's words. */
-  constructor(networks: readonly NetConfig[], shared: NetWorkerData['shared']) {
+  /** `shared`: the machine's words. `ids`: of back ends, in snapshots. */
+  constructor(networks: readonly NetConfig[], shared: NetWorkerData['shared'], ids?: readonly string[]) {
     const status = new SharedArrayBuffer((STATUS.LINK + networks.length) * 4);
     this.status = new Int32Array(status);
     this.status.fill(1, STATUS.LINK);
@@ -42,7 +44,7 @@ export class NetworkThread {
     this.backends = rings.map(({ from, to }, network) => {
       // So that the first frame starts the thread.
       from.markAsleep();
-      return new RingBackend(`net${network}`, from, to, {
+      return new RingBackend(ids?.[network] ?? `net${network}`, from, to, {
         wake: () => this.wake(),
         reset: () => this.post({ kind: 'reset', network }),
         save: () => this.save(network),
@@ -66,12 +68,14 @@ export class NetworkThread {
   }
 
   private wake(): void {
+    if (this.isClosed) return;
     if (!this.worker) this.start();
     Atomics.add(this.status, STATUS.DOORBELL, 1);
     Atomics.notify(this.status, STATUS.DOORBELL);
   }
 
   private post(command: NetCommand): void {
+    if (this.isClosed) return;
     if (!this.worker) {
       if (command.kind !== 'restore') return;
       this.start();
@@ -88,6 +92,14 @@ export class NetworkThread {
     const answer = receiveMessageOnPort(this.channel.port1)?.message as NetAnswer | undefined;
     if (answer?.kind === 'error') throw answer.expected ? new VitrineError(answer.message) : new Error(answer.message);
     this.poll();
+  }
+
+  /** Ends the thread, and with it all that it has open. */
+  close(): void {
+    const { worker } = this;
+    this.isClosed = true;
+    this.worker = undefined;
+    void worker?.terminate();
   }
 
   private save(network: number): Uint8Array {
@@ -118,6 +130,8 @@ export class NetworkThread {
 /** The networks that a machine has. */
 export class Networks {
   private thread: NetworkThread | undefined;
+  /** Of networks that came while the machine runs: each has its own. */
+  private readonly late = new Set<NetworkThread>();
 
   constructor(private readonly shared: NetWorkerData['shared']) {}
 
@@ -126,16 +140,38 @@ export class Networks {
     return this.thread.backends;
   }
 
+  /** One more network. Throws a one-line error when it cannot be had. */
+  add(network: NetConfig, id: string): LateNetwork {
+    const thread = new NetworkThread([network], this.shared, [`net.${id}`]);
+    try {
+      thread.check();
+    } catch (error) {
+      thread.close();
+      throw error;
+    }
+    this.late.add(thread);
+    return {
+      backend: thread.backends[0],
+      close: () => {
+        this.late.delete(thread);
+        thread.close();
+      },
+    };
+  }
+
   check(): void {
     this.thread?.check();
   }
 
   poll(): void {
     this.thread?.poll();
+    for (const thread of this.late) thread.poll();
   }
 
   /** The guest's CPUs are about to sleep. True: not now, there is something for them. */
   settle(): boolean {
-    return this.thread?.settle() ?? false;
+    let busy = this.thread?.settle() ?? false;
+    for (const thread of this.late) if (thread.settle()) busy = true;
+    return busy;
   }
 }

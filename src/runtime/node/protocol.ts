@@ -144,6 +144,8 @@ export type Event =
   | { readonly kind: 'reset' }
   /** A drive's tray has moved. */
   | { readonly kind: 'tray'; readonly disk: number; readonly open: boolean }
+  /** A card that was plugged has gone. */
+  | { readonly kind: 'card-removed'; readonly card: string }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: WorkerAnswer | PortableError }
   | { readonly kind: 'frame'; readonly news: FrameNews }
   /** For the debugger. */

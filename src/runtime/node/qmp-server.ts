@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { HostError, VitrineError } from '../../base/errors.js';
 import { writeFileSafely } from '../../host/node/snapshot-file.js';
 import { diskId } from '../../vmm/media.js';
+import { parseForward } from '../../net/user/forward-text.js';
 import { QmpError } from '../../vmm/qmp/types.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
 import type { VncState } from '../../vmm/qmp/machine.js';
@@ -139,6 +140,8 @@ export class QmpServer {
         pointer: this.pointer,
         vnc: () => options.vnc?.(),
         changeMedia: (request) => handle.changeMedia(request),
+        plug: (request) => handle.plug(request),
+        parseForward,
         balloon: (target) => askBalloon(handle, target),
         quit: () => {
           this.asked = 'host-qmp-quit';
@@ -173,6 +176,11 @@ export class QmpServer {
   trayMoved(disk: number, open: boolean): void {
     const id = diskId(disk);
     this.tell('DEVICE_TRAY_MOVED', { device: id, id, 'tray-open': open });
+  }
+
+  /** A card that was plugged has gone. */
+  cardRemoved(id: string): void {
+    this.tell('DEVICE_DELETED', { device: id, path: `/machine/peripheral/${id}` });
   }
 
   /** The machine has ended; `byGuest`: by its own decision. */

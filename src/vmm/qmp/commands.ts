@@ -8,6 +8,7 @@ import { INPUT_COMMANDS } from './input-commands.js';
 import { LIMIT_COMMANDS } from './limit-commands.js';
 import { USER_COMMANDS } from './user-commands.js';
 import { EVENTS } from './events.js';
+import { PLUG_COMMANDS } from './plug-commands.js';
 import { describeSchema } from './schema.js';
 import { arrayOf, INT, NOTHING, object, oneOf, QmpError, STR, type JsonObject } from './types.js';
 
@@ -39,6 +40,7 @@ export function commandsOf(version: JsonObject): ReadonlyMap<string, QmpCommand>
     ['query-qmp-schema', query(SCHEMA, () => describeSchema({ commands: all, events: EVENTS }))],
     ...Object.entries(CONTROL_COMMANDS),
     ...Object.entries(DEVICE_COMMANDS),
+    ...Object.entries(PLUG_COMMANDS),
     ...Object.entries(MEDIA_COMMANDS),
     ...Object.entries(USER_COMMANDS),
     ...Object.entries(INPUT_COMMANDS),

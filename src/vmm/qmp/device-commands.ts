@@ -2,7 +2,7 @@
 import type { DiskInfo, MediumInfo, PciFunctionInfo } from '../inspect.js';
 import { query, type QmpCommand } from './command.js';
 import type { Json } from './json-stream.js';
-import { arrayOf, BOOL, INT, NOTHING, object, oneOf, QmpError, STR, text } from './types.js';
+import { arrayOf, BOOL, INT, object, oneOf, STR } from './types.js';
 
 const REGION = object({
   bar: INT,
@@ -26,6 +26,7 @@ const FUNCTION = object({
 const IMAGE = object({ filename: STR, format: STR, 'virtual-size': INT });
 const INSERTED = object({
   file: STR,
+  'node-name?': STR,
   ro: BOOL,
   drv: STR,
   backing_file_depth: INT,
@@ -43,6 +44,7 @@ const INSERTED = object({
 });
 const DISK = object({
   device: STR,
+  'qdev?': STR,
   type: STR,
   removable: BOOL,
   locked: BOOL,
@@ -92,10 +94,11 @@ function describeFunction(card: PciFunctionInfo): Json {
   };
 }
 
-function describeMedium({ path, format, readOnly, size }: MediumInfo): Json {
+function describeMedium({ path, format, readOnly, size }: MediumInfo, node?: string): Json {
   const unlimited = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
   return {
     file: path,
+    ...(node !== undefined && { 'node-name': node }),
     ro: readOnly,
     drv: format,
     backing_file_depth: 0,
@@ -108,36 +111,26 @@ function describeMedium({ path, format, readOnly, size }: MediumInfo): Json {
   };
 }
 
-const describeDisk = ({ id, removable, tray, medium }: DiskInfo): Json => ({
-  device: id,
+const describeDisk = ({ id, removable, tray, medium, node }: DiskInfo): Json => ({
+  // Disks that were plugged have no name but their card's.
+  device: node === undefined ? id : '',
+  ...(node !== undefined && { qdev: `/machine/peripheral/${id}` }),
   type: 'unknown',
   removable,
   locked: tray?.locked ?? false,
   ...(tray && { tray_open: tray.open }),
-  ...(medium && { inserted: describeMedium(medium) }),
+  ...(medium && { inserted: describeMedium(medium, node) }),
 });
 
 export const DEVICE_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'query-pci': query(arrayOf(object({ bus: INT, devices: arrayOf(FUNCTION) })), async (machine) => [
     { bus: 0, devices: (await machine.inspect()).pci.map(describeFunction) },
   ]),
+  'query-named-block-nodes': {
+    ...query(arrayOf(INSERTED), async (machine) =>
+      (await machine.inspect()).nodes.map(({ name, medium }) => describeMedium(medium, name)),
+    ),
+    arguments: object({ 'flat?': BOOL }),
+  },
   'query-block': query(arrayOf(DISK), async (machine) => (await machine.inspect()).disks.map(describeDisk)),
-  device_add: {
-    // Any other member is the device's own.
-    arguments: { ...object({ driver: STR, 'bus?': STR, 'id?': STR }), isOpen: true },
-    returns: NOTHING,
-    run: (_, given) => {
-      throw new QmpError(`Bus '${text(given, 'bus') ?? 'pcie.0'}' does not support hotplugging`);
-    },
-  },
-  device_del: {
-    arguments: object({ id: STR }),
-    returns: NOTHING,
-    run: async (machine, given) => {
-      const { pci } = await machine.inspect();
-      const name = text(given, 'id') ?? '';
-      if (!pci.some((card) => card.name === name)) throw new QmpError(`Device '${name}' not found`, 'DeviceNotFound');
-      throw new QmpError("Bus 'pcie.0' does not support hotplugging");
-    },
-  },
 };

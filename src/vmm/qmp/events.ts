@@ -15,6 +15,7 @@ const WITH_CAUSE = object({ guest: BOOL, reason: oneOf(...CAUSE) });
 
 /** By name, the shapes of their data. */
 export const EVENTS = {
+  DEVICE_DELETED: object({ 'device?': STR, path: STR }),
   DEVICE_TRAY_MOVED: object({ device: STR, id: STR, 'tray-open': BOOL }),
   POWERDOWN: NOTHING,
   RESET: WITH_CAUSE,

@@ -1,5 +1,7 @@
 /** A machine as its monitor sees it, from another thread. */
 import type { InputEvent } from '../../iface/input.js';
+import type { ForwardConfig } from '../../iface/net-config.js';
+import type { HotplugRequest } from '../hotplug.js';
 import type { MediaRequest } from '../media.js';
 import type { Inspection } from '../inspect.js';
 import type { CpuLimits } from '../sched/settings.js';
@@ -68,6 +70,10 @@ export interface QmpMachine {
   balloon(target?: number): Promise<number>;
   /** Changes the medium in a drive. Throws a one-line error when that cannot be. */
   changeMedia(request: MediaRequest): Promise<void>;
+  /** Adds something to the machine, or takes it away. Throws a one-line error when that cannot be. */
+  plug(request: HotplugRequest): Promise<void>;
+  /** A forwarded port as people write it. Throws a one-line error when it is none. */
+  parseForward(text: string): ForwardConfig;
   /** What it does, and what it may have of the host's processors. */
   usage(): MachineUsage;
   /** Changes that. Throws a one-line error when it cannot be. */

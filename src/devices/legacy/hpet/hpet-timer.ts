@@ -30,8 +30,7 @@ type State = Infer<typeof hpetTimerState>;
 /**
  * Registers and arithmetic of a comparator. What an event means to interrupt lines is `Hpet`'s affair.
  *
- * A periodic comparator moves on from its own value, so periods do not drift; events that a late host missed are given
- * once.
+ * A periodic comparator moves on from its own value, so periods do not drift.
  */
 export class HpetTimer {
   private state: State = { config: 0, comparator: ALL_ONES, period: 0n, setHigh: false };
@@ -71,14 +70,22 @@ export class HpetTimer {
     return ticks === 0n ? mask + 1n : ticks;
   }
 
-  /** The counter reached the comparator, or went beyond: a periodic one moves on to the first event after `counter`. */
-  advance(counter: bigint): void {
-    const { period, comparator } = this.state;
-    const mask = this.mask;
-    if (!this.periodic || (period & mask) === 0n) return;
-    const late = (counter - comparator) & mask;
-    const missed = late / (period & mask) + 1n;
-    this.state.comparator = (comparator + missed * (period & mask)) & mask;
+  /** Ticks between the events of a periodic one; 0: it has none. */
+  get period(): bigint {
+    return this.periodic ? this.state.period & this.mask : 0n;
+  }
+
+  /**
+   * The counter reached the comparator, or went beyond: a periodic one moves on to the first event after `counter`. Returns how
+   * many events were passed by, besides the one that is due.
+   */
+  advance(counter: bigint): bigint {
+    const { period } = this;
+    if (period === 0n) return 0n;
+    const { mask } = this;
+    const missed = ((counter - this.state.comparator) & mask) / period;
+    this.state.comparator = (this.state.comparator + (missed + 1n) * period) & mask;
+    return missed;
   }
 
   /** The 32-bit register at offset 0x00 … 0x1c of the comparator's block. */

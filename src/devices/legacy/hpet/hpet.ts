@@ -7,8 +7,9 @@ import { nanoseconds, type Nanoseconds } from '../../../base/units.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { Clock } from '../../../iface/clock.js';
 import type { IrqLine } from '../../../iface/lines.js';
-import { array, bool, int, nullable, range, struct, u64, type Infer } from '../../../snapshot/schema.js';
+import { array, bool, int, nullable, range, struct, u64, type Infer, type Plain } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
+import { catchUpState, NOTHING_OWED, TickCatchUp } from '../tick-catch-up.js';
 import { HpetTimer, hpetTimerState } from './hpet-timer.js';
 
 /** Usual address of the block, and its size in bytes. */
@@ -46,6 +47,8 @@ const stateSchema = struct({
   asserted: array(bool, { length: HPET_COMPARATORS }),
   /** The 8254's and the RTC's interrupts as they come in. */
   inputs: array(bool, { length: 2 }),
+  /** Of comparator 0 in the 8254's place. */
+  catchUp: catchUpState,
 });
 type State = Infer<typeof stateSchema>;
 
@@ -64,7 +67,7 @@ export interface HpetLines {
  */
 export class Hpet implements IoHandler, Snapshotable<State> {
   readonly id = 'hpet';
-  readonly stateVersion = 1;
+  readonly stateVersion = 2;
   readonly stateSchema = stateSchema;
 
   private config = 0;
@@ -81,6 +84,8 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   private readonly lines: readonly ReadonlyMap<number, IrqLine>[];
   /** The line that each comparator asserts. */
   private readonly driven: (IrqLine | undefined)[] = [];
+
+  private readonly catchUp: TickCatchUp;
 
   /** Inputs for the 8254's OUT and the RTC's interrupt, which legacy replacement disconnects. */
   readonly pit: IrqLine;
@@ -104,6 +109,10 @@ export class Hpet implements IoHandler, Snapshotable<State> {
       for (let pin = 0; pin < IO_APIC_PINS; pin++) if (routes & (1 << pin)) pins.set(pin, lines.ioApic(pin));
       return pins;
     });
+    this.catchUp = new TickCatchUp(clock, () => {
+      this.release(0);
+      this.assert(0);
+    });
     const input = (n: number): IrqLine => ({
       set: (asserted) => {
         this.inputs[n] = asserted;
@@ -112,6 +121,17 @@ export class Hpet implements IoHandler, Snapshotable<State> {
     });
     this.pit = input(0);
     this.rtc = input(1);
+  }
+
+  /** The guest has done with ISA interrupt 0, which is comparator 0's in legacy replacement mode. */
+  acknowledged(): void {
+    if (this.isTick) this.catchUp.acknowledged();
+  }
+
+  /** Comparator 0 ticks in the 8254's place. */
+  private get isTick(): boolean {
+    const [first] = this.timers;
+    return this.legacy && first.enabled && first.periodic && !first.level;
   }
 
   private get enabled(): boolean {
@@ -196,6 +216,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   private writeTimer(n: number, offset: number, value: number): void {
     const timer = this.timers[n];
     timer.write(offset, value);
+    if (n === 0) this.catchUp.forget();
     if (offset === 0) {
       // Whatever was asserted was asserted under the old configuration; a level event that stands stays.
       this.release(n);
@@ -208,6 +229,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   private configure(config: number): void {
     const counter = this.counter;
     const wasLegacy = this.legacy;
+    this.catchUp.forget();
     for (let n = 0; n < HPET_COMPARATORS; n++) this.release(n);
     this.config = config;
     this.setCounter(counter);
@@ -241,12 +263,14 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   private fire(n: number): void {
     const timer = this.timers[n];
     timer.timer.cancel();
-    timer.advance(this.counter);
+    const missed = timer.advance(this.counter);
     if (timer.enabled) {
       if (timer.level) this.status |= 1 << n;
       // An edge stays until the next one: an 8259 wants it held until it is acknowledged.
       else this.release(n);
       this.assert(n);
+      if (n === 0 && missed > 0n && this.isTick)
+        this.catchUp.missed(Number(missed), Number(timer.period * NS_PER_TICK));
     }
     this.schedule(n);
   }
@@ -293,7 +317,15 @@ export class Hpet implements IoHandler, Snapshotable<State> {
       deadlines: this.timers.map(({ timer }) => timer.deadline ?? null),
       asserted: [...this.asserted],
       inputs: [...this.inputs],
+      catchUp: this.catchUp.save(),
     };
+  }
+
+  /** Version 1 made up for nothing. */
+  upgrade(state: Plain): Plain {
+    return typeof state === 'object' && state !== null
+      ? { ...(state as { [key: string]: Plain }), catchUp: { ...NOTHING_OWED } }
+      : state;
   }
 
   restore(state: State): void {
@@ -313,6 +345,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
       line.set(!this.legacy && state.inputs[n]);
     }
     for (let n = 0; n < HPET_COMPARATORS; n++) if (state.asserted[n]) this.assert(n);
+    this.catchUp.restore(state.catchUp);
   }
 }
 

@@ -30,8 +30,12 @@ export class DualPic implements Snapshotable<State> {
   readonly elcrPorts: IoHandler;
 
   /** `intr` is INT of the first chip: LINT0 of the local APICs, or INTR of the CPU. */
-  constructor(private readonly intr: IrqLine) {
-    this.first = new Pic8259((asserted) => this.intr.set(asserted), ELCR1_MASK, true);
+  constructor(
+    private readonly intr: IrqLine,
+    /** Interrupt 0 … 7 has been served. */
+    ended?: (irq: number) => void,
+  ) {
+    this.first = new Pic8259((asserted) => this.intr.set(asserted), ELCR1_MASK, true, ended);
     this.second = new Pic8259((asserted) => this.first.setPin(CASCADE, asserted), ELCR2_MASK, false);
     const ports = (chip: Pic8259): IoHandler => ({
       widest: 1,

@@ -80,6 +80,8 @@ export class Pic8259 {
     private readonly output: (asserted: boolean) => void,
     private readonly elcrMask: number,
     private readonly cascaded: boolean,
+    /** A level has been served: it is in service no more. */
+    private readonly ended?: (level: number) => void,
   ) {}
 
   /** Drives an input pin, 0 … 7. */
@@ -127,6 +129,7 @@ export class Pic8259 {
     // INT falls with the first INTA, so that a request still pending makes a new edge at the chip above.
     this.output(false);
     this.update();
+    if (s.autoEoi) this.ended?.(level);
     return level;
   }
 
@@ -154,7 +157,12 @@ export class Pic8259 {
     if (a0 === 1) this.writeData(value);
     else if (value & ICW1.SELECT) this.initialize(value);
     else if (value & OCW3.SELECT) this.writeOcw3(value);
-    else this.writeOcw2(value >> 5, value & 7);
+    else {
+      const before = this.state.isr;
+      this.writeOcw2(value >> 5, value & 7);
+      this.update();
+      for (let level = 0; level < 8; level++) if (before & ~this.state.isr & (1 << level)) this.ended?.(level);
+    }
     this.update();
   }
 

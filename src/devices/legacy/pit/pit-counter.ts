@@ -234,6 +234,12 @@ export class PitCounter {
     }
   }
 
+  /** CLK periods between rising edges of OUT, in the periodic modes while it counts. */
+  get period(): number | undefined {
+    const { mode, start, periods } = this.state;
+    return (mode === 2 || mode === 3) && start !== null && periods > 1 ? periods : undefined;
+  }
+
   /** The counting element. */
   private get value(): number {
     const s = this.state;

@@ -48,13 +48,49 @@ describe('the 8254', () => {
     expect(clock.nextDeadline).toBe(clk.time(start + (irq.edges - before + 1) * 11_932));
   });
 
-  it('gives one interrupt for periods that a busy host missed, and keeps the phase', () => {
+  it('makes up for periods that a busy host missed, one for each that the guest has done with, and keeps the phase', () => {
     program(0, 2, 1000);
     const start = clk.now() + 1;
     const before = irq.edges;
+    clock.advance(1_000_000);
+    pit.acknowledged();
     clock.jump(10_500_000);
+    const passed = Math.floor((clk.now() - start) / 1000);
+    expect(irq.edges - before).toBe(2);
+    const { deadline } = pit.save();
+    expect((clk.ticks(nanoseconds(deadline ?? 0)) - start) % 1000).toBe(0);
+    for (let n = 3; n <= passed; n++) {
+      pit.acknowledged();
+      expect(irq.edges - before).toBe(n);
+    }
+    // Nothing is owed any more.
+    pit.acknowledged();
+    expect(irq.edges - before).toBe(passed);
+  });
+
+  it('gives what it owes at an eighth of the period where nobody acknowledges, and forgets it when it is set anew', () => {
+    program(0, 2, 11_932);
+    const start = clk.now() + 1;
+    const before = irq.edges;
+    clock.jump(105e6);
     expect(irq.edges - before).toBe(1);
-    expect((clk.ticks(nanoseconds(clock.nextDeadline ?? 0)) - start) % 1000).toBe(0);
+    clock.advance(5e6);
+    expect(irq.edges - before).toBe(1 + 4 + 1);
+    clock.advance(20e6);
+    expect(irq.edges - before).toBe(Math.floor((clk.now() - start) / 11_932));
+    clock.jump(105e6);
+    program(0, 2, 11_932);
+    const again = irq.edges;
+    clock.advance(9e6);
+    expect(irq.edges).toBe(again);
+  });
+
+  it('owes nothing of periods that nobody counts time by', () => {
+    program(0, 2, 100);
+    clock.jump(10e6);
+    const before = irq.edges;
+    pit.acknowledged();
+    expect(irq.edges).toBe(before);
   });
 
   it('mode 0 raises OUT N + 1 periods after the count, once', () => {
@@ -263,9 +299,9 @@ snapshotSuite('the 8254', {
       [1, 0x12],
     ])
       pit.ports.write(port, 1, value);
-    clock.advance(20_000_000);
+    pit.acknowledged();
+    clock.jump(60_000_000);
     pit.ports.write(3, 1, 0xce);
-    pit.ports.write(0, 1, 0x55);
     pit.ports.read(0, 1);
   },
   observe: (pit, clock) => {

@@ -6,9 +6,10 @@ import { nanoseconds } from '../../../base/units.js';
 import type { Clock, Timer } from '../../../iface/clock.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { IrqLine } from '../../../iface/lines.js';
-import { array, bool, int, nullable, range, struct, type Infer } from '../../../snapshot/schema.js';
+import { array, bool, int, nullable, range, struct, type Infer, type Plain } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import { Oscillator } from '../oscillator.js';
+import { catchUpState, NOTHING_OWED, TickCatchUp } from '../tick-catch-up.js';
 import { ACCESS, counterState, PitCounter } from './pit-counter.js';
 
 /** CLK of all counters in Hz: a twelfth of 14.31818 MHz, rounded as every driver does. */
@@ -32,24 +33,30 @@ const stateSchema = struct({
   line: bool,
   /** When the next rising edge of interrupt 0 is due, ns; kept, because it may be due already. */
   deadline: nullable(int),
+  /** Of counter 0. */
+  catchUp: catchUpState,
 });
 type State = Infer<typeof stateSchema>;
 
 /**
  * Interrupt 0 follows OUT of counter 0, with two liberties: OUT's falling edge in the periodic modes is shown together
  * with the rising edge that ends the same period (only the rising one interrupts), and when the host was late by several
- * periods, they give one interrupt. Deadlines come from the period in which the count was loaded, so nothing drifts.
+ * periods, their interrupts are made up for (`TickCatchUp`). Deadlines come from the period in which the count was loaded,
+ * so nothing drifts.
  */
 export class Pit implements Snapshotable<State> {
   readonly id = 'pit';
-  readonly stateVersion = 1;
+  readonly stateVersion = 2;
   readonly stateSchema = stateSchema;
 
   private readonly oscillator: Oscillator;
   private readonly counters: readonly PitCounter[];
   private readonly timer: Timer;
+  private readonly catchUp: TickCatchUp;
   private control = 0;
   private line = false;
+  /** The CLK period of the edge that the timer waits for. */
+  private due = 0;
 
   /** Four ports at 0x40. */
   readonly ports: IoHandler;
@@ -65,6 +72,7 @@ export class Pit implements Snapshotable<State> {
     const now = (): number => this.oscillator.now();
     this.counters = [new PitCounter(now, true), new PitCounter(now, true), new PitCounter(now, false)];
     this.timer = clock.createTimer(() => this.tick());
+    this.catchUp = new TickCatchUp(clock, () => this.pulse());
     this.ports = {
       widest: 1,
       // The control word cannot be read.
@@ -115,17 +123,30 @@ export class Pit implements Snapshotable<State> {
     this.counters[2].gate = (value & PORT_61.GATE_2) !== 0;
   }
 
+  /** The guest has done with interrupt 0. */
+  acknowledged(): void {
+    this.catchUp.acknowledged();
+  }
+
   /** Counter 0 was written: OUT may have changed, and so may its next edge. */
   private follow(): void {
+    this.catchUp.forget();
     this.drive(this.counters[0].out);
     this.schedule();
   }
 
   /** A rising edge of counter 0's OUT is due. */
   private tick(): void {
+    this.pulse();
+    const { period } = this.counters[0];
+    const late = this.oscillator.now() - this.due;
+    this.schedule();
+    if (period !== undefined) this.catchUp.missed(Math.floor(late / period), (period / PIT_HZ) * 1e9);
+  }
+
+  private pulse(): void {
     this.drive(false);
     this.drive(true);
-    this.schedule();
   }
 
   private drive(level: boolean): void {
@@ -135,6 +156,7 @@ export class Pit implements Snapshotable<State> {
 
   private schedule(): void {
     const edge = this.counters[0].nextRise(this.oscillator.now());
+    this.due = edge ?? 0;
     if (edge === undefined) this.timer.cancel();
     else this.timer.arm(this.oscillator.time(edge));
   }
@@ -145,7 +167,15 @@ export class Pit implements Snapshotable<State> {
       control: this.control,
       line: this.line,
       deadline: this.timer.deadline ?? null,
+      catchUp: this.catchUp.save(),
     };
+  }
+
+  /** Version 1 made up for nothing. */
+  upgrade(state: Plain): Plain {
+    return typeof state === 'object' && state !== null
+      ? { ...(state as { [key: string]: Plain }), catchUp: { ...NOTHING_OWED } }
+      : state;
   }
 
   restore(state: State): void {
@@ -153,6 +183,10 @@ export class Pit implements Snapshotable<State> {
     this.control = state.control;
     this.drive(state.line);
     if (state.deadline === null) this.timer.cancel();
-    else this.timer.arm(nanoseconds(state.deadline));
+    else {
+      this.timer.arm(nanoseconds(state.deadline));
+      this.due = this.oscillator.ticks(nanoseconds(state.deadline));
+    }
+    this.catchUp.restore(state.catchUp);
   }
 }

@@ -1,5 +1,9 @@
 import { commandsOf } from '../../../vmm/qmp/commands.js';
 import type { QmpMachine } from '../../../vmm/qmp/machine.js';
+import { parseForward } from '../../../net/user/forward-text.js';
+import type { HotplugRequest } from '../../../vmm/hotplug.js';
+import { DEFAULT_USER_NETWORK } from '../../../vmm/net-config.js';
+import { NOTHING_PLUGGED, pluggedSchema, savePlugged } from '../../../vmm/plugged-config.js';
 import { QmpSession } from '../../../vmm/qmp/session.js';
 import { NO_LIMITS } from '../../../vmm/sched/settings.js';
 import { isObject, QmpError, type QmpType } from '../../../vmm/qmp/types.js';
@@ -8,7 +12,24 @@ import type { RandomSource } from '../../random-source.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
 
 const COMMANDS = commandsOf({});
-const TEXTS = ['', 'a', 'disk0', 'virtio0', 'ppm', 'qcode', 'ret', '/', '\u0000', '\ud800', '__proto__', 'constructor'];
+const TEXTS = ['', 'a', 'disk0', 'virtio0', 'ppm', 'qcode', 'ret', '/', '\u0000', '\ud800', '__proto__', 'constructor'].concat([
+  ...['virtio-blk-pci', 'e1000', 'node0', 'net0', '0x11', '52:54:00:00:00:01'],
+]);
+
+/** Of commands that take more than their types say. */
+const MEMBERS = ['filename', 'drive', 'netdev', 'mac', 'addr', 'fsdev', 'tag', 'num-queues', 'hostfwd', 'restrict'];
+
+/** What is added must be what a snapshot can hold. */
+function checkPlain(request: HotplugRequest): void {
+  const { nodes, netdevs, folders, cards } = NOTHING_PLUGGED;
+  const plugged = {
+    nodes: request.action === 'add-node' ? [request.node] : nodes,
+    netdevs: request.action === 'add-netdev' ? [request] : netdevs,
+    folders: request.action === 'add-folder' ? [request.folder] : folders,
+    cards: request.action === 'add-card' ? [{ ...request.card, slot: request.card.slot ?? 0 }] : cards,
+  };
+  pluggedSchema.check(savePlugged(plugged, (path) => path), 'plugged');
+}
 
 /** A machine that does as it is told, or fails in the ways that machines fail. */
 const machineOf = (random: RandomSource): QmpMachine => {
@@ -35,13 +56,21 @@ const machineOf = (random: RandomSource): QmpMachine => {
       await work();
       const medium = { path: '/d', format: 'raw', readOnly: false, size: 512 };
       const disk = { id: 'disk0', removable: true, tray: { open: false, locked: true }, medium };
-      return { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk], pointers: [] };
+      const plain = { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
+      const netdevs = [{ id: 'net0', network: DEFAULT_USER_NETWORK }];
+      const plugged = { ...NOTHING_PLUGGED, netdevs };
+      return { ...plain, pointers: [], plugged, nodes: [{ name: 'node0', medium }] };
     },
     pause: work,
     resume: work,
     press: work,
     screendump: work,
     changeMedia: work,
+    plug: (request) => {
+      checkPlain(request);
+      return work();
+    },
+    parseForward,
     input: (event) => must(event.kind !== 'point' || (event.x >= 0 && event.x <= 0x7fff), 'a point is off'),
     pointer: { x: 0, y: 0, buttons: 0 },
     vnc: () => (random.once(2) ? undefined : { host: 'h', port: 5900, hasPassword: false, clients: [] }),
@@ -113,6 +142,9 @@ class Session implements FuzzSession {
         const made: Record<string, Json> = {};
         for (const [name, { type: inner }] of members) made[name] = this.fitting(inner);
         if (type.isOpen && random.once(2)) {
+          for (let n = random.below(4); n > 0; n--) made[random.pick(MEMBERS)] = this.json(1);
+          made['file'] = random.pick<Json>(['node0', { driver: 'file', filename: '/f' }, { driver: 'raw' }]);
+        } else if (type.isOpen) {
           const key = { type: 'qcode', data: random.pick(['ret', 'nokey']) };
           const move = { axis: random.pick(['x', 'y', 'z']), value: random.u32(0x8000) };
           const event = { down: random.once(2), key, button: random.pick(['left', 'wheel-up', 'none']) };
