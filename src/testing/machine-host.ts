@@ -49,7 +49,7 @@ export class Buffered {
 export class TestHost implements MachineHost {
   readonly version = '0';
   readonly time: TimeSource = { now: () => 0, wallClock: () => 0 };
-  readonly entropy = { fill: (target: Uint8Array) => target.fill(1) };
+  readonly entropy = { fill: (target: Uint8Array): void => void target.fill(1) };
   serialText = '';
   debugText = '';
   reports: string[] = [];
@@ -58,11 +58,11 @@ export class TestHost implements MachineHost {
   holdInput = false;
   disk: Partial<BlockBackend> = {};
   readonly serial = [
-    { write: (b: Uint8Array) => void (this.serialText += Buffer.from(b).toString()) },
+    { write: (b: Uint8Array): void => void (this.serialText += Buffer.from(b).toString()) },
     { write() {} },
   ] as const;
-  readonly debugConsole = { write: (b: Uint8Array) => void (this.debugText += Buffer.from(b).toString()) };
-  readonly console = { write() {} };
+  readonly debugConsole = { write: (b: Uint8Array): void => void (this.debugText += Buffer.from(b).toString()) };
+  readonly console = { write(): void {} };
   createVm: MachineHost['createVm'] = (request) => new InterpVm({ ...request, image: { ...image, anyCpu: false } });
   openDisk = (): BlockBackend =>
     ({

@@ -57,16 +57,27 @@ const node = (name: string, more: Partial<NodeConfig> = {}): HotplugRequest => (
 });
 const card = (id: string, driver: CardRequest['driver'], more: Partial<CardRequest> = {}): HotplugRequest => ({
   action: 'add-card',
-  card: { id, driver, slot: undefined, backend: null, queues: 1, serial: null, mac: null, mtu: 1500, tag: null, ...more },
+  card: {
+    id,
+    driver,
+    slot: undefined,
+    backend: null,
+    queues: 1,
+    serial: null,
+    mac: null,
+    mtu: 1500,
+    tag: null,
+    ...more,
+  },
 });
 const netdev = (id: string): HotplugRequest => ({ action: 'add-netdev', id, network: DEFAULT_USER_NETWORK });
 
-function create(config: Parameters<TestHost['create']>[0] | undefined = undefined): {
+function create(config: Parameters<TestHost['create']>[0] = { boot }): {
   readonly host: PlugHost;
   readonly machine: VirtualMachine;
 } {
   const host = new PlugHost();
-  return { host, machine: host.create({ clock: 'host', ...(config ?? { boot }) }) };
+  return { host, machine: host.create({ clock: 'host', ...config }) };
 }
 
 const cardsOf = (machine: VirtualMachine): [number, string][] =>

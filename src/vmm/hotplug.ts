@@ -202,8 +202,7 @@ export class Hotplug {
     if (nodes.some((one) => one.name === name)) throw new UsageError(`Duplicate nodes with node-name='${name}'`);
     limit(nodes);
     const under = file === null ? undefined : nodes.find((one) => one.name === file);
-    if (file !== null && !under)
-      throw new UsageError(`Cannot find device='' nor node-name='${file}'`);
+    if (file !== null && !under) throw new UsageError(`Cannot find device='' nor node-name='${file}'`);
     const full = under ? { ...node, path: under.path, readOnly: node.readOnly || under.readOnly } : node;
     if (under) this.letGo(under);
     try {
@@ -275,7 +274,12 @@ export class Hotplug {
         const network = this.networks.get(name);
         if (!network) throw lacks('netdev');
         assert(mac !== null, 'a network card has an address');
-        return { id, slot, kind: 'nic', nic: { model: driver, backend: network.backend, mac: macBytes(mac), queues, mtu } };
+        return {
+          id,
+          slot,
+          kind: 'nic',
+          nic: { model: driver, backend: network.backend, mac: macBytes(mac), queues, mtu },
+        };
       }
       case 'virtio-rng':
         return { id, slot, kind: 'entropy' };
@@ -283,7 +287,11 @@ export class Hotplug {
       case 'virtio-fs': {
         const folder = this.folders.get(name);
         if (!folder) throw lacks('fsdev');
-        const share = { tag: tag ?? name, folder, driver: driver === 'virtio-fs' ? ('virtiofs' as const) : ('9p' as const) };
+        const share = {
+          tag: tag ?? name,
+          folder,
+          driver: driver === 'virtio-fs' ? ('virtiofs' as const) : ('9p' as const),
+        };
         return { id, slot, kind: 'share', share };
       }
       default:

@@ -86,12 +86,15 @@ export function inspect(machine: VirtualMachine): Inspection {
     pci: board.pci ? describePci(board.pci) : [],
     plugged: config.plugged ?? NOTHING_PLUGGED,
     nodes: machine.hotplug.openNodes.map(({ node, image }) => ({ name: node.name, medium: mediumOf(node, image) })),
-    disks: [...config.disks.map(({ path }, i) => {
-      const drive = board.mediaDrive?.(i);
-      const tray = drive?.tray && { open: drive.tray.open, locked: drive.tray.locked };
-      const image = disks[i];
-      const medium = image && mediumOf({ path }, image);
-      return { id: diskId(i), removable: drive !== undefined, ...(tray && { tray }), medium };
-    }), ...pluggedDisks(machine)],
+    disks: [
+      ...config.disks.map(({ path }, i) => {
+        const drive = board.mediaDrive?.(i);
+        const tray = drive?.tray && { open: drive.tray.open, locked: drive.tray.locked };
+        const image = disks[i];
+        const medium = image && mediumOf({ path }, image);
+        return { id: diskId(i), removable: drive !== undefined, ...(tray && { tray }), medium };
+      }),
+      ...pluggedDisks(machine),
+    ],
   };
 }

@@ -65,7 +65,7 @@ export const networkFields = {
   link: nullable(struct({ path: str })),
   tap: nullable(struct({ ifname: str })),
 };
-const networkSchema = struct(networkFields);
+type SavedNetwork = { readonly [K in keyof typeof networkFields]: Infer<(typeof networkFields)[K]> };
 
 const netSchema = struct({
   model: oneOf(...NIC_MODELS),
@@ -86,7 +86,7 @@ export function saveNetwork({ kind, ...values }: NetworkConfig): { readonly [kin
   return { user: null, link: null, tap: null, [kind]: values as unknown as Plain };
 }
 
-export function networkOf({ user, link, tap }: Infer<typeof networkSchema>): NetworkConfig {
+export function networkOf({ user, link, tap }: SavedNetwork): NetworkConfig {
   if (user) return { kind: 'user', ...user } satisfies UserNetConfig;
   if (link) return { kind: 'link', ...link };
   if (tap) return { kind: 'tap', ...tap };

@@ -26,9 +26,7 @@ export class PciBus {
     this.functions.set(devfn, pciFunction);
     const { interruptPin } = pciFunction;
     if (interruptPin > 0)
-      pciFunction.connect(
-        this.idle.get(slot * 4 + interruptPin - 1)?.pop() ?? this.intx(slot, interruptPin - 1),
-      );
+      pciFunction.connect(this.idle.get(slot * 4 + interruptPin - 1)?.pop() ?? this.intx(slot, interruptPin - 1));
   }
 
   /** Takes function 0 out of a slot, reset: it answers nothing and reaches nothing any more. */

@@ -195,7 +195,14 @@ function hotplugSlots({ hotplug }: BoardDescription): Aml[] {
         method('_EJ0', 1, true, store(integer(2 ** slot), path('B0EJ'))),
       ),
     ),
-    method('PCNT', 0, true, store(path('PCIU'), local(0)), store(path('PCID'), local(1)), ...hotplug.slots.flatMap(tell)),
+    method(
+      'PCNT',
+      0,
+      true,
+      store(path('PCIU'), local(0)),
+      store(path('PCID'), local(1)),
+      ...hotplug.slots.flatMap(tell),
+    ),
   ];
 }
 

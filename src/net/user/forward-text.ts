@@ -35,7 +35,12 @@ export function parseForward(text: string, option = ''): ForwardConfig {
   for (const address of [from, to].map(unbracket))
     if (address !== '' && !parseAddress(address)) throw new UsageError(`${where}: ${address} is no address`);
   const host = from === '' ? '127.0.0.1' : unbracket(from);
-  return forward(protocol ?? 'tcp', [host, parsePort(fromPort, where)], [unbracket(to), parsePort(toPort, where)], option);
+  return forward(
+    protocol ?? 'tcp',
+    [host, parsePort(fromPort, where)],
+    [unbracket(to), parsePort(toPort, where)],
+    option,
+  );
 }
 
 function forward(

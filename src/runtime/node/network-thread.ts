@@ -4,6 +4,7 @@ import { HostError, VitrineError } from '../../base/errors.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
+import { planNetwork } from '../../net/user/plan.js';
 import { RingBackend } from '../../net/ring-backend.js';
 import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 
@@ -142,6 +143,8 @@ export class Networks {
 
   /** One more network. Throws a one-line error when it cannot be had. */
   add(network: NetConfig, id: string): LateNetwork {
+    // What its thread would find out with the first frame.
+    if (network.network.kind === 'user') planNetwork(network.network);
     const thread = new NetworkThread([network], this.shared, [`net.${id}`]);
     try {
       thread.check();

@@ -39,7 +39,10 @@ const PLACE = { file: 'filename', http: 'url', https: 'url' } as const;
 type Protocol = keyof typeof PLACE;
 const isProtocol = (driver: string): driver is Protocol => Object.hasOwn(PLACE, driver);
 
-const NODE = { ...object({ driver: oneOf(...NODE_DRIVERS), 'node-name?': STR, 'read-only?': BOOL }), isOpen: true } as const;
+const NODE = {
+  ...object({ driver: oneOf(...NODE_DRIVERS), 'node-name?': STR, 'read-only?': BOOL }),
+  isOpen: true,
+} as const;
 
 /** Options that say how QEMU is to go about it; here there is one way. */
 const MANNER = ['discard', 'cache', 'auto-read-only', 'detect-zeroes', 'force-share', 'locking', 'aio'] as const;
@@ -94,7 +97,7 @@ const USER = object({
 const TAP = object({ 'ifname?': STR });
 const STREAM = object({ addr: object({ type: oneOf('unix'), path: STR }), 'server?': BOOL });
 
-function userNetwork(given: JsonObject, { parseForward }: QmpMachine): NetworkConfig {
+function userNetwork(given: JsonObject, machine: QmpMachine): NetworkConfig {
   check(given, USER, '');
   const texts = Object.entries(USER_TEXTS).flatMap(([name, field]) => {
     const value = text(given, name);
@@ -102,22 +105,31 @@ function userNetwork(given: JsonObject, { parseForward }: QmpMachine): NetworkCo
   });
   const forwards = Array.isArray(given['hostfwd']) ? (given['hostfwd'] as readonly Json[]) : [];
   const prefix = text(given, 'ipv6-prefix');
-  const length = given['ipv6-prefixlen'] ?? 64;
-  const net6 = prefix === undefined ? DEFAULT_USER_NETWORK.net6 : `${prefix}/${String(length)}`;
+  const length = typeof given['ipv6-prefixlen'] === 'number' ? given['ipv6-prefixlen'] : 64;
+  const net6 = prefix === undefined ? DEFAULT_USER_NETWORK.net6 : `${prefix}/${length}`;
   return {
     ...DEFAULT_USER_NETWORK,
     ...Object.fromEntries(texts),
     net6: given['ipv6'] === false ? '' : net6,
     restrict: given['restrict'] === true,
-    forwards: forwards.map((forward) => parseForward((isObject(forward) ? text(forward, 'str') : undefined) ?? '')),
+    forwards: forwards.map((forward) =>
+      machine.parseForward((isObject(forward) ? text(forward, 'str') : undefined) ?? ''),
+    ),
   };
+}
+
+/** As the kernel has it: dev_valid_name, 15 bytes; empty: it chooses one. */
+function interfaceName(name: string): string {
+  if (!/^[^\s/:%]{0,15}$/.test(name) || new TextEncoder().encode(name).length > 15 || /^\.\.?$/.test(name))
+    throw new QmpError(`Parameter 'ifname' does not accept value '${name}'`);
+  return name;
 }
 
 function readNetwork({ type, id: _, ...given }: JsonObject, machine: QmpMachine): NetworkConfig {
   switch (type) {
     case 'tap':
       check(given, TAP, '');
-      return { kind: 'tap', ifname: text(given, 'ifname') ?? '' };
+      return { kind: 'tap', ifname: interfaceName(text(given, 'ifname') ?? '') };
     case 'stream': {
       check(given, STREAM, '');
       const { addr } = given;
@@ -167,7 +179,7 @@ class Properties {
   ) {}
 
   private wrong(name: string): QmpError {
-    return new QmpError(`Property '${this.model}.${name}' doesn't take value '${String(this.given[name])}'`);
+    return new QmpError(`Property '${this.model}.${name}' doesn't take value ${JSON.stringify(this.given[name])}`);
   }
 
   text(name: string, fits: (value: string) => boolean): string | undefined {
@@ -260,10 +272,8 @@ export const PLUG_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'blockdev-del': deed(object({ 'node-name': STR }), (machine, given) =>
     machine.plug({ action: 'remove-node', name: text(given, 'node-name') ?? '' }),
   ),
-  netdev_add: deed(
-    { ...object({ type: oneOf('user', 'tap', 'stream'), id: STR }), isOpen: true },
-    (machine, given) =>
-      machine.plug({ action: 'add-netdev', id: identifier(given, 'id'), network: readNetwork(given, machine) }),
+  netdev_add: deed({ ...object({ type: oneOf('user', 'tap', 'stream'), id: STR }), isOpen: true }, (machine, given) =>
+    machine.plug({ action: 'add-netdev', id: identifier(given, 'id'), network: readNetwork(given, machine) }),
   ),
   netdev_del: deed(object({ id: STR }), async (machine, given) => {
     const id = text(given, 'id') ?? '';
@@ -273,7 +283,11 @@ export const PLUG_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   }),
   // QEMU adds folders at its start alone.
   'x-vitrine-fsdev-add': deed(object({ id: STR, path: STR, 'readonly?': BOOL }), (machine, given) => {
-    const folder = { id: identifier(given, 'id'), path: text(given, 'path') ?? '', readOnly: given['readonly'] === true };
+    const folder = {
+      id: identifier(given, 'id'),
+      path: text(given, 'path') ?? '',
+      readOnly: given['readonly'] === true,
+    };
     return machine.plug({ action: 'add-folder', folder });
   }),
   'x-vitrine-fsdev-del': deed(object({ id: STR }), async (machine, given) => {

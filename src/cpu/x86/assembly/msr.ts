@@ -193,6 +193,12 @@ function setTsc(): void {
   setGpr(RDX, tsc >> 32);
 }
 
+/** What is due by the time that was read comes before the guest can compare. */
+@inline
+function afterTime(): i32 {
+  return load<u32>(STATE + S_ATTN) ? NEXT_ATTENTION : NEXT_CONTINUE;
+}
+
 @inline
 function mayReadTsc(): bool {
   return isReal() || cpl() == 0 || !(load<u64>(STATE + S_CR4) & CR4_TSD);
@@ -201,14 +207,14 @@ function mayReadTsc(): bool {
 export function x_rdtsc(rec: usize, ea: u64): i32 {
   if (!mayReadTsc()) return gp0();
   setTsc();
-  return NEXT_CONTINUE;
+  return afterTime();
 }
 
 export function x_rdtscp(rec: usize, ea: u64): i32 {
   if (!mayReadTsc()) return gp0();
   setTsc();
   setGpr(RCX, load<u64>(STATE + S_TSC_AUX) & 0xffff_ffff);
-  return NEXT_CONTINUE;
+  return afterTime();
 }
 
 /** There are no performance counters, so every number is out of range. */

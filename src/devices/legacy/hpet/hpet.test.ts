@@ -127,7 +127,7 @@ describe('the HPET', () => {
 
   it('in the 8254’s place makes up for events that a busy host missed, one for each that the guest has done with', () => {
     write(CONF, 3);
-    write(timer(0), EDGE | PERIODIC | VAL_SET);
+    write(timer(0), EDGE | PERIODIC | VAL_SET | MODE_32);
     write(timer(0) + 8, 100_000);
     write(timer(0) + 8, 100_000);
     clock.advance(1_000_000);

@@ -12,9 +12,20 @@ import type { RandomSource } from '../../random-source.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
 
 const COMMANDS = commandsOf({});
-const TEXTS = ['', 'a', 'disk0', 'virtio0', 'ppm', 'qcode', 'ret', '/', '\u0000', '\ud800', '__proto__', 'constructor'].concat([
-  ...['virtio-blk-pci', 'e1000', 'node0', 'net0', '0x11', '52:54:00:00:00:01'],
-]);
+const TEXTS = [
+  '',
+  'a',
+  'disk0',
+  'virtio0',
+  'ppm',
+  'qcode',
+  'ret',
+  '/',
+  '\u0000',
+  '\ud800',
+  '__proto__',
+  'constructor',
+].concat([...['virtio-blk-pci', 'e1000', 'node0', 'net0', '0x11', '52:54:00:00:00:01']]);
 
 /** Of commands that take more than their types say. */
 const MEMBERS = ['filename', 'drive', 'netdev', 'mac', 'addr', 'fsdev', 'tag', 'num-queues', 'hostfwd', 'restrict'];
@@ -28,7 +39,10 @@ function checkPlain(request: HotplugRequest): void {
     folders: request.action === 'add-folder' ? [request.folder] : folders,
     cards: request.action === 'add-card' ? [{ ...request.card, slot: request.card.slot ?? 0 }] : cards,
   };
-  pluggedSchema.check(savePlugged(plugged, (path) => path), 'plugged');
+  pluggedSchema.check(
+    savePlugged(plugged, (path) => path),
+    'plugged',
+  );
 }
 
 /** A machine that does as it is told, or fails in the ways that machines fail. */
