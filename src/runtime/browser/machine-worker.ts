@@ -15,6 +15,7 @@ import { readMachine } from '../../vmm/machine-snapshot.js';
 import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { MAX_VCPUS } from '../../memory/layout.js';
+import { Unplugged } from '../../net/unplugged.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { Answer, PortableError } from '../common/commands.js';
 import { MessageRing } from '../common/message-ring.js';
@@ -277,7 +278,10 @@ class MachineThread {
       threads,
       disassemble,
       openDisk: (disk) => opened.openDisk(disk),
-      networks: { openNetworks: (configs) => plugged?.networks ?? unplugged(configs) },
+      networks: {
+        openNetworks: (configs) => plugged?.networks ?? unplugged(configs),
+        openNetwork: (_, id) => ({ backend: new Unplugged(`net.${id}`), close: () => undefined }),
+      },
       sharing: {
         openFolder: ({ path }) => {
           throw new UsageError(`a page has no folders to share: ${path}`);
