@@ -15,6 +15,7 @@ interface RawServeOptions extends Omit<ServeOptions, 'port'> {
   readonly port: string;
 }
 
+/** `serve` has the option, too, and takes it wherever it stands. */
 interface TokenOptions {
   readonly config?: string;
 }
@@ -59,7 +60,8 @@ function tokenCommand(): Command {
     .description('make a token for a tenant, who is new or not; it is told once')
     .argument('<tenant>')
     .option(...CONFIG)
-    .action(async (tenant: string, { config }: TokenOptions) => {
+    .action(async (tenant: string, _options: unknown, command: Command) => {
+      const { config } = command.optsWithGlobals<TokenOptions>();
       process.stdout.write(`${(await loadServer()).addToken(config, tenant)}\n`);
     });
   token
@@ -67,7 +69,8 @@ function tokenCommand(): Command {
     .description("take all of a tenant's tokens away")
     .argument('<tenant>')
     .option(...CONFIG)
-    .action(async (tenant: string, { config }: TokenOptions) => {
+    .action(async (tenant: string, _options: unknown, command: Command) => {
+      const { config } = command.optsWithGlobals<TokenOptions>();
       const count = (await loadServer()).removeTokens(config, tenant);
       process.stdout.write(`${String(count)} ${count === 1 ? 'token' : 'tokens'} taken away\n`);
     });
@@ -76,7 +79,8 @@ function tokenCommand(): Command {
     .description('tenants, and how many tokens each has')
     .option(...CONFIG)
     .option('--json', 'for programs')
-    .action(async ({ config, json }: TokenOptions & { readonly json?: boolean }) => {
+    .action(async (_options: unknown, command: Command) => {
+      const { config, json } = command.optsWithGlobals<TokenOptions & { readonly json?: boolean }>();
       const all = (await loadServer()).listTenants(config);
       if (json) process.stdout.write(`${JSON.stringify(all)}\n`);
       else for (const { tenant, tokens } of all) process.stdout.write(`${tenant}\t${String(tokens)}\n`);
