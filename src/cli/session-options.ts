@@ -1,5 +1,5 @@
 /** Options that `vitrine run` and `vitrine resume` share: where a machine's output goes, and who looks into it. */
-import { checkAccelerator } from '../runtime/node/accelerators.js';
+import { checkAccelerator, checkKernelIrqchip } from '../runtime/node/accelerators.js';
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';
@@ -13,6 +13,7 @@ import type { SessionOptions } from './session.js';
 export interface RawSessionOptions extends LimitOptions {
   readonly name?: string;
   readonly accel?: string;
+  readonly kernelIrqchip?: string;
   readonly console: InputChannel;
   readonly debugcon?: string;
   readonly display?: string;
@@ -43,6 +44,10 @@ export function addSessionOptions(command: Command): Command {
       '--accel <name>',
       "what runs the guest: kvm (the host's processor), wasm (a translator) or interp (an interpreter); otherwise the best that works here",
     )
+    .option(
+      '--kernel-irqchip <who>',
+      'on kvm: split gives local APICs to KVM, off none; otherwise split for several CPUs, and off for one',
+    )
     .option('--name <name>', 'what the machine is called where machines are listed; otherwise after its process')
     .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH");
   return addLimitOptions(command)
@@ -64,14 +69,17 @@ function parseConsole(name: string): InputChannel {
 
 /** Checks them. */
 export function readSessionOptions(raw: RawSessionOptions): SessionOptions {
-  const { console, saveOnExit, debugcon, stopped, name } = raw;
+  const { console, saveOnExit, debugcon, stopped, name, accel, kernelIrqchip } = raw;
+  if (kernelIrqchip !== undefined && accel !== undefined && accel !== 'kvm')
+    throw new UsageError('--kernel-irqchip says who has the interrupt controllers on kvm: --accel kvm');
   const gdb = raw.gdb === undefined ? undefined : parseGdb(raw.gdb);
   const qmp = raw.qmp === undefined ? undefined : parseQmp(raw.qmp);
   if (stopped && gdb === undefined) throw new UsageError('-S waits for a debugger: say where with --gdb tcp:PORT');
   const vnc = chooseDisplay(raw.display, raw.vnc);
   const trace = raw.trace === undefined ? undefined : parseTrace(raw.trace);
   return {
-    ...(raw.accel !== undefined && { accel: checkAccelerator(raw.accel) }),
+    ...(accel !== undefined && { accel: checkAccelerator(accel) }),
+    ...(kernelIrqchip !== undefined && { kernelIrqchip: checkKernelIrqchip(kernelIrqchip) }),
     console,
     ...(name !== undefined && { name: checkMachineName(name) }),
     limits: readLimitOptions(raw),

@@ -22,6 +22,7 @@ import { productVersion } from './version.js';
 export interface SessionOptions {
   /** Absent: the best that works. */
   readonly accel?: NonNullable<WorkerOptions['accel']>;
+  readonly kernelIrqchip?: NonNullable<WorkerOptions['kernelIrqchip']>;
   /** Which of the guest's consoles the terminal is. */
   readonly console: InputChannel;
   /** Where the machine is saved when it is stopped from outside. */
@@ -104,7 +105,18 @@ class Session {
     private readonly servers: Servers,
   ) {
     const { gdb, qmp, vnc } = servers;
-    const { accel, saveOnExit, debugcon, startStopped = false, trace, stats = false, limits, group, name } = options;
+    const {
+      accel,
+      kernelIrqchip,
+      saveOnExit,
+      debugcon,
+      startStopped = false,
+      trace,
+      stats = false,
+      limits,
+      group,
+      name,
+    } = options;
     const { program } = options;
     this.terminal = new Terminal(process.stdin, program?.tty);
     if (saveOnExit !== undefined) checkWritable(saveOnExit, 'snapshot');
@@ -129,6 +141,7 @@ class Session {
       },
       {
         ...(accel && { accel }),
+        ...(kernelIrqchip && { kernelIrqchip }),
         holdInput: !this.terminal.interactive,
         startStopped,
         stats,

@@ -42,6 +42,15 @@ export interface LocalApic {
 /** Delivery modes, SDM vol. 3 §11.5.1 and §11.6.1. */
 export type DeliveryMode = 'fixed' | 'lowest' | 'smi' | 'nmi' | 'init' | 'startup' | 'extint';
 
+/** To whom a message goes, SDM vol. 3 §11.6.2. */
+export interface Destination {
+  /** An APIC id, or a set of logical ids. */
+  readonly id: number;
+  readonly logical: boolean;
+  /** A 32-bit destination, from an x2APIC; otherwise 8 bits, from an xAPIC, an I/O APIC or an MSI. */
+  readonly wide: boolean;
+}
+
 export interface ApicMessage {
   readonly mode: DeliveryMode;
   /** Vector; start page for `startup`. */

@@ -1,6 +1,7 @@
 import type { Plain } from '../snapshot/schema.js';
 import type { Dma, MemorySlot } from './guest-memory.js';
 import type { GuestIo } from './bus.js';
+import type { AcceleratorChips } from './chips.js';
 import type { LocalApic } from './local-apic.js';
 
 /** Why `run` came back. A closed union: switch over it exhaustively. */
@@ -60,6 +61,10 @@ export interface Vcpu {
   readonly index: number;
   /** Budgets of `run` are nanoseconds, about, instead of instructions: the accelerator cannot count those. */
   readonly isTimed?: boolean;
+  /** It was halted inside, where it waits for interrupts, when `run` came back: it may run for long without a look at anything. */
+  readonly isAsleep?: boolean;
+  /** The machine's clock goes on, and nobody runs yet. For accelerators with chips of their own. */
+  resume?(): void;
   /** Runs at most `budget` instructions (exact on interp and wasm). */
   run(budget: number): VcpuExit;
   /** Makes a running or next `run` return soon with `kicked`. Callable inside device callbacks. */
@@ -122,6 +127,8 @@ export interface VcpuEnvironment {
   unlockBus?(): void;
   /** The CPU waits for another one: lets that have the processor. */
   yield?(): void;
+  /** A level-triggered interrupt of the I/O APIC has ended, where the accelerator has the local APIC. */
+  endOfInterrupt?(vector: number): void;
   /** ExtINT: the 8259's vector, when the local APIC passes LINT0 on. */
   acknowledgeExtInt(): number;
 }
@@ -157,6 +164,8 @@ export interface Vm {
   backingWritten(offset: number, length: number): void;
   /** Replaces the memory map; cached translations are dropped. */
   setSlots(slots: readonly MemorySlot[]): void;
+  /** Interrupt controllers that the accelerator has itself; absent: all are the board's. */
+  readonly chips?: AcceleratorChips | undefined;
   /** What CPUID tells the guest of features, where it tells more than it was asked to. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu;

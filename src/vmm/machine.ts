@@ -65,6 +65,8 @@ export interface MachineHost {
   poll(): void;
   /** Sleeps until something arrives from outside, at most that long. */
   sleep(nanoseconds: number | undefined): void;
+  /** Passes on what waits until the CPUs sleep. True: there is more of it. Absent: nothing does. */
+  settle?(): boolean;
   /** Something that its owner may want to know, as one line or more. */
   report(text: string): void;
   /** The machine was reset and boots again. */
@@ -358,6 +360,7 @@ export class VirtualMachine {
         this.serialInput.feed();
       },
       sleep: (nanoseconds) => host.sleep(nanoseconds),
+      settle: () => host.settle?.() ?? false,
       virtual: virtualTime,
     });
     late.loop = loop;
@@ -372,6 +375,7 @@ export class VirtualMachine {
   run(): MachineExit {
     this.clock.resume();
     for (;;) {
+      if (this.vm.chips) for (const cpu of this.cpus) cpu.resume?.();
       this.threads?.go();
       const exit = this.current.loop.run();
       this.threads?.stop();

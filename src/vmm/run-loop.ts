@@ -14,7 +14,7 @@ export type LoopExit =
   | { readonly kind: 'stopped' };
 
 /** What executes instructions, as far as the loop is concerned. */
-export type Runnable = Pick<Vcpu, 'run' | 'kick' | 'isTimed'>;
+export type Runnable = Pick<Vcpu, 'run' | 'kick' | 'isTimed' | 'isAsleep'>;
 
 /** Whoever has processors of the host to give. */
 export interface Turn {
@@ -39,6 +39,11 @@ export interface RunLoopOptions {
   poll(): void;
   /** Sleeps until something arrives from outside, at most `nanoseconds` long (undefined: for ever). */
   sleep(nanoseconds: number | undefined): void;
+  /**
+   * The CPU is halted, and is going to wait for interrupts by itself: passes on what waits for that. True: there is more. Absent: nothing ever waits for it, or CPUs that are
+   * halted come back.
+   */
+  settle?(): boolean;
   /** Virtual time, if time is virtual. */
   readonly virtual?: VirtualPlan | undefined;
 }
@@ -57,6 +62,8 @@ const MIN_SLICE = 2_000;
 /** Nanoseconds of a slice, where the accelerator does not count instructions. */
 const MAX_TIME = 4e6;
 const MIN_TIME = 20_000;
+/** Of one in which the CPU is halted at first: what arrives from outside takes it out of that. */
+const ASLEEP_TIME = 100e6;
 /** Instructions per nanosecond that a slice is planned with, until measured. */
 const ASSUMED_SPEED = 0.05;
 
@@ -102,13 +109,16 @@ export class RunLoop {
         this.request = undefined;
         return request;
       }
+      const isAsleep = cpu.isAsleep === true;
+      if (isAsleep) turn?.rest();
+      const longest = !isAsleep ? MAX_TIME : this.options.settle?.() ? MIN_TIME : ASLEEP_TIME;
       const allowed = turn ? turn.ask() : Infinity;
       if (allowed < 0) {
         this.wait(-allowed);
         continue;
       }
       const started = clock.now();
-      const budget = virtual ? virtual.budget() : this.plan(started, allowed);
+      const budget = virtual ? virtual.budget() : this.plan(started, allowed, longest);
       // Virtual time stands still during a slice, so only what is due at once is early.
       this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
       const exit = cpu.run(budget);
@@ -149,11 +159,11 @@ export class RunLoop {
     if (left > 0) this.options.sleep(left);
   }
 
-  /** Instructions until the next deadline, as far as one can tell, or nanoseconds; `allowed` are nanoseconds. */
-  private plan(now: number, allowed: number): number {
+  /** Instructions until the next deadline, as far as one can tell, or nanoseconds, `longest` at most; `allowed` are nanoseconds. */
+  private plan(now: number, allowed: number, longest: number): number {
     const deadline = this.options.clock.nextDeadline;
     const left = deadline === undefined ? allowed : Math.min(allowed, deadline - now);
-    if (this.options.cpu.isTimed) return Math.max(MIN_TIME, Math.min(MAX_TIME, left));
+    if (this.options.cpu.isTimed) return Math.max(MIN_TIME, Math.min(longest, left));
     return Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.floor(left * this.speed)));
   }
 

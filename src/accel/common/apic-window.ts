@@ -7,12 +7,17 @@ export class ApicWindow {
   /** Where the APIC answers; below 0 while it does not. */
   private base = -1;
 
-  constructor(private readonly environment: Pick<VcpuEnvironment, 'apic' | 'io'>) {
+  /** `isOurs`: accesses to the APIC come here at all. */
+  constructor(
+    private readonly environment: Pick<VcpuEnvironment, 'apic' | 'io'>,
+    private readonly isOurs = true,
+  ) {
     this.moved();
   }
 
   /** The APIC's base or mode changed: it answers in its window only when enabled and not in x2APIC mode. */
   moved(): void {
+    if (!this.isOurs) return;
     const base = this.environment.apic.apicBase;
     const answers = (base & 0xc00n) === 0x800n;
     this.base = answers ? Number(base & 0xf_ffff_ffff_f000n) : -1;

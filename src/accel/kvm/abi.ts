@@ -17,6 +17,19 @@ export const KVM = {
   SET_REGS: 0x4090ae82,
   GET_SREGS: 0x8138ae83,
   SET_SREGS: 0x4138ae84,
+  CREATE_IRQCHIP: 0xae60,
+  IRQ_LINE: 0x4008ae61,
+  GET_IRQCHIP: 0xc208ae62,
+  SET_IRQCHIP: 0x8208ae63,
+  SET_GSI_ROUTING: 0x4008ae6a,
+  CREATE_PIT2: 0x4040ae77,
+  SIGNAL_MSI: 0x4020aea5,
+  GET_LAPIC: 0x8400ae8e,
+  SET_LAPIC: 0x4400ae8f,
+  GET_MP_STATE: 0x8004ae98,
+  SET_MP_STATE: 0x4004ae99,
+  GET_PIT2: 0x8070ae9f,
+  SET_PIT2: 0x4070aea0,
   TRANSLATE: 0xc018ae85,
   INTERRUPT: 0x4004ae86,
   GET_MSRS: 0xc008ae88,
@@ -47,7 +60,12 @@ export const KVM = {
 
 /** Extensions that CHECK_EXTENSION is asked for. */
 export const CAP = {
+  IRQCHIP: 0,
   USER_MEMORY: 3,
+  MP_STATE: 14,
+  IRQ_ROUTING: 25,
+  PIT2: 33,
+  PIT_STATE2: 35,
   VCPU_EVENTS: 0x29,
   DEBUGREGS: 0x32,
   XSAVE: 0x37,
@@ -55,6 +73,8 @@ export const CAP = {
   TSC_CONTROL: 0x3c,
   GET_TSC_KHZ: 0x3d,
   READONLY_MEM: 0x51,
+  SIGNAL_MSI: 77,
+  SPLIT_IRQCHIP: 121,
   IMMEDIATE_EXIT: 136,
   X86_USER_SPACE_MSR: 0xbc,
   X86_MSR_FILTER: 0xbd,
@@ -85,6 +105,7 @@ export const RUN = {
   DEBUG_DR6: 48,
   INTERNAL_SUBERROR: 32,
   ENTRY_FAILURE: 32,
+  EOI_VECTOR: 32,
 } as const;
 
 /** kvm_run.exit_reason. */
@@ -99,6 +120,7 @@ export const EXIT = {
   INTR: 10,
   SET_TPR: 11,
   INTERNAL_ERROR: 17,
+  IOAPIC_EOI: 26,
   X86_RDMSR: 29,
   X86_WRMSR: 30,
 } as const;
@@ -130,6 +152,9 @@ export const SIZE = {
   ENABLE_CAP: 104,
   CLOCK_DATA: 48,
   MSR_FILTER: 392,
+  LAPIC: 1024,
+  MSI: 32,
+  ROUTE: 48,
 } as const;
 
 /** struct kvm_regs: where the general registers are, in the order in which instructions encode them. */
@@ -222,3 +247,9 @@ export const TSC_OFFSET = { GROUP: 0, ATTRIBUTE: 0n } as const;
 
 /** struct kvm_debugregs. */
 export const DEBUGREGS = { DB: 0, DR6: 32, DR7: 40 } as const;
+
+/** kvm_mp_state. */
+export const MP_STATE = { RUNNABLE: 0, UNINITIALIZED: 1, INIT_RECEIVED: 2, HALTED: 3, SIPI_RECEIVED: 4 } as const;
+
+/** kvm_irq_routing_entry.type. */
+export const ROUTE = { IRQCHIP: 1, MSI: 2 } as const;

@@ -5,7 +5,7 @@ import type { MsrFile } from '../common/msr-file.js';
 import { IO_OUT, RUN } from './abi.js';
 
 export class Exits {
-  readonly window: ApicWindow;
+  private readonly window: ApicWindow;
 
   /** `view`: struct kvm_run and what follows; `outside` makes calls that may have to wait for the machine's thread. */
   constructor(
@@ -13,8 +13,15 @@ export class Exits {
     private readonly environment: VcpuEnvironment,
     private readonly msrs: MsrFile,
     private readonly outside: <T>(call: () => T) => T,
+    /** The local APIC is ours: KVM leaves accesses to it to us. */
+    hasApic: boolean,
   ) {
-    this.window = new ApicWindow(environment);
+    this.window = new ApicWindow(environment, hasApic);
+  }
+
+  /** The local APIC was moved, or has got a state. */
+  apicMoved(): void {
+    this.window.moved();
   }
 
   /** IN, OUT and their string forms. */

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { afterEach, expect, it, vi } from 'vitest';
 import { HostError } from '../../base/errors.js';
 import { CODE, KvmBench, SECOND } from '../../testing/kvm-bench.js';
+import { KvmChipsBench } from '../../testing/kvm-chips-bench.js';
 import { describeWith, requireKvm } from '../../testing/tools.js';
 import { CAP, KVM } from './abi.js';
 import type * as Libc from './libc.js';
@@ -44,7 +45,7 @@ vi.mock('./libc.js', async (load) => {
 
 const kvm = await requireKvm();
 const makeVm = kvm.missing === undefined ? (await import('./vm.js')).KvmVm : undefined;
-const ERRNO = { EPERM: 1, ENOENT: 2, ENOMEM: 12, EACCES: 13, EBUSY: 16, ENODEV: 19, EMFILE: 24 } as const;
+const ERRNO = { EPERM: 1, ENOENT: 2, ENOMEM: 12, EACCES: 13, EBUSY: 16, ENODEV: 19, EINVAL: 22, EMFILE: 24 } as const;
 
 afterEach(() => {
   host.rates = undefined;
@@ -97,14 +98,21 @@ describeWith([kvm], 'a KVM that refuses', () => {
     bench.vm.dispose();
   });
 
-  it.each(['EPERM', 'ENOMEM', 'EBUSY'] as const)('any request with %s leaves nothing open', (name) => {
+  it.each([
+    ['EPERM', 'off'],
+    ['ENOMEM', 'off'],
+    ['EBUSY', 'off'],
+    ['EINVAL', 'split'],
+  ] as const)('any request with %s leaves nothing open: --kernel-irqchip %s', (name, irqchip) => {
     const { bench, check } = other();
     const before = open();
     let requests = 0;
     for (;;) {
       Object.assign(fault, { countdown: requests + 1, errno: ERRNO[name] });
-      let made: KvmBench | undefined;
-      const message = failure(() => (made = new KvmBench(makeVm)));
+      let made: KvmBench | KvmChipsBench | undefined;
+      const message = failure(() => {
+        made = irqchip === 'off' ? new KvmBench(makeVm) : new KvmChipsBench(makeVm, { irqchip });
+      });
       fault.countdown = Infinity;
       made?.vm.dispose();
       expect(open()).toBe(before);

@@ -107,6 +107,12 @@ export function ioctl(fd: number, request: number, argument: Uint8Array | number
   return result;
 }
 
+/** The same for what may be refused. Returns a number from 0 on, or the negative error. */
+export function tryIoctl(fd: number, request: number, argument: Uint8Array): number {
+  const result = functions.ioctlBuffer(fd, request, argument) as number;
+  return result < 0 ? -koffi.errno() : result;
+}
+
 /** The same for the one request that is made all the time. Returns 0, or the negative error. */
 export function ioctlRun(fd: number, request: number): number {
   return (functions.ioctlNumber(fd, request, 0) as number) < 0 ? -koffi.errno() : 0;

@@ -1,8 +1,10 @@
 /** /dev/kvm: whether it can be used, and what makes a machine of it. */
 import { HostError } from '../../base/errors.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import type { KernelIrqchip } from '../common/kernel-irqchip.js';
 import { MSR } from '../../arch/x86/msrs.js';
 import { API_VERSION, CAP, KVM, MSR_FILTER, MSR_REASONS, SIZE } from './abi.js';
+import { IO_APIC_PINS } from './chips.js';
 import { addressOf, close, ERRNO, errorText, ioctl, open, SystemError } from './libc.js';
 import { hasKvmClock, Structure } from './registers.js';
 
@@ -24,6 +26,14 @@ const NEEDED: readonly (readonly [number, string])[] = [
   [CAP.X86_MSR_FILTER, 'filtered MSRs'],
 ];
 
+/** Besides, where it has interrupt controllers. */
+const CHIPS_NEED: readonly (readonly [number, string])[] = [
+  [CAP.SPLIT_IRQCHIP, 'local APICs of its own'],
+  [CAP.SIGNAL_MSI, 'messages to local APICs'],
+  [CAP.IRQ_ROUTING, 'routes of interrupts'],
+  [CAP.MP_STATE, 'the state of CPUs that wait'],
+];
+
 /** Ranges of MSRs that KVM itself is to hold; all others come to the same code as on the other accelerators. */
 const OWN_MSRS: readonly (readonly [first: number, last: number])[] = [
   [MSR.TSC, MSR.TSC],
@@ -34,6 +44,11 @@ const OWN_MSRS: readonly (readonly [first: number, last: number])[] = [
   [MSR.FS_BASE, MSR.TSC_AUX],
   [MSR.XSS, MSR.XSS],
 ];
+/** Besides, where KVM has the local APIC; those of x2APIC mode are its own then, whatever a filter says. */
+const APIC_MSRS = [
+  [MSR.APIC_BASE, MSR.APIC_BASE],
+  [MSR.TSC_DEADLINE, MSR.TSC_DEADLINE],
+] as const;
 /** Besides, where the CPU model has KVM's clock. */
 const CLOCK_MSRS = [MSR.KVM_WALL_CLOCK, MSR.KVM_SYSTEM_TIME] as const;
 
@@ -98,14 +113,25 @@ export class KvmSystem {
     }
   }
 
+  /** Gives the machine its part of KVM's interrupt controllers; before it has CPUs. */
+  createChips(vm: number, irqchip: KernelIrqchip): void {
+    if (irqchip === 'off') return;
+    const lacking = CHIPS_NEED.find(([capability]) => !this.has(capability));
+    if (lacking) throw new HostError(`the host's KVM does not offer ${lacking[1]}: --kernel-irqchip off needs none`);
+    const capability = new Structure(SIZE.ENABLE_CAP);
+    capability.view.setUint32(0, CAP.SPLIT_IRQCHIP, true);
+    capability.setU64(8, BigInt(IO_APIC_PINS));
+    ioctl(vm, KVM.ENABLE_CAP, capability.bytes, 'KVM_CAP_SPLIT_IRQCHIP');
+  }
+
   /** Size of struct kvm_run with what follows it, in bytes. */
   get runSize(): number {
     return ioctl(this.fd, KVM.GET_VCPU_MMAP_SIZE, 0, 'KVM_GET_VCPU_MMAP_SIZE');
   }
 
   /** Makes accesses to MSRs leave the guest, those to KVM's own apart. */
-  routeMsrs(vm: number, model: CpuModel): void {
-    const ranges = hasKvmClock(model) ? [...OWN_MSRS, CLOCK_MSRS] : OWN_MSRS;
+  routeMsrs(vm: number, model: CpuModel, irqchip: KernelIrqchip): void {
+    const ranges = [...OWN_MSRS, ...(hasKvmClock(model) ? [CLOCK_MSRS] : []), ...(irqchip === 'off' ? [] : APIC_MSRS)];
     const capability = new Structure(SIZE.ENABLE_CAP);
     capability.view.setUint32(0, CAP.X86_USER_SPACE_MSR, true);
     capability.setU64(8, BigInt(MSR_REASONS));

@@ -100,20 +100,25 @@ export class TimeStampCounter {
     this.behind = words.behind;
   }
 
+  /** Nanoseconds for which the machine's clock, which says `now`, has stood still since `follow` was called last. */
+  stood(now: number): number {
+    return Math.max(0, Math.round(monotonic() - now - this.behind));
+  }
+
   /**
-   * The machine's clock, which goes, says `now`: takes the counter back by as much as that has stood still. True: it did. `moved`: called once for all CPUs, before any
-   * of them runs again.
+   * The machine's clock, which goes, says `now`: takes the counter back by as much as that has stood still. Returns that, nanoseconds; 0: it did not. `moved`: called
+   * once for all CPUs, before any of them runs again.
    */
-  follow(now: () => number, moved: () => void): boolean {
+  follow(now: () => number, moved: () => void): number {
     const { words, hz } = this.parts;
     const { time, seen } = together(now);
     let agreed = words.behind;
     if (Math.abs(time - seen - agreed) >= PAUSE) agreed = words.moveBehind(agreed, Math.round(time - seen), moved);
     const stood = agreed - this.behind;
-    if (stood === 0) return false;
+    if (stood === 0) return 0;
     this.behind = agreed;
     this.takeBack(BigInt(Math.round((stood * hz) / 1e9)));
-    return true;
+    return stood;
   }
 
   private takeBack(ticks: bigint): void {

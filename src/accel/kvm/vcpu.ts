@@ -7,11 +7,22 @@ import { HostError } from '../../base/errors.js';
 import type { CodeLocation, CpuEvent, DebugRequest, Vcpu, VcpuEnvironment, VcpuExit } from '../../iface/vcpu.js';
 import type { Plain } from '../../snapshot/schema.js';
 import { MsrFile } from '../common/msr-file.js';
-import { EXIT, KVM, REGS, RUN, SIZE } from './abi.js';
+import { EXIT, KVM, MP_STATE, REGS, RUN, SIZE } from './abi.js';
 import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
 import { NEWS, type CpuWords } from './cpu-words.js';
-import { ERRNO, ioctl, ioctlRun, KICK_SIGNAL, runSignalMask, SystemError, ThreadTimer, viewAt } from './libc.js';
+import type { KernelApic } from './kernel-apic.js';
+import {
+  ERRNO,
+  ioctl,
+  ioctlRun,
+  KICK_SIGNAL,
+  runSignalMask,
+  signalThread,
+  SystemError,
+  ThreadTimer,
+  viewAt,
+} from './libc.js';
 import { Registers, Structure } from './registers.js';
 import { TimeStampCounter } from './tsc.js';
 import type { KvmVm } from './vm.js';
@@ -19,8 +30,18 @@ import type { KvmVm } from './vm.js';
 /** Exits in the middle of an instruction, which KVM completes. */
 const LEAVES_ACCESS: ReadonlySet<number> = new Set([EXIT.IO, EXIT.MMIO, EXIT.X86_RDMSR, EXIT.X86_WRMSR]);
 
+/** Nanoseconds that a run still has after the guest has been with a device, where it is not left for HLT: what devices have done is passed on behind it. */
+const AFTER_DEVICE = 100_000;
+
 /** A run without an exit ends after so many nanoseconds at the latest. */
 const LONGEST_RUN = 1e9;
+
+const MP_STATES: Readonly<Record<VcpuState['activity'], number>> = {
+  running: MP_STATE.RUNNABLE,
+  halted: MP_STATE.HALTED,
+  shutdown: MP_STATE.RUNNABLE,
+  'wait-for-sipi': MP_STATE.INIT_RECEIVED,
+};
 
 export class KvmVcpu implements Vcpu {
   readonly retired = undefined;
@@ -46,6 +67,10 @@ export class KvmVcpu implements Vcpu {
   /** What the last exit asked for is complete when KVM_RUN is called again: until then the state is that of before. */
   private isUnfinished = false;
   private readonly tsc: TimeStampCounter;
+  /** Absent: it is ours, and so are HLT, INIT and STARTUP. */
+  private readonly kernelApic: KernelApic | undefined;
+  /** The run that goes on ends soon, because a device was used. */
+  private isEnding = false;
 
   constructor(
     private readonly vm: KvmVm,
@@ -56,6 +81,7 @@ export class KvmVcpu implements Vcpu {
     this.fd = fd;
     this.view = viewAt(run, vm.share.runSize);
     this.words = vm.signals;
+    this.kernelApic = vm.chips?.localApic(index);
     this.timer = new ThreadTimer();
     try {
       this.registers = new Registers(fd, vm.share.capabilities, vm.options.model);
@@ -65,6 +91,10 @@ export class KvmVcpu implements Vcpu {
       // Not always the rate that the machine was made for.
       const hz = ioctl(fd, KVM.GET_TSC_KHZ, 0, 'KVM_GET_TSC_KHZ') * 1000;
       this.tsc = new TimeStampCounter({ fd, index, registers, words, hz });
+      this.kernelApic?.attach({
+        stood: () => this.tsc.stood(this.environment.now()),
+        settle: () => this.runNothing(),
+      });
       [this.msrs, this.exits] = this.partsFor(environment);
       this.reset();
     } catch (error) {
@@ -83,8 +113,9 @@ export class KvmVcpu implements Vcpu {
   }
 
   private partsFor(environment: VcpuEnvironment): [MsrFile, Exits] {
-    const msrs = new MsrFile(this.vm.options.model, environment.apic, () => this.exits.window.moved());
-    return [msrs, new Exits(this.view, environment, msrs, (call) => this.words.outside(this.index, call))];
+    const msrs = new MsrFile(this.vm.options.model, environment.apic, () => this.exits.apicMoved());
+    const outside = <T>(call: () => T): T => this.words.outside(this.index, call);
+    return [msrs, new Exits(this.view, environment, msrs, outside, this.kernelApic === undefined)];
   }
 
   private setCpuid(): void {
@@ -111,10 +142,11 @@ export class KvmVcpu implements Vcpu {
   }
 
   private runInside(budget: number): VcpuExit {
-    const { index, words, timer, environment, view } = this;
+    const { index, words, timer, environment, view, kernelApic } = this;
     const { apic } = environment;
-    const now = (): number => environment.now();
-    if (this.tsc.follow(now, () => this.vm.setGuestClock(now()))) apic.tscChanged();
+    if (this.followClock() !== 0) apic.tscChanged();
+    kernelApic?.thaw();
+    this.isEnding = false;
     timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
       const end = this.prepare();
@@ -124,18 +156,72 @@ export class KvmVcpu implements Vcpu {
         this.take(news);
         continue;
       }
-      view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
+      if (!kernelApic) view.setBigUint64(RUN.CR8, BigInt(apic.cr8), true);
       const error = -ioctlRun(this.fd, KVM.RUN);
-      apic.cr8 = Number(view.getBigUint64(RUN.CR8, true));
+      if (!kernelApic) apic.cr8 = Number(view.getBigUint64(RUN.CR8, true));
       this.isUnfinished = false;
       if (error === ERRNO.EINTR || error === ERRNO.EAGAIN) {
         if (timer.drain() === KICK_SIGNAL) continue;
+        // A CPU that waits for STARTUP inside comes back when it has got it.
+        if (error === ERRNO.EAGAIN && kernelApic) continue;
         return { kind: 'budget' };
       }
       if (error !== 0) throw new SystemError('KVM_RUN', error);
       const exit = this.handle(view.getUint32(RUN.EXIT_REASON, true));
       if (exit) return exit;
+      if (kernelApic && index === 0 && !this.isEnding) {
+        this.isEnding = true;
+        timer.set(Math.min(budget, AFTER_DEVICE));
+      }
     }
+  }
+
+  /** Nanoseconds for which the machine's clock has stood still. */
+  private followClock(): number {
+    const now = (): number => this.environment.now();
+    return this.tsc.follow(now, () => this.vm.setGuestClock(now()));
+  }
+
+  /** Timers in the kernel go by the host's clock. */
+  resume(): void {
+    this.words.enter(this.index);
+    try {
+      this.kernelApic?.resume(this.followClock());
+      this.environment.apic.tscChanged();
+    } finally {
+      this.words.leave(this.index);
+    }
+  }
+
+  get isAsleep(): boolean {
+    return this.kernelApic !== undefined && this.mpState === MP_STATE.HALTED;
+  }
+
+  /** Where KVM has the local APIC. */
+  private get mpState(): number {
+    const state = new Structure(4);
+    ioctl(this.fd, KVM.GET_MP_STATE, state.bytes, 'KVM_GET_MP_STATE');
+    return state.view.getUint32(0, true);
+  }
+
+  private set mpState(value: number) {
+    const state = new Structure(4);
+    state.view.setUint32(0, value, true);
+    ioctl(this.fd, KVM.SET_MP_STATE, state.bytes, 'KVM_SET_MP_STATE');
+  }
+
+  /** Has KVM do all that it does when the guest runs, but for that. */
+  private runNothing(): void {
+    signalThread(this.timer.thread, KICK_SIGNAL);
+    for (;;) {
+      const error = -ioctlRun(this.fd, KVM.RUN);
+      this.isUnfinished = false;
+      if (error === ERRNO.EINTR || error === ERRNO.EAGAIN) break;
+      if (error !== 0) throw new SystemError('KVM_RUN', error);
+      // What was on its way out already.
+      this.handle(this.view.getUint32(RUN.EXIT_REASON, true));
+    }
+    while (this.timer.drain() >= 0);
   }
 
   /** What is to be done before the guest runs; why it does not. */
@@ -146,7 +232,8 @@ export class KvmVcpu implements Vcpu {
       this.kicked = false;
       return { kind: 'kicked' };
     }
-    if (this.waitsForStartup || !this.offerInterrupt()) return { kind: 'halt' };
+    if (this.kernelApic) this.offerExtInt();
+    else if (this.waitsForStartup || !this.offerInterrupt()) return { kind: 'halt' };
     return undefined;
   }
 
@@ -200,6 +287,11 @@ export class KvmVcpu implements Vcpu {
         this.isUnfinished = true;
         this.exits.writeMsr();
         return undefined;
+      case EXIT.IOAPIC_EOI: {
+        const vector = this.view.getUint8(RUN.EOI_VECTOR);
+        this.words.outside(this.index, () => this.environment.endOfInterrupt?.(vector));
+        return undefined;
+      }
       case EXIT.HLT:
         this.halted = true;
         return undefined;
@@ -221,6 +313,16 @@ export class KvmVcpu implements Vcpu {
       default:
         throw new HostError(`KVM left the guest for a reason that Vitrine does not know: ${reason}`);
     }
+  }
+
+  /** Interrupts of the 8259, where KVM has the local APIC: it says whether that passes them on. */
+  private offerExtInt(): void {
+    const { view } = this;
+    const { apic } = this.environment;
+    const isReady = view.getUint8(RUN.READY_FOR_INTERRUPT) !== 0 && view.getUint8(RUN.IF_FLAG) !== 0;
+    if (isReady && apic.takeExtInt())
+      this.inject(this.words.outside(this.index, () => this.environment.acknowledgeExtInt()));
+    view.setUint8(RUN.REQUEST_INTERRUPT_WINDOW, apic.extIntPending ? 1 : 0);
   }
 
   /** Injects what is pending, or asks to be told when that is possible. False: the CPU is halted and stays so. */
@@ -288,7 +390,15 @@ export class KvmVcpu implements Vcpu {
   /** Where it is not waited for, the message is lost (SDM vol. 3 §9.4.3). */
   startup(page: number): void {
     if (this.initPending) this.startupPage = page;
-    else if (this.waitsForStartup) this.begin(page);
+    else if (this.takeStartup()) this.begin(page);
+  }
+
+  /** False: it does not wait for a STARTUP message. */
+  private takeStartup(): boolean {
+    if (!this.kernelApic) return this.waitsForStartup;
+    if (this.mpState !== MP_STATE.INIT_RECEIVED) return false;
+    this.mpState = MP_STATE.RUNNABLE;
+    return true;
   }
 
   /** At the first instruction of a page, in real mode. */
@@ -317,7 +427,7 @@ export class KvmVcpu implements Vcpu {
     const kept = { fpu, xcr0, cr0: (fresh.cr0 & ~CACHE) | (cr0 & CACHE) };
     const page = this.startupPage;
     this.write({ ...fresh, ...kept, events: { ...fresh.events, nmiPending: events.nmiPending } });
-    if (page !== undefined && this.waitsForStartup) this.begin(page);
+    if (page !== undefined && this.takeStartup()) this.begin(page);
   }
 
   /** DEVIATION: address line 20 cannot be switched off under KVM, as in QEMU. */
@@ -367,6 +477,7 @@ export class KvmVcpu implements Vcpu {
 
   saveState(): Plain {
     this.settle();
+    this.kernelApic?.freeze();
     const { registers } = this;
     const values = new Map(this.msrs.values);
     for (const [index, value] of registers.msrs(registers.held)) values.set(index, value);
@@ -384,6 +495,11 @@ export class KvmVcpu implements Vcpu {
 
   private get activity(): VcpuState['activity'] {
     if (this.shutDown) return 'shutdown';
+    if (this.kernelApic) {
+      const state = this.mpState;
+      if (state === MP_STATE.HALTED) return 'halted';
+      return state === MP_STATE.RUNNABLE ? 'running' : 'wait-for-sipi';
+    }
     if (this.waitsForStartup) return 'wait-for-sipi';
     return this.halted ? 'halted' : 'running';
   }
@@ -400,7 +516,11 @@ export class KvmVcpu implements Vcpu {
   /** All but the time-stamp counter. */
   private write(state: VcpuState): void {
     this.abandon();
+    const { kernelApic } = this;
+    // The task priority, which CR8 has a part of.
+    const registers = kernelApic?.load();
     this.registers.restore(state, this.environment.apic.apicBase);
+    if (registers) kernelApic?.store(registers);
     this.msrs.reset();
     const own: [number, bigint][] = [];
     for (const { index, value } of state.msrs) {
@@ -408,14 +528,15 @@ export class KvmVcpu implements Vcpu {
       else this.msrs.values.set(index, value);
     }
     this.registers.setMsrs(own);
-    this.halted = state.activity === 'halted';
+    if (kernelApic) this.mpState = MP_STATES[state.activity];
+    this.halted = kernelApic === undefined && state.activity === 'halted';
     this.shutDown = state.activity === 'shutdown';
     this.initPending = state.events.initPending;
-    this.waitsForStartup = state.activity === 'wait-for-sipi';
+    this.waitsForStartup = kernelApic === undefined && state.activity === 'wait-for-sipi';
     this.startupPage = state.events.sipiPage ?? undefined;
     this.view.setUint8(RUN.READY_FOR_INTERRUPT, 0);
     this.view.setUint8(RUN.IF_FLAG, Number((state.rflags >> 9n) & 1n));
-    this.exits.window.moved();
+    this.exits.apicMoved();
   }
 
   /** Its descriptor and struct kvm_run are the Vm's. */

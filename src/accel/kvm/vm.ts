@@ -1,6 +1,7 @@
 /** A machine's memory and CPUs on Linux's KVM. The chips, the local APIC among them, are the same as on the others. */
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
+import type { KernelIrqchip } from '../common/kernel-irqchip.js';
 import { assert } from '../../base/assert.js';
 import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
@@ -8,6 +9,7 @@ import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
+import { KvmChips } from './chips.js';
 import { CpuWords } from './cpu-words.js';
 import { addressOf, close, deleteTimer, ioctl, map, preferHugePages } from './libc.js';
 import { hasKvmClock, Structure } from './registers.js';
@@ -26,6 +28,8 @@ export interface KvmVmOptions {
   readonly backingSize: number;
   /** Virtual CPUs; absent: one. */
   readonly cpus?: number;
+  /** Who has the interrupt controllers; absent: all are ours. */
+  readonly irqchip?: KernelIrqchip | undefined;
   /** What guests see of CPUID where the host does not let it be chosen. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
 }
@@ -47,6 +51,7 @@ export interface KvmShare {
   readonly vm: number;
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
+  readonly irqchip: KernelIrqchip;
 }
 
 /** What a CPU's state is read and set by. */
@@ -74,14 +79,15 @@ class Resources {
   readonly capabilities: KvmCapabilities;
   private readonly given: (() => void)[] = [() => this.system.close()];
 
-  constructor(cpus: number, { model, tscHz }: KvmVmOptions) {
+  constructor(cpus: number, { model, tscHz, irqchip = 'off' }: KvmVmOptions) {
     const { system, given } = this;
     try {
       this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
       this.runSize = system.runSize;
       this.fd = system.createVm();
       given.push(() => close(this.fd));
-      system.routeMsrs(this.fd, model);
+      system.createChips(this.fd, irqchip);
+      system.routeMsrs(this.fd, model, irqchip);
       // Where the processor can, guests see the rate that they were told.
       const scales = system.has(CAP.TSC_CONTROL);
       for (let index = 0; index < cpus; index++) {
@@ -109,6 +115,7 @@ export class KvmVm implements Vm {
   readonly dma: Dma;
   readonly share: KvmShare;
   readonly signals: CpuWords;
+  readonly chips: KvmChips | undefined;
   /** Absent: another thread's Vm has them. */
   private resources: Resources | undefined;
   private readonly slotDma: SlotDma;
@@ -130,14 +137,17 @@ export class KvmVm implements Vm {
     this.slotDma = new SlotDma(this.backing, () => {});
     this.dma = this.slotDma;
     this.signals = new CpuWords(cpus, share?.words);
-    if (share) {
-      this.share = share;
-      return;
-    }
+    this.share = share ?? this.acquire(memory, options);
+    const { vm, cpus: handles, irqchip } = this.share;
+    if (irqchip !== 'off') this.chips = new KvmChips(vm, handles);
+  }
+
+  private acquire(memory: WebAssembly.Memory, options: KvmVmOptions): KvmShare {
     preferHugePages(this.backing);
-    this.resources = new Resources(cpus, options);
-    const { fd, cpus: handles, runSize, capabilities } = this.resources;
-    this.share = { memory, words: this.signals.buffer, vm: fd, cpus: handles, runSize, capabilities };
+    this.resources = new Resources(options.cpus ?? 1, options);
+    const { fd, cpus, runSize, capabilities } = this.resources;
+    const { irqchip = 'off' } = options;
+    return { memory, words: this.signals.buffer, vm: fd, cpus, runSize, capabilities, irqchip };
   }
 
   get seenCpuid(): readonly CpuidWords[] | undefined {

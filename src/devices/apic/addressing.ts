@@ -1,4 +1,4 @@
-import type { Destination } from './apic-bus.js';
+import type { Destination } from '../../iface/local-apic.js';
 import { DFR } from './registers.js';
 
 /** By what a local APIC is addressed. */

@@ -1,15 +1,6 @@
-import type { ApicMessage } from '../../iface/local-apic.js';
+import type { ApicMessage, Destination } from '../../iface/local-apic.js';
 import { struct, u32, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-
-/** To whom a message goes, SDM vol. 3 §11.6.2. */
-export interface Destination {
-  /** An APIC id, or a set of logical ids. */
-  readonly id: number;
-  readonly logical: boolean;
-  /** A 32-bit destination, from an x2APIC; otherwise 8 bits, from an xAPIC, an I/O APIC or an MSI. */
-  readonly wide: boolean;
-}
 
 const EVERYBODY: Destination = { id: 0xffff_ffff, logical: false, wide: true };
 
@@ -50,6 +41,9 @@ export class ApicBus implements Snapshotable<State> {
   /** The member that took the last lowest-priority message: those after it win ties. */
   private turn = 0;
 
+  /** `carry`: takes messages to local APICs that are not on this bus, since the accelerator has them all. False: none accepted it. */
+  constructor(private readonly carry?: (message: ApicMessage, destination: Destination) => boolean) {}
+
   attach(member: ApicBusMember): void {
     this.members.push(member);
   }
@@ -63,6 +57,7 @@ export class ApicBus implements Snapshotable<State> {
    * them accepted it.
    */
   send(message: ApicMessage, destination: Destination): boolean {
+    if (this.carry) return this.carry(message, destination);
     if (message.mode === 'lowest') return this.sendLowest(message, destination);
     let accepted = false;
     for (const member of this.members)

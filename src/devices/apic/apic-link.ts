@@ -2,9 +2,9 @@
  * How local APICs on different threads reach each other: each has words in memory that all share. What it is addressed by it writes there, and
  * what others have for it they leave there.
  */
-import type { ApicMessage } from '../../iface/local-apic.js';
+import type { ApicMessage, Destination } from '../../iface/local-apic.js';
 import { isAddressed } from './addressing.js';
-import type { ApicBusMember, Destination } from './apic-bus.js';
+import type { ApicBusMember } from './apic-bus.js';
 
 /** 32-bit words that a local APIC takes. */
 export const APIC_LINK_WORDS = 32;

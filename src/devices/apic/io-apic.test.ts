@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { gpa } from '../../base/units.js';
 import type { ApicMessage } from '../../iface/local-apic.js';
 import { snapshotSuite } from '../../testing/snapshot-suite.js';
-import { ApicBus, type ApicBusMember, type Destination } from './apic-bus.js';
+import type { Destination } from '../../iface/local-apic.js';
+import { ApicBus, type ApicBusMember } from './apic-bus.js';
 import { IoApic } from './io-apic.js';
 import { ApicMsiSink } from './msi.js';
 

@@ -1,4 +1,5 @@
 import type { IoHandler } from '../../iface/bus.js';
+import type { Redirections } from '../../iface/chips.js';
 import type { IrqLine } from '../../iface/lines.js';
 import { array, bool, struct, u32, u8, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
@@ -60,8 +61,17 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
   /** The pin whose edges somebody wants to know served, and whom to tell. */
   private watched: { readonly pin: number; readonly ended: () => void } | undefined;
 
-  constructor(private readonly bus: ApicBus) {
+  /** `changed` is told of the redirection table as it is from then on. */
+  constructor(
+    private readonly bus: ApicBus,
+    private readonly changed?: (entries: Redirections) => void,
+  ) {
     bus.attachIoApic(this);
+    this.tell();
+  }
+
+  private tell(): void {
+    this.changed?.(this.low.map((low, pin) => ({ low, high: this.high[pin] })));
   }
 
   /** Calls `ended` when a CPU has served an edge-triggered interrupt of a pin. One pin can be watched. */
@@ -86,6 +96,7 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
     this.select = 0;
     this.low.fill(ENTRY.MASKED);
     this.high.fill(0);
+    this.tell();
   }
 
   read(offset: number, size: number): number {
@@ -120,12 +131,14 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
     if (pin < 0 || pin >= IO_APIC_PINS) return;
     if (select & 1) {
       this.high[pin] = (value & 0xff00_0000) >>> 0;
+      this.tell();
       return;
     }
     let entry = (value & ENTRY.WRITABLE) | (this.low[pin] & ENTRY.REMOTE_IRR);
     // Making a pin edge-triggered clears its remote IRR: how one without an EOI register is unlocked.
     if (!(entry & ENTRY.LEVEL)) entry &= ~ENTRY.REMOTE_IRR;
     this.low[pin] = entry;
+    this.tell();
     this.deliverLevel(pin);
   }
 
@@ -184,5 +197,6 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
     state.low.forEach((entry, pin) => (this.low[pin] = entry & (ENTRY.WRITABLE | ENTRY.REMOTE_IRR)));
     state.high.forEach((entry, pin) => (this.high[pin] = entry));
     state.levels.forEach((level, pin) => (this.levels[pin] = level));
+    this.tell();
   }
 }

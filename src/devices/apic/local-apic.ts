@@ -1,11 +1,11 @@
 import type { Clock } from '../../iface/clock.js';
-import type { ApicCpu, ApicMessage, DeliveryMode, LocalApic } from '../../iface/local-apic.js';
-import { array, bool, struct, u32, u64, u8, type Infer } from '../../snapshot/schema.js';
+import type { ApicCpu, ApicMessage, DeliveryMode, Destination, LocalApic } from '../../iface/local-apic.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-import type { ApicBus, ApicBusMember, Destination } from './apic-bus.js';
+import type { ApicBus, ApicBusMember } from './apic-bus.js';
 import { isAddressed, x2apicLdr } from './addressing.js';
 import type { ApicInbox } from './apic-link.js';
-import { ApicTimer, timerSchema } from './apic-timer.js';
+import { apicStateSchema, type ApicState } from './apic-state.js';
+import { ApicTimer } from './apic-timer.js';
 import {
   APIC_BASE,
   APIC_DEFAULT_BASE,
@@ -43,27 +43,6 @@ export interface LocalApicParts {
   readonly tscDeadline?: boolean;
 }
 
-export const apicStateSchema = struct({
-  base: u64,
-  tpr: u8,
-  ldr: u32,
-  dfr: u32,
-  svr: u32,
-  isr: array(u32, { length: 8 }),
-  tmr: array(u32, { length: 8 }),
-  irr: array(u32, { length: 8 }),
-  esr: u32,
-  newErrors: u32,
-  errorArmed: bool,
-  icrLow: u32,
-  icrHigh: u32,
-  lvt: array(u32, { length: LVT_WRITABLE.length }),
-  lint: array(bool, { length: 2 }),
-  extIntLatched: bool,
-  timer: timerSchema,
-});
-type State = Infer<typeof apicStateSchema>;
-
 const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
 
 /**
@@ -72,7 +51,7 @@ const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
  * Interrupt polarity has no meaning here: lines are asserted or not. SMIs are accepted and do nothing, as there is no
  * system management mode.
  */
-export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<State> {
+export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<ApicState> {
   readonly id: string;
   readonly stateVersion = 1;
   readonly stateSchema = apicStateSchema;
@@ -527,7 +506,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     if (this.parts.bsp) this.lvt[index.lint0] = DELIVERY_MODES.indexOf('extint') << LVT.MODE_SHIFT;
   }
 
-  save(): State {
+  save(): ApicState {
     return {
       base: this.base,
       tpr: this.tpr,
@@ -549,7 +528,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<S
     };
   }
 
-  restore(state: State): void {
+  restore(state: ApicState): void {
     this.base = state.base;
     this.tpr = state.tpr;
     this.ldr = state.ldr;

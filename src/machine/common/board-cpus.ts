@@ -2,18 +2,17 @@
 import type { ApicBus } from '../../devices/apic/apic-bus.js';
 import type { Vcpu, VcpuEnvironment } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
-import { createCpu, type CpuOptions, type CpuThreads } from './cpu.js';
-import type { LocalApicDevice } from './thread-cpu.js';
+import { createCpu, type BoardApic, type CpuOptions, type CpuThreads } from './cpu.js';
 
 export interface BoardCpuParts extends Omit<CpuOptions, 'index' | 'poweredAt' | 'inbox' | 'bus'> {
   readonly apicBus: ApicBus;
-  readonly bus: Pick<VcpuEnvironment, 'setFerr' | 'acknowledgeExtInt'>;
+  readonly bus: Pick<VcpuEnvironment, 'setFerr' | 'acknowledgeExtInt' | 'endOfInterrupt'>;
   /** Absent: all CPUs run on this thread. */
   readonly threads?: CpuThreads | undefined;
 }
 
 interface Attached {
-  readonly apic: Pick<LocalApicDevice, 'setLint'> & { takeIn?(): void };
+  readonly apic: Pick<BoardApic, 'setLint' | 'takeIn'>;
   readonly part: Snapshotable;
 }
 

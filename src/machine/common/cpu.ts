@@ -3,9 +3,12 @@ import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import { assert } from '../../base/assert.js';
 import type { ApicBus } from '../../devices/apic/apic-bus.js';
 import type { ApicInbox, RemoteApic } from '../../devices/apic/apic-link.js';
+import type { ApicState } from '../../devices/apic/apic-state.js';
 import { LocalApicDevice } from '../../devices/apic/local-apic.js';
+import { OutsideApic } from '../../devices/apic/outside-apic.js';
 import type { GuestIo } from '../../iface/bus.js';
 import type { Clock, Entropy } from '../../iface/clock.js';
+import type { ApicCpu, LocalApic } from '../../iface/local-apic.js';
 import type { Vcpu, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { KvmClock } from '../../paravirt/kvm/clock.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
@@ -24,12 +27,17 @@ export interface CpuOptions {
   readonly apicBus: ApicBus;
   /** Where other threads leave what they have for its APIC; absent: there are none. */
   readonly inbox?: ApicInbox | undefined;
-  readonly bus: Pick<VcpuEnvironment, 'lockBus' | 'unlockBus' | 'yield' | 'setFerr' | 'acknowledgeExtInt'>;
+  readonly bus: Pick<
+    VcpuEnvironment,
+    'lockBus' | 'unlockBus' | 'yield' | 'setFerr' | 'acknowledgeExtInt' | 'endOfInterrupt'
+  >;
 }
+
+export type BoardApic = LocalApic & Snapshotable<ApicState>;
 
 export interface BoardCpu {
   readonly cpu: Vcpu;
-  readonly apic: LocalApicDevice;
+  readonly apic: BoardApic;
 }
 
 /** A CPU that runs on a thread of its own, as the board sees it. */
@@ -58,24 +66,24 @@ export function createCpu(options: CpuOptions): BoardCpu {
     assert(late.cpu !== undefined, 'the CPU exists when its APIC speaks to it');
     return late.cpu;
   };
-  const apic = new LocalApicDevice({
-    apicId: index,
-    bsp: index === 0,
-    cpu: {
-      notify: () => late.cpu?.notifyInterrupt(),
-      nmi: () => cpu().nmi(),
-      init: () => cpu().init(),
-      startup: (page) => cpu().startup(page),
-      readTsc: () => late.cpu?.readTsc() ?? 0n,
-      tscFrequency: tscHz,
-    },
-    bus: apicBus,
-    clock,
-    inbox,
-    physicalAddressBits: model.physicalBits,
-    x2apic: model.features.has('x2apic'),
-    tscDeadline: model.features.has('tsc_deadline_timer'),
-  });
+  const apicCpu: ApicCpu = {
+    notify: () => late.cpu?.notifyInterrupt(),
+    nmi: () => cpu().nmi(),
+    init: () => cpu().init(),
+    startup: (page) => cpu().startup(page),
+    readTsc: () => late.cpu?.readTsc() ?? 0n,
+    tscFrequency: tscHz,
+  };
+  const shared = { apicId: index, bsp: index === 0, cpu: apicCpu, clock, inbox };
+  const apic: BoardApic = vm.chips
+    ? new OutsideApic({ ...shared, registers: vm.chips.localApic(index) })
+    : new LocalApicDevice({
+        ...shared,
+        bus: apicBus,
+        physicalAddressBits: model.physicalBits,
+        x2apic: model.features.has('x2apic'),
+        tscDeadline: model.features.has('tsc_deadline_timer'),
+      });
   const created = vm.createVcpu(index, {
     io,
     apic,

@@ -5,7 +5,7 @@ import { ApicInbox, RemoteApic } from '../../devices/apic/apic-link.js';
 import { createCpu, type BoardCpu, type CpuOptions } from './cpu.js';
 
 export { APIC_LINK_WORDS, ApicInbox, RemoteApic } from '../../devices/apic/apic-link.js';
-export { apicStateSchema, type LocalApicDevice } from '../../devices/apic/local-apic.js';
+export { apicStateSchema } from '../../devices/apic/apic-state.js';
 
 export interface ThreadCpuOptions extends Omit<CpuOptions, 'model' | 'apicBus' | 'inbox'> {
   /** Name of the CPU model. */

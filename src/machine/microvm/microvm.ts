@@ -69,7 +69,7 @@ export class MicroVm implements Board {
   readonly parts: readonly Snapshotable[];
   readonly io: GuestIo;
   readonly processors: BoardCpus;
-  private readonly apicBus = new ApicBus();
+  private readonly apicBus: ApicBus;
   private readonly events: GenericEventDevice;
 
   /** Throws a one-line error when there is no place for something. */
@@ -82,8 +82,12 @@ export class MicroVm implements Board {
     const { model, tscHz, ramSize } = options;
     vm.setSlots(memorySlots(ramSize));
 
-    const { apicBus } = this;
-    const ioApic = new IoApic(apicBus);
+    const { chips } = vm;
+    const apicBus = new ApicBus(chips && ((message, destination) => chips.send(message, destination)));
+    this.apicBus = apicBus;
+    const ioApic = new IoApic(apicBus, (entries) => {
+      chips?.setRedirections(entries);
+    });
     const pins = Array.from(
       { length: IO_APIC_PINS },
       (_, pin) => new SharedLine((asserted) => ioApic.pin(pin).set(asserted)),
@@ -99,7 +103,10 @@ export class MicroVm implements Board {
       io: this.io,
       apicBus,
       threads,
-      bus: { acknowledgeExtInt: () => this.acknowledgeExtInt() },
+      bus: {
+        acknowledgeExtInt: () => this.acknowledgeExtInt(),
+        endOfInterrupt: (vector) => this.endOfInterrupt(vector),
+      },
     });
     this.cpus = this.processors.all;
 

@@ -109,7 +109,7 @@ export class Pc implements Board {
   readonly io: GuestIo;
   readonly processors: BoardCpus;
   private readonly coprocessorError: CoprocessorError;
-  private readonly apicBus = new ApicBus();
+  private readonly apicBus: ApicBus;
   private readonly pic: DualPic;
   private readonly shadow: ShadowWrites;
 
@@ -121,6 +121,8 @@ export class Pc implements Board {
     const { ports, memory } = this.bus;
 
     // ---- interrupt controllers and CPU ----
+    const { chips } = connections.vm;
+    this.apicBus = new ApicBus(chips && ((message, destination) => chips.send(message, destination)));
     // Whichever timer ticks on interrupt 0 gives ticks that it owes.
     const ticking: { acknowledged(): void }[] = [];
     const tickEnded = (): void => {
@@ -135,7 +137,9 @@ export class Pc implements Board {
     this.pic = new DualPic(intr, (irq) => {
       if (irq === 0) tickEnded();
     });
-    const ioApic = new IoApic(this.apicBus);
+    const ioApic = new IoApic(this.apicBus, (entries) => {
+      chips?.setRedirections(entries);
+    });
     ioApic.watchEnd(TICK_PIN, tickEnded);
     this.router = new InterruptRouter(
       (pin) => this.pic.input(pin),
@@ -157,6 +161,7 @@ export class Pc implements Board {
       bus: {
         setFerr: (asserted) => this.coprocessorError.setFerr(asserted),
         acknowledgeExtInt: () => this.pic.acknowledge(),
+        endOfInterrupt: (vector) => this.endOfInterrupt(vector),
       },
     });
     this.cpus = this.processors.all;

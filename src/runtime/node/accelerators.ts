@@ -1,6 +1,7 @@
 /** The accelerators, and what this host has of them. */
 import { inspect } from 'node:util';
 import { totalmem } from 'node:os';
+import { KERNEL_IRQCHIPS, type KernelIrqchip } from '../../accel/common/kernel-irqchip.js';
 import { maxBacking } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
 import { createTranslator } from '../../accel/wasm/translator.js';
@@ -15,6 +16,8 @@ import { WorkerCompiler } from './worker-compiler.js';
 
 export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
 export type AcceleratorName = (typeof ACCELERATORS)[number];
+
+export type { KernelIrqchip } from '../../accel/common/kernel-irqchip.js';
 
 /** By so much may the rate of a time-stamp counter differ from what a guest was told: parts of one. */
 export const TSC_TOLERANCE = 250e-6;
@@ -32,6 +35,14 @@ const mebibytes = (size: number): string => `${Math.floor(size / MIB)} MiB`;
 export function checkAccelerator(name: string): AcceleratorName {
   const found = ACCELERATORS.find((known) => known === name);
   if (found === undefined) throw new UsageError(`unknown accelerator "${name}"; there are ${ACCELERATORS.join(', ')}`);
+  return found;
+}
+
+/** Checks who is to have the interrupt controllers on KVM. Throws a one-line error when there is no such choice. */
+export function checkKernelIrqchip(name: string): KernelIrqchip {
+  const found = KERNEL_IRQCHIPS.find((known) => known === name);
+  if (found === undefined)
+    throw new UsageError(`--kernel-irqchip knows no "${name}"; there are ${KERNEL_IRQCHIPS.join(', ')}`);
   return found;
 }
 

@@ -5,7 +5,7 @@ import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm, type KvmShare } from '../../accel/kvm/vm.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
-import { checkMemory, TSC_TOLERANCE } from './accelerators.js';
+import { checkMemory, TSC_TOLERANCE, type KernelIrqchip } from './accelerators.js';
 
 export interface KvmExamination extends KvmProbe {
   /** Ticks per second of the time-stamp counter that guests see. */
@@ -51,8 +51,11 @@ function wrongTime({ model, tscHz }: VmRequest): string | undefined {
   }
 }
 
-/** Memory and CPUs for a machine. Throws a one-line error when the host cannot give them. */
-export function createKvmVm(request: VmRequest, report: (text: string) => void): Vm {
+/**
+ * Memory and CPUs for a machine. `irqchip`: who has the interrupt controllers; absent: KVM the local APICs where there are several CPUs, which interrupt each other. Throws a
+ * one-line error when the host cannot give them.
+ */
+export function createKvmVm(request: VmRequest, report: (text: string) => void, irqchip?: KernelIrqchip): Vm {
   checkMemory(request.backingSize);
   const wrong = wrongTime(request);
   if (wrong !== undefined) report(wrong);
@@ -61,7 +64,7 @@ export function createKvmVm(request: VmRequest, report: (text: string) => void):
     report(
       `this host's KVM cannot do ${lacking.join(', ')}: most operating systems do not run on it; --accel wasm can`,
     );
-  return new KvmVm({ ...request, seenCpuid });
+  return new KvmVm({ ...request, seenCpuid, irqchip: irqchip ?? (request.cpus > 1 ? 'split' : 'off') });
 }
 
 /** The same machine's, for the thread of one of its CPUs. `share`: of the machine's own. */

@@ -15,6 +15,7 @@ import type { SharingConfig } from '../../vmm/sharing-config.js';
 import { MachineSeat, type CpuUsage } from './scheduler.js';
 import type { StreamEnd, StreamListener } from '../../iface/streams.js';
 import { takeWorker } from './spare-worker.js';
+import { wakeMachine } from './wake.js';
 import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
@@ -186,7 +187,7 @@ export class MachineHandle {
         const { index, life, words } = event;
         life.on('close', () => {
           SmpWords.lose(words, index);
-          this.wake();
+          wakeMachine(this.words);
         });
         life.start();
         // The machine's own thread keeps the process.

@@ -11,6 +11,7 @@ import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import { giveBack } from '../../host/node/give-back.js';
+import { threadNumber } from '../../host/node/native/thread.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource, writeFileSafely } from '../../host/node/snapshot-file.js';
 import { SnapshotReader, SnapshotWriter, type SnapshotTarget } from '../../snapshot/container.js';
@@ -144,7 +145,11 @@ const threads = options.trace
 let lent: Vm | undefined;
 
 function createOn(request: VmRequest): Vm {
-  if (kvm) return kvm.createKvmVm(request, report);
+  if (kvm) {
+    // CPUs that take turns must not wait for interrupts inside.
+    const taking = threads === undefined && request.cpus > 1;
+    return kvm.createKvmVm(request, report, taking ? 'off' : options.kernelIrqchip);
+  }
   translation?.close();
   translation = choice.accel !== 'interp' && request.cpus > 1 ? new TranslationThreads(request.cpus) : undefined;
   return createVm(request, {
@@ -155,6 +160,12 @@ function createOn(request: VmRequest): Vm {
       ? (translation) => traceTranslation(translation, (line) => trace?.line(line))
       : undefined,
   });
+}
+
+/** The CPUs are about to sleep. True: not now. */
+function settle(): boolean {
+  output.flush();
+  return commands.length > 0 || networks.settle();
 }
 
 const base: MachineHost = {
@@ -177,7 +188,7 @@ const base: MachineHost = {
   locate: locateDisk,
   sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
   networks: {
-    openNetworks: (configs) => networks.open(configs),
+    openNetworks: (configs) => networks.open(configs, kvm !== undefined),
     openNetwork: (config, id) => networks.add(config, id),
   },
   gunzip,
@@ -188,9 +199,9 @@ const base: MachineHost = {
     if (machine) quick.reportTaken(machine);
     networks.poll();
   },
+  settle,
   sleep: (nanoseconds) => {
-    output.flush();
-    if (commands.length > 0 || networks.settle()) return;
+    if (settle()) return;
     Atomics.wait(words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
   },
   report,
@@ -318,6 +329,8 @@ function factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineF
 function main(): void {
   if (options.trace) trace = new LineWriter(options.trace.file, 'trace');
   machine = origin.begin(kvm ? { ...base, tscHz: kvm.kvmTscHz(), countsInstructions: false } : base);
+  // From here on there is a CPU, whose signals are no danger.
+  if (machine.vm.chips) Atomics.store(words, SHARED.THREAD, threadNumber());
   networks.check();
   if (choice.reason !== undefined) report(`accelerator ${choice.accel}: ${choice.reason}`);
   if (machine.config.sharing) post({ kind: 'sharing', config: machine.config.sharing });
@@ -351,8 +364,10 @@ try {
   closeDisks();
   post({ kind: 'error', error: portable((await threads?.explain(error)) ?? error) });
 }
+Atomics.store(words, SHARED.THREAD, 0);
 lent?.dispose();
 threads?.settle();
+networks.close();
 origin.close();
 // Whatever else may keep the thread alive: it has nothing left to do.
 port.close();

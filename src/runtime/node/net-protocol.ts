@@ -11,6 +11,8 @@ export interface NetWorkerData {
   }[];
   /** The machine's words, see protocol.ts: WAKE wakes it. */
   readonly shared: Int32Array<SharedArrayBuffer>;
+  /** The machine's thread may have to be woken by a signal besides. */
+  readonly signals: boolean;
   /** `STATUS` words of this thread, and one LINK word for each network. */
   readonly status: SharedArrayBuffer;
   readonly port: MessagePort;

@@ -4,16 +4,15 @@ import { VitrineError } from '../../base/errors.js';
 import type { RunningNetwork } from '../common/network-end.js';
 import { startNetwork } from './networks.js';
 import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
-import { SHARED } from './protocol.js';
+import { loadSignals, wakeMachine } from './wake.js';
 
-const { networks, shared: words, status, port } = workerData as NetWorkerData;
+const { networks, shared: words, signals, status, port } = workerData as NetWorkerData;
 const statusWords = new Int32Array(status);
 const running: RunningNetwork[] = [];
 
-function wakeMachine(): void {
-  Atomics.store(words, SHARED.WAKE, 1);
-  Atomics.notify(words, SHARED.WAKE);
-}
+const wake = (): void => {
+  wakeMachine(words);
+};
 
 let scheduled = false;
 
@@ -64,16 +63,17 @@ function ready(): void {
 }
 
 try {
+  if (signals) await loadSignals();
   for (const [i, { config, fromGuest, toGuest }] of networks.entries())
     running.push(
       await startNetwork({
         config,
         fromGuest,
         toGuest,
-        wakeMachine,
+        wakeMachine: wake,
         setLink: (up) => {
           Atomics.store(statusWords, STATUS.LINK + i, up ? 1 : 0);
-          wakeMachine();
+          wake();
         },
       }),
     );

@@ -27,8 +27,13 @@ export class NetworkThread {
   private checked = false;
   private isClosed = false;
 
-  /** `shared`: the machine's words. `ids`: of back ends, in snapshots. */
-  constructor(networks: readonly NetConfig[], shared: NetWorkerData['shared'], ids?: readonly string[]) {
+  /** `shared`: the machine's words. `signals`: its thread may have to be woken by one. `ids`: of back ends, in snapshots. */
+  constructor(
+    networks: readonly NetConfig[],
+    shared: NetWorkerData['shared'],
+    private readonly signals: boolean,
+    ids?: readonly string[],
+  ) {
     const status = new SharedArrayBuffer((STATUS.LINK + networks.length) * 4);
     this.status = new Int32Array(status);
     this.status.fill(1, STATUS.LINK);
@@ -40,6 +45,7 @@ export class NetworkThread {
         toGuest: rings[i].to.shared,
       })),
       shared,
+      signals,
       status,
     };
     this.backends = rings.map(({ from, to }, network) => {
@@ -98,6 +104,8 @@ export class NetworkThread {
   /** Ends the thread, and with it all that it has open. */
   close(): void {
     const { worker } = this;
+    // Native code that is loading when its thread is ended ends the process.
+    if (worker && this.signals) Atomics.wait(this.status, STATUS.READY, 0, START);
     this.isClosed = true;
     this.worker = undefined;
     void worker?.terminate();
@@ -131,13 +139,16 @@ export class NetworkThread {
 /** The networks that a machine has. */
 export class Networks {
   private thread: NetworkThread | undefined;
+  private signals = false;
   /** Of networks that came while the machine runs: each has its own. */
   private readonly late = new Set<NetworkThread>();
 
   constructor(private readonly shared: NetWorkerData['shared']) {}
 
-  open(networks: readonly NetConfig[]): readonly RingBackend[] {
-    this.thread = new NetworkThread(networks, this.shared);
+  /** `signals`: the machine's thread may have to be woken by one. */
+  open(networks: readonly NetConfig[], signals: boolean): readonly RingBackend[] {
+    this.signals = signals;
+    this.thread = new NetworkThread(networks, this.shared, signals);
     return this.thread.backends;
   }
 
@@ -145,7 +156,7 @@ export class Networks {
   add(network: NetConfig, id: string): LateNetwork {
     // What its thread would find out with the first frame.
     if (network.network.kind === 'user') planNetwork(network.network);
-    const thread = new NetworkThread([network], this.shared, [`net.${id}`]);
+    const thread = new NetworkThread([network], this.shared, this.signals, [`net.${id}`]);
     try {
       thread.check();
     } catch (error) {
@@ -164,6 +175,12 @@ export class Networks {
 
   check(): void {
     this.thread?.check();
+  }
+
+  /** The machine's thread is about to end. */
+  close(): void {
+    this.thread?.close();
+    for (const thread of this.late) thread.close();
   }
 
   poll(): void {

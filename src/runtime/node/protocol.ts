@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MemoryLayers } from '../../host/node/layered-memory.js';
-import type { AcceleratorName } from './accelerators.js';
+import type { AcceleratorName, KernelIrqchip } from './accelerators.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { TraceKind } from '../trace.js';
@@ -67,6 +67,8 @@ export interface WorkerData {
 export interface WorkerOptions {
   /** Absent: the best that works, and its owner is told which that is. */
   readonly accel?: AcceleratorName;
+  /** Who has the interrupt controllers on KVM; absent: as it is best for the machine. */
+  readonly kernelIrqchip?: KernelIrqchip;
   /** Input for COM1 waits until the guest listens: for input from a pipe, which is there from the first moment. */
   readonly holdInput?: boolean;
   /** The machine waits for a debugger before its first instruction. */
@@ -85,7 +87,9 @@ export const SHARED = {
   WRITTEN: 1,
   /** Events of a user that the machine has taken, modulo 2**32. */
   INPUT_TAKEN: 2,
-  SIZE: 3,
+  /** The machine's thread, as the host numbers it, where it may wait in KVM_RUN, which takes a signal; otherwise 0. */
+  THREAD: 3,
+  SIZE: 4,
 } as const;
 
 export type Command =

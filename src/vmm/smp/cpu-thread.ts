@@ -74,6 +74,9 @@ export class CpuThread {
           words.call(CALL.FERR, asserted ? 1 : 0);
         },
         acknowledgeExtInt: () => words.call(CALL.ACKNOWLEDGE, 0),
+        endOfInterrupt: (vector) => {
+          words.call(CALL.END_OF_INTERRUPT, vector);
+        },
         ...words.bus,
       },
     });
@@ -84,7 +87,7 @@ export class CpuThread {
       turn,
       clock,
       poll: () => {
-        apic.takeIn();
+        apic.takeIn?.();
         if (words.commands !== this.seen) loop.stop({ kind: 'stopped' });
       },
       sleep: (nanoseconds) => {
@@ -129,11 +132,15 @@ export class CpuThread {
       case 'go':
       case 'stop':
         return {};
+      case 'resume':
+        clock.follow(command.origin);
+        cpu.resume?.();
+        return {};
       case 'power':
         this.parts = this.power(command.now);
         return {};
       case 'save':
-        apic.takeIn();
+        apic.takeIn?.();
         return { value: { cpu: cpu.saveState(), apic: apic.save() } };
       case 'restore-cpu':
         clock.set(command.now);

@@ -116,13 +116,10 @@ export class CpuThreads implements BoardThreads {
       words.ring(index, how);
     });
     return {
-      cpu: new RemoteVcpu(
-        index,
-        apic,
-        signals,
-        (command) => this.command(index, command),
-        () => this.now,
-      ),
+      cpu: new RemoteVcpu(index, apic, signals, (command) => this.command(index, command), {
+        now: () => this.now,
+        origin: () => this.clock?.origin ?? 0,
+      }),
       apic,
       part: this.part(index),
     };
@@ -245,7 +242,7 @@ class RemoteVcpu implements Vcpu {
     private readonly apic: RemoteApic,
     private readonly signals: CpuSignals,
     private readonly command: (command: CpuCommand) => unknown,
-    private readonly now: () => number,
+    private readonly clock: { now(): number; origin(): number },
   ) {}
 
   run(): VcpuExit {
@@ -258,6 +255,10 @@ class RemoteVcpu implements Vcpu {
 
   notifyInterrupt(): void {
     this.signals.interrupt(this.index);
+  }
+
+  resume(): void {
+    this.command({ kind: 'resume', origin: this.clock.origin() });
   }
 
   nmi(): void {
@@ -305,11 +306,11 @@ class RemoteVcpu implements Vcpu {
   }
 
   restoreState(state: Plain): void {
-    this.command({ kind: 'restore-cpu', state, now: this.now() });
+    this.command({ kind: 'restore-cpu', state, now: this.clock.now() });
   }
 
   reset(): void {
-    this.command({ kind: 'power', now: this.now() });
+    this.command({ kind: 'power', now: this.clock.now() });
   }
 
   setDebug(request: DebugRequest): void {

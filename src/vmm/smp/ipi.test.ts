@@ -10,14 +10,14 @@ const kvm = await requireKvm();
 /** If each were found only when a run of 4 ms ends, they would take longer than the test may. */
 const INTERRUPTS = 20_000;
 
-async function interrupt(accel: string): Promise<void> {
+async function interrupt(...accel: string[]): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-ipi-'));
   onTestFinished(() => {
     rmSync(folder, { recursive: true, force: true });
   });
   const kernel = path.join(folder, 'kernel');
   writeFileSync(kernel, ipiKernel(INTERRUPTS));
-  const run = ['run', '--accel', accel, '--kernel', kernel, '--smp', '2', '--memory', '16M', '--net', 'none'];
+  const run = ['run', '--accel', ...accel, '--kernel', kernel, '--smp', '2', '--memory', '16M', '--net', 'none'];
   const { code } = await new VitrineProcess([...run, '--debug-exit', '--no-reboot']).ended;
   expect(code).toBe(1);
 }
@@ -27,5 +27,9 @@ describe('a CPU that halts', () => {
 });
 
 describeWith([kvm], 'a CPU that halts on KVM', () => {
-  it('is woken by each interrupt of another one', { timeout: 60_000 }, () => interrupt('kvm'));
+  it.each(['off', 'split'])(
+    'is woken by each interrupt of another one: --kernel-irqchip %s',
+    { timeout: 60_000 },
+    (who) => interrupt('kvm', '--kernel-irqchip', who),
+  );
 });

@@ -52,9 +52,14 @@ describe('what CPUs see of each other', () => {
 });
 
 describeWith([kvm], 'what CPUs on KVM see of each other', () => {
-  it.each([2, 4])('is what x86 allows, in ring 3: %d', { timeout: 120_000 }, async (cpus) => {
+  it.each([
+    [2, 'off'],
+    [4, 'off'],
+    [4, 'split'],
+  ] as const)('is what x86 allows, in ring 3: %d, --kernel-irqchip %s', { timeout: 120_000 }, async (cpus, irqchip) => {
     const options = { cpus, ...FEW, rounds: 80 / cpus, ring3: true };
-    const { output, code } = await new VitrineProcess([...prepare(options).run, '--accel', 'kvm']).ended;
+    const way = ['--accel', 'kvm', '--kernel-irqchip', irqchip];
+    const { output, code } = await new VitrineProcess([...prepare(options).run, ...way]).ended;
     expect(code).toBe(1);
     expect(wrongCounts(readCounts(output), options)).toEqual([]);
   });
@@ -66,10 +71,10 @@ describeWith([kvm], 'what CPUs on KVM see of each other', () => {
       const options = { cpus: 3, ...FEW, rounds: 20, sums: 250_000_000, ring3: true };
       const { run, snapshot } = prepare(options);
       const ways = [
-        [...run, '--accel', 'kvm'],
+        [...run, '--accel', 'kvm', '--kernel-irqchip', 'split'],
         ['resume', snapshot, '--accel', 'wasm', '--force-cpu'],
         ['resume', snapshot, '--accel', 'interp'],
-        ['resume', snapshot, '--accel', 'kvm', '--force-cpu'],
+        ['resume', snapshot, '--accel', 'kvm', '--kernel-irqchip', 'split', '--force-cpu'],
       ];
       for (const [step, way] of ways.entries()) {
         const isLast = step === ways.length - 1;

@@ -3,6 +3,8 @@ import type { CodeLocation, CpuEvent, DebugReason, DebugRequest } from '../../if
 import type { Plain } from '../../snapshot/schema.js';
 
 export type CpuCommand =
+  /** Its clock goes on, `origin` nanoseconds behind the time source, and nobody runs yet: for accelerators with chips of their own. */
+  | { readonly kind: 'resume'; readonly origin: number }
   /** Its clock is `origin` nanoseconds behind the time source; it runs until it is told to stop. */
   | { readonly kind: 'go'; readonly origin: number }
   /** Answered when it stands still. */

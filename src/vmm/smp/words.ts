@@ -196,6 +196,9 @@ export class SmpWords {
       get retired() {
         return cpu.retired;
       },
+      get isAsleep() {
+        return cpu.isAsleep ?? false;
+      },
       run: (budget) => {
         this.enter();
         const exit = cpu.run(budget);
