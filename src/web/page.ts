@@ -1,7 +1,7 @@
 /** The demonstration page: one machine, its terminal and its screen. docs/browser.md has the parameters of its address. */
 import { Terminal } from '@xterm/xterm';
 import { openFile } from '../host/browser/files.js';
-import { BrowserMachine } from '../runtime/browser/machine-handle.js';
+import { BrowserMachine, warmWorker } from '../runtime/browser/machine-handle.js';
 import { ACCELERATORS, type MachineStart, type PageParts } from '../runtime/browser/protocol.js';
 import { version } from '../runtime/browser/version.js';
 import { parseDisk, type DiskWords } from '../runtime/common/disk-words.js';
@@ -35,6 +35,15 @@ let borrowed: File | undefined;
 const pauseButton = element('pause', HTMLButtonElement);
 let machine: BrowserMachine | undefined;
 let paused = false;
+
+const options = {
+  accel,
+  workers: new URL('../runtime/browser/', import.meta.url),
+  threads: parameters.get('threads') !== 'no',
+};
+const cpus = Number(parameters.get('cpus') ?? 1);
+/** Of the first machine: it loads what it needs while the page loads what it boots. */
+let warm: Worker | undefined = warmWorker(cpus, options);
 
 function status(text: string): void {
   element('status', HTMLElement).textContent = text;
@@ -74,14 +83,18 @@ function disks(): MachineConfig['disks'] {
   return [...own, ...diskWords().map(({ config }) => config)];
 }
 
-async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> {
-  status(`loading ${guest}`);
-  const [kernel, initrd] = await Promise.all([fetchBytes('../guest/kernel'), fetchBytes('../guest/initrd')]);
+async function configure(): Promise<MachineConfig> {
+  status('loading a guest');
+  const [{ guest, commandLine }, kernel, initrd] = await Promise.all([
+    fetch('../guest/offer.json').then((response) => response.json() as Promise<Offer>),
+    fetchBytes('../guest/kernel'),
+    fetchBytes('../guest/initrd'),
+  ]);
   const words = parameters.get('append') ?? commandLine;
   const vga = parameters.get('display') === 'virtio' ? 'virtio' : 'std';
   return {
     cpu: 'x86-64-v2',
-    cpus: Number(parameters.get('cpus') ?? 1),
+    cpus,
     memory: Number(parameters.get('memory') ?? 256) * MIB,
     boot: {
       kernel: { name: guest, data: kernel, commandLine: words, modules: [{ name: 'initrd', data: initrd }] },
@@ -106,8 +119,6 @@ async function configure({ guest, commandLine }: Offer): Promise<MachineConfig> 
     clock: 'host',
   };
 }
-
-const offered = fetch('../guest/offer.json').then((response) => response.json() as Promise<Offer>);
 
 /** The last of the machines that were asked for, which start one after the other. */
 let running: Promise<unknown> = Promise.resolve();
@@ -134,12 +145,12 @@ async function replaceMachine(start: MachineStart): Promise<void> {
     },
     {
       version,
-      accel,
+      ...options,
       parts: partsOfPage(),
-      workers: new URL('../runtime/browser/', import.meta.url),
-      threads: parameters.get('threads') !== 'no',
+      ...(warm && { worker: warm }),
     },
   );
+  warm = undefined;
   machine = own;
   view.watch(own);
   setPaused(false);
@@ -236,7 +247,7 @@ terminal.open(element('terminal', HTMLElement));
 terminal.onData((text) => machine?.send('serial', new TextEncoder().encode(text)));
 
 async function boot(): Promise<void> {
-  await run({ kind: 'create', config: await configure(await offered) });
+  await run({ kind: 'create', config: await configure() });
 }
 
 async function begin(): Promise<void> {

@@ -25,6 +25,9 @@ class Wheel {
 export class ScreenView {
   private machine: BrowserMachine | undefined;
   private asked = false;
+  /** The canvas is where somebody can see it; a frame of the browser was asked for. */
+  private seen = false;
+  private turning = false;
   /** Keys that are down. */
   private readonly pressed = new Set<string>();
   private readonly wheels = [new Wheel(), new Wheel()] as const;
@@ -43,11 +46,21 @@ export class ScreenView {
       clearTimeout(timer);
       timer = setTimeout(() => this.prefer(frame.clientWidth, frame.clientHeight), SETTLED);
     }).observe(frame);
-    const turn = (): void => {
+    new IntersectionObserver((entries) => {
+      this.seen = entries.at(-1)?.isIntersecting ?? false;
+      this.turn();
+    }).observe(canvas);
+  }
+
+  /** Frames of the browser cost something even when nothing is drawn: none are asked for while nobody sees the screen. */
+  private turn(): void {
+    if (!this.seen || this.turning) return;
+    this.turning = true;
+    requestAnimationFrame(() => {
+      this.turning = false;
       this.ask();
-      requestAnimationFrame(turn);
-    };
-    requestAnimationFrame(turn);
+      this.turn();
+    });
   }
 
   private listenToKeys(): void {
@@ -117,9 +130,9 @@ export class ScreenView {
     this.canvas.style.cursor = 'default';
   }
 
-  /** One question at a time, and none for a screen that nobody sees. */
+  /** One question at a time. */
   private ask(): void {
-    if (this.asked || this.canvas.offsetParent === null || !this.machine) return;
+    if (this.asked || !this.machine) return;
     this.asked = true;
     this.machine.requestFrame();
   }

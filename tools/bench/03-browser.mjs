@@ -20,20 +20,22 @@ const LIMIT = 180_000;
 
 const seconds = (since) => (performance.now() - since) / 1000;
 
+/** Resolves when `done` resolves to true. */
+async function until(done) {
+  for (const end = performance.now() + LIMIT; !(await done()); await pause(LOOK))
+    if (performance.now() > end) throw new Error('the guest does not answer');
+}
+
 /** Times of the boot and of each piece of work, in seconds. */
 async function times(machine, began) {
-  const until = async (done) => {
-    for (const end = performance.now() + LIMIT; !(await done()); await pause(LOOK))
-      if (performance.now() > end) throw new Error('the guest does not answer');
-  };
-  await until(async () => (await machine.text()).includes(PROMPT));
+  await machine.sees(PROMPT);
   const result = { boot: seconds(began) };
   let count = 0;
   for (const [name, command] of Object.entries(WORK)) {
     const mark = ++count * 1111;
     const from = performance.now();
     await machine.type(`clear; ${command}; echo done-$((${mark}+1))\n`);
-    await until(async () => (await machine.text()).includes(`done-${mark + 1}`));
+    await machine.sees(`done-${mark + 1}`);
     result[name] = seconds(from);
   }
   return result;
@@ -47,7 +49,8 @@ async function inNode() {
   let text = '';
   child.stdout.on('data', (data) => (text += data));
   try {
-    return await times({ text: async () => text, type: async (line) => child.stdin.write(line) }, began);
+    const sees = (words) => until(async () => text.includes(words));
+    return await times({ sees, type: async (line) => child.stdin.write(line) }, began);
   } finally {
     child.kill();
   }
@@ -58,16 +61,32 @@ async function inChromium(chromium, url) {
   try {
     const began = performance.now();
     await page.evaluate(`location.href = ${JSON.stringify(url)}`);
-    const text = () =>
-      page
-        .evaluate("document.querySelector('.xterm-rows')?.innerText.replaceAll('\\u00a0', ' ') ?? ''")
-        .catch(() => '');
+    // The page looks itself, when its terminal has changed: to be asked all the time would cost it as much as its work.
+    const sees = (words) =>
+      until(() =>
+        page
+          .evaluate(
+            `new Promise((resolve) => {
+              const rows = document.querySelector('.xterm-rows');
+              if (!rows) throw new Error('not yet');
+              const look = () => {
+                if (!rows.textContent.replaceAll('\\u00a0', ' ').includes(${JSON.stringify(words)})) return;
+                observer.disconnect();
+                resolve(true);
+              };
+              const observer = new MutationObserver(look);
+              observer.observe(rows, { childList: true, subtree: true, characterData: true });
+              look();
+            })`,
+          )
+          .catch(() => false),
+      );
     const type = async (line) => {
       await page.evaluate("document.querySelector('.xterm-helper-textarea').focus()");
       await page.insert(line.slice(0, -1));
       await page.press('Enter', 'Enter');
     };
-    return await times({ text, type }, began);
+    return await times({ sees, type }, began);
   } finally {
     page.close();
   }

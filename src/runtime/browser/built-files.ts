@@ -17,15 +17,23 @@ async function load(name: string): Promise<Uint8Array<ArrayBuffer>> {
 
 const compiled = async (name: string): Promise<WebAssembly.Module> => WebAssembly.compile(await load(name));
 
+/** The variant of each handler, for the translator, where there is one. Rejected with a one-line error. */
+export const loadVariants = (accel: AcceleratorName): Promise<Uint8Array | undefined> =>
+  accel === 'wasm' ? load('handlers.json') : Promise.resolve(undefined);
+
 /** Loads and compiles it for a machine with so many CPUs. Rejected with a one-line error. */
-export async function loadBuilt(accel: AcceleratorName, cpus: number): Promise<Built> {
+export async function loadBuilt(
+  accel: AcceleratorName,
+  cpus: number,
+  variantsLoad: Promise<Uint8Array | undefined>,
+): Promise<Built> {
   const anyCpu = cpus > 1;
   const interpreter = `interpreter${accel === 'wasm' ? '-regions' : ''}${anyCpu ? '-smp' : ''}.wasm`;
   const [helpers, loop, decoderTables, variants] = await Promise.all([
     compiled('helpers.wasm'),
     compiled(interpreter),
     load('decoder-tables.bin'),
-    accel === 'wasm' ? load('handlers.json') : undefined,
+    variantsLoad,
   ]);
   return { image: { anyCpu, helpers, interpreter: loop, decoderTables }, variants };
 }

@@ -22,6 +22,7 @@ import {
   type MachineStart,
   type PageParts,
   type WorkerStart,
+  type WorkerWarm,
 } from './protocol.js';
 
 /** What the owner of a machine wants to be told. */
@@ -47,6 +48,22 @@ export interface MachineOptions {
   readonly workers: URL;
   /** False: everything on one worker, even where more is possible. */
   readonly threads?: boolean;
+  /** A worker that was started by `warmWorker`. */
+  readonly worker?: Worker;
+}
+
+const startWorker = (workers: URL): Worker => new Worker(new URL('machine-worker.js', workers), { type: 'module' });
+
+const mayShare = (threads: boolean): boolean => threads && globalThis.crossOriginIsolated;
+
+/** Starts the worker of a machine that is to come, and has it load what that will need. */
+export function warmWorker(
+  cpus: number,
+  { accel = 'wasm', workers, threads = true }: Pick<MachineOptions, 'accel' | 'workers' | 'threads'>,
+): Worker {
+  const worker = startWorker(workers);
+  worker.postMessage({ warm: { accel, cpus, threads: mayShare(threads) } } satisfies WorkerWarm);
+  return worker;
 }
 
 /** Bytes of commands that may be under way. */
@@ -87,15 +104,15 @@ export class BrowserMachine {
   constructor(
     start: MachineStart,
     private readonly listener: MachineListener,
-    { version, accel = 'wasm', parts = {}, workers, threads = true }: MachineOptions,
+    { version, accel = 'wasm', parts = {}, workers, threads = true, worker = startWorker(workers) }: MachineOptions,
   ) {
-    if (threads && globalThis.crossOriginIsolated) {
+    if (mayShare(threads)) {
       this.words = new Int32Array(new SharedArrayBuffer(SHARED.SIZE * 4));
       this.ring = MessageRing.create(RING);
     }
     const { words, ring } = this;
     this.gate = new InputGate(() => (words ? Atomics.load(words, SHARED.INPUT_TAKEN) >>> 0 : this.inputTaken));
-    this.worker = new Worker(new URL('machine-worker.js', workers), { type: 'module' });
+    this.worker = worker;
     const shared = words && ring && { words, commands: ring.shared };
     const first: WorkerStart = { start, parts, accel, version, epoch: performance.timeOrigin, shared };
     this.started = new Promise((resolve) => {

@@ -21,12 +21,12 @@ import type { Answer, PortableError } from '../common/commands.js';
 import { MessageRing } from '../common/message-ring.js';
 import { OutputBuffer } from '../common/output-buffer.js';
 import { QuickCommands } from '../common/quick-commands.js';
-import { loadBuilt } from './built-files.js';
+import { loadBuilt, loadVariants } from './built-files.js';
 import { startCpuThreads, wakeBy } from './cpu-threads.js';
 import { createVm } from './create-vm.js';
 import { Disks } from './disks.js';
 import { NetworkThread, unplugged } from './network-thread.js';
-import { SHARED, type Built, type Command, type Event, type WorkerStart } from './protocol.js';
+import { SHARED, type Built, type Command, type Event, type WorkerStart, type WorkerWarm } from './protocol.js';
 import { Screen } from './screen.js';
 import { TranslationThread } from './thread-compiler.js';
 
@@ -62,6 +62,27 @@ function answerNow(id: number, work: () => Answer): void {
 }
 
 type SlowCommand = Extract<Command, { kind: 'save' | 'stop' | 'pause' | 'resume' }>;
+
+/** What the build made, and the thread that translates. */
+interface Tools {
+  readonly built: Built;
+  readonly translation: TranslationThread | undefined;
+}
+
+async function loadTools(accel: WorkerStart['accel'], cpus: number, threads: boolean): Promise<Tools> {
+  // Two requests of the same are one for the browser.
+  const variants = loadVariants(accel);
+  const translation = variants.then((bytes) =>
+    bytes && threads ? TranslationThread.start(bytes, cpus > 1) : undefined,
+  );
+  // What loads meanwhile may fail first.
+  translation.catch(() => undefined);
+  const built = await loadBuilt(accel, cpus, variants);
+  return { built, translation: await translation };
+}
+
+/** What was loaded ahead. */
+let warmed: (WorkerWarm['warm'] & { readonly tools: Promise<Tools> }) | undefined;
 
 /** The machine has to stand still for it. */
 const isSlow = (command: Command): command is SlowCommand => ['save', 'stop', 'pause', 'resume'].includes(command.kind);
@@ -253,15 +274,16 @@ class MachineThread {
     // Before there is a worker for each.
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_VCPUS)
       throw new UsageError(`a machine has 1 to ${MAX_VCPUS} CPUs`);
-    const built: Built = await loadBuilt(accel, cpus);
     const { words } = this;
+    const isWarm = warmed?.accel === accel && warmed.cpus === cpus && warmed.threads === (words !== undefined);
+    const loading = isWarm && warmed ? warmed.tools : loadTools(accel, cpus, words !== undefined);
+    loading.catch(() => undefined);
     const wake = words?.subarray(SHARED.WAKE, SHARED.WAKE + 1);
     const wakeMachine = wake ? wakeBy(wake) : (): void => this.wakeUp?.();
     this.disks = await Disks.open([...disks, ...(firmware?.flash ?? []).map(flashDisk)], parts, report);
     this.networks = await NetworkThread.open(networks, { relay: parts.relay, wake, wakeMachine });
     const { disks: opened, networks: plugged } = this;
-    let translation: TranslationThread | undefined;
-    if (words && built.variants) translation = await TranslationThread.start(built.variants, cpus > 1);
+    const { built, translation } = await loading;
     const onThreads = words !== undefined && cpus > 1 && clock === 'host';
     const watch = (index: number, life: string, of: SharedArrayBuffer): void =>
       post({ kind: 'cpu-thread', index, life, words: of });
@@ -342,8 +364,13 @@ class MachineThread {
 }
 
 let thread: MachineThread | undefined;
-self.onmessage = ({ data }: MessageEvent<WorkerStart | Command>) => {
-  if ('start' in data) {
+self.onmessage = ({ data }: MessageEvent<WorkerWarm | WorkerStart | Command>) => {
+  if ('warm' in data) {
+    const { accel, cpus, threads } = data.warm;
+    warmed = { ...data.warm, tools: loadTools(accel, cpus, threads) };
+    // It is told when it is needed.
+    warmed.tools.catch(() => undefined);
+  } else if ('start' in data) {
     thread = new MachineThread(data);
     void thread.run();
   } else thread?.receive(data);

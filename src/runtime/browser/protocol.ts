@@ -54,6 +54,11 @@ export interface SharedParts {
   readonly commands: SharedArrayBuffer;
 }
 
+/** May come ahead of the first message: what a machine will need is loaded meanwhile. */
+export interface WorkerWarm {
+  readonly warm: { readonly accel: AcceleratorName; readonly cpus: number; readonly threads: boolean };
+}
+
 /** The first message to the worker of a machine. */
 export interface WorkerStart {
   readonly start: MachineStart;
