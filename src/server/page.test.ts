@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { ChromiumPage } from '../testing/chromium.js';
+import { inputKernel } from '../testing/input-kernel.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
 import { createPageServer } from './page-server.js';
@@ -80,6 +81,11 @@ class DemoPage {
     return this.page.evaluate("document.getElementById('status').textContent");
   }
 
+  /** The window, for what its user does. */
+  get window(): ChromiumPage {
+    return this.page;
+  }
+
   evaluate(expression: string): Promise<unknown> {
     return this.page.evaluate(expression);
   }
@@ -137,6 +143,13 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
       await page.type('echo $v\n');
       await page.untilRow('kept');
 
+      // The thread of the second CPU ends, as far as anybody can see: it holds its lock no more. The page before may still hold one.
+      await page.evaluate(`(async () => {
+        for (const { name } of (await navigator.locks.query()).held)
+          if (/^vitrine-life/.test(name)) await navigator.locks.request(name, { steal: true }, () => {});
+      })()`);
+      await page.until("/CPU 1 has failed: its thread has ended/.test(document.getElementById('notes').textContent)");
+
       const node = new VitrineProcess(['resume', file]);
       node.type('echo $v$v; poweroff\n');
       await node.until(/keptkept/);
@@ -160,6 +173,36 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
     expect(await page.status()).toMatch(/^running: 1 CPU on one worker/);
     await page.type('echo $v\n');
     await page.untilRow('kept');
+  });
+
+  it('passes on what keys and pointer do, by where they are', { timeout: 120_000 }, async () => {
+    const kernel = path.join(folder, 'input-kernel');
+    writeFileSync(kernel, inputKernel());
+    const page = await DemoPage.open('memory=64&net=none', { kernel });
+    const ends = (text: string): Promise<void> => page.until(`${ROWS}.trimEnd().endsWith('${text}')`);
+    // The mouse has been told to report.
+    await ends('mfa');
+    await page.click('display');
+    await page.until("document.querySelector('#screen').width === 720");
+    const [left, top] = (await page.evaluate(`(() => {
+      const canvas = document.querySelector('#screen');
+      canvas.scrollIntoView();
+      canvas.focus();
+      const { left, top } = canvas.getBoundingClientRect();
+      return [left, top];
+    })()`)) as number[];
+    // Of a French keyboard.
+    await page.window.press('a', 'KeyQ');
+    await ends('k10 k90');
+    // A mouse knows but how far: of a screen of 640 x 480, where it is not known, on 720 x 400 pixels.
+    await page.window.point('mouseMoved', left + 90, top + 50);
+    await ends('m08 m00 m00');
+    await page.window.point('mouseMoved', left + 180, top + 100);
+    await ends('m28 m50 mc4');
+    await page.window.point('mousePressed', left + 180, top + 100);
+    await ends('m09 m00 m00');
+    await page.window.point('mouseReleased', left + 180, top + 100);
+    await ends('m08 m00 m00');
   });
 
   it("shows a machine's screen", { timeout: 120_000 }, async () => {

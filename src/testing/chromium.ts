@@ -151,6 +151,13 @@ export class ChromiumPage {
       await this.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
   }
 
+  /** Moves the pointer in the window, in CSS pixels, or presses or releases its left button there. */
+  async point(type: 'mouseMoved' | 'mousePressed' | 'mouseReleased', x: number, y: number): Promise<void> {
+    const pressed = type === 'mousePressed';
+    const button = type === 'mouseMoved' ? 'none' : 'left';
+    await this.call('Input.dispatchMouseEvent', { type, x, y, button, buttons: pressed ? 1 : 0, clickCount: 1 });
+  }
+
   close(): void {
     this.socket.terminate();
     this.end();

@@ -246,6 +246,9 @@ new DiskPanel(element('disks', HTMLElement), {
 terminal.open(element('terminal', HTMLElement));
 terminal.onData((text) => machine?.send('serial', new TextEncoder().encode(text)));
 
+// What browsers keep of a page that was left, to go back to, is to keep no disks from others.
+addEventListener('pagehide', () => machine?.stop());
+
 async function boot(): Promise<void> {
   await run({ kind: 'create', config: await configure() });
 }
