@@ -30,7 +30,7 @@ export interface ServerParts {
   /** Whose request it is, by its headers; undefined: nobody's. */
   readonly authenticate: (authorization: string | undefined) => Tenant | undefined;
   readonly tickets: Tickets;
-  /** Whether a page that was loaded from there may open WebSockets. */
+  /** Whether a page that was loaded from there may open WebSockets, and read answers. */
   readonly allowsOrigin: (origin: string, host: string | undefined, secure: boolean) => boolean;
   readonly handlers: HttpHandlers;
   readonly sockets: SocketHandlers;
@@ -134,6 +134,7 @@ export class ApiServer {
     try {
       if (files?.(request, response)) return;
       for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+      if (this.isPreflight(request, response)) return;
       admitted = this.admit(request, false);
       admitted.tenant.calls++;
       await this.run(admitted, request, response);
@@ -154,6 +155,19 @@ export class ApiServer {
         remote: request.socket.remoteAddress,
       });
     }
+  }
+
+  /** Lets pages that may be here read what they get (Fetch, "CORS protocol"). True: one has only asked whether it may, and knows now. */
+  private isPreflight(request: IncomingMessage, response: ServerResponse): boolean {
+    const { origin, host } = request.headers;
+    if (origin === undefined || !this.parts.allowsOrigin(origin, host, this.parts.tls !== undefined)) return false;
+    response.setHeader('Access-Control-Allow-Origin', origin);
+    response.setHeader('Vary', 'Origin');
+    if (request.method !== 'OPTIONS') return false;
+    response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, DELETE');
+    response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type');
+    response.writeHead(204).end();
+    return true;
   }
 
   private async run(admitted: Admitted, request: IncomingMessage, response: ServerResponse): Promise<void> {

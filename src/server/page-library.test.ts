@@ -1,10 +1,16 @@
 /** The library in a page of Debian's Chromium: commands, disks, networks. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { ChromiumPage } from '../testing/chromium.js';
 import { RangeServer } from '../testing/range-server.js';
 import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
 import { createPageServer } from './page-server.js';
+import { hashOf } from './tenant-config.js';
 
 const amd64 = await requireGuest('amd64');
 const chromium = await requireTool('chromium');
@@ -108,4 +114,52 @@ describeWith([amd64, chromium], 'the library in a page', () => {
       expect(again).toBe('true,vdavdb\nAAAAAAAA');
     },
   );
+
+  it('reaches the network behind the relay of a server', { timeout: 120_000 }, async () => {
+    const target = await RangeServer.start(new Uint8Array(0));
+    onTestFinished(() => target.close());
+    const page = await openPage(EMPTY);
+    const relay = await startServer([String(await page.evaluate('location.origin'))]);
+    const { port } = new URL(target.address);
+    const text = await run(
+      page,
+      `${CREATE}
+      const vm = await Vm.create({ memory: 96, net: { relay: ${JSON.stringify(relay)} } });
+      const { stdout, stderr, exitCode } = await vm.exec(\`
+        until [ "$(cat /sys/class/net/eth0/carrier)" = 1 ]; do sleep 0.1; done
+        wget -q -O - http://10.0.2.2:${port}/private\`);
+      return exitCode + ' ' + stdout + stderr;`,
+    );
+    expect(text).toBe('0 private');
+  });
 });
+
+/** `vitrine serve`, for a tenant who reaches what the host does, and pages of other origins. */
+async function startServer(origins: readonly string[]): Promise<{ readonly url: string; readonly token: string }> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-relay-'));
+  const token = 'vitrine_for-this-test';
+  const config = path.join(folder, 'serve.json');
+  const tenant = { tokens: [hashOf(token)], network: 'open' };
+  writeFileSync(config, JSON.stringify({ tenants: { page: tenant }, origins }));
+  const options = {
+    host: '127.0.0.1',
+    port: 0,
+    config,
+    state: path.join(folder, 'state'),
+    log: path.join(folder, 'log'),
+  };
+  const program = new URL('../../dist/server/main.js', import.meta.url).href;
+  const script = `import { program } from '${program}'; process.exitCode = await program.serve(${JSON.stringify(options)});`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(async () => {
+    child.kill();
+    await once(child, 'exit');
+    rmSync(folder, { recursive: true });
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const url = new URL('/v1/relay', line.toString().trim());
+  url.protocol = 'ws:';
+  return { url: url.href, token };
+}

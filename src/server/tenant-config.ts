@@ -58,7 +58,7 @@ const ServeConfig = Type.Object(
     /** What tenants have that say nothing else, setting by setting. */
     defaults: Type.Optional(Type.Omit(TenantSettings, ['tokens', 'operator'])),
     tenants: Type.Record(Type.String({ pattern: TENANT_PATTERN }), TenantSettings, { additionalProperties: false }),
-    /** Pages from elsewhere that may open WebSockets: https://example.org. */
+    /** Pages from elsewhere that may use it, with a token: https://example.org. */
     origins: Type.Optional(Type.Array(Type.String())),
   },
   { additionalProperties: false },
