@@ -2,14 +2,25 @@
 import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
 import { completeCommand, completionCommand } from './completion-command.js';
+import { cpCommand } from './cp-command.js';
 import { diskCommand } from './disk-command.js';
+import { execCommand, shellCommand } from './exec-command.js';
 import { guestCommand } from './guest-command.js';
 import { imageCommand } from './image-command.js';
 import { infoCommand } from './info-command.js';
+import {
+  listCommand,
+  logsCommand,
+  pauseCommand,
+  removeCommand,
+  stopCommand,
+  unpauseCommand,
+} from './machine-commands.js';
 import { resumeCommand } from './resume-command.js';
 import { runCommand } from './run-command.js';
 import { screenshotCommand } from './screenshot-command.js';
 import { serveCommand, superviseCommand } from './serve-command.js';
+import { forkCommand, restoreCommand, snapshotCommand } from './snapshot-commands.js';
 import { topCommand } from './top-command.js';
 import { productVersion } from './version.js';
 
@@ -23,8 +34,25 @@ function createProgram(): Command {
     .description('Virtual machines you can npm install.')
     .version(productVersion(), '--version', 'print the version')
     .helpCommand(false)
+    // What stands behind the machine in `vitrine exec MACHINE ls -l` belongs to ls.
+    .enablePositionalOptions()
+    .commandsGroup('Machines on this terminal:')
     .addCommand(runCommand())
     .addCommand(resumeCommand())
+    .commandsGroup('Machines that run detached (run --detach):')
+    .addCommand(listCommand())
+    .addCommand(execCommand())
+    .addCommand(shellCommand())
+    .addCommand(cpCommand())
+    .addCommand(logsCommand())
+    .addCommand(stopCommand())
+    .addCommand(removeCommand())
+    .addCommand(pauseCommand())
+    .addCommand(unpauseCommand())
+    .addCommand(snapshotCommand())
+    .addCommand(restoreCommand())
+    .addCommand(forkCommand())
+    .commandsGroup('What there is besides:')
     .addCommand(diskCommand())
     .addCommand(screenshotCommand())
     .addCommand(topCommand())

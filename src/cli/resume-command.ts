@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
+import { UsageError } from '../base/errors.js';
+import { isDetached } from './machine-client.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
 import { runSession } from './session.js';
 
@@ -24,6 +27,8 @@ is, so that it can be resumed any number of times; --save-on-exit may name it ag
 }
 
 async function resume(file: string, options: ResumeOptions): Promise<void> {
+  if (!existsSync(file) && (await isDetached(file)))
+    throw new UsageError(`${file} is no file but a machine: vitrine unpause ${file} lets it go on`);
   const session = readSessionOptions(options);
   process.exitCode = await runSession(
     { kind: 'resume', file, ...(!options.reboot && { noReboot: true }), ...(options.forceCpu && { forceCpu: true }) },

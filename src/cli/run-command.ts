@@ -15,6 +15,7 @@ import {
 } from './boot-options.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { addDisplayOptions, configureDisplay, type DisplayOptions } from './display-options.js';
+import { runDetached, type DetachedOptions } from './detached-run.js';
 import { bootByAgent, bootOnConsole, type ImageBoot } from './image-boot.js';
 import { DEMO, guestBoot } from './images.js';
 import { addNetOptions, configureNetworks, NET_HELP, type NetOptions } from './net-options.js';
@@ -34,7 +35,15 @@ import { addSessionOptions, readSessionOptions, type RawSessionOptions } from '.
 import { runSession } from './session.js';
 
 interface RunOptions
-  extends RawSessionOptions, BootOptions, DiskOptions, DisplayOptions, ImageOptions, NetOptions, SharingOptions {
+  extends
+    RawSessionOptions,
+    BootOptions,
+    DetachedOptions,
+    DiskOptions,
+    DisplayOptions,
+    ImageOptions,
+    NetOptions,
+    SharingOptions {
   readonly machine: string;
   readonly cpu: string;
   readonly memory: string;
@@ -131,6 +140,8 @@ export function runCommand(): Command {
       'host, or virtual: time made by instructions, a fixed date and fixed random numbers, so that every run is the same',
       'host',
     )
+    .option('-d, --detach', 'run it in the background, and print its name; see vitrine ls')
+    .option('--json', 'with --detach: print what it is, as JSON')
     .option('--no-reboot', 'a reset or triple fault of the guest ends the machine')
     .option('--debug-exit', 'add isa-debug-exit: a write of n to port 0xf4 ends with exit code 2n+1');
   return addSessionOptions(addDisplayOptions(addNetOptions(command)))
@@ -211,7 +222,17 @@ async function whatToBoot(
   };
 }
 
-async function run(image: string | undefined, command: readonly string[], options: RunOptions): Promise<void> {
+async function run(
+  image: string | undefined,
+  command: readonly string[],
+  options: RunOptions,
+  described: Command,
+): Promise<void> {
+  if (options.detach) {
+    await runDetached(image, command, options, described);
+    return;
+  }
+  if (options.json) throw new UsageError('--json goes together with --detach');
   const session = readSessionOptions(options);
   if (image !== undefined && isImageName(image) && session.console !== 'serial')
     throw new UsageError("a container image's program runs on ttyS0: --console cannot be another");

@@ -8,17 +8,22 @@ import { zlib } from '../host/node/deflate.js';
 import { writeWholeFile } from '../host/node/output-file.js';
 import { rfbCrypto } from '../host/node/rfb-crypto.js';
 import type { VncOptions } from '../runtime/node/vnc-server.js';
+import { ask, printJson } from './machine-client.js';
 import { parseVnc } from './vnc-options.js';
 
 interface ScreenshotOptions {
   readonly to: string;
   readonly timeout: string;
+  readonly json?: boolean;
 }
 
 const EXAMPLES = `
-The machine must run with --vnc; any other VNC server will do, too.
+A machine that runs detached is called by its name, and needs --vga std; one on a terminal must
+run with --vnc, and any other VNC server will do, too.
 
 Examples:
+  vitrine run -d --name box --vga std
+  vitrine screenshot box --to screen.png
   vitrine run --bios bios.bin --disk disk.img --vnc :1
   vitrine screenshot :1 --to screen.png
   vitrine screenshot :1,password-file=secret --to screen.png`;
@@ -26,18 +31,26 @@ Examples:
 export function screenshotCommand(): Command {
   return new Command('screenshot')
     .description("write a picture of a machine's screen to a PNG file")
-    .argument('<display>', 'as given to --vnc: :1, HOST:1 or HOST:5901, with password= or password-file=')
+    .argument(
+      '<machine>',
+      'the name of a detached machine; or a display as given to --vnc: :1, HOST:1 or HOST:5901, with password= or password-file=',
+    )
     .requiredOption('--to <file>', 'where to')
     .option('--timeout <seconds>', 'how long to wait for the server', '10')
+    .option('--json', 'say what was written, as JSON')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }
 
-async function run(display: string, { to, timeout }: ScreenshotOptions): Promise<void> {
+async function run(display: string, { to, timeout, json }: ScreenshotOptions): Promise<void> {
   const seconds = Number(timeout);
   if (!(seconds > 0 && seconds < 1e6)) throw new UsageError(`--timeout ${timeout} is not a number of seconds`);
-  const frame = await look(parseVnc(display, 'the display'), seconds * 1000);
-  writeWholeFile(to, 'picture', encodePng(frame, zlib));
+  // Names have no colon, and displays have.
+  const picture = display.includes(':')
+    ? encodePng(await look(parseVnc(display, 'the display'), seconds * 1000), zlib)
+    : await ask(display, (client) => client.screenshot(display, { signal: AbortSignal.timeout(seconds * 1000) }));
+  writeWholeFile(to, 'picture', picture);
+  if (json) printJson({ file: to, bytes: picture.length });
 }
 
 /** The screen of a VNC server. Rejected with a one-line error. */
