@@ -119,7 +119,7 @@ async function type(
 
 /** A line that is typed, and what stands there behind Tab. */
 const TYPED: readonly (readonly [string, string])[] = [
-  ['vitrine res\t', 'vitrine resume '],
+  ['vitrine resu\t', 'vitrine resume '],
   ['vitrine run --sav\t', '--save-on-exit '],
   ['vitrine top --o\t', '--once '],
 ];
