@@ -3,8 +3,11 @@
  * One is kept, by a process that has said that it makes machines.
  */
 import { Worker, receiveMessageOnPort, type MessagePort, type Transferable } from 'node:worker_threads';
+import { threadCalls } from '../../host/node/native/thread.js';
+import { zstdReady } from '../../host/node/zstd.js';
 import { loadTranslatingImage } from './interp-image.js';
 import type { WorkerData } from './protocol.js';
+import { rehearse } from './rehearsal.js';
 
 /** What a worker is given that waits. */
 export interface SpareWorker {
@@ -54,9 +57,13 @@ export function takeWorker(data: WorkerData, transfer: readonly Transferable[]):
 }
 
 /** In the worker: its machine, waited for if need be. */
-export function awaitMachine(data: WorkerData | SpareWorker, port: MessagePort): WorkerData {
+export async function awaitMachine(data: WorkerData | SpareWorker, port: MessagePort): Promise<WorkerData> {
   if (!('spare' in data)) return data;
+  await zstdReady();
   loadTranslatingImage(1);
+  threadCalls();
+  // Whoever waits for it already does not wait for that.
+  if (Atomics.load(data.spare, 0) === 0) rehearse();
   Atomics.wait(data.spare, 0, 0);
   const received = receiveMessageOnPort(port) as { readonly message: WorkerData } | undefined;
   if (!received) throw new Error('a machine was announced and did not come');

@@ -1,0 +1,116 @@
+/**
+ * A machine that nobody sees, made, run for a moment, saved and restored by a thread that waits for a real one: what all of that takes is then
+ * compiled, which is the larger part of the time that a machine's start takes.
+ */
+import { hostTime } from '../../host/node/clock.js';
+import { deflate, gunzip } from '../../host/node/deflate.js';
+import { hostEntropy } from '../../host/node/entropy.js';
+import type { CharSink } from '../../iface/lines.js';
+import { MIB } from '../../base/units.js';
+import { SnapshotReader, SnapshotWriter, uncompressed } from '../../snapshot/container.js';
+import type { MachineConfig, MachineKind } from '../../vmm/config.js';
+import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
+import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
+import { StreamMux } from '../../vmm/stream-mux.js';
+import { Unplugged } from '../../net/unplugged.js';
+import { createVm } from './accelerators.js';
+import { loadDemo } from './demo-image.js';
+
+/** Looks at what has arrived, after which a machine stops: the demonstration prints its first lines until then. */
+const LOOKS = 40;
+const ROUNDS = 2;
+
+const NOWHERE: CharSink = { write: () => {} };
+
+function describe(machine: MachineKind): MachineConfig {
+  return {
+    machine,
+    cpu: 'x86-64-v2',
+    cpus: 1,
+    memory: 16 * MIB,
+    disks: [],
+    debugExit: false,
+    noReboot: true,
+    clock: 'host',
+    display: { vga: 'none', rom: null, input: 'ps2' },
+    sharing: { shares: [], ports: [{ name: 'port', path: null }] },
+    networks: [
+      { network: DEFAULT_USER_NETWORK, model: 'virtio-net', mac: '52:54:00:12:34:56', queues: 1, mtu: 1500, pcap: '' },
+    ],
+    note: '',
+    boot: { kernel: { name: 'rehearsal', data: loadDemo(), commandLine: '', modules: [] } },
+  };
+}
+
+/** A file in this thread's memory. */
+class Pages {
+  readonly name = 'a rehearsal';
+  private bytes = new Uint8Array(MIB);
+  size = 0;
+
+  write(offset: number, bytes: Uint8Array): void {
+    const end = offset + bytes.length;
+    if (end > this.bytes.length) {
+      const grown = new Uint8Array(2 * end);
+      grown.set(this.bytes);
+      this.bytes = grown;
+    }
+    this.bytes.set(bytes, offset);
+    this.size = Math.max(this.size, end);
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    return this.bytes.slice(offset, offset + length);
+  }
+}
+
+/** Takes a tenth of a second or two. Nothing of it is left. */
+export function rehearse(kind: MachineKind = 'pc'): void {
+  const late: { machine?: VirtualMachine } = {};
+  let looks = 0;
+  const host: MachineHost = {
+    version: '',
+    time: hostTime,
+    entropy: hostEntropy,
+    serial: [NOWHERE, NOWHERE],
+    debugConsole: NOWHERE,
+    console: NOWHERE,
+    createVm: (request) => createVm(request, { report: () => {} }),
+    openDisk: () => {
+      throw new Error('a rehearsal has no disks');
+    },
+    sharing: {
+      openFolder: () => {
+        throw new Error('a rehearsal has no folders');
+      },
+      streams: new StreamMux(() => {}, 0),
+      giveBack: () => false,
+    },
+    networks: { openNetworks: (configs) => configs.map((_, i) => new Unplugged(`net${i}`)) },
+    gunzip,
+    poll: () => {
+      if (++looks % LOOKS === 0) late.machine?.stop();
+    },
+    sleep: () => late.machine?.stop(),
+    report: () => {},
+  };
+  const config = describe(kind);
+  let machine = VirtualMachine.create(config, host);
+  for (let round = 0; round < ROUNDS; round++) {
+    late.machine = machine;
+    machine.run();
+    const pages = new Pages();
+    machine.save(new SnapshotWriter(pages, uncompressed), 'apart');
+    const { ram } = machine;
+    machine.close();
+    machine.vm.dispose();
+    machine = VirtualMachine.restore(new SnapshotReader(pages, deflate), host, {
+      name: pages.name,
+      apart: { readBoot: () => config.boot, fillMemory: (into) => into.set(ram) },
+    });
+  }
+  late.machine = machine;
+  machine.run();
+  machine.close();
+  machine.vm.dispose();
+}
