@@ -106,13 +106,14 @@ void tell_failure(int to, const char *text) {
 }
 
 /** Says what and who this is: READY when it begins, HELLO as an answer. */
-static void introduce(u8 type) {
-  u8 payload[32];
+static void introduce(u8 type, u32 error) {
+  u8 payload[36];
   memset(payload, 0, sizeof payload);
   memcpy(payload, MAGIC, 16);
   put32(payload + 16, PROTOCOL_VERSION);
   put32(payload + 20, (u32)SYS0(getpid));
   put64(payload + 24, nonce);
+  put32(payload + 32, error);
   tell(type, 0, 0, payload, sizeof payload);
 }
 
@@ -367,6 +368,18 @@ static void start(struct stream *s, const u8 *bytes, u32 length) {
 
 /* ---- what the host says ---- */
 
+/** Texts that each end with a NUL. 0, or the number of an error. */
+static u32 take_identity(const u8 *texts, u32 length) {
+  const char *words[7] = {"identity"};
+  u32 at = 0;
+  for (int i = 1; i < 7; i++) {
+    words[i] = (const char *)texts + at;
+    while (at < length && texts[at]) at++;
+    if (at++ >= length) return EPROTO;
+  }
+  return (u32)-set_identity(words);
+}
+
 /** A host that begins: it may be another than before, and the guest may have been saved in between. */
 static void greet(const u8 *payload, u32 length) {
   if (length < 48) return;
@@ -395,7 +408,7 @@ static void greet(const u8 *payload, u32 length) {
     /* What the kernel drew from its pool before the save is drawn anew. */
     SYS3(ioctl, entropy, RNDRESEEDCRNG, 0);
   }
-  introduce(G_HELLO);
+  introduce(G_HELLO, (flags & HELLO_IDENTITY) && bytes <= length - 48 ? take_identity(payload + 48 + bytes, length - 48 - bytes) : 0);
 }
 
 static void take_open(u32 id, u8 aux, const u8 *payload, u32 length) {
@@ -605,7 +618,7 @@ static void serve(void) {
   static struct pollfd polled[2 + 3 * MAX_STREAMS];
   static struct { struct stream *stream; int channel; } owners[2 + 3 * MAX_STREAMS];
   int unfinished = 0;
-  introduce(G_READY);
+  introduce(G_READY, 0);
   for (;;) {
     int count = 2, waiting = 0;
     flush();

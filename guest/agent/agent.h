@@ -43,4 +43,7 @@ void tell_failure(int port, const char *text);
 /** Applets that booting uses as well. */
 int set_network(const char *const *arguments, u32 count);
 
+/** What the guest is known by: the words of the applet, with its name. 0, or a negative error. */
+int set_identity(const char *const *arguments);
+
 #endif

@@ -342,7 +342,7 @@ static int applet_network(words w) { return set_network(w, 6); }
  * identity HOSTNAME MACHINE-ID INTERFACE HARDWARE-ADDRESS ADDRESS/BITS GATEWAY: of a machine that was one with another. What is empty
  * stays; an id that the guest has none of, or cannot change, and a card that it has not, are no errors.
  */
-static int applet_identity(words w) {
+int set_identity(words w) {
   int result = *w[1] ? applet_hostname(w) : 0;
   struct statx status;
   if (result == 0 && *w[2] && status_of(AT_FDCWD, "/etc/machine-id", 0, &status) == 0) {
@@ -376,7 +376,7 @@ static const struct applet applets[] = {
   {"hostname", applet_hostname, 2},
   {"machine-id", applet_machine_id, 2},
   {"network", applet_network, 6},
-  {"identity", applet_identity, 7},
+  {"identity", set_identity, 7},
   {"sync", applet_sync, 1},
   {"power-off", applet_power_off, 2},
 };

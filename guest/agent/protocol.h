@@ -46,7 +46,7 @@ enum {
 };
 
 /** Flags of HELLO. */
-enum { HELLO_CLOCK = 1, HELLO_ENTROPY = 2 };
+enum { HELLO_CLOCK = 1, HELLO_ENTROPY = 2, HELLO_IDENTITY = 4 };
 
 /** aux of OPEN. */
 enum { OPEN_MORE = 1 };

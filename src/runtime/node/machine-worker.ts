@@ -51,7 +51,13 @@ import {
 
 assert(parentPort !== null, 'this is the entry of a worker');
 const port = parentPort;
-const { start, options, shared: words, seat, version } = await awaitMachine(workerData as WorkerData | SpareWorker, port);
+const {
+  start,
+  options,
+  shared: words,
+  seat,
+  version,
+} = await awaitMachine(workerData as WorkerData | SpareWorker, port);
 const post = (event: Event): void => port.postMessage(event);
 
 /** Commands that were taken from the port and not carried out yet. */

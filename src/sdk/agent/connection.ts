@@ -30,6 +30,8 @@ export interface ConnectionHost {
   /** Milliseconds since 1970. */
   time(): number;
   random(bytes: number): Uint8Array;
+  /** What the guest is to be known by, each time that it is greeted: the words of the applet `identity`. */
+  readonly identity?: readonly string[] | undefined;
   /** Why the stream to the guest has ended, when it has. */
   why(): Promise<Error>;
 }
@@ -96,7 +98,10 @@ export class AgentConnection {
   }
 
   private greet(): void {
-    this.sendSoon(helloFrame({ nonce: this.nonce, time: this.host.time(), entropy: this.host.random(32) }), true);
+    const { nonce, host } = this;
+    const { identity } = host;
+    const hello = { nonce, time: host.time(), entropy: host.random(32), ...(identity && { identity }) };
+    this.sendSoon(helloFrame(hello), true);
   }
 
   /** Asks for something. Throws a one-line error when it cannot even be said. */

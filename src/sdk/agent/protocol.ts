@@ -39,7 +39,7 @@ export const GUEST = {
   FAILED: 0x88,
 } as const;
 
-const HELLO_FLAG = { CLOCK: 1, ENTROPY: 2 } as const;
+const HELLO_FLAG = { CLOCK: 1, ENTROPY: 2, IDENTITY: 4 } as const;
 const REQUEST_FLAG = { APPLET: 1, TTY: 2, STDIN: 4, MERGE: 8 } as const;
 const OPEN_MORE = 1;
 
@@ -144,14 +144,21 @@ export interface Hello {
   readonly time: number | undefined;
   /** Random bytes for the guest's pool, at most 64. */
   readonly entropy: Uint8Array;
+  /** What the guest is to be known by: the words of the applet `identity`, without zeros. */
+  readonly identity?: readonly string[];
 }
 
-export function helloFrame({ nonce, time, entropy }: Hello): Uint8Array {
-  const payload = new Uint8Array(48 + entropy.length);
+export function helloFrame({ nonce, time, entropy, identity }: Hello): Uint8Array {
+  const texts = new TextEncoder().encode((identity ?? []).map((text) => `${text}\0`).join(''));
+  const payload = new Uint8Array(48 + entropy.length + texts.length);
   const view = viewOf(payload);
   payload.set(MAGIC);
   view.setUint32(16, PROTOCOL_VERSION, true);
-  view.setUint32(20, (time === undefined ? 0 : HELLO_FLAG.CLOCK) | (entropy.length > 0 ? HELLO_FLAG.ENTROPY : 0), true);
+  const flags =
+    (time === undefined ? 0 : HELLO_FLAG.CLOCK) |
+    (entropy.length > 0 ? HELLO_FLAG.ENTROPY : 0) |
+    (identity ? HELLO_FLAG.IDENTITY : 0);
+  view.setUint32(20, flags, true);
   view.setBigUint64(24, nonce, true);
   if (time !== undefined) {
     view.setBigUint64(32, BigInt(Math.floor(time / 1000)), true);
@@ -159,6 +166,7 @@ export function helloFrame({ nonce, time, entropy }: Hello): Uint8Array {
   }
   view.setUint32(44, entropy.length, true);
   payload.set(entropy, 48);
+  payload.set(texts, 48 + entropy.length);
   return frame(HOST.HELLO, 0, payload);
 }
 
@@ -169,12 +177,19 @@ export interface Introduction {
   readonly pid: number;
   /** Of the host that it answers. */
   readonly nonce: bigint;
+  /** What came of the identity, as Linux numbers errors; 0: nothing is wrong. */
+  readonly identityErrno: number;
 }
 
 export function readIntroduction(payload: Uint8Array): Introduction {
   if (payload.length < 32 || MAGIC.some((byte, i) => payload[i] !== byte)) throw new ProtocolError('no introduction');
   const view = viewOf(payload);
-  return { version: view.getUint32(16, true), pid: view.getUint32(20, true), nonce: view.getBigUint64(24, true) };
+  return {
+    version: view.getUint32(16, true),
+    pid: view.getUint32(20, true),
+    nonce: view.getBigUint64(24, true),
+    identityErrno: payload.length < 36 ? 0 : view.getUint32(32, true),
+  };
 }
 
 /** The size of a terminal. */

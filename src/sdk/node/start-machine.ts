@@ -9,6 +9,7 @@ import type { MachineExit } from '../../vmm/machine.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
 import { AGENT_PORT } from '../agent/protocol.js';
 import { after } from '../deadline.js';
+import { errnoText } from '../errno.js';
 import { asError, VmError } from '../errors.js';
 import { SerialPort } from '../serial.js';
 import { Monitor } from './monitor.js';
@@ -59,9 +60,14 @@ const describeExit = (exit: MachineExit): string =>
 /** Rejected with a one-line error when the machine does not come up; then nothing of it is left. */
 export async function startMachine(
   start: MachineStart,
-  options: StartOptions & { readonly version: string; readonly accel?: AcceleratorName },
+  options: StartOptions & {
+    readonly version: string;
+    readonly accel?: AcceleratorName;
+    /** What the guest is to be known by: `identityWords`. */
+    readonly identity?: readonly string[] | undefined;
+  },
 ): Promise<StartedMachine> {
-  const { signal, onSerial, onFrame, bootTimeout = BOOT_TIMEOUT, version, accel } = options;
+  const { signal, onSerial, onFrame, bootTimeout = BOOT_TIMEOUT, version, accel, identity } = options;
   checkStart(options);
   const serial = new SerialPort();
   const monitor = new Monitor();
@@ -124,12 +130,14 @@ export async function startMachine(
         if (!stream) throw new VmError('this machine was made without the port of an agent');
         return stream;
       },
-      { time: () => Date.now(), random: (bytes) => randomBytes(bytes), why: () => gone },
+      { time: () => Date.now(), random: (bytes) => randomBytes(bytes), why: () => gone, identity },
       start.kind !== 'create',
     );
     late.connection = connection;
     void gone.then((error) => connection.fail(error));
-    await orTrouble(connection.ready);
+    const { identityErrno } = await orTrouble(connection.ready);
+    if (identityErrno !== 0)
+      throw new VmError(`the guest refuses its name, id or address: ${errnoText(identityErrno)}`);
     return { machine, connection, serial, monitor };
   } catch (error) {
     machine.stop();

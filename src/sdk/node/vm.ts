@@ -190,8 +190,9 @@ export class Vm {
     start: MachineStart,
     options: StartOptions,
     accel: AcceleratorName | undefined,
+    identity?: readonly string[],
   ): Promise<Vm> {
-    return new Vm(await startMachine(start, { ...options, ...(accel && { accel }), version: version() }));
+    return new Vm(await startMachine(start, { ...options, ...(accel && { accel }), version: version(), identity }));
   }
 
   /** Its screen. Throws a UsageError when it was made without one. */
@@ -256,27 +257,16 @@ export class Vm {
     checkFork(options);
     const { identity, ...rest } = options;
     checkStart(rest);
-    const wanted = identity === false ? {} : forkIdentity(this.note, identity);
+    const words = identity === false ? undefined : identityWords(forkIdentity(this.note, identity), this.note);
     keepSpareWorker();
-    const vm = await this.branch(rest);
-    try {
-      await vm.identify(wanted);
-      return vm;
-    } catch (error) {
-      await vm.stop();
-      throw error;
-    }
-  }
-
-  private async branch(options: RestoreOptions): Promise<Vm> {
-    const { forceCpu, accel = this.machine.facts?.accel } = options;
+    const { forceCpu, accel = this.machine.facts?.accel } = rest;
     const branch = await this.machine.branch();
-    const start = { ...(forceCpu !== undefined && { forceCpu }) };
-    if (branch) return Vm.start({ kind: 'branch', branch, ...start }, options, accel);
+    const forced = forceCpu !== undefined && { forceCpu };
+    if (branch) return Vm.start({ kind: 'branch', branch, ...forced }, rest, accel, words);
     const file = await momentaryFile();
     try {
       await this.machine.save(file, { template: true, momentary: true });
-      return await Vm.begin(file, options, accel);
+      return await Vm.start({ kind: 'resume', file, template: true, ...forced }, rest, accel, words);
     } finally {
       await rm(file, { force: true });
     }
