@@ -17,13 +17,17 @@ export interface SpareWorker {
 
 const ENTRY = new URL('./machine-worker.js', import.meta.url);
 
+/** MiB for objects that were made lately: V8 would take 48, and a machine makes few. */
+const YOUNG = 6;
+const resourceLimits = { maxYoungGenerationSizeMb: YOUNG };
+
 let waiting: { readonly worker: Worker; readonly word: Int32Array<SharedArrayBuffer> } | undefined;
 let wanted = false;
 
 function prepare(): void {
   if (waiting || !wanted) return;
   const word = new Int32Array(new SharedArrayBuffer(4));
-  const worker = new Worker(ENTRY, { workerData: { spare: word } satisfies SpareWorker });
+  const worker = new Worker(ENTRY, { workerData: { spare: word } satisfies SpareWorker, resourceLimits });
   // Nobody need wait for it.
   worker.unref();
   const gone = (): void => {
@@ -42,7 +46,7 @@ export function keepSpareWorker(): void {
 
 /** A worker for a machine: the one that waits, else a new one. */
 export function takeWorker(data: WorkerData, transfer: readonly Transferable[]): Worker {
-  if (!waiting) return new Worker(ENTRY, { workerData: data, transferList: [...transfer] });
+  if (!waiting) return new Worker(ENTRY, { workerData: data, transferList: [...transfer], resourceLimits });
   const { worker, word } = waiting;
   waiting = undefined;
   worker.removeAllListeners('error');
