@@ -77,7 +77,7 @@ export class MachineClock implements Clock {
     );
   }
 
-  /** The time of the source at which this clock stood at 0. Only while it runs. */
+  /** The time of the source at which this clock stood at 0; while it is paused: as if it had not been. */
   get origin(): number {
     return this.offset;
   }

@@ -491,6 +491,11 @@ export class VirtualMachine {
     return this.cpus.map((cpu) => describeCpu(cpu, this.vm.dma, this.host.disassemble)).join('\n');
   }
 
+  /** It has stood still for a moment which is not to be missing in its time. Only while `run` is not running. */
+  catchUp(): void {
+    this.clock.follow(this.clock.origin);
+  }
+
   /** Saves everything. Only while `run` is not running. */
   save(writer: SnapshotWriter, memory: MemoryForm = 'packed'): void {
     this.clock.pause();

@@ -296,6 +296,7 @@ function slowCommands(debugging: Debugging): boolean {
     }
     if (command.kind === 'branch') {
       answer(command.id, branch);
+      if (!paused && !debugging.stopped) machine?.catchUp();
       continue;
     }
     paused = command.kind === 'pause';
