@@ -203,15 +203,15 @@ describeWith([guest], 'a machine with Linux in it', () => {
 
   it('is forked into machines that share nothing they write, and have names and addresses of their own', async () => {
     await vm.fs.write('/etc/machine-id', `${'0'.repeat(32)}\n`);
-    await vm.fs.write('/srv/of-both', 'before');
+    await vm.fs.write('/root/of-both', 'before');
     const forks: Vm[] = [await vm.fork()];
     try {
-      await vm.fs.write('/srv/of-both', 'parent');
-      expect(await forks[0].fs.readText('/srv/of-both')).toBe('before');
-      await forks[0].fs.write('/srv/of-both', 'fork');
+      await vm.fs.write('/root/of-both', 'parent');
+      expect(await forks[0].fs.readText('/root/of-both')).toBe('before');
+      await forks[0].fs.write('/root/of-both', 'fork');
       // A fork of a fork, and another one of the first machine.
       forks.push(await forks[0].fork({ identity: { hostname: 'third' } }), await vm.fork());
-      const contents = await Promise.all([vm, ...forks].map((machine) => machine.fs.readText('/srv/of-both')));
+      const contents = await Promise.all([vm, ...forks].map((machine) => machine.fs.readText('/root/of-both')));
       expect(contents).toEqual(['parent', 'fork', 'fork', 'parent']);
       const script =
         'hostname; cat /etc/machine-id /sys/class/net/eth0/address; ip -4 -o addr show eth0 | sed "s/.*inet //; s/ .*//"; head -c 8 /dev/urandom | od -x | head -n 1; ping -c 1 10.0.2.2 > /dev/null && echo reached; date +%s';
@@ -234,7 +234,7 @@ describeWith([guest], 'a machine with Linux in it', () => {
       }
       // What it boots it has from the first one; it stays who it is.
       await forks[1].reset();
-      expect(await forks[1].fs.exists('/srv/of-both')).toBe(false);
+      expect(await forks[1].fs.exists('/root/of-both')).toBe(false);
       expect((await forks[1].exec('hostname')).stdout).toBe('third\n');
       const twin = await forks[0].fork({ identity: false });
       forks.push(twin);
