@@ -18,7 +18,7 @@ const nodeFiles = [
 const nodeGlobals = ['Buffer', 'process', 'global', 'require', '__dirname', '__filename', 'setImmediate', 'console'];
 
 export default defineConfig(
-  globalIgnores(['dist/', '.build/', 'coverage/', 'src/**/assembly/**']),
+  globalIgnores(['dist/', '.build/', 'coverage/', 'docs/api/', 'src/**/assembly/**']),
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,
   {
