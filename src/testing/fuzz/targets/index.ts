@@ -9,6 +9,7 @@ import { ext4Target } from './ext4.js';
 import { fdcTarget } from './fdc.js';
 import { fuseTarget } from './fuse.js';
 import { gpuTarget } from './gpu.js';
+import { httpTarget } from './http.js';
 import { ideTarget } from './ide.js';
 import { inputTarget } from './input.js';
 import { ociTarget } from './oci.js';
@@ -44,6 +45,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   ociTarget,
   ext4Target,
   ahciTarget,
+  httpTarget,
   ideTarget,
   fdcTarget,
   qmpTarget,
