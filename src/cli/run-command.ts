@@ -5,7 +5,7 @@ import { checkInitrd } from '../firmware/loaders/initrd.js';
 import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
-import { checkMemory } from '../runtime/node/accelerators.js';
+import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
 import {
   addBootOptions,
   BOOT_HELP,
@@ -160,7 +160,7 @@ async function configure(
   const cpus = parseCpuCount(options.smp);
   cpuModel(options.cpu);
   const memory = parseMemory(options.memory);
-  checkMemory(memory, cpus);
+  checkMemory(memory, cpus, options.accel === undefined ? undefined : checkAccelerator(options.accel));
   const sharing = configureSharing(options);
   const firmware = await configureFirmware(options);
   const base = {

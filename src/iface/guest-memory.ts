@@ -31,8 +31,38 @@ export interface MemorySlot {
   readonly start: Gpa;
   /** Bytes, a multiple of the page size. */
   readonly size: number;
-  /** Offset of the backing in the machine's backing memory (RAM first, then ROM images), bytes, page-aligned. */
+  /** Offset of the backing in the machine's backing memory (RAM first, then ROM images; then its far memory), bytes, page-aligned. */
   readonly offset: number;
   /** `rom` can be read and executed; writes go to the bus as MMIO. */
   readonly kind: SlotKind;
+}
+
+/** Bytes of each piece of a machine's far memory but the last, which may have less. */
+export const FAR_PIECE = 2 ** 30;
+
+/** Memory of a machine: the backing, and pieces of FAR_PIECE bytes whose offsets go on behind it. */
+export interface BackingMemory {
+  readonly backing: Uint8Array;
+  /** Absent: there is none. */
+  readonly far?: readonly Uint8Array[] | undefined;
+}
+
+/** What lies at an offset, in as many pieces as that takes. Beyond the end is nothing. */
+export function* backingPieces(
+  { backing, far = [] }: BackingMemory,
+  offset: number,
+  length: number,
+): Generator<Uint8Array> {
+  const near = backing.subarray(offset, offset + length);
+  if (near.length > 0) yield near;
+  let at = offset + near.length - backing.length;
+  for (let left = length - near.length; left > 0;) {
+    const piece = far.at(Math.floor(at / FAR_PIECE));
+    const begin = at % FAR_PIECE;
+    const part = piece?.subarray(begin, begin + left);
+    if (part === undefined || part.length === 0) return;
+    yield part;
+    at += part.length;
+    left -= part.length;
+  }
 }

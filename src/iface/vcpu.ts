@@ -1,5 +1,5 @@
 import type { Plain } from '../snapshot/schema.js';
-import type { Dma, MemorySlot } from './guest-memory.js';
+import type { BackingMemory, Dma, MemorySlot } from './guest-memory.js';
 import type { GuestIo } from './bus.js';
 import type { AcceleratorChips } from './chips.js';
 import type { LocalApic } from './local-apic.js';
@@ -152,12 +152,12 @@ export interface CpuSignals {
 }
 
 /** A machine's memory and CPUs on one accelerator. */
-export interface Vm {
+export interface Vm extends BackingMemory {
   /** Absent: all CPUs are on the thread that made this. */
   readonly signals?: CpuSignals;
   /** What another thread makes a Vm of the same machine from; can be posted. */
   readonly share?: unknown;
-  /** All backing memory: RAM, then ROM. Slots map parts of it into guest-physical space. */
+  /** Backing memory: RAM, then ROM; what is more than fits there is `far`. Slots map parts of it into guest-physical space. */
   readonly backing: Uint8Array;
   readonly dma: Dma;
   /** Tells the CPUs that `length` bytes of `backing` at `offset` were changed behind their back. */

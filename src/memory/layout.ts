@@ -82,6 +82,9 @@ export function guestBase(cpus: number): number {
   return cpuOrigin(cpus);
 }
 
+/** Guest memory that a machine with one CPU can have in one WebAssembly memory, bytes. */
+export const GUEST_MEMORY_LIMIT = 2 ** 32 - guestBase(1);
+
 /** Words at LAYOUT.SYNC, u32 each. */
 export const SYNC = {
   /** CPUs of the machine. */

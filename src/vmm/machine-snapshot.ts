@@ -2,6 +2,7 @@
  * What a snapshot holds of a machine: a section for its description, for what it boots, for RAM, for each CPU and for each
  * part of the board, each with the version of its own shape.
  */
+import { HostError } from '../base/errors.js';
 import { PAGE_SIZE } from '../base/units.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import {
@@ -74,6 +75,7 @@ interface Saveable {
   readonly clock: MachineClock;
   readonly cpus: readonly Vcpu[];
   readonly ram: Uint8Array;
+  readonly farRam: readonly Uint8Array[];
   /** Files that must be the same when it goes on. */
   readonly images: readonly MachineImage[];
   readonly tscHz: number;
@@ -151,6 +153,9 @@ function upgradeFirst(value: Plain): Plain {
 /** Section of what was written to a disk and is thrown away otherwise. */
 const writesName = (disk: number): string => `writes${disk}`;
 
+/** Section of a piece of far memory. */
+const farName = (piece: number): string => `ram.far${piece}`;
+
 const cpuName = (index: number): string => `cpu${index}`;
 
 const BOOT = 'boot';
@@ -194,6 +199,12 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
   if (memory !== 'apart') writer.add(BOOT, VERSION.boot, saveBoot(boot));
   if (memory === 'mappable') writer.addMappedMemory('ram', VERSION.ram, machine.ram);
   if (memory === 'packed') writer.addMemory('ram', VERSION.ram, machine.ram);
+  if (memory === 'apart' && machine.farRam.length > 0)
+    throw new HostError('machines with so much memory that it takes KVM are saved to files');
+  for (const [i, piece] of machine.farRam.entries()) {
+    if (memory === 'mappable') writer.addMappedMemory(farName(i), VERSION.ram, piece);
+    if (memory === 'packed') writer.addMemory(farName(i), VERSION.ram, piece);
+  }
   for (const [i, { image }] of machine.images.entries()) {
     const written = image?.writes?.save();
     if (written) writer.addMemory(writesName(i), VERSION.writes, written);
@@ -321,6 +332,11 @@ export function restoreParts(
   });
   if (apart) apart.fillMemory(machine.ram);
   else sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
+  for (const [i, piece] of machine.farRam.entries()) {
+    const name = farName(i);
+    known.add(name).add(`${name}.index`).add(`${name}.map`);
+    sections.checkVersion(name, snapshot.readMemory(name, piece), VERSION.ram);
+  }
   machine.clock.set(saved.time);
   for (const part of machine.board.parts) {
     known.add(part.id);

@@ -2,6 +2,7 @@
 import { randomUuid } from './uuid.js';
 import { assertNever } from '../base/assert.js';
 import { HostError, UsageError } from '../base/errors.js';
+import { MIB } from '../base/units.js';
 import type { BlockBackend, BlockStatus } from '../iface/block.js';
 import type { GuestIo } from '../iface/bus.js';
 import type { Entropy } from '../iface/clock.js';
@@ -197,6 +198,8 @@ export class VirtualMachine {
       },
     });
     this.vm = host.createVm(this.builder.vmRequest);
+    if (this.builder.vmRequest.farSize !== undefined && !this.vm.far)
+      throw new UsageError(`${String(Math.floor(config.memory / MIB))} MiB of memory take KVM: --accel kvm`);
     // Several threads are not the same in every run.
     if (this.builder.vmRequest.cpus > 1 && host.threads && config.clock === 'host')
       this.threads = new CpuThreads(this.vm, this.builder.vmRequest, host.threads);
@@ -289,9 +292,14 @@ export class VirtualMachine {
     return this.threads ? this.cpus.length : 1;
   }
 
-  /** All of the guest's RAM. */
+  /** RAM besides, which only some accelerators have. */
+  get farRam(): readonly Uint8Array[] {
+    return this.vm.far ?? [];
+  }
+
+  /** The guest's RAM, but for what is far. */
   get ram(): Uint8Array {
-    return this.vm.backing.subarray(0, this.config.memory);
+    return this.vm.backing.subarray(0, this.config.memory - (this.builder.vmRequest.farSize ?? 0));
   }
 
   private get services(): BootServices {

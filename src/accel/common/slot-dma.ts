@@ -1,5 +1,5 @@
 import type { Gpa } from '../../base/units.js';
-import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
+import { backingPieces, type BackingMemory, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
 
 /** Device access to guest memory through the slots, with decoded code kept right. */
 export class SlotDma implements Dma {
@@ -14,10 +14,15 @@ export class SlotDma implements Dma {
     private readonly written: (offset: number, length: number) => void,
     /** Of another thread, where that sets them. */
     private readonly othersSlots?: () => readonly MemorySlot[],
+    private readonly far?: readonly Uint8Array[],
   ) {}
 
   setSlots(slots: readonly MemorySlot[]): void {
     this.ownSlots = slots;
+  }
+
+  private get memory(): BackingMemory {
+    return { backing: this.backing, far: this.far };
   }
 
   private get slots(): readonly MemorySlot[] {
@@ -57,15 +62,29 @@ export class SlotDma implements Dma {
 
   read(from: Gpa, into: Uint8Array): boolean {
     return this.walk(from, into.length, (done, count, slot, offset) => {
-      if (slot) into.set(this.backing.subarray(offset, offset + count), done);
-      else into.fill(0xff, done, done + count);
+      if (!slot) into.fill(0xff, done, done + count);
+      else if (offset < this.backing.length) into.set(this.backing.subarray(offset, offset + count), done);
+      else {
+        let at = done;
+        for (const piece of backingPieces(this.memory, offset, count)) {
+          into.set(piece, at);
+          at += piece.length;
+        }
+      }
     });
   }
 
   write(to: Gpa, bytes: Uint8Array): boolean {
     return this.walk(to, bytes.length, (done, count, slot, offset) => {
       if (slot?.kind !== 'ram') return;
-      this.backing.set(bytes.subarray(done, done + count), offset);
+      if (offset < this.backing.length) this.backing.set(bytes.subarray(done, done + count), offset);
+      else {
+        let at = done;
+        for (const piece of backingPieces(this.memory, offset, count)) {
+          piece.set(bytes.subarray(at, at + piece.length));
+          at += piece.length;
+        }
+      }
       this.written(offset, count);
     });
   }

@@ -5,6 +5,8 @@ import { HostError } from '../../base/errors.js';
 const OPEN = { RDWR: 2, CLOEXEC: 0o2000000 } as const;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+/** Private, of no file, and without room for it set apart. */
+const MAP_MEMORY = 2 | 0x20 | 0x4000;
 const SIG_BLOCK = 0;
 const CLOCK_MONOTONIC = 1;
 const MADV_HUGEPAGE = 14;
@@ -135,6 +137,19 @@ export function map(fd: number, length: number): Mapping {
   return {
     address,
     view: new DataView(koffi.view(at, length)),
+    unmap: () => {
+      functions.munmap(at, length);
+    },
+  };
+}
+
+/** Memory that begins at a page, as zeros. Throws a SystemError. */
+export function mapMemory(length: number): Pick<Mapping, 'address' | 'unmap'> {
+  const at: unknown = functions.mmap(null, length, PROT_READ_WRITE, MAP_MEMORY, -1, 0);
+  const address = addressOf(at);
+  if (address === 0xffff_ffff_ffff_ffffn) throw new SystemError('mmap', koffi.errno());
+  return {
+    address,
     unmap: () => {
       functions.munmap(at, length);
     },

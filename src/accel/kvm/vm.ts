@@ -5,13 +5,13 @@ import type { KernelIrqchip } from '../common/kernel-irqchip.js';
 import { assert } from '../../base/assert.js';
 import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
-import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
+import { FAR_PIECE, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
 import { KvmChips } from './chips.js';
 import { CpuWords } from './cpu-words.js';
-import { addressOf, close, deleteTimer, ioctl, map, preferHugePages } from './libc.js';
+import { addressOf, close, deleteTimer, ioctl, map, mapMemory, preferHugePages, viewAt } from './libc.js';
 import { hasKvmClock, Structure } from './registers.js';
 import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
@@ -26,6 +26,8 @@ export interface KvmVmOptions {
   readonly tscHz: number;
   /** RAM and ROM together, in bytes; a multiple of the page size. */
   readonly backingSize: number;
+  /** RAM besides, in bytes; a multiple of the page size. Absent: none. */
+  readonly farSize?: number | undefined;
   /** Virtual CPUs; absent: one. */
   readonly cpus?: number;
   /** Who has the interrupt controllers; absent: all are ours. */
@@ -52,6 +54,8 @@ export interface KvmShare {
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
   readonly irqchip: KernelIrqchip;
+  /** Where far memory is, and its bytes. Absent: there is none. */
+  readonly far: { readonly address: bigint; readonly size: number } | undefined;
 }
 
 /** What a CPU's state is read and set by. */
@@ -70,20 +74,30 @@ function reserve(size: number): WebAssembly.Memory {
   }
 }
 
+/** Views of more than 4 GiB end Node 20. */
+function farPieces({ address, size }: NonNullable<KvmShare['far']>): Uint8Array[] {
+  return Array.from({ length: Math.ceil(size / FAR_PIECE) }, (_, i) => {
+    const { buffer } = viewAt(address + BigInt(i * FAR_PIECE), Math.min(FAR_PIECE, size - i * FAR_PIECE));
+    return new Uint8Array(buffer);
+  });
+}
+
 /** What a Vm has of KVM, and gives back at its end. */
 class Resources {
   private readonly system = new KvmSystem();
   readonly fd: number;
   readonly cpus: CpuHandle[] = [];
+  readonly far: KvmShare['far'];
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
   private readonly given: (() => void)[] = [() => this.system.close()];
 
-  constructor(cpus: number, { model, tscHz, irqchip = 'off' }: KvmVmOptions) {
+  constructor(cpus: number, { model, tscHz, irqchip = 'off', farSize = 0 }: KvmVmOptions) {
     const { system, given } = this;
     try {
       this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
       this.runSize = system.runSize;
+      if (farSize > 0) this.far = this.mapFar(farSize);
       this.fd = system.createVm();
       given.push(() => close(this.fd));
       system.createChips(this.fd, irqchip);
@@ -104,6 +118,16 @@ class Resources {
     }
   }
 
+  private mapFar(size: number): KvmShare['far'] {
+    try {
+      const { address, unmap } = mapMemory(size);
+      this.given.push(unmap);
+      return { address, size };
+    } catch (cause) {
+      throw new HostError(`cannot reserve ${String(Math.ceil(size / MIB))} MiB of memory for the guest`, { cause });
+    }
+  }
+
   /** The last first. */
   close(): void {
     for (let giveBack = this.given.pop(); giveBack; giveBack = this.given.pop()) giveBack();
@@ -112,6 +136,7 @@ class Resources {
 
 export class KvmVm implements Vm {
   readonly backing: Uint8Array;
+  readonly far: readonly Uint8Array[] | undefined;
   readonly dma: Dma;
   readonly share: KvmShare;
   readonly signals: CpuWords;
@@ -134,20 +159,22 @@ export class KvmVm implements Vm {
     const memory = share?.memory ?? reserve(backingSize);
     this.backing = new Uint8Array(memory.buffer, 0, backingSize);
     this.base = addressOf(this.backing);
-    this.slotDma = new SlotDma(this.backing, () => {});
-    this.dma = this.slotDma;
     this.signals = new CpuWords(cpus, share?.words);
     this.share = share ?? this.acquire(memory, options);
-    const { vm, cpus: handles, irqchip } = this.share;
+    const { vm, cpus: handles, irqchip, far } = this.share;
+    this.far = far && farPieces(far);
+    if (!share) for (const piece of this.far ?? []) preferHugePages(piece);
+    this.slotDma = new SlotDma(this.backing, () => {}, undefined, this.far);
+    this.dma = this.slotDma;
     if (irqchip !== 'off') this.chips = new KvmChips(vm, handles);
   }
 
   private acquire(memory: WebAssembly.Memory, options: KvmVmOptions): KvmShare {
     preferHugePages(this.backing);
     this.resources = new Resources(options.cpus ?? 1, options);
-    const { fd, cpus, runSize, capabilities } = this.resources;
+    const { fd, cpus, runSize, capabilities, far } = this.resources;
     const { irqchip = 'off' } = options;
-    return { memory, words: this.signals.buffer, vm: fd, cpus, runSize, capabilities, irqchip };
+    return { memory, words: this.signals.buffer, vm: fd, cpus, runSize, capabilities, irqchip, far };
   }
 
   get seenCpuid(): readonly CpuidWords[] | undefined {
@@ -186,7 +213,9 @@ export class KvmVm implements Vm {
     region.view.setUint32(4, kind === 'rom' ? MEM_READONLY : 0, true);
     region.setU64(8, BigInt(start));
     region.setU64(16, BigInt(size));
-    region.setU64(24, this.base + BigInt(offset));
+    const { far } = this.share;
+    const behind = offset - this.backing.length;
+    region.setU64(24, far && behind >= 0 ? far.address + BigInt(behind) : this.base + BigInt(offset));
     assert(this.resources !== undefined, "the machine's thread has the memory map");
     ioctl(this.resources.fd, KVM.SET_USER_MEMORY_REGION, region.bytes, 'KVM_SET_USER_MEMORY_REGION');
   }

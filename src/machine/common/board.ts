@@ -65,6 +65,8 @@ export interface VmRequest {
   readonly tscHz: number;
   /** RAM, ROM and display memory, in bytes. */
   readonly backingSize: number;
+  /** Bytes of RAM besides, which only some accelerators can give; absent: none. */
+  readonly farSize?: number;
 }
 
 export interface BoardDisk {

@@ -89,8 +89,8 @@ export function bootKernel(pc: Pc, kernel: BootKernel, services: BootServices): 
 }
 
 /** Puts the BIOS image in its place. It is not part of what a snapshot saves. */
-export function installBios(bios: BiosImage, ramSize: number, services: BootServices): void {
-  services.vm.backing.set(bios.image, ramSize);
+export function installBios(bios: BiosImage, romOffset: number, services: BootServices): void {
+  services.vm.backing.set(bios.image, romOffset);
 }
 
 /**

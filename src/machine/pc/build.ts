@@ -2,10 +2,12 @@
 import { cpuModel, type CpuModel } from '../../arch/x86/cpu-models.js';
 import { assert } from '../../base/assert.js';
 import { UsageError } from '../../base/errors.js';
-import { PAGE_SIZE } from '../../base/units.js';
+import { GIB, PAGE_SIZE } from '../../base/units.js';
 import { placeBios, type BiosPlacement } from '../../firmware/bios.js';
 import { bootBios, bootKernel, fillFwCfg, installBios, pcRamMap } from './boot.js';
 import type { BoardBuilder, BoardConnections, BootServices, BootSource, VmRequest } from '../common/board.js';
+import { splitRam } from '../../firmware/memory-map.js';
+import { GUEST_MEMORY_LIMIT } from '../../memory/layout.js';
 import { boardCpuid } from '../common/identity.js';
 import { DEFAULT_BOOT, type PcBootOptions } from './boot-order.js';
 import { displayMemory, type PcDisplayOptions } from './display.js';
@@ -35,7 +37,10 @@ export class PcBuilder implements BoardBuilder<PcBootOptions> {
   private readonly model: CpuModel;
   private readonly bios: BiosPlacement | undefined;
   private readonly display: PcDisplayOptions;
-  /** RAM and ROM end here in the backing; display memory follows. */
+  /** ROM begins here in the backing, and RAM above 4 GiB there. */
+  private readonly romOffset: number;
+  private readonly highOffset: number;
+  /** RAM and ROM end here in the backing, but for RAM that is far; display memory follows. */
   private readonly displayOffset: number;
 
   /** Throws a one-line error when there can be no such machine. */
@@ -50,13 +55,24 @@ export class PcBuilder implements BoardBuilder<PcBootOptions> {
     if (boot.bios && flash.length > 0) throw new UsageError('give either a BIOS image or flash images');
     this.bios = boot.bios ? placeBios(boot.bios.image, boot.bios.name) : placeFlash(flash);
     this.display = specification.display ?? { vga: 'isa' };
-    this.displayOffset = Math.ceil((ramSize + (this.bios?.high.size ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
+    const behind = (nearRam: number): number =>
+      Math.ceil((nearRam + (this.bios?.high.size ?? 0)) / PAGE_SIZE) * PAGE_SIZE;
+    const { low, high } = splitRam(ramSize, PC.LOW_RAM_LIMIT);
+    if (4 * GIB + high > PC.PCI_64)
+      throw new UsageError(`the machine pc has room for ${(PC.PCI_64 - 4 * GIB + low) / GIB} GiB of memory at most`);
+    // What every accelerator can give lies in one piece.
+    const farSize = behind(ramSize) + displayMemory(this.display.vga) > GUEST_MEMORY_LIMIT ? high : 0;
+    this.romOffset = ramSize - farSize;
+    this.displayOffset = behind(this.romOffset);
+    const backingSize = this.displayOffset + displayMemory(this.display.vga);
+    this.highOffset = farSize > 0 ? backingSize : low;
     this.vmRequest = {
       cpus,
       model: this.model,
       cpuid: (index) => boardCpuid(this.model, tscHz, cpus, index),
       tscHz,
-      backingSize: this.displayOffset + displayMemory(this.display.vga),
+      backingSize,
+      ...(farSize > 0 && { farSize }),
     };
   }
 
@@ -71,10 +87,22 @@ export class PcBuilder implements BoardBuilder<PcBootOptions> {
 
   private build(connections: BoardConnections, services: BootServices, bootOptions: PcBootOptions): Pc {
     const { cpus = 1, ramSize, debugExit, boot, tscHz, flash = [] } = this.specification;
-    const { model, bios, display, displayOffset } = this;
-    const options = { model, cpus, ramSize, bios, flash, tscHz, debugExit, display, displayOffset };
+    const { model, bios, display, displayOffset, romOffset, highOffset } = this;
+    const options = {
+      model,
+      cpus,
+      ramSize,
+      romOffset,
+      highOffset,
+      bios,
+      flash,
+      tscHz,
+      debugExit,
+      display,
+      displayOffset,
+    };
     const pc = new Pc(options, connections);
-    if (boot.bios) installBios(boot.bios, ramSize, services);
+    if (boot.bios) installBios(boot.bios, romOffset, services);
     fillFwCfg(pc, bios && { kernel: boot.kernel, boot: bootOptions }, services);
     return pc;
   }

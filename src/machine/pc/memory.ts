@@ -11,6 +11,10 @@ import { PC } from './layout.js';
 /** What backs the machine: RAM at offset 0, the BIOS image (if any) behind it. */
 export interface PcBacking {
   readonly ramSize: number;
+  /** Where the BIOS image begins in the backing; absent: behind all RAM. */
+  readonly romOffset?: number;
+  /** Where RAM above 4 GiB begins in the backing; absent: behind that below. */
+  readonly highOffset?: number;
   readonly bios: BiosPlacement | undefined;
 }
 
@@ -36,20 +40,25 @@ export function memorySlots(
   const slots = [
     ...ram(0, Math.min(low, PC.VGA_WINDOW), 0),
     ...ram(MIB, low, MIB),
-    ...ram(4 * GIB, 4 * GIB + high, low),
+    ...ram(4 * GIB, 4 * GIB + high, backing.highOffset ?? low),
   ];
   const { bios } = backing;
-  if (bios) slots.push(...romSlots(bios.high, backing.ramSize, hidden));
+  if (bios) slots.push(...romSlots(bios.high, backing.romOffset ?? backing.ramSize, hidden));
   for (const segment of shadow) slots.push(...shadowSlot(backing, segment, low));
   return merge(slots);
 }
 
 /** A BIOS image below 4 GiB, without the flash chips in it that answer themselves. */
-function romSlots({ start, size, offset }: BiosMapping, ramSize: number, hidden: readonly AddressSpan[]): MemorySlot[] {
+function romSlots(
+  { start, size, offset }: BiosMapping,
+  romOffset: number,
+  hidden: readonly AddressSpan[],
+): MemorySlot[] {
   const slots: MemorySlot[] = [];
   let at: number = start;
   const upTo = (end: number): void => {
-    if (end > at) slots.push({ start: gpa(at), size: end - at, offset: ramSize + offset + (at - start), kind: 'rom' });
+    if (end > at)
+      slots.push({ start: gpa(at), size: end - at, offset: romOffset + offset + (at - start), kind: 'rom' });
   };
   for (const span of hidden.toSorted((a, b) => a.start - b.start)) {
     upTo(span.start);
@@ -59,12 +68,16 @@ function romSlots({ start, size, offset }: BiosMapping, ramSize: number, hidden:
   return slots;
 }
 
-function shadowSlot({ bios, ramSize }: PcBacking, segment: ShadowSegment, low: number): MemorySlot[] {
+function shadowSlot(
+  { bios, ramSize, romOffset = ramSize }: PcBacking,
+  segment: ShadowSegment,
+  low: number,
+): MemorySlot[] {
   const { start, size } = segment;
   const inRam = start + size <= low;
   if (inRam && segment.readRam) return [{ start, size, offset: start, kind: segment.writeRam ? 'ram' : 'rom' }];
   if (bios === undefined || start < bios.low.start) return [];
-  return [{ start, size, offset: ramSize + bios.low.offset + (start - bios.low.start), kind: 'rom' }];
+  return [{ start, size, offset: romOffset + bios.low.offset + (start - bios.low.start), kind: 'rom' }];
 }
 
 /** Joins neighbours that are one piece: fewer slots are faster to search. */

@@ -65,6 +65,9 @@ export interface PcOptions {
   readonly cpus: number;
   /** RAM in bytes, a multiple of 4 KiB. */
   readonly ramSize: number;
+  /** Where ROM, and RAM above 4 GiB, begin in the backing, bytes. */
+  readonly romOffset: number;
+  readonly highOffset: number;
   /** Where a BIOS image, or flash chips in its place, are found. */
   readonly bios: BiosPlacement | undefined;
   readonly flash: readonly PcFlash[];
@@ -234,7 +237,7 @@ export class Pc implements Board {
       chips: options.flash,
       vm: connections.vm,
       memory,
-      offset: options.ramSize,
+      offset: options.romOffset,
       changed: () => this.mapMemory(),
     });
     this.devices.push(...this.flash.parts);
@@ -270,7 +273,7 @@ export class Pc implements Board {
     if (sharing?.balloon) {
       this.balloon = new VirtioBalloon(
         'virtio-balloon0',
-        new BoardMemoryTaker(vm, options.ramSize, PC.LOW_RAM_LIMIT, sharing.balloon.giveBack),
+        new BoardMemoryTaker(vm, options.ramSize, PC.LOW_RAM_LIMIT, sharing.balloon.giveBack, options.highOffset),
       );
       this.cards.attachVirtio(this.balloon);
     }

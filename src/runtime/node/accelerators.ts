@@ -47,10 +47,10 @@ export function checkKernelIrqchip(name: string): KernelIrqchip {
 }
 
 /** Throws a one-line error when so much guest memory is beyond the accelerator or the host. */
-export function checkMemory(size: number, cpus = 1): void {
-  if (size > maxBacking(cpus))
+export function checkMemory(size: number, cpus = 1, accel?: AcceleratorName): void {
+  if (accel !== 'kvm' && size > maxBacking(cpus))
     throw new UsageError(
-      `${mebibytes(size)} of memory are too much: an accelerator can give ${mebibytes(maxBacking(cpus))} at most`,
+      `${mebibytes(size)} of memory are too much: an accelerator can give ${mebibytes(maxBacking(cpus))} at most, but for --accel kvm`,
     );
   const host = hostMemory();
   if (size > host) throw new HostError(`${mebibytes(size)} of memory are too much: this host has ${mebibytes(host)}`);

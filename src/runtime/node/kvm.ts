@@ -3,7 +3,10 @@ import { CAP } from '../../accel/kvm/abi.js';
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm, type KvmShare } from '../../accel/kvm/vm.js';
+import { UsageError } from '../../base/errors.js';
+import { MIB } from '../../base/units.js';
 import type { Vm } from '../../iface/vcpu.js';
+import { GUEST_MEMORY_LIMIT } from '../../memory/layout.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import { checkMemory, TSC_TOLERANCE, type KernelIrqchip } from './accelerators.js';
 
@@ -56,7 +59,9 @@ function wrongTime({ model, tscHz }: VmRequest): string | undefined {
  * one-line error when the host cannot give them.
  */
 export function createKvmVm(request: VmRequest, report: (text: string) => void, irqchip?: KernelIrqchip): Vm {
-  checkMemory(request.backingSize);
+  if (request.backingSize > GUEST_MEMORY_LIMIT)
+    throw new UsageError(`this machine has room for ${String(GUEST_MEMORY_LIMIT / MIB)} MiB of memory at most`);
+  checkMemory(request.backingSize + (request.farSize ?? 0), request.cpus, 'kvm');
   const wrong = wrongTime(request);
   if (wrong !== undefined) report(wrong);
   const { lacking, seenCpuid } = probeKvm();
