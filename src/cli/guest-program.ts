@@ -9,6 +9,7 @@ import { runApplet } from '../sdk/applet.js';
 import { ExecError, GuestFileError } from '../sdk/errors.js';
 import type { CommandDefaults } from '../sdk/exec.js';
 import { GuestFiles } from '../sdk/files.js';
+import { furnish } from '../sdk/furnish.js';
 import { PortForwards } from '../sdk/node/ports.js';
 import { GuestProcess } from '../sdk/process.js';
 import { attach, terminalSize, type AttachOptions } from './program-io.js';
@@ -82,13 +83,14 @@ export class GuestProgram {
    * AgentGoneError when the machine has ended meanwhile. `say`: takes lines for the user.
    */
   async run(io: Pick<AttachOptions, 'terminal' | 'filter' | 'seen'>, say: (line: string) => void): Promise<number> {
-    const { argv, defaults, publications, tty, input, writesBack } = this.options;
+    const { argv, defaults, nameserver, publications, tty, input, writesBack } = this.options;
     const connection = this.connect();
     const ports = new PortForwards(connection);
     try {
       await connection.ready;
       const files = new GuestFiles(connection);
-      await Promise.all([this.furnish(files), this.makeWorkdir(files)]);
+      await furnish(files, { hostname: defaults.env['HOSTNAME'] ?? 'vitrine', nameserver, workdir: '' });
+      await this.makeWorkdir(files);
       for (const { guestPort, hostAddress, hostPort } of publications) {
         const open = await ports.forward({ guestPort, hostAddress, hostPort });
         if (hostPort === 0) say(`port ${open.hostPort} leads to the guest's ${guestPort}`);
@@ -123,36 +125,6 @@ export class GuestProgram {
     );
     void gone.then((error) => connection.fail(error));
     return connection;
-  }
-
-  /** Files that programs expect, where an image has none of its own; Docker brings them, too. */
-  private async furnish(files: GuestFiles): Promise<void> {
-    const { nameserver } = this.options;
-    const hostname = this.options.defaults.env['HOSTNAME'] ?? 'vitrine';
-    const unlessThere = async (path: string, text: string): Promise<void> => {
-      const there = await files.stat(path).then(
-        ({ size }) => size > 0,
-        () => false,
-      );
-      if (!there) await files.write(path, text);
-    };
-    const resolver = async (): Promise<void> => {
-      if (nameserver === undefined) return;
-      // The agent has written it, unless it is a link to where nothing is.
-      const { type } = await files.stat('/etc/resolv.conf', { follow: false });
-      if (type !== 'link') return;
-      await files.remove('/etc/resolv.conf');
-      await files.write('/etc/resolv.conf', `nameserver ${nameserver}\n`);
-    };
-    await files.mkdir('/etc', { parents: true }).catch(() => undefined);
-    const work = [
-      unlessThere('/etc/hosts', `127.0.0.1 localhost ${hostname}\n::1 localhost\n`),
-      unlessThere('/etc/hostname', `${hostname}\n`),
-      resolver(),
-    ];
-    for (const { reason } of (await Promise.allSettled(work)).filter((one) => one.status === 'rejected'))
-      // An image may have something else in those places.
-      if (!(reason instanceof GuestFileError)) throw reason;
   }
 
   /** The folder that it runs in; made if it is not there, as Docker has it. */

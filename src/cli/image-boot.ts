@@ -18,6 +18,7 @@ import { addressText } from '../net/addresses.js';
 import { planNetwork } from '../net/user/plan.js';
 import { resolveUser, type StoredImage } from '../oci/index.js';
 import { AGENT_PORT } from '../sdk/agent/protocol.js';
+import { writeNote } from '../sdk/node/note.js';
 import type { DiskConfig, MachineConfig } from '../vmm/config.js';
 import type { SharingConfig } from '../vmm/sharing-config.js';
 import { exitOnSignals } from './guest-command.js';
@@ -195,7 +196,7 @@ export async function bootByAgent(
       sharing,
       // The program does not begin again.
       noReboot: true,
-      note: JSON.stringify({ defaults }),
+      note: writeNote({ defaults, hostname: HOSTNAME, display: chassis.display?.vga !== 'none' }),
       boot: {
         kernel: {
           name: files['vmlinux'],

@@ -60,6 +60,8 @@ describeWith([guest, busybox, registryTool, skopeo, umoci], 'a machine of a cont
     const steps: string[] = [];
     await using vm = await sdk.Vm.create({ image: name, memory: 256, onProgress: ({ text }) => steps.push(text) });
     expect(new Set(steps)).toContain(`pulling ${name}`);
+    expect(await vm.fs.readText('/etc/hosts')).toMatch(/^127\.0\.0\.1 localhost vitrine$/m);
+    expect(await vm.fs.readText('/etc/resolv.conf')).toBe('nameserver 10.0.2.3\n');
     await vm.fs.write('/srv/note', 'written from outside');
     const { stdout, exitCode } = await vm.exec('id -u; pwd; echo "$COLOUR"; cat note; exit 3');
     expect(stdout).toBe('1234\n/srv\na b\nwritten from outside');

@@ -118,6 +118,9 @@ const NETWORK = {
   mac: '52:54:00:12:34:56',
 } as const;
 
+/** Who is asked for names in the guest's own network. */
+export const NAMESERVER = NETWORK.dns;
+
 function userNetwork(options: NetworkOptions): NetConfig {
   const network: UserNetConfig = {
     ...DEFAULT_USER_NETWORK,

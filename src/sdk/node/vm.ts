@@ -13,13 +13,14 @@ import { runApplet } from '../applet.js';
 import { errnoText } from '../errno.js';
 import { VmError } from '../errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from '../exec.js';
+import { furnish } from '../furnish.js';
 import { GuestProcess } from '../process.js';
 import type { SerialPort } from '../serial.js';
 import { checkCreate, checkFork, checkRestore } from './check-options.js';
 import { Display } from './display.js';
 import { HostGuestFiles } from './host-files.js';
 import { forkIdentity, identityWords, type Identity } from './identity.js';
-import { prepareLaunch, type VmOptions } from './launch.js';
+import { NAMESERVER, prepareLaunch, type VmOptions } from './launch.js';
 import type { Monitor } from './monitor.js';
 import { readNote, type Note } from './note.js';
 import { PortForwards } from './ports.js';
@@ -111,8 +112,18 @@ export class Vm {
     checkCreate(options);
     checkStart(options);
     if (options.warm) return Vm.createWarm(options);
-    const { config } = await prepareLaunch(options, options.signal);
-    return Vm.start({ kind: 'create', config }, options, options.accel);
+    const { config, defaults } = await prepareLaunch(options, options.signal);
+    const vm = await Vm.start({ kind: 'create', config }, options, options.accel);
+    // An image that is its own init's, or whose writes are kept, is left as it is.
+    if (options.image === undefined || options.init !== undefined || options.keepWrites) return vm;
+    try {
+      const nameserver = options.net === false ? undefined : NAMESERVER;
+      await furnish(vm.fs, { hostname: vm.note.hostname, nameserver, workdir: defaults.cwd });
+      return vm;
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
   }
 
   private static async createWarm({
