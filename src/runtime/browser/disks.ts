@@ -32,10 +32,13 @@ export class Disks {
   private readonly scratch: string[] = [];
   private readonly opener: Opener;
 
+  private readonly chosen: ReadonlyMap<string, Blob>;
+
   private constructor(
-    private readonly chosen: Readonly<Record<string, Blob>>,
+    chosen: Readonly<Record<string, Blob>>,
     private readonly warn: (text: string) => void,
   ) {
+    this.chosen = new Map(Object.entries(chosen));
     this.opener = {
       unpack,
       store: {
@@ -76,12 +79,12 @@ export class Disks {
 
   /** What cannot be written takes writes for as long as the machine lives. */
   private isThrownAway(path: string, readOnly: boolean, temporary: boolean): boolean {
-    return temporary || (!readOnly && (isAddress(path) || path in this.chosen));
+    return temporary || (!readOnly && (isAddress(path) || this.chosen.has(path)));
   }
 
   private async openOne(name: string, writable: boolean): Promise<HostFile> {
     if (isAddress(name)) return new HttpFile(name);
-    const blob = this.chosen[name];
+    const blob = this.chosen.get(name);
     if (blob) return new ChosenDisk(name, blob);
     const disk = await StoredDisk.open(name, { writable });
     this.stored.push(disk);
@@ -112,14 +115,14 @@ export class Disks {
       if (isAddress(target)) return target;
       throw new UsageError(`the disk ${image} stands on ${backing}, which is not on a server`);
     }
-    if (isAddress(backing) || backing in this.chosen) return backing;
+    if (isAddress(backing) || this.chosen.has(backing)) return backing;
     const [, protocol] = PROTOCOL.exec(backing) ?? [];
     const name = protocol === 'file' ? backing.slice('file:'.length) : backing;
     if (protocol !== undefined && protocol !== 'file')
       throw new UsageError(`the disk ${image} stands on ${backing}, which is not a file`);
     const file = name.split('/').at(-1) ?? '';
     // Its folder is one of the host that the image came from.
-    if (file in this.chosen) return file;
+    if (this.chosen.has(file)) return file;
     return name.startsWith('/') ? name.slice(1) : [...image.split('/').slice(0, -1), name].join('/');
   }
 

@@ -5,13 +5,13 @@ import { HostError, UsageError } from '../../base/errors.js';
 import { MIB, PAGE_SIZE } from '../../base/units.js';
 import {
   agentArchive,
+  architectureOf,
   cacheRoot,
   DEFAULT_GUEST,
   ensureGuest,
   joinArchives,
   readAgent,
   targets,
-  type AgentArchitecture,
   type BootStep,
   type Progress,
 } from '../../guests/index.js';
@@ -174,13 +174,6 @@ async function readOrFail(file: string, what: string): Promise<Uint8Array> {
       cause,
     });
   }
-}
-
-/** Whether a kernel runs 64-bit programs: an ELF file by its class, a bzImage by XLF_KERNEL_64 (Linux boot protocol 2.12). */
-function architectureOf(kernel: Uint8Array): AgentArchitecture {
-  const isElf = kernel.length > 4 && kernel[0] === 0x7f && kernel[1] === 0x45;
-  const is64 = isElf ? kernel[4] === 2 : ((kernel[0x236] ?? 0) & 1) === 1;
-  return is64 ? 'amd64' : 'i386';
 }
 
 async function findKernel(
