@@ -2,6 +2,7 @@
  * All that can be asked of a server, in one table: the server's routing and checks, its OpenAPI description and its tests are made of it.
  */
 import { Type, type TSchema } from '@sinclair/typebox';
+import { maybe, oneOf } from './schema-parts.js';
 import * as schemas from './schemas.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -27,12 +28,11 @@ export interface Route {
   readonly messages?: string;
 }
 
-const maybe = <T extends TSchema>(schema: T) => Type.Optional(schema);
 const query = <P extends Record<string, TSchema>>(properties: P) =>
   Type.Object(properties, { additionalProperties: false });
 /** What is written behind a question mark is text. */
 const number = (description: string) => Type.String({ pattern: '^[0-9]{1,15}$', description });
-const flag = (description: string) => schemas.oneOf(['true', 'false'], description);
+const flag = (description: string) => oneOf(['true', 'false'], description);
 const path = Type.String({ pattern: '^/', maxLength: 4096, description: 'Of the guest, from its root.' });
 const user = maybe(Type.String({ maxLength: 256, description: "Whose rights count; root's unless given." }));
 const ticket = maybe(Type.String({ maxLength: 128, description: 'Of POST /v1/tickets, instead of a token.' }));
@@ -163,7 +163,7 @@ export const routes = {
       path,
       user,
       what: maybe(
-        schemas.oneOf(
+        oneOf(
           ['content', 'list', 'status', 'link-status', 'link'],
           'content unless given; link-status: of a symbolic link itself; link: where it leads',
         ),
@@ -181,9 +181,9 @@ export const routes = {
     query: query({
       path,
       user,
-      as: maybe(schemas.oneOf(['file', 'folder', 'link'], 'file unless given; link: the body is where it leads')),
+      as: maybe(oneOf(['file', 'folder', 'link'], 'file unless given; link: the body is where it leads')),
       mode: maybe(Type.String({ pattern: '^[0-7]{1,4}$', description: 'Permissions, octal.' })),
-      how: maybe(schemas.oneOf(['replace', 'append', 'create'], 'replace unless given; create: only where nothing is')),
+      how: maybe(oneOf(['replace', 'append', 'create'], 'replace unless given; create: only where nothing is')),
       parents: maybe(flag('Of a folder: those above it too, and none need be new.')),
     }),
     body: 'bytes',
@@ -202,7 +202,7 @@ export const routes = {
     summary: 'What it has written',
     query: query({
       source: maybe(
-        schemas.oneOf(
+        oneOf(
           ['serial', 'command'],
           'serial: the first serial port; command: what it was started for, if anything, which is meant unless given',
         ),

@@ -2,31 +2,8 @@
  * What passes over the API, as JSON Schema (draft 2020-12) and as types: requests are checked against these, /openapi.json is made of
  * them. Clients import the types alone.
  */
-import { Type, type Static, type TSchema, type TUnsafe } from '@sinclair/typebox';
-
-const text = (description: string, options: { readonly maxLength?: number; readonly pattern?: string } = {}) =>
-  Type.String({ maxLength: 4096, ...options, description });
-const integer = (minimum: number, maximum: number, description: string) =>
-  Type.Integer({ minimum, maximum, description });
-const flag = (description: string) => Type.Boolean({ description });
-const maybe = <T extends TSchema>(schema: T) => Type.Optional(schema);
-
-/** An object of which nothing but these may be given. */
-const only = <P extends Record<string, TSchema>>(properties: P, description: string) =>
-  Type.Object(properties, { additionalProperties: false, description });
-
-/** One of some words. */
-export const oneOf = <const T extends readonly string[]>(names: T, description: string): TUnsafe<T[number]> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(
-      names.map((word) => Type.Literal(word)),
-      { description },
-    ),
-  );
-
-/** What machines and snapshots can be called. */
-export const NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$';
-const name = (description: string) => Type.String({ pattern: NAME_PATTERN, description });
+import { Type, type Static } from '@sinclair/typebox';
+import { flag, integer, maybe, name, oneOf, only, text } from './schema-parts.js';
 
 /** Milliseconds: a day. */
 const MOST_TIME = 86_400_000;

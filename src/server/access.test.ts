@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { openApi } from '../api/openapi.js';
 import { matchRoute, routeIds, routeOf, type Route, type RouteId } from '../api/routes.js';
-import { fakeServer, type FakeServer } from '../testing/fake-server.js';
+import { fakeServer, ORIGIN, type FakeServer } from '../testing/fake-server.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-access-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -190,6 +190,19 @@ it('lets pages from elsewhere open no WebSockets', async () => {
   expect(await from(`http://127.0.0.1:${server.port}`)).toBe(101);
   for (const origin of ['http://evil.example', 'null', `https://127.0.0.1:${server.port}`, `http://127.0.0.1`, 'x'])
     expect(await from(origin)).toBe(403);
+});
+
+it('lets pages of the origins that it is told ask', async () => {
+  const asked = async (origin: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${server.port}/v1/machines`, {
+      method: 'OPTIONS',
+      headers: { Origin: origin, 'Access-Control-Request-Method': 'POST' },
+    });
+  const answer = await asked(ORIGIN);
+  expect([answer.status, answer.headers.get('access-control-allow-origin')]).toEqual([204, ORIGIN]);
+  const refused = await asked('https://evil.example');
+  expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([401, null]);
+  expect((await ask('listMachines', { Origin: ORIGIN })).status).toBe(401);
 });
 
 it('has no network for tenants that may have none', async () => {

@@ -4,7 +4,8 @@ import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import { ApiError } from '../api/errors.js';
-import { NAME_PATTERN, SnapshotInfo } from '../api/schemas.js';
+import { NAME_PATTERN } from '../api/schema-parts.js';
+import { SnapshotInfo } from '../api/schemas.js';
 import { writeFileSafely } from '../host/node/snapshot-file.js';
 import type { Quota, Share } from './quota.js';
 

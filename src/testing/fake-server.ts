@@ -12,7 +12,7 @@ import { machineHandlers } from '../server/handlers/machines.js';
 import { serverHandlers } from '../server/handlers/server.js';
 import { socketHandlers } from '../server/handlers/sockets.js';
 import { ApiServer, type ServerParts } from '../server/http-server.js';
-import { silent } from '../server/log.js';
+import { Log, silent } from '../server/log.js';
 import { Measurements } from '../server/measurements.js';
 import { allowsOrigin } from '../server/origins.js';
 import { Service } from '../server/service.js';
@@ -20,12 +20,17 @@ import { TenantBook } from '../server/tenant-book.js';
 import { hashOf, parseConfig, type TenantSettings } from '../server/tenant-config.js';
 import { Tickets } from '../server/tickets.js';
 
+/** Whose pages may ask. */
+export const ORIGIN = 'https://console.example.org';
+
 export interface FakeServer {
   readonly port: number;
   readonly parts: ServerParts;
   readonly service: Service;
   /** Limits that machines were given, by the order in which they were made. */
   readonly limits: { shares?: number; cap?: number | undefined }[];
+  /** Defects of the server's that it has told of. */
+  readonly errors: readonly string[];
   token(tenant: string): string;
   as(tenant: string): ApiClient;
   close(): Promise<void>;
@@ -85,7 +90,11 @@ export async function fakeServer(
   const token = (tenant: string): string => `vitrine_${tenant}-token`;
   const limits: FakeServer['limits'] = [];
   const make = (): Promise<Vm> => Promise.resolve(fakeVm(limits));
-  const service = new Service({ log: silent, maker: { create: make, restore: make } });
+  const errors: string[] = [];
+  const log = new Log((line) => {
+    if (line.includes('"level":"error"')) errors.push(line);
+  });
+  const service = new Service({ log, maker: { create: make, restore: make } });
   const config = parseConfig(
     JSON.stringify({
       tenants: Object.fromEntries(
@@ -101,10 +110,10 @@ export async function fakeServer(
     version: '0',
     authenticate: (authorization) => book.authenticate(config, authorization),
     tickets: new Tickets(),
-    allowsOrigin: (origin, host, secure) => allowsOrigin(origin, host, secure, []),
+    allowsOrigin: (origin, host, secure) => allowsOrigin(origin, host, secure, [ORIGIN]),
     handlers: { ...machineHandlers, ...fileHandlers, ...serverHandlers },
     sockets: socketHandlers,
-    log: silent,
+    log,
     measurements: new Measurements(),
   };
   const api = new ApiServer(parts);
@@ -116,6 +125,7 @@ export async function fakeServer(
     parts,
     service,
     limits,
+    errors,
     token,
     as: (tenant) => new ApiClient(new NodeTransport(`http://127.0.0.1:${port}`, { token: token(tenant) })),
     async close() {
