@@ -143,6 +143,16 @@ describe('the HPET', () => {
     expect(lines.isa0.edges - before).toBe(5);
   });
 
+  it('goes on from a state of version 1, which owed nothing', () => {
+    write(CONF, 1);
+    write(timer(0), EDGE | PERIODIC | VAL_SET | MODE_32 | route(20));
+    write(timer(0) + 8, 1000);
+    const { catchUp: _, ...old } = hpet.save();
+    const copy = new Hpet(lines, clock);
+    copy.restore(copy.stateSchema.check(copy.upgrade(old), 'hpet'));
+    expect(copy.save()).toEqual(hpet.save());
+  });
+
   it('gives one event for those that a busy host missed, and keeps the phase', () => {
     write(CONF, 1);
     write(timer(0), EDGE | PERIODIC | VAL_SET | route(20));

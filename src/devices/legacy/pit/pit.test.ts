@@ -269,6 +269,15 @@ describe('the 8254', () => {
     expect(pit.speaker).toBe(true);
   });
 
+  it('goes on from a state of version 1, which owed nothing', () => {
+    program(0, 2, 11_932);
+    clock.advance(5e6);
+    const { catchUp: _, ...old } = pit.save();
+    const copy = new Pit(irq, clock);
+    copy.restore(copy.stateSchema.check(copy.upgrade(old), 'pit'));
+    expect(copy.save()).toEqual(pit.save());
+  });
+
   it('answers anything without harm', () => {
     for (let word = 0; word < 256; word++)
       for (const counter of [0, 1, 2]) {
