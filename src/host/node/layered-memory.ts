@@ -24,10 +24,14 @@ export interface LayerFile {
   readonly pages: number;
 }
 
-/** A process may have 65,530 mappings in all: a machine is content with some hundreds of them. */
-const PIECES = { few: 64, most: 256 } as const;
-const PIECES_OF_ALL = { few: 192, most: 384 } as const;
+/**
+ * Mappings that the memories of all machines of a process may have, about: of the 65,530 that Linux gives it (vm.max_map_count) V8 takes some hundred for each
+ * machine, and does not survive being refused one.
+ */
+const MAPPINGS = 12_000;
+/** Mappings of one machine, at most and at least. */
 const MOST_RUNS = 1536;
+const LEAST_RUNS = 32;
 const MOST_FILES = 8;
 /** Pages that may be moved besides those that have changed, or lie in files without being used; as many as those that are used always may. */
 const SLACK = 4096;
@@ -115,13 +119,14 @@ export class LayeredMemory {
 
   /**
    * What another machine begins with that is to have this memory as it is now. Nobody may write to it meanwhile. Undefined: that cannot be had
-   * here. Throws what the system refuses.
+   * here. `among`: machines that the process has, which share its mappings. Throws what the system refuses.
    */
-  branch(): MemoryLayers | undefined {
+  branch(among = 1): MemoryLayers | undefined {
     if (!memoryFiles) return undefined;
     const changed = this.changed();
     if (!changed) return undefined;
-    if (changed.length > 0) this.settle(changed);
+    if (changed.length > 0)
+      this.settle(changed, Math.min(MOST_RUNS, Math.max(LEAST_RUNS, Math.floor(MAPPINGS / among))));
     const files: LayerFile[] = [];
     for (const file of this.files) {
       const fd = memoryFiles.duplicate(file.fd);
@@ -134,21 +139,27 @@ export class LayeredMemory {
     return { files, runs: this.runs };
   }
 
-  /** Moves pages into a file, with others where there would be too many pieces. */
-  private settle(changed: readonly PageRange[]): void {
+  /** Moves pages into a file, with others where there would be too many pieces: more than `allowed` mappings. */
+  private settle(changed: readonly PageRange[], allowed: number): void {
     const { runs, files } = this;
     const own = runs.filter(({ file }) => files[file].pages > 0);
     const used = sizeOf(own) + sizeOf(changed);
     const stored = files.reduce((sum, { pages }) => sum + pages, 0) + sizeOf(changed);
-    const pieces = coalesce(changed, { ...PIECES, spare: Math.max(SLACK, sizeOf(changed)) });
+    const pieces = coalesce(changed, {
+      few: Math.min(64, allowed >> 3),
+      most: Math.min(256, allowed >> 2),
+      spare: Math.max(SLACK, sizeOf(changed)),
+    });
     const isTooMuch =
       own.length === 0 ||
       files.length >= MOST_FILES ||
-      runs.length + 2 * pieces.length > MOST_RUNS ||
+      runs.length + 2 * pieces.length > allowed ||
       stored > 2 * used + SLACK;
     // Then all that files of its own have goes into the new one, and those that nobody else uses are gone.
     const all = isTooMuch ? unite(own, changed) : [];
-    const moved = isTooMuch ? coalesce(all, { ...PIECES_OF_ALL, spare: Math.max(SLACK, sizeOf(all)) }) : pieces;
+    // Each may divide a mapping of what is below into two.
+    const limits = { few: Math.min(192, allowed >> 2), most: Math.min(384, Math.floor(allowed / 3)) };
+    const moved = isTooMuch ? coalesce(all, { ...limits, spare: Math.max(SLACK, sizeOf(all)) }) : pieces;
     const { fd, places } = this.write(moved);
     const above = moved.map((range, i) => ({ ...range, file: files.length, at: places[i] }));
     this.runs = overlay(runs, above);

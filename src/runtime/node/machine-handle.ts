@@ -93,6 +93,9 @@ function movable(start: MachineStart): ArrayBuffer[] {
   return [...buffers];
 }
 
+/** Machines of this process. */
+let alive = 0;
+
 /** A machine that runs in a worker, as its owner sees it. */
 export class MachineHandle {
   /** How the machine ended; rejected when it could not start, or broke. */
@@ -136,6 +139,7 @@ export class MachineHandle {
       if (start.kind === 'branch') closeBranch(start.branch);
       throw error;
     }
+    alive++;
     this.started = new Promise((resolve) => {
       this.markStarted = resolve;
     });
@@ -155,6 +159,7 @@ export class MachineHandle {
   }
 
   private abandon(error: Error): void {
+    alive--;
     this.over = error;
     this.bridge?.close();
     for (const { reject } of this.waiting.values()) reject(error);
@@ -309,7 +314,7 @@ export class MachineHandle {
    * to. Whoever has it makes that machine, or calls `closeBranch`. Undefined: that cannot be had here, or the machine has a BIOS.
    */
   async branch(): Promise<Branch | undefined> {
-    const answer = await this.ask((id) => ({ kind: 'branch', id }));
+    const answer = await this.ask((id) => ({ kind: 'branch', id, among: alive + 1 }));
     return 'branch' in answer ? answer.branch : undefined;
   }
 

@@ -111,12 +111,12 @@ export class MachineOrigin {
 
   /**
    * What a machine begins with that is to be as this one is now, which stands still. Undefined: that cannot be had here, it has to be saved to a file.
-   * Throws a one-line error when the host has no room.
+   * `among`: machines that this process has. Throws a one-line error when the host has no room.
    */
-  branch(machine: VirtualMachine): Branch | undefined {
+  branch(machine: VirtualMachine, among: number): Branch | undefined {
     if (!memoryFiles || machine.config.boot.bios) return undefined;
     this.memory ??= new LayeredMemory(machine.ram);
-    const memory = this.memory.branch();
+    const memory = this.memory.branch(among);
     if (!memory) return undefined;
     const opened: number[] = [];
     try {

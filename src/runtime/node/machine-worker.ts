@@ -273,9 +273,9 @@ function save({ file, template, momentary }: Extract<Command, { kind: 'save' }>)
   return { saved: file };
 }
 
-function branch(): WorkerAnswer {
+function branch(among: number): WorkerAnswer {
   assert(machine !== undefined, 'there is a machine to fork');
-  return { branch: origin.branch(machine) };
+  return { branch: origin.branch(machine, among) };
 }
 
 /** Carries out what the machine stands still for. False: it ends. */
@@ -295,7 +295,8 @@ function slowCommands(debugging: Debugging): boolean {
       continue;
     }
     if (command.kind === 'branch') {
-      answer(command.id, branch);
+      const { among } = command;
+      answer(command.id, () => branch(among));
       if (!paused && !debugging.stopped) machine?.catchUp();
       continue;
     }

@@ -101,8 +101,8 @@ export type Command =
       readonly template: boolean;
       readonly momentary: boolean;
     }
-  /** What another machine begins with that is to be as this one is now. */
-  | { readonly kind: 'branch'; readonly id: number }
+  /** What another machine begins with that is to be as this one is now. `among`: machines that the process has. */
+  | { readonly kind: 'branch'; readonly id: number; readonly among: number }
   /** The machine stands still, and its time with it. */
   | { readonly kind: 'pause' | 'resume'; readonly id: number }
   /** A debugger's connection is there, sends, or has gone. */

@@ -60,6 +60,14 @@ export function takeWorker(data: WorkerData, transfer: readonly Transferable[]):
   return worker;
 }
 
+function prepareByRehearsal(): void {
+  try {
+    rehearse();
+  } catch {
+    // As when there is no memory for it: the machine will start later than it might, or say why it cannot.
+  }
+}
+
 /** In the worker: its machine, waited for if need be. */
 export async function awaitMachine(data: WorkerData | SpareWorker, port: MessagePort): Promise<WorkerData> {
   if (!('spare' in data)) return data;
@@ -67,7 +75,7 @@ export async function awaitMachine(data: WorkerData | SpareWorker, port: Message
   loadTranslatingImage(1);
   threadCalls();
   // Whoever waits for it already does not wait for that.
-  if (Atomics.load(data.spare, 0) === 0) rehearse();
+  if (Atomics.load(data.spare, 0) === 0) prepareByRehearsal();
   Atomics.wait(data.spare, 0, 0);
   const received = receiveMessageOnPort(port) as { readonly message: WorkerData } | undefined;
   if (!received) throw new Error('a machine was announced and did not come');
