@@ -6,6 +6,7 @@ import { isAddressed, x2apicLdr } from './addressing.js';
 import type { ApicInbox } from './apic-link.js';
 import { apicStateSchema, type ApicState } from './apic-state.js';
 import { ApicTimer } from './apic-timer.js';
+import { LOCAL, LocalVectors } from './local-vectors.js';
 import {
   APIC_BASE,
   APIC_DEFAULT_BASE,
@@ -15,7 +16,6 @@ import {
   FIRST_LEGAL_VECTOR,
   ICR,
   LVT,
-  LVT_WRITABLE,
   REG,
   SHORTHANDS,
   SVR,
@@ -42,8 +42,6 @@ export interface LocalApicParts {
   /** CPUID advertises the TSC-deadline timer mode. Default: yes. */
   readonly tscDeadline?: boolean;
 }
-
-const index = { timer: 0, lint0: 3, lint1: 4, error: 5 } as const;
 
 /**
  * A local APIC in xAPIC or x2APIC mode, Intel SDM vol. 3 ch. 11.
@@ -72,15 +70,18 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
   private errorArmed = true;
   private icrLow = 0;
   private icrHigh = 0;
-  private readonly lvt = LVT_WRITABLE.map((): number => LVT.MASKED);
-  private readonly lint = [false, false];
+  private readonly local: LocalVectors;
   /** An ExtINT message was accepted and not yet taken. */
   private extIntLatched = false;
   private readonly timer: ApicTimer;
 
   constructor(private readonly parts: LocalApicParts) {
     this.id = `lapic${parts.apicId}`;
-    this.timer = new ApicTimer(parts.clock, parts.cpu, () => this.raiseLocal(index.timer));
+    this.local = new LocalVectors(parts.bsp, {
+      accept: (vector, trigger) => this.accept(vector, trigger),
+      deliver: (message) => this.deliver(message),
+    });
+    this.timer = new ApicTimer(parts.clock, parts.cpu, () => this.local.raise(LOCAL.TIMER));
     parts.bus.attach(this);
     this.reset(false);
   }
@@ -186,7 +187,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     if (reg >= REG.ISR && reg < REG.ISR + 8) return this.isr.word(reg - REG.ISR);
     if (reg >= REG.TMR && reg < REG.TMR + 8) return this.tmr.word(reg - REG.TMR);
     if (reg >= REG.IRR && reg < REG.IRR + 8) return this.irr.word(reg - REG.IRR);
-    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR) return this.lvt[reg - REG.LVT_TIMER];
+    if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR) return this.local.entry(reg - REG.LVT_TIMER);
     switch (reg) {
       case REG.VERSION:
         return VERSION_VALUE;
@@ -227,8 +228,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
         return true;
       case REG.SVR:
         this.svr = value & SVR.WRITABLE;
-        // §11.4.7.2: a disabled APIC masks its whole local vector table.
-        if (!this.accepting) this.lvt.forEach((entry, i) => (this.lvt[i] = entry | LVT.MASKED));
+        if (!this.accepting) this.local.mask();
         return true;
       case REG.ESR:
         this.esr = this.newErrors;
@@ -248,8 +248,8 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   private writeLvt(i: number, value: number): void {
     const { parts } = this;
-    let entry = (value & LVT_WRITABLE[i]) | (this.lvt[i] & LVT.REMOTE_IRR);
-    if (i === index.timer) {
+    let entry = this.local.writable(i, value);
+    if (i === LOCAL.TIMER) {
       let mode = entry >>> LVT.TIMER_MODE_SHIFT;
       // Mode 3 is reserved, and so is TSC-deadline mode where it is not advertised: taken as one-shot.
       if (mode > TIMER_MODE.TSC_DEADLINE || (mode === TIMER_MODE.TSC_DEADLINE && parts.tscDeadline === false)) {
@@ -258,9 +258,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
       }
       this.timer.setMode(mode);
     }
-    if (!(entry & LVT.LEVEL)) entry &= ~LVT.REMOTE_IRR;
-    this.lvt[i] = this.accepting ? entry : entry | LVT.MASKED;
-    if (i === index.lint0 || i === index.lint1) this.levelOfLint(i);
+    this.local.write(i, this.accepting ? entry : entry | LVT.MASKED);
     this.notifyIfPending();
   }
 
@@ -316,7 +314,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   get extIntPending(): boolean {
     if (this.extIntLatched) return true;
-    return this.lint[0] && (!this.enabled || this.lvtMode(index.lint0) === 'extint');
+    return this.enabled ? this.local.extInt : this.local.pin(0);
   }
 
   takeExtInt(): boolean {
@@ -359,11 +357,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     if (vector < 0) return;
     this.isr.remove(vector);
     if (this.tmr.has(vector)) {
-      for (const i of [index.lint0, index.lint1])
-        if (this.lvt[i] & LVT.REMOTE_IRR && (this.lvt[i] & LVT.VECTOR) === vector) {
-          this.lvt[i] &= ~LVT.REMOTE_IRR;
-          this.levelOfLint(i);
-        }
+      this.local.end(vector);
       if (!(this.svr & SVR.NO_EOI_BROADCAST)) this.parts.bus.broadcastEoi(vector);
     } else this.parts.bus.edgeEnded(vector);
     this.notifyIfPending();
@@ -373,44 +367,15 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     this.newErrors |= bit;
     if (!this.errorArmed) return;
     this.errorArmed = false;
-    this.raiseLocal(index.error);
-  }
-
-  // ---- local interrupts, §11.5 ----
-
-  /** Delivery mode of an LVT entry; undefined when it is masked or the mode is reserved. */
-  private lvtMode(i: number): DeliveryMode | undefined {
-    if (this.lvt[i] & LVT.MASKED) return undefined;
-    return DELIVERY_MODES[(this.lvt[i] & LVT.MODE) >>> LVT.MODE_SHIFT];
-  }
-
-  /** An edge at a local interrupt source. */
-  private raiseLocal(i: number): void {
-    const mode = this.lvtMode(i);
-    if (mode === 'fixed') this.accept(this.lvt[i] & LVT.VECTOR, 'edge');
-    else if (mode === 'nmi' || mode === 'init') this.deliver({ mode, vector: 0, level: true, trigger: 'edge' });
+    this.local.raise(LOCAL.ERROR);
   }
 
   setLint(pin: 0 | 1, asserted: boolean): void {
-    if (this.lint[pin] === asserted) return;
-    this.lint[pin] = asserted;
-    if (!asserted) return;
-    const i = pin === 0 ? index.lint0 : index.lint1;
-    if (!this.enabled) {
-      // §11.4.3: without an APIC the pins are INTR and NMI.
-      if (pin === 1) this.parts.cpu.nmi();
-    } else if (this.lvtMode(i) !== 'fixed' || !(this.lvt[i] & LVT.LEVEL)) this.raiseLocal(i);
-    else this.levelOfLint(i);
+    if (!this.local.setPin(pin, asserted) || !asserted) return;
+    // §11.4.3: without an APIC the pins are INTR and NMI.
+    if (this.enabled) this.local.raisePin(pin);
+    else if (pin === 1) this.parts.cpu.nmi();
     this.notifyIfPending();
-  }
-
-  /** A level-triggered LINT pin that is asserted interrupts until its EOI finds it released. */
-  private levelOfLint(i: number): void {
-    const pin = i - index.lint0;
-    const entry = this.lvt[i];
-    if (!this.lint[pin] || this.lvtMode(i) !== 'fixed' || !(entry & LVT.LEVEL) || entry & LVT.REMOTE_IRR) return;
-    this.lvt[i] |= LVT.REMOTE_IRR;
-    this.accept(entry & LVT.VECTOR, 'level');
   }
 
   // ---- messages ----
@@ -498,12 +463,9 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     this.errorArmed = true;
     this.icrLow = 0;
     this.icrHigh = 0;
-    this.lvt.fill(LVT.MASKED);
+    this.local.reset();
     this.extIntLatched = false;
     this.timer.reset();
-    // DEVIATION: the bootstrap processor starts in virtual wire mode (MultiProcessor Specification 1.4 §3.6.2.2), which
-    // firmware would set up: kernels that are loaded without any, and know only the 8259, depend on it.
-    if (this.parts.bsp) this.lvt[index.lint0] = DELIVERY_MODES.indexOf('extint') << LVT.MODE_SHIFT;
   }
 
   save(): ApicState {
@@ -521,8 +483,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
       errorArmed: this.errorArmed,
       icrLow: this.icrLow,
       icrHigh: this.icrHigh,
-      lvt: [...this.lvt],
-      lint: [...this.lint],
+      ...this.local.save(),
       extIntLatched: this.extIntLatched,
       timer: this.timer.save(),
     };
@@ -542,10 +503,9 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     this.errorArmed = state.errorArmed;
     this.icrLow = state.icrLow;
     this.icrHigh = state.icrHigh;
-    state.lvt.forEach((entry, i) => (this.lvt[i] = entry));
-    state.lint.forEach((level, i) => (this.lint[i] = level));
+    this.local.restore(state);
     this.extIntLatched = state.extIntLatched;
-    this.timer.restore(state.timer, (state.lvt[index.timer] >>> LVT.TIMER_MODE_SHIFT) & 3);
+    this.timer.restore(state.timer, (state.lvt[LOCAL.TIMER] >>> LVT.TIMER_MODE_SHIFT) & 3);
     this.publish();
     this.notifyIfPending();
   }

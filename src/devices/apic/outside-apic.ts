@@ -5,6 +5,7 @@ import type { ApicCpu, ApicMessage, LocalApic } from '../../iface/local-apic.js'
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { ApicInbox } from './apic-link.js';
 import { apicStateSchema, type ApicState } from './apic-state.js';
+import { powerOnVectors } from './local-vectors.js';
 import {
   APIC_BASE,
   APIC_DEFAULT_BASE,
@@ -34,8 +35,6 @@ const WORDS = Array.from({ length: 8 }, (_, i) => i);
 /** As after power-up, in virtual wire mode where our own is. SDM vol. 3 §11.4.7.1. */
 function powerOn(bsp: boolean): ApicState {
   const none = WORDS.map(() => 0);
-  const lvt: number[] = LVT_WRITABLE.map(() => LVT.MASKED);
-  if (bsp) lvt[REG.LVT_LINT0 - REG.LVT_TIMER] = DELIVERY_MODES.indexOf('extint') << LVT.MODE_SHIFT;
   return {
     base: BigInt(APIC_DEFAULT_BASE) | APIC_BASE.EN | (bsp ? APIC_BASE.BSP : 0n),
     tpr: 0,
@@ -50,7 +49,7 @@ function powerOn(bsp: boolean): ApicState {
     errorArmed: true,
     icrLow: 0,
     icrHigh: 0,
-    lvt,
+    lvt: powerOnVectors(bsp),
     lint: [false, false],
     extIntLatched: false,
     timer: { initial: 0, divide: 0, start: null, tscDeadline: 0n },
