@@ -11,7 +11,7 @@ import { configureDisks, type DiskOptions } from './disk-options.js';
 import { findImage, isImageName, optionName, type ImageOptions } from './image-options.js';
 import { DEMO, guestBoot } from './images.js';
 import { readLimitOptions, type LimitOptions } from './limit-options.js';
-import { askOrStart, interruptible, printJson } from './machine-client.js';
+import { askOrStart, printJson, untilInterrupted } from './machine-client.js';
 import { configureNetworks, type NetOptions } from './net-options.js';
 import { parseCpuCount, parseMachine, parseMemory } from './parse.js';
 import { checkWorkdir, readVariables } from './program-options.js';
@@ -156,9 +156,8 @@ export async function runDetached(
     ...(cap !== undefined && { cpuCap: cap }),
   };
   const publications = [...(options.publish ?? []).map(parsePublish), ...ports];
-  const { signal, done } = interruptible();
-  try {
-    await askOrStart(undefined, async (client) => {
+  await untilInterrupted((signal) =>
+    askOrStart(undefined, async (client) => {
       const made = await client.create(request, { signal });
       try {
         for (const port of publications) await client.openPort(made.name, { ...port }, { signal });
@@ -169,8 +168,6 @@ export async function runDetached(
       }
       if (json) printJson(publications.length > 0 ? await client.get(made.name) : made);
       else process.stdout.write(`${made.name}\n`);
-    });
-  } finally {
-    done();
-  }
+    }),
+  );
 }

@@ -120,7 +120,8 @@ function modules({ machine, disks, networks = [] }: Chassis, sharing: SharingCon
 
 /** The first card as the agent is to set it up; undefined: only its network knows how. */
 function addresses(card: NetConfig | undefined): { readonly step: BootStep; readonly dns: string } | undefined {
-  if (card?.network.kind !== 'user') return undefined;
+  // The kernel may lack the driver of another card, and the agent insists.
+  if (card?.network.kind !== 'user' || card.model !== 'virtio-net') return undefined;
   const { net, gateway, dns, firstGuest } = planNetwork(card.network);
   const [own, router, server] = [firstGuest, gateway, dns].map(addressText);
   return { step: ['network', 'eth0', '', `${own}/${net.length}`, router, server], dns: server };

@@ -80,11 +80,14 @@ export function printTable(rows: readonly (readonly string[])[]): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-/** A signal that Ctrl-C and SIGTERM abort, and the exit code of that; `done` lets go of them. */
-export function interruptible(): { readonly signal: AbortSignal; readonly done: () => void } {
+/** Does something that Ctrl-C and SIGTERM give up, which the exit code tells then; `quiet`: it alone. */
+export async function untilInterrupted(
+  work: (signal: AbortSignal) => Promise<void>,
+  { quiet = false }: { readonly quiet?: boolean } = {},
+): Promise<void> {
   const abort = new AbortController();
-  const on = { SIGINT: 130, SIGTERM: 143 } as const;
-  const handlers = Object.entries(on).map(([name, code]) => {
+  const codes = { SIGINT: 130, SIGTERM: 143 } as const;
+  const handlers = Object.entries(codes).map(([name, code]) => {
     const handler = (): void => {
       process.exitCode = code;
       abort.abort(new UsageError('given up'));
@@ -92,10 +95,12 @@ export function interruptible(): { readonly signal: AbortSignal; readonly done: 
     process.once(name, handler);
     return [name, handler] as const;
   });
-  return {
-    signal: abort.signal,
-    done: () => {
-      for (const [name, handler] of handlers) process.off(name, handler);
-    },
-  };
+  try {
+    await work(abort.signal);
+  } catch (error) {
+    if (!abort.signal.aborted) throw error;
+    if (!quiet) process.stderr.write('vitrine: given up\n');
+  } finally {
+    for (const [name, handler] of handlers) process.off(name, handler);
+  }
 }

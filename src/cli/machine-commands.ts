@@ -4,7 +4,7 @@ import type { ApiClient } from '../api/client.js';
 import { ApiError } from '../api/errors.js';
 import type { MachineInfo } from '../api/schemas.js';
 import { UsageError } from '../base/errors.js';
-import { ask, interruptible, otherMachines, printJson, printTable } from './machine-client.js';
+import { ask, otherMachines, printJson, printTable, untilInterrupted } from './machine-client.js';
 import { readableSize } from './readable-size.js';
 import { findSupervisor } from '../api/node-supervisor.js';
 
@@ -230,32 +230,29 @@ export function logsCommand(): Command {
 }
 
 async function logs(name: string, { follow = false, serial, tail, json }: LogsOptions): Promise<void> {
-  const { signal, done } = interruptible();
   process.stdout.on('error', () => process.exit(1));
-  try {
-    await ask(name, async (client) => {
-      const options = {
-        follow,
-        signal,
-        ...(serial && { source: 'serial' as const }),
-        ...(tail !== undefined && { tail: parseTail(tail) }),
-      };
-      const decoder = new TextDecoder();
-      let rest = '';
-      const lines = (text: string): void => {
-        const parts = (rest + text).split(/\r?\n/);
-        rest = parts.pop() ?? '';
-        process.stdout.write(parts.map((line) => `${JSON.stringify({ line })}\n`).join(''));
-      };
-      for await (const bytes of await client.logs(name, options))
-        if (json) lines(decoder.decode(bytes, { stream: true }));
-        else await new Promise<void>((resolve) => process.stdout.write(bytes, () => resolve()));
-      if (json && rest !== '') lines('\n');
-    });
-  } catch (error) {
-    // Ctrl-C ends what would go on for ever.
-    if (!signal.aborted) throw error;
-  } finally {
-    done();
-  }
+  await untilInterrupted(
+    (signal) =>
+      ask(name, async (client) => {
+        const options = {
+          follow,
+          signal,
+          ...(serial && { source: 'serial' as const }),
+          ...(tail !== undefined && { tail: parseTail(tail) }),
+        };
+        const decoder = new TextDecoder();
+        let rest = '';
+        const lines = (text: string): void => {
+          const parts = (rest + text).split(/\r?\n/);
+          rest = parts.pop() ?? '';
+          process.stdout.write(parts.map((line) => `${JSON.stringify({ line })}\n`).join(''));
+        };
+        for await (const bytes of await client.logs(name, options))
+          if (json) lines(decoder.decode(bytes, { stream: true }));
+          else await new Promise<void>((resolve) => process.stdout.write(bytes, () => resolve()));
+        if (json && rest !== '') lines('\n');
+      }),
+    // What goes on for ever is ended so.
+    { quiet: follow },
+  );
 }

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { Command } from 'commander';
 import type { MachineInfo, MachineRequest } from '../api/schemas.js';
-import { ask, askOrStart, interruptible, printJson } from './machine-client.js';
+import { ask, askOrStart, printJson, untilInterrupted } from './machine-client.js';
 import { checkMachineName } from '../runtime/node/registry.js';
 
 interface JsonOption {
@@ -65,12 +65,9 @@ export function restoreCommand(): Command {
         ...(name !== undefined && { name: checkMachineName(name) }),
         ...(rm && { remove: true }),
       };
-      const { signal, done } = interruptible();
-      try {
+      await untilInterrupted(async (signal) => {
         tell(await askOrStart(undefined, (client) => client.create(request, { signal })), json);
-      } finally {
-        done();
-      }
+      });
     });
 }
 
