@@ -60,6 +60,13 @@ describe('the user-mode stack', () => {
     expect(sockets.connects.map(({ address }) => address)).toEqual(['192.0.2.1']);
   });
 
+  it('lets the internet alone through where that is what is allowed', () => {
+    const { stack, sockets } = setUp({ restrict: true, allow: [{ host: 'public:*', port: 0 }] });
+    for (const target of ['10.0.2.2', '10.1.1.1', '192.168.1.1', '127.0.0.1', '169.254.169.254', '8.8.8.8'])
+      stack.receive(packet(6, '10.0.2.15', target, segment(2, 1, 0, 80), 16), FINISHED);
+    expect(sockets.connects.map(({ address }) => address)).toEqual(['8.8.8.8']);
+  });
+
   it('lets nothing through under restrict but what is allowed', () => {
     const { stack, sockets } = setUp({ restrict: true, allow: [{ host: '192.0.2.1', port: 80 }] });
     for (const [target, port] of [
