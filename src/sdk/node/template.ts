@@ -85,5 +85,5 @@ export async function makeRoom(): Promise<void> {
 /** A place for a file that lives for a moment. */
 export async function momentaryFile(): Promise<string> {
   await mkdir(folder(), { recursive: true, mode: 0o700 });
-  return path.join(folder(), `fork-${randomBytes(8).toString('hex')}`);
+  return path.join(folder(), `fork-${process.pid}-${randomBytes(8).toString('hex')}`);
 }
