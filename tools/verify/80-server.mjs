@@ -148,50 +148,54 @@ async function kills(log) {
     for (let round = 0; round < 3; round++) {
       const child = spawn(process.execPath, [cli, 'supervise'], { env, stdio: ['ignore', 'ignore', 'ignore'] });
       const client = new ApiClient(new NodeTransport(`unix:${socket}`));
-      for (let i = 0; ; i++) {
-        if (
-          await client.list().then(
-            () => true,
-            () => false,
+      try {
+        for (let i = 0; ; i++) {
+          if (
+            await client.list().then(
+              () => true,
+              () => false,
+            )
           )
-        )
-          break;
-        expect(i < 300, 'the supervisor does not start');
-        await pause(100);
-      }
-      expect((await client.list()).length === 0, 'machines of the killed supervisor are listed');
-      expect((await client.snapshots()).length === Math.min(round, 1), 'snapshots are not what was finished');
-      await client.create({ name: 'writer', memory: 128, disks: [disk] });
-      // What was said to be on the disk is there.
-      const kept = await client.exec('writer', {
-        command: `i=0; while [ $i -lt ${done} ]; do dd if=/dev/vda bs=64k skip=$i count=1 2>/dev/null | head -c 8 | grep -q "block$i" || echo lost $i; i=$((i+1)); done`,
-      });
-      expect(kept.stdout === '', kept.stdout.trim());
-      if (round === 0) await client.snapshot('writer', { name: 'finished' });
-      const enough = new Promise((resolve) => {
-        const from = done;
-        client.execStream(
-          'writer',
-          {
-            command: `i=${from}; while :; do (printf 'block%s' $i; head -c 65000 /dev/urandom) | dd of=/dev/vda bs=64k seek=$i conv=notrunc,fsync 2>/dev/null; echo $i; i=$((i+1)); done`,
-          },
-          {
-            stdout: (bytes) => {
-              const last = Buffer.from(bytes).toString().trim().split('\n').at(-1);
-              done = Number(last) + 1;
-              if (done >= from + 40) resolve();
+            break;
+          expect(i < 300, 'the supervisor does not start');
+          await pause(100);
+        }
+        expect((await client.list()).length === 0, 'machines of the killed supervisor are listed');
+        expect((await client.snapshots()).length === Math.min(round, 1), 'snapshots are not what was finished');
+        await client.create({ name: 'writer', memory: 128, disks: [{ path: disk }] });
+        // What was said to be on the disk is there.
+        const kept = await client.exec('writer', {
+          command: `i=0; while [ $i -lt ${done} ]; do dd if=/dev/vda bs=64k skip=$i count=1 2>/dev/null | head -c 8 | grep -q "block$i" || echo lost $i; i=$((i+1)); done`,
+        });
+        expect(kept.stdout === '', kept.stdout.trim());
+        if (round === 0) await client.snapshot('writer', { name: 'finished' });
+        const enough = new Promise((resolve) => {
+          const from = done;
+          client.execStream(
+            'writer',
+            {
+              command: `i=${from}; while :; do (printf 'block%s' $i; head -c 65000 /dev/urandom) | dd of=/dev/vda bs=64k seek=$i conv=notrunc,fsync 2>/dev/null; echo $i; i=$((i+1)); done`,
             },
-          },
-        );
-      });
-      await enough;
-      // In the middle of a save.
-      const saving = client.snapshot('writer', { name: `half${round}` }).catch(() => {});
-      await pause(50);
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-      await saving;
-      client.close();
+            {
+              stdout: (bytes) => {
+                const last = Buffer.from(bytes).toString().trim().split('\n').at(-1);
+                done = Number(last) + 1;
+                if (done >= from + 40) resolve();
+              },
+            },
+          );
+        });
+        await enough;
+        // In the middle of a save.
+        const saving = client.snapshot('writer', { name: `half${round}` }).catch(() => {});
+        await pause(50);
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+        await saving;
+        client.close();
+      } finally {
+        child.kill('SIGKILL');
+      }
       const check = execFileSync(process.execPath, [cli, 'disk', 'check', disk], { encoding: 'utf8' });
       log(`killed after ${done} blocks: ${check.trim().split('\n').at(-1)}`);
     }
