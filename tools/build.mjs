@@ -123,12 +123,15 @@ const isEmitted = (file) => isSource(file) && !file.endsWith('.test.ts');
 /** Bundled for pages; each becomes one file. */
 const webEntries = [
   'web/page',
+  'web/console/main',
   'runtime/browser/machine-worker',
   'runtime/browser/cpu-worker',
   'runtime/browser/translation-worker',
   'runtime/browser/net-worker',
   'sdk/browser/index',
 ];
+/** Copied for them. */
+const webFiles = filesBelow('src/web', (file) => /\.(html|css|svg)$/.test(file));
 const webPackages = ['fflate', 'zstddec', '@xterm/xterm', 'rolldown'];
 const hasWeb = () => webPackages.every((name) => fs.existsSync(path.join('node_modules', name)));
 const compilerVersion = () => read('node_modules/typescript/package.json') ?? '';
@@ -199,8 +202,8 @@ async function bundle() {
       transform: { define: { VITRINE_VERSION: JSON.stringify(version) } },
       output: { file: path.join('dist', `${entry}.js`), format: 'esm', sourcemap: true, codeSplitting: false },
     });
+  for (const file of webFiles) writeWhole(file.replace(/^src/, 'dist'), fs.readFileSync(file));
   for (const [from, to] of [
-    ['src/web/index.html', 'dist/web/index.html'],
     ['node_modules/@xterm/xterm/css/xterm.css', 'dist/web/xterm.css'],
     ...agents.map((name) => [`guest/agent/${name}`, `dist/agent/${name}`]),
   ])
@@ -211,7 +214,7 @@ if (hasWeb()) {
     [
       ...filesBelow('src', isEmitted),
       ...agents.map((name) => `guest/agent/${name}`),
-      'src/web/index.html',
+      ...webFiles,
       'tools/build.mjs',
       'package.json',
     ],

@@ -393,11 +393,12 @@ export type Ticket = Static<typeof Ticket>;
 /** A message of /v1/events. */
 export const EventMessage = Type.Object({
   type: oneOf(
-    ['machine', 'machine-removed', 'snapshot', 'snapshot-removed', 'image', 'image-removed'],
+    ['machine', 'machine-removed', 'snapshot', 'snapshot-removed', 'image', 'image-progress', 'image-removed'],
     'What has changed.',
   ),
   name: Type.String(),
   machine: maybe(MachineInfo),
+  progress: maybe(Type.String({ description: 'Of an image that is being pulled, by the name that was asked for.' })),
 });
 export type EventMessage = Static<typeof EventMessage>;
 

@@ -8,6 +8,7 @@ import { HostError, UsageError } from '../base/errors.js';
 import { listenReason } from '../runtime/node/listen-reason.js';
 import { reasonOf } from '../host/node/read-file.js';
 import { StateFolder, stateRoot } from './folders.js';
+import { consoleFiles } from './console-files.js';
 import { fileHandlers } from './handlers/files.js';
 import { machineHandlers } from './handlers/machines.js';
 import { serverHandlers } from './handlers/server.js';
@@ -91,6 +92,7 @@ async function run(options: ServeOptions, tls: ReturnType<typeof readTls>, state
     sockets: socketHandlers,
     log,
     measurements: new Measurements(),
+    files: consoleFiles(),
     ...(tls && { tls }),
   });
   await listen(api, options);

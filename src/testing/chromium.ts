@@ -128,6 +128,8 @@ export class ChromiumPage {
 
   /** Presses and releases a key by its KeyboardEvent `key` and `code`. */
   async press(key: string, code: string): Promise<void> {
+    // Without it Enter submits no form.
+    const text = key === 'Enter' ? '\r' : key;
     const modifiers = key.length === 1 && key !== key.toLowerCase() ? 8 : 0;
     for (const type of ['keyDown', 'keyUp'])
       await this.call('Input.dispatchKeyEvent', {
@@ -135,7 +137,7 @@ export class ChromiumPage {
         key,
         code,
         modifiers,
-        ...(key.length === 1 && { text: key }),
+        ...(text.length === 1 && { text }),
         ...(key in KEY_CODES && { windowsVirtualKeyCode: KEY_CODES[key] }),
       });
   }

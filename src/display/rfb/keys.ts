@@ -23,6 +23,12 @@ const FURTHER: Readonly<Record<number, string>> = {
 /** Undefined: a key that no keyboard of ours has. */
 export const codeOfScanCode = (scanCode: number): string | undefined => FIRST[scanCode - 1] ?? FURTHER[scanCode];
 
+const BY_CODE = new Map<string, number>(Object.entries(FURTHER).map(([scanCode, code]) => [code, Number(scanCode)]));
+for (const [i, code] of FIRST.entries()) BY_CODE.set(code, i + 1);
+
+/** The other way round. Undefined: a key that no keyboard of ours has. */
+export const scanCodeOf = (code: string): number | undefined => BY_CODE.get(code);
+
 /** A key, and whether it takes Shift to get this symbol from it, on a keyboard of the United States. */
 export interface KeyPress {
   readonly code: string;

@@ -39,7 +39,13 @@ export const serverHandlers: HttpHandlers = {
 
   listImages: async ({ tenant }) => ({ json: { images: await tenant.images.list() } }),
   pullImage: async ({ tenant, body, signal }) => {
-    const { info } = await tenant.images.pull((body as ImageRequest).name, { signal });
+    const { name } = body as ImageRequest;
+    let told = '';
+    const onProgress = (progress: string): void => {
+      if (progress !== told) tenant.tell({ type: 'image-progress', name, progress });
+      told = progress;
+    };
+    const { info } = await tenant.images.pull(name, { signal, onProgress });
     tenant.tell({ type: 'image', name: info.name });
     return { json: info };
   },

@@ -18,6 +18,7 @@ import { qcow2Target } from './qcow2.js';
 import { qmpTarget } from './qmp.js';
 import { rfbClientTarget } from './rfb-client.js';
 import { rfbTarget } from './rfb.js';
+import { rfbWatcherTarget } from './rfb-watcher.js';
 import { streamsTarget } from './streams.js';
 import { userNetTarget } from './user-net.js';
 import { vgaTarget } from './vga.js';
@@ -30,6 +31,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   gpuTarget,
   rfbTarget,
   rfbClientTarget,
+  rfbWatcherTarget,
   inputTarget,
   fuseTarget,
   p9Target,
