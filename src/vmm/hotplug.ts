@@ -32,6 +32,7 @@ export type CardRequest = Omit<CardConfig, 'slot' | 'mac'> & {
   readonly mac: string | null;
 };
 
+/** What is to be added to a machine that runs, or taken from it. */
 export type HotplugRequest =
   | { readonly action: 'add-node'; readonly node: NodeConfig }
   | { readonly action: 'remove-node'; readonly name: string }

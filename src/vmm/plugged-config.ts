@@ -10,6 +10,7 @@ import { networkFields, networkOf, saveNetwork } from './net-config.js';
 export const NODE_DRIVERS = ['file', 'http', 'https', 'raw', 'qcow2'] as const;
 export type NodeDriver = (typeof NODE_DRIVERS)[number];
 
+/** A block node: what a disk is read from, or a format over another node. */
 export interface NodeConfig {
   readonly name: string;
   readonly driver: NodeDriver;
@@ -20,11 +21,13 @@ export interface NodeConfig {
   readonly file: string | null;
 }
 
+/** A network that cards can be connected to. */
 export interface NetdevConfig {
   readonly id: string;
   readonly network: NetworkConfig;
 }
 
+/** A folder of the host that cards can share. */
 export interface FolderConfig {
   readonly id: string;
   /** A folder of the host. */
@@ -46,6 +49,7 @@ export const CARD_MODELS: Readonly<Record<CardDriver, string>> = {
   'virtio-fs': 'vhost-user-fs-pci',
 };
 
+/** A card. */
 export interface CardConfig {
   readonly id: string;
   readonly driver: CardDriver;
@@ -64,6 +68,7 @@ export interface CardConfig {
   readonly tag: string | null;
 }
 
+/** What was added to a machine while it ran. */
 export interface PluggedConfig {
   readonly nodes: readonly NodeConfig[];
   readonly netdevs: readonly NetdevConfig[];
