@@ -125,7 +125,8 @@ describeWith([amd64, chromium], 'the console', () => {
     await page.until(`${HEADING} === 'New machine'`);
     await page.fill('name', 'one');
     await page.fill('memory', '96');
-    for (const name of ['display', 'warm']) await page.evaluate(`document.querySelector('[name=${name}]').click()`);
+    await page.evaluate("document.querySelector('[name=display]').value = 'std'");
+    await page.evaluate("document.querySelector('[name=warm]').click()");
     await page.click('Create');
     await page.until(`${HEADING} === 'one' && ${STATE} === 'running'`);
 
@@ -174,6 +175,8 @@ describeWith([amd64, chromium], 'the console', () => {
     const restored = String(await page.evaluate("[...document.querySelectorAll('.notices a')].at(-1).textContent"));
     await page.click(restored);
     await page.until(`${HEADING} === ${JSON.stringify(restored)} && ${STATE} === 'running'`);
+    await page.click('Display');
+    await page.until(lit(0xaa, 0, 0));
 
     expect(await page.evaluate('globalThis.forbidden')).toEqual([]);
     const origins = await page.evaluate(

@@ -50,7 +50,13 @@ export class CreateView implements View {
     autocomplete: 'off',
     placeholder: 'deb.debian.org:80, example.org',
   });
-  private readonly display = el('input', { name: 'display', type: 'checkbox' });
+  private readonly display = el(
+    'select',
+    { name: 'display' },
+    el('option', { value: '' }, 'none'),
+    el('option', { value: 'std' }, 'VGA'),
+    el('option', { value: 'virtio' }, 'virtio GPU'),
+  );
   private readonly warm = el('input', { name: 'warm', type: 'checkbox', checked: true });
   private readonly submit = el('button', { type: 'submit', className: 'main' }, 'Create');
 
@@ -78,7 +84,7 @@ export class CreateView implements View {
       field('Accelerator', this.accel),
       field('Network', this.network),
       reachable,
-      field('Screen, keyboard and mouse', this.display),
+      field('Screen', this.display, 'With a keyboard and a mouse'),
       field('Warm', this.warm, 'Begins with a saved machine of the same kind, made the first time'),
       this.submit,
     );
@@ -109,7 +115,8 @@ export class CreateView implements View {
       // The server says which ones there are.
       ...(accel.value !== '' && { accel: accel.value as NonNullable<MachineRequest['accel']> }),
       ...(net !== undefined && { net }),
-      ...(this.display.checked && { display: true }),
+      // The form offers no others.
+      ...(this.display.value !== '' && { display: this.display.value as 'std' | 'virtio' }),
       ...(this.warm.checked && { warm: true }),
       // Its page shows how it comes up.
       wait: false,

@@ -27,6 +27,7 @@ export class MachineView implements View {
   private readonly state = el('span', { className: 'state' });
   private readonly overview: OverviewTab;
   private visible = false;
+  private hasDisplay = false;
   private readonly actions: { readonly button: HTMLButtonElement; readonly when: readonly MachineInfo['state'][] }[] =
     [];
 
@@ -36,21 +37,16 @@ export class MachineView implements View {
   ) {
     const { name } = machine;
     const { client } = session;
+    const { leave } = this;
     this.overview = new OverviewTab(session, machine);
     this.tabs = new Tabs(`Machine ${name}`);
-    const leave = (): void => this.tabs.focus();
     this.tabs.add('overview', 'Overview', () => this.overview);
-    const blocked = (...states: readonly MachineInfo['state'][]): (() => string | undefined) => {
-      return () => (states.includes(this.machine.state) ? undefined : BLOCKED[this.machine.state]);
-    };
-    const terminal = { connect: shellOf(client, name), fits: true, leave, blocked: blocked('running') };
+    const terminal = { connect: shellOf(client, name), fits: true, leave, blocked: () => this.blocked('running') };
     this.tabs.add('terminal', 'Terminal', () => new TerminalView({ ...terminal, label: `Shell in ${name}` }));
-    const there = blocked('running', 'paused');
-    const serial = { connect: serialOf(client, name), fits: false, leave, blocked: there };
+    const blocked = (): string | undefined => this.blocked('running', 'paused');
+    const serial = { connect: serialOf(client, name), fits: false, leave, blocked };
     this.tabs.add('serial', 'Serial port', () => new TerminalView({ ...serial, label: `Serial port of ${name}` }));
-    if (machine.display)
-      this.tabs.add('display', 'Display', () => new DisplayView(client, name, there, leave, session.notices.failed));
-    this.tabs.add('log', 'Log', () => new LogTab(session, name, machine.command !== undefined));
+    this.tabs.add('log', 'Log', () => new LogTab(session, name, this.machine.command !== undefined));
     this.tabs.choose('overview');
     this.element = el(
       'section',
@@ -64,6 +60,24 @@ export class MachineView implements View {
       this.tabs.element,
     );
     this.update(machine);
+  }
+
+  /** Where a key leads to from what takes all others. */
+  private readonly leave = (): void => this.tabs.focus();
+
+  /** Why something that needs one of these states is not to be had now; undefined: it is. */
+  private blocked(...states: readonly MachineInfo['state'][]): string | undefined {
+    const { state } = this.machine;
+    return states.includes(state) ? undefined : BLOCKED[state];
+  }
+
+  /** Of a machine that comes from a snapshot it is known only when it is there whether it has a screen. */
+  private addDisplay(): void {
+    const { client, notices } = this.session;
+    const { name } = this.machine;
+    const blocked = (): string | undefined => this.blocked('running', 'paused');
+    this.hasDisplay = true;
+    this.tabs.add('display', 'Display', () => new DisplayView(client, name, blocked, this.leave, notices.failed));
   }
 
   private buttons(): HTMLButtonElement[] {
@@ -117,7 +131,8 @@ export class MachineView implements View {
   update(machine: MachineInfo): void {
     const before = this.machine.state;
     this.machine = machine;
-    const { state, progress } = machine;
+    const { state, progress, display } = machine;
+    if (display && !this.hasDisplay) this.addDisplay();
     this.state.textContent = progress === undefined ? state : `${state}: ${progress}`;
     this.state.dataset['state'] = state;
     for (const { button: one, when } of this.actions) enable(one, when.includes(state));
