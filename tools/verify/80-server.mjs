@@ -127,7 +127,8 @@ async function many(log) {
         );
         expect((await client.list()).length === 0, 'machines are left');
       }
-      expect(after.files <= before.files + 5, `files are left open: ${before.files}, ${after.files}`);
+      // The worker that waits for the next machine has some, and may be there or not.
+      expect(after.files <= before.files + 10, `files are left open: ${before.files}, ${after.files}`);
       expect(after.threads <= before.threads + 2, `threads are left: ${before.threads}, ${after.threads}`);
       // A heap that has grown once is not given back at once; 200 machines of 128 MiB would be 25,600.
       expect(after.memory <= before.memory + 300, `memory is left: ${before.memory} MiB, ${after.memory} MiB`);
