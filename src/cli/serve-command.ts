@@ -41,7 +41,8 @@ export function serveCommand(): Command {
       'after',
       `
   vitrine serve token add alice    makes a token, and tells it once
-  vitrine serve                    prints where it listens, and serves until SIGTERM
+  vitrine serve                    prints where it listens, and serves until SIGTERM:
+                                   a console for browsers, and the API
 
 Everything else is said in the configuration file: see docs/server.md. The API describes
 itself at /openapi.json.`,
