@@ -48,7 +48,7 @@ export class CreateView implements View {
   private readonly reachable = el('input', {
     name: 'reachable',
     autocomplete: 'off',
-    placeholder: 'deb.debian.org:80, example.org',
+    placeholder: 'example.org:80, example.net',
   });
   private readonly display = el(
     'select',
