@@ -1,8 +1,8 @@
 /** A client that looks once: it asks a server of RFB 3.3, 3.7 or 3.8 for the whole screen, RFC 6143. */
 import type { Frame } from '../scan-out.js';
-import { ByteQueue } from './byte-queue.js';
+import { Conversation, preferences } from './conversation.js';
 import { passwordKey, type Password, type RfbCrypto } from './handshake.js';
-import { NATIVE, PIXEL_FORMAT_SIZE, writePixelFormat } from './pixel-format.js';
+import { PIXEL_FORMAT_SIZE } from './pixel-format.js';
 import { ENCODING, FROM_CLIENT, FROM_SERVER, SECURITY } from './protocol.js';
 
 const CHALLENGE_LENGTH = 16;
@@ -22,13 +22,12 @@ export interface RfbClientOptions {
   failed(reason: string): void;
 }
 
-type Step = () => boolean;
-
 export class RfbClient {
-  private readonly input = new ByteQueue();
-  private step: Step = () => this.version();
+  private readonly talk = new Conversation(
+    () => this.version(),
+    (reason) => this.options.failed(reason),
+  );
   private minor = 8;
-  private over = false;
   private frame: Frame = { width: 0, height: 0, pixels: new Uint32Array(0) };
   /** Rectangles of the update that are still to come. */
   private rectangles = 0;
@@ -37,132 +36,104 @@ export class RfbClient {
 
   /** Bytes of the server. */
   receive(bytes: Uint8Array): void {
-    if (this.over) return;
-    this.input.push(bytes);
-    while (!this.over && this.step());
+    this.talk.receive(bytes);
   }
 
   /** The server has hung up. */
   ended(): void {
-    this.fail('the server hung up');
-  }
-
-  private fail(reason: string): boolean {
-    if (!this.over) this.options.failed(reason);
-    this.over = true;
-    return false;
-  }
-
-  /** Takes bytes when that many have come. */
-  private take(count: number): Uint8Array | undefined {
-    return this.input.length < count ? undefined : this.input.take(count);
-  }
-
-  private next(step: Step): true {
-    this.step = step;
-    return true;
+    this.talk.fail('the server hung up');
   }
 
   private version(): boolean {
-    const bytes = this.take(12);
+    const bytes = this.talk.take(12);
     if (!bytes) return false;
     const match = /^RFB 003\.(\d{3})\n$/.exec(String.fromCharCode(...bytes));
-    if (!match) return this.fail('this is no VNC server');
+    if (!match) return this.talk.fail('this is no VNC server');
     const minor = Number(match[1]);
     this.minor = minor >= 8 ? 8 : minor === 7 ? 7 : 3;
     this.options.write(new TextEncoder().encode(`RFB 003.00${this.minor}\n`));
-    return this.next(() => (this.minor === 3 ? this.oneSecurity() : this.someSecurity()));
+    return this.talk.next(() => (this.minor === 3 ? this.oneSecurity() : this.someSecurity()));
   }
 
   private oneSecurity(): boolean {
-    if (this.input.length < 4) return false;
-    const type = this.input.u32(0);
-    this.input.skip(4);
-    return type === 0 ? this.next(() => this.refusal()) : this.useSecurity(type);
+    if (this.talk.input.length < 4) return false;
+    const type = this.talk.input.u32(0);
+    this.talk.input.skip(4);
+    return type === 0 ? this.talk.next(() => this.refusal()) : this.useSecurity(type);
   }
 
   private someSecurity(): boolean {
-    if (this.input.length < 1) return false;
-    const count = this.input.u8(0);
+    if (this.talk.input.length < 1) return false;
+    const count = this.talk.input.u8(0);
     if (count === 0) {
-      this.input.skip(1);
-      return this.next(() => this.refusal());
+      this.talk.input.skip(1);
+      return this.talk.next(() => this.refusal());
     }
-    const types = this.take(1 + count)?.subarray(1);
+    const types = this.talk.take(1 + count)?.subarray(1);
     if (!types) return false;
     const wanted = this.options.password === undefined ? SECURITY.NONE : SECURITY.VNC;
     const type = [wanted, SECURITY.NONE, SECURITY.VNC].find((one) => types.includes(one));
-    if (type === undefined) return this.fail('the server wants a kind of login that is not known here');
+    if (type === undefined) return this.talk.fail('the server wants a kind of login that is not known here');
     this.options.write(Uint8Array.of(type));
     return this.useSecurity(type);
   }
 
   private useSecurity(type: number): boolean {
-    if (type === SECURITY.NONE) return this.minor === 8 ? this.next(() => this.result()) : this.initialise();
-    if (type !== SECURITY.VNC) return this.fail('the server wants a kind of login that is not known here');
-    if (this.options.password === undefined) return this.fail('the server wants a password');
-    return this.next(() => this.answer());
+    if (type === SECURITY.NONE) return this.minor === 8 ? this.talk.next(() => this.result()) : this.initialise();
+    if (type !== SECURITY.VNC) return this.talk.fail('the server wants a kind of login that is not known here');
+    if (this.options.password === undefined) return this.talk.fail('the server wants a password');
+    return this.talk.next(() => this.answer());
   }
 
   private answer(): boolean {
-    const challenge = this.take(CHALLENGE_LENGTH);
+    const challenge = this.talk.take(CHALLENGE_LENGTH);
     if (!challenge) return false;
     const { options } = this;
     const { crypto, password } = options;
     options.write(crypto.des(passwordKey(password ?? ''), challenge));
-    return this.next(() => this.result());
+    return this.talk.next(() => this.result());
   }
 
   private result(): boolean {
-    if (this.input.length < 4) return false;
-    const result = this.input.u32(0);
-    this.input.skip(4);
+    if (this.talk.input.length < 4) return false;
+    const result = this.talk.input.u32(0);
+    this.talk.input.skip(4);
     if (result === 0) return this.initialise();
-    return this.minor === 8 ? this.next(() => this.refusal()) : this.fail('the server refuses the password');
+    return this.minor === 8 ? this.talk.next(() => this.refusal()) : this.talk.fail('the server refuses the password');
   }
 
   /** A reason, in words of the server's. */
   private refusal(): boolean {
-    if (this.input.length < 4) return false;
-    const length = this.input.u32(0);
-    if (length > MOST_TEXT) return this.fail('the server refuses');
-    const text = this.take(4 + length);
+    if (this.talk.input.length < 4) return false;
+    const length = this.talk.input.u32(0);
+    if (length > MOST_TEXT) return this.talk.fail('the server refuses');
+    const text = this.talk.take(4 + length);
     // One line, whatever the server says.
-    return text ? this.fail(`the server refuses: ${printable(text.subarray(4))}`) : false;
+    return text ? this.talk.fail(`the server refuses: ${printable(text.subarray(4))}`) : false;
   }
 
   private initialise(): true {
     this.options.write(Uint8Array.of(1));
-    return this.next(() => this.serverInit());
+    return this.talk.next(() => this.serverInit());
   }
 
   private serverInit(): boolean {
-    const { input } = this;
+    const { input } = this.talk;
     if (input.length < 8 + PIXEL_FORMAT_SIZE) return false;
     const nameLength = input.u32(4 + PIXEL_FORMAT_SIZE);
-    if (nameLength > MOST_TEXT) return this.fail('the server names a screen that cannot be');
+    if (nameLength > MOST_TEXT) return this.talk.fail('the server names a screen that cannot be');
     if (input.length < 8 + PIXEL_FORMAT_SIZE + nameLength) return false;
     const [width, height] = [input.u16(0), input.u16(2)];
     input.skip(8 + PIXEL_FORMAT_SIZE + nameLength);
     if (!this.resize(width, height)) return false;
-    const { options } = this;
-    const format = new Uint8Array(4 + PIXEL_FORMAT_SIZE);
-    format[0] = FROM_CLIENT.SET_PIXEL_FORMAT;
-    format.set(writePixelFormat(NATIVE), 4);
-    options.write(format);
-    const encodings = [ENCODING.RAW, ENCODING.DESKTOP_SIZE];
-    const view = new DataView(new ArrayBuffer(4 + 4 * encodings.length));
-    view.setUint8(0, FROM_CLIENT.SET_ENCODINGS);
-    view.setUint16(2, encodings.length);
-    encodings.forEach((encoding, i) => view.setInt32(4 + 4 * i, encoding));
-    options.write(new Uint8Array(view.buffer));
+    this.options.write(preferences([ENCODING.RAW, ENCODING.DESKTOP_SIZE]));
     this.request();
-    return this.next(() => this.message());
+    return this.talk.next(() => this.message());
   }
 
   private resize(width: number, height: number): boolean {
     if (width === 0 || height === 0 || width * height > MOST_PIXELS)
-      return this.fail('the server names a screen that cannot be');
+      return this.talk.fail('the server names a screen that cannot be');
     this.frame = { width, height, pixels: new Uint32Array(width * height) };
     return true;
   }
@@ -176,7 +147,7 @@ export class RfbClient {
   }
 
   private message(): boolean {
-    const { input } = this;
+    const { input } = this.talk;
     if (input.length < 1) return false;
     switch (input.u8(0)) {
       case FROM_SERVER.UPDATE:
@@ -184,21 +155,23 @@ export class RfbClient {
         this.rectangles = input.u16(2);
         this.wholePart = 0;
         input.skip(4);
-        return this.next(() => this.rectangle());
+        return this.talk.next(() => this.rectangle());
       case FROM_SERVER.BELL:
         input.skip(1);
         return true;
       case FROM_SERVER.COLOR_MAP: {
         if (input.length < 6) return false;
-        return this.take(6 + 6 * input.u16(4)) !== undefined;
+        return this.talk.take(6 + 6 * input.u16(4)) !== undefined;
       }
       case FROM_SERVER.CUT_TEXT: {
         if (input.length < 8) return false;
         const length = input.u32(4);
-        return length > MOST_TEXT ? this.fail('the server sends too long a text') : this.take(8 + length) !== undefined;
+        return length > MOST_TEXT
+          ? this.talk.fail('the server sends too long a text')
+          : this.talk.take(8 + length) !== undefined;
       }
       default:
-        return this.fail('the server sends what nobody asked for');
+        return this.talk.fail('the server sends what nobody asked for');
     }
   }
 
@@ -207,7 +180,8 @@ export class RfbClient {
 
   private rectangle(): boolean {
     if (this.rectangles === 0) return this.updated();
-    const { input, frame } = this;
+    const { frame } = this;
+    const { input } = this.talk;
     if (input.length < 12) return false;
     const [x, y, width, height] = [input.u16(0), input.u16(2), input.u16(4), input.u16(6)];
     const encoding = input.i32(8);
@@ -218,8 +192,8 @@ export class RfbClient {
       return this.resize(width, height);
     }
     if (encoding !== ENCODING.RAW || x + width > frame.width || y + height > frame.height)
-      return this.fail('the server sends what nobody asked for');
-    const bytes = this.take(12 + width * height * 4);
+      return this.talk.fail('the server sends what nobody asked for');
+    const bytes = this.talk.take(12 + width * height * 4);
     if (!bytes) return false;
     for (let row = 0, at = 12; row < height; row++)
       for (let column = 0; column < width; column++, at += 4)
@@ -233,9 +207,9 @@ export class RfbClient {
     // A server may begin with less than all: what is missing is asked for again.
     if (this.wholePart < this.frame.width * this.frame.height) {
       this.request();
-      return this.next(() => this.message());
+      return this.talk.next(() => this.message());
     }
-    this.over = true;
+    this.talk.over = true;
     this.options.finished(this.frame);
     return false;
   }

@@ -3,9 +3,9 @@
  * messages (rfbproto.rst, "QEMU Extended Key Event Message").
  */
 import type { Rectangle } from '../rectangle.js';
-import { ByteQueue } from './byte-queue.js';
+import { Conversation, preferences } from './conversation.js';
 import { scanCodeOf } from './keys.js';
-import { NATIVE, PIXEL_FORMAT_SIZE, writePixelFormat } from './pixel-format.js';
+import { PIXEL_FORMAT_SIZE } from './pixel-format.js';
 import { ENCODING, FROM_CLIENT, FROM_SERVER, QEMU_KEY, SECURITY } from './protocol.js';
 import { mostZrle, readZrle } from './zrle-reader.js';
 
@@ -36,13 +36,11 @@ export interface RfbWatcherOptions {
   failed(reason: string): void;
 }
 
-/** Takes what it can; false: not all of it has come. */
-type Step = () => boolean;
-
 export class RfbWatcher {
-  private readonly input = new ByteQueue();
-  private step: Step = () => this.version();
-  private over = false;
+  private readonly talk = new Conversation(
+    () => this.version(),
+    (reason) => this.options.failed(reason),
+  );
   private width = 0;
   private height = 0;
   /** Rectangles of the update that are still to come. */
@@ -54,83 +52,58 @@ export class RfbWatcher {
 
   /** Bytes of the server. */
   receive(bytes: Uint8Array): void {
-    if (this.over) return;
-    this.input.push(bytes);
     try {
-      while (!this.over && this.step());
+      this.talk.receive(bytes);
     } catch (error) {
-      this.fail(error instanceof Error ? error.message : String(error));
+      this.talk.fail(error instanceof Error ? error.message : String(error));
     }
   }
 
-  private fail(reason: string): boolean {
-    if (!this.over) this.options.failed(reason);
-    this.over = true;
-    return false;
-  }
-
-  private take(count: number): Uint8Array | undefined {
-    return this.input.length < count ? undefined : this.input.take(count);
-  }
-
-  private next(step: Step): true {
-    this.step = step;
-    return true;
-  }
-
   private version(): boolean {
-    const bytes = this.take(12);
+    const bytes = this.talk.take(12);
     if (!bytes) return false;
-    if (String.fromCharCode(...bytes) !== 'RFB 003.008\n') return this.fail('this is no screen of a machine');
+    if (String.fromCharCode(...bytes) !== 'RFB 003.008\n') return this.talk.fail('this is no screen of a machine');
     this.options.write(bytes);
-    return this.next(() => this.security());
+    return this.talk.next(() => this.security());
   }
 
   private security(): boolean {
-    if (this.input.length < 1) return false;
-    const types = this.take(1 + this.input.u8(0))?.subarray(1);
+    if (this.talk.input.length < 1) return false;
+    const types = this.talk.take(1 + this.talk.input.u8(0))?.subarray(1);
     if (!types) return false;
-    if (!types.includes(SECURITY.NONE)) return this.fail('the screen wants a password');
+    if (!types.includes(SECURITY.NONE)) return this.talk.fail('the screen wants a password');
     this.options.write(Uint8Array.of(SECURITY.NONE));
-    return this.next(() => this.result());
+    return this.talk.next(() => this.result());
   }
 
   private result(): boolean {
-    if (this.input.length < 4) return false;
-    if (this.input.u32(0) !== 0) return this.fail('the screen is not to be seen');
-    this.input.skip(4);
+    if (this.talk.input.length < 4) return false;
+    if (this.talk.input.u32(0) !== 0) return this.talk.fail('the screen is not to be seen');
+    this.talk.input.skip(4);
     // Others may look, too.
     this.options.write(Uint8Array.of(1));
-    return this.next(() => this.serverInit());
+    return this.talk.next(() => this.serverInit());
   }
 
   private serverInit(): boolean {
-    const { input, options } = this;
+    const { options } = this;
+    const { input } = this.talk;
     const head = 8 + PIXEL_FORMAT_SIZE;
     if (input.length < head) return false;
     const nameLength = input.u32(head - 4);
-    if (nameLength > MOST_TEXT) return this.fail(NOT_ASKED_FOR);
+    if (nameLength > MOST_TEXT) return this.talk.fail(NOT_ASKED_FOR);
     if (input.length < head + nameLength) return false;
     const [width, height] = [input.u16(0), input.u16(2)];
     input.skip(head + nameLength);
-    const format = new Uint8Array(4 + PIXEL_FORMAT_SIZE);
-    format[0] = FROM_CLIENT.SET_PIXEL_FORMAT;
-    format.set(writePixelFormat(NATIVE), 4);
-    options.write(format);
-    const encodings = [ENCODING.ZRLE, ENCODING.COPY_RECT, ENCODING.DESKTOP_SIZE, ENCODING.QEMU_KEYS];
-    const view = new DataView(new ArrayBuffer(4 + 4 * encodings.length));
-    view.setUint8(0, FROM_CLIENT.SET_ENCODINGS);
-    view.setUint16(2, encodings.length);
-    encodings.forEach((encoding, i) => view.setInt32(4 + 4 * i, encoding));
-    options.write(new Uint8Array(view.buffer));
+    options.write(preferences([ENCODING.ZRLE, ENCODING.COPY_RECT, ENCODING.DESKTOP_SIZE, ENCODING.QEMU_KEYS]));
     if (!this.resize(width, height)) return false;
     this.request();
-    return this.next(() => this.message());
+    return this.talk.next(() => this.message());
   }
 
   private resize(width: number, height: number): boolean {
     if (width === 0 || height === 0 || width * height > MOST_PIXELS)
-      return this.fail('the server names a screen that cannot be');
+      return this.talk.fail('the server names a screen that cannot be');
     this.width = width;
     this.height = height;
     this.options.resized(width, height);
@@ -139,7 +112,7 @@ export class RfbWatcher {
 
   /** Asks for what changes; the first time for all of it. */
   request(): void {
-    if (this.over || this.width === 0) return;
+    if (this.talk.over || this.width === 0) return;
     const view = new DataView(new ArrayBuffer(10));
     view.setUint8(0, FROM_CLIENT.UPDATE_REQUEST);
     view.setUint8(1, this.whole ? 0 : 1);
@@ -150,34 +123,34 @@ export class RfbWatcher {
   }
 
   private message(): boolean {
-    const { input } = this;
+    const { input } = this.talk;
     if (input.length < 1) return false;
     switch (input.u8(0)) {
       case FROM_SERVER.UPDATE:
         if (input.length < 4) return false;
         this.rectangles = input.u16(2);
         input.skip(4);
-        return this.next(() => this.rectangle());
+        return this.talk.next(() => this.rectangle());
       case FROM_SERVER.BELL:
         input.skip(1);
         return true;
       case FROM_SERVER.CUT_TEXT: {
         if (input.length < 8) return false;
         const length = input.u32(4);
-        return length > MOST_TEXT ? this.fail(NOT_ASKED_FOR) : this.take(8 + length) !== undefined;
+        return length > MOST_TEXT ? this.talk.fail(NOT_ASKED_FOR) : this.talk.take(8 + length) !== undefined;
       }
       default:
-        return this.fail(NOT_ASKED_FOR);
+        return this.talk.fail(NOT_ASKED_FOR);
     }
   }
 
   private rectangle(): boolean {
     if (this.rectangles === 0) {
-      this.step = () => this.message();
+      this.talk.step = () => this.message();
       this.options.painted();
       return true;
     }
-    const { input } = this;
+    const { input } = this.talk;
     if (input.length < 12) return false;
     const area = { x: input.u16(0), y: input.u16(2), width: input.u16(4), height: input.u16(6) };
     const done = this.content(area, input.i32(8));
@@ -186,7 +159,7 @@ export class RfbWatcher {
   }
 
   private content(area: Rectangle, encoding: number): boolean {
-    const { input } = this;
+    const { input } = this.talk;
     switch (encoding) {
       case ENCODING.DESKTOP_SIZE:
         input.skip(12);
@@ -197,23 +170,23 @@ export class RfbWatcher {
       case ENCODING.COPY_RECT: {
         if (input.length < 16) return false;
         const from = { ...area, x: input.u16(12), y: input.u16(14) };
-        if (!this.fits(area) || !this.fits(from)) return this.fail(NOT_ASKED_FOR);
+        if (!this.fits(area) || !this.fits(from)) return this.talk.fail(NOT_ASKED_FOR);
         input.skip(16);
         this.options.copied(area, from.x, from.y);
         return true;
       }
       case ENCODING.RAW: {
-        if (!this.fits(area)) return this.fail(NOT_ASKED_FOR);
-        const bytes = this.take(12 + area.width * area.height * 4);
+        if (!this.fits(area)) return this.talk.fail(NOT_ASKED_FOR);
+        const bytes = this.talk.take(12 + area.width * area.height * 4);
         if (bytes) this.picture(area, rgba(bytes.subarray(12)));
         return bytes !== undefined;
       }
       case ENCODING.ZRLE: {
-        if (!this.fits(area)) return this.fail(NOT_ASKED_FOR);
+        if (!this.fits(area)) return this.talk.fail(NOT_ASKED_FOR);
         if (input.length < 16) return false;
         const length = input.u32(12);
-        if (length > MOST_PACKED) return this.fail(NOT_ASKED_FOR);
-        const packed = this.take(16 + length)?.subarray(16);
+        if (length > MOST_PACKED) return this.talk.fail(NOT_ASKED_FOR);
+        const packed = this.talk.take(16 + length)?.subarray(16);
         if (!packed) return false;
         const { width, height } = area;
         const bytes = this.options.inflater.inflate(packed, mostZrle(width, height));
@@ -221,7 +194,7 @@ export class RfbWatcher {
         return true;
       }
       default:
-        return this.fail(NOT_ASKED_FOR);
+        return this.talk.fail(NOT_ASKED_FOR);
     }
   }
 
@@ -238,7 +211,7 @@ export class RfbWatcher {
   /** A key by its KeyboardEvent code; those that no keyboard of ours has are left out. */
   key(code: string, down: boolean): void {
     const scanCode = scanCodeOf(code);
-    if (this.over || this.width === 0 || scanCode === undefined) return;
+    if (this.talk.over || this.width === 0 || scanCode === undefined) return;
     if (down) this.held.add(code);
     else this.held.delete(code);
     const view = new DataView(new ArrayBuffer(12));
@@ -256,7 +229,7 @@ export class RfbWatcher {
 
   /** `mask`: buttons as bits, RFC 6143 §7.5.5. Pixels of the screen. */
   pointer(mask: number, x: number, y: number): void {
-    if (this.over || this.width === 0) return;
+    if (this.talk.over || this.width === 0) return;
     const view = new DataView(new ArrayBuffer(6));
     view.setUint8(0, FROM_CLIENT.POINTER);
     view.setUint8(1, mask);

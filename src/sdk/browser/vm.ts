@@ -4,12 +4,14 @@ import { openFile } from '../../host/browser/files.js';
 import { BrowserMachine } from '../../runtime/browser/machine-handle.js';
 import type { AcceleratorName, Frame, MachineStart, PageParts } from '../../runtime/browser/protocol.js';
 import { version } from '../../runtime/browser/version.js';
-import type { MachineExit } from '../../vmm/machine.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
 import { AGENT_PORT } from '../agent/protocol.js';
+import { BOOT_TIMEOUT, describeExit, lastWords } from '../boot.js';
+import { after } from '../deadline.js';
 import { asError, VmError } from '../errors.js';
 import type { CommandDefaults } from '../exec.js';
 import { LinuxGuest, type GuestParts } from '../linux-guest.js';
+import { SerialPort } from '../serial.js';
 import { prepareLaunch, readDefaults, type VmOptions } from './launch.js';
 
 /** What every start of a machine takes. */
@@ -40,40 +42,9 @@ export interface RestoreOptions extends StartOptions {
   readonly parts?: PageParts;
 }
 
-/** Bytes of the serial port that are kept for messages. */
-const KEPT_SERIAL = 16_384;
-const BOOT_TIMEOUT = 120_000;
-
-/** The last lines that a guest wrote, as one. */
-function lastWords(serial: Uint8Array): string {
-  const lines = new TextDecoder()
-    .decode(serial)
-    .split(/[\r\n]+/)
-    .filter((line) => line.trim() !== '');
-  return lines.slice(-3).join(' / ').slice(0, 400);
-}
-
-const describeExit = (exit: MachineExit): string =>
-  ({
-    'power-off': 'it was switched off',
-    exit: 'the guest ended it',
-    reset: 'it was reset',
-    'triple-fault': 'its processor gave up (triple fault)',
-    debug: 'a debugger ended it',
-    stopped: 'it was stopped',
-  })[exit.kind];
-
-function after(milliseconds: number, work: () => void): () => void {
-  const timer = setTimeout(work, milliseconds);
+function later(milliseconds: number, work: () => void): () => void {
+  const timer = after(milliseconds, work);
   return () => clearTimeout(timer);
-}
-
-/** Everything that is kept of what a guest wrote. */
-function append(kept: Uint8Array, bytes: Uint8Array): Uint8Array {
-  const all = new Uint8Array(kept.length + bytes.length);
-  all.set(kept);
-  all.set(bytes, kept.length);
-  return all.subarray(-KEPT_SERIAL);
 }
 
 /**
@@ -115,16 +86,14 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const { signal, onSerial, onFrame, onReport, bootTimeout = BOOT_TIMEOUT, accel, threads } = options;
     signal?.throwIfAborted();
     if (!(bootTimeout > 0)) throw new UsageError(`a boot timeout of ${bootTimeout} ms`);
-    let serial: Uint8Array = new Uint8Array(0);
+    const serial = new SerialPort();
+    if (onSerial) serial.onData(onSerial);
     const late: { connection?: AgentConnection } = {};
     const machine = new BrowserMachine(
       start,
       {
         output: (channel, bytes, done) => {
-          if (channel === 'serial') {
-            serial = append(serial, bytes);
-            onSerial?.(bytes);
-          }
+          if (channel === 'serial') serial.receive(bytes);
           done();
         },
         ...(onFrame && { frame: onFrame }),
@@ -150,7 +119,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const settled = new AbortController();
     const trouble = new Promise<never>((_, reject) => {
       void end.then(reject);
-      const cancel = after(bootTimeout, () => {
+      const cancel = later(bootTimeout, () => {
         reject(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
       });
       settled.signal.addEventListener('abort', cancel);
@@ -176,7 +145,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
       late.connection = connection;
       void gone.then((error) => connection.fail(error));
       await Promise.race([connection.ready, trouble]);
-      return new Vm(machine, { connection, defaults: defaultsOf(note), time: () => Date.now(), after });
+      return new Vm(machine, { connection, defaults: defaultsOf(note), time: () => Date.now(), after: later });
     } catch (error) {
       machine.stop();
       await end;

@@ -5,9 +5,9 @@ import type { FrameNews } from '../../display/frame-news.js';
 import type { AcceleratorName } from '../../runtime/node/accelerators.js';
 import { MachineHandle } from '../../runtime/node/machine-handle.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
-import type { MachineExit } from '../../vmm/machine.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
 import { AGENT_PORT } from '../agent/protocol.js';
+import { BOOT_TIMEOUT, describeExit, lastWords } from '../boot.js';
 import { after } from '../deadline.js';
 import { errnoText } from '../errno.js';
 import { asError, VmError } from '../errors.js';
@@ -26,8 +26,6 @@ export interface StartOptions {
   readonly onFrame?: (news: FrameNews) => void;
 }
 
-const BOOT_TIMEOUT = 120_000;
-
 /** Throws what is wrong with them, or the signal's reason. */
 export function checkStart({ signal, bootTimeout = BOOT_TIMEOUT }: StartOptions): void {
   signal?.throwIfAborted();
@@ -40,22 +38,6 @@ export interface StartedMachine {
   readonly serial: SerialPort;
   readonly monitor: Monitor;
 }
-
-/** The last lines that a guest wrote, as one. */
-function lastWords(serial: SerialPort): string {
-  const lines = serial.text.split(/[\r\n]+/).filter((line) => line.trim() !== '');
-  return lines.slice(-3).join(' / ').slice(0, 400);
-}
-
-const describeExit = (exit: MachineExit): string =>
-  ({
-    'power-off': 'it was switched off',
-    exit: 'the guest ended it',
-    reset: 'it was reset',
-    'triple-fault': 'its processor gave up (triple fault)',
-    debug: 'a debugger ended it',
-    stopped: 'it was stopped',
-  })[exit.kind];
 
 /** Rejected with a one-line error when the machine does not come up; then nothing of it is left. */
 export async function startMachine(
