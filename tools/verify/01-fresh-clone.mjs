@@ -32,7 +32,10 @@ export async function must(running) {
 export async function expectClean({ clone, env, home, temporary }) {
   const { stdout } = await must(runProgram('git', ['status', '--porcelain'], { cwd: clone, env }));
   expect(stdout === '', `files are left in the clone:\n${stdout}`);
-  expect(readdirSync(temporary).length === 0, `temporary files are left: ${readdirSync(temporary).join(' ')}`);
+  // Where machines that run are listed stays, with nothing in it, when the host has no better place for it.
+  const listed = `vitrine-${process.getuid()}`;
+  const left = readdirSync(temporary, { recursive: true }).filter((name) => name !== listed);
+  expect(left.length === 0, `temporary files are left: ${left.join(' ')}`);
   const stray = readdirSync(home).filter((name) => name !== '.cache' && name !== '.npm');
   expect(stray.length === 0, `files are left in the home: ${stray.join(' ')}`);
 }
