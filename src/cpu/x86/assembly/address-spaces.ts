@@ -13,6 +13,7 @@ import {
   TLB_SPACES,
   TLB_WALKS,
   dropLocals,
+  endBorrowing,
   entryOf,
   forgetSlot,
   jumpBase,
@@ -137,7 +138,8 @@ function enterSlot(slot: usize): void {
 
 /** Forgets all translations of this CPU, those of the jump cache with them. */
 export function flushTlb(): void {
-  returnBorrowed();
+  // The list has tags of a generation that ends here: entries that were borrowed again by them would never go back.
+  endBorrowing();
   dropLocals();
   forgetSlot();
   fetchedLocally = false;

@@ -114,8 +114,15 @@ export function setLocalsLost(value: bool): void {
   localsAreLost = value;
 }
 
+/** Gives borrowed entries back for good: none is borrowed again. */
+export function endBorrowing(): void {
+  returnBorrowed();
+  store<u32>(STATE + S_BORROWED_BEFORE, 0);
+}
+
 function borrow(entry: usize, tag: u64, keeps: bool): void {
-  if (load<u32>(STATE + S_BORROWED) == MAX_BORROWED) returnBorrowed();
+  // An element that says of the same entry that user mode has the right must not outlive this one.
+  if (!keeps || load<u32>(STATE + S_BORROWED) == MAX_BORROWED) endBorrowing();
   const count: usize = load<u32>(STATE + S_BORROWED);
   const at = tlbBase + TLB_BORROWED + count * LISTED;
   store<u64>(at, tag);

@@ -456,6 +456,39 @@ describe('pages of user mode and the supervisor (SDM vol. 3 §4.6)', () => {
     expect(results).toEqual([7, 7, -15]);
   });
 
+  it('nothing of a user page stays with the supervisor when all translations went while it used the page', () => {
+    const results = shown(
+      CR4.PGE,
+      (a) => {
+        map(a, 1, P | W | U);
+        map(a, 2, P | W | U, OTHER.PT);
+        map(a, 3, P | G, PT2, LIN + 0x1000);
+        a.emit('mov', dword([LIN]), 11);
+        // A global page that code was fetched from: nothing less than everything goes.
+        a.emit('mov', R.ebx, LIN + 0x1000);
+        a.emit('call', R.rbx);
+        a.emit('invlpg', ptr([LIN + 0x1000]));
+        goToUser(a, 0x3002);
+      },
+      (g) => {
+        g.bytes(page(3), [0xc3]);
+        return inUser(
+          (a) => {
+            a.emit('mov', dword([LIN]), 12);
+            a.emit('int', 0x77);
+          },
+          (a) => {
+            loadCr3(a, other);
+            a.emit('mov', dword([LIN]), 13);
+            loadCr3(a, first);
+            show(a);
+          },
+        )(g);
+      },
+    );
+    expect(results).toEqual([12]);
+  });
+
   it('user code is fetched anew in another space', () => {
     const results = shown(
       CR4.PGE | CR4.PCIDE | CR4.SMEP,
