@@ -29,6 +29,10 @@ const PROGRAM = 0x30_0000;
 /** Page tables of pages that meet others in the TLB: 2048 pages behind them. */
 const FAR_TABLES = [0x12_0000, 0x12_1000] as const;
 const FAR = 0x80_0000;
+/** 2 MiB that are one page or many, at times. */
+const REGION_TABLES = [0x12_2000, 0x12_3000] as const;
+const REGION_PAGES = [10, 12] as const;
+const REGION = LIN + 0x40_0000;
 const TABLES = [FIRST.PT, OTHER.PT] as const;
 const ROOTS = [BigInt(FIRST.PML4), BigInt(OTHER.PML4)] as const;
 const PAGES = 24;
@@ -55,11 +59,14 @@ const SLOTS: readonly Slot[] = [
   ...[4, 5].map((n) => ({ lin: LIN + n * 0x1000, bits: P | W })),
   { lin: LIN + 6 * 0x1000, bits: P | U },
   { lin: LIN + 7 * 0x1000, bits: P | W | G },
+  ...[3, 8].map((n) => ({ lin: REGION + n * 0x1000, bits: P | W | U })),
 ];
 const isUser = ({ bits }: Slot): boolean => (bits & U) !== 0;
 const isGlobal = ({ bits }: Slot): boolean => (bits & G) !== 0;
-const entryOf = (space: number, { lin }: Slot): number =>
-  (lin < LIN + FAR ? TABLES : FAR_TABLES)[space] + ((lin >> 12) & 511) * 8;
+const REGION_ENTRIES = [FIRST, OTHER].map(({ PD }) => PD + (REGION >> 21) * 8);
+const isInRegion = ({ lin }: Slot): boolean => lin >= REGION && lin < REGION + 0x20_0000;
+const entryOf = (space: number, slot: Slot): number =>
+  (isInRegion(slot) ? REGION_TABLES : slot.lin < LIN + FAR ? TABLES : FAR_TABLES)[space] + ((slot.lin >> 12) & 511) * 8;
 
 /** A program of ring 0 as it is made, and what it does in the model. */
 class Program {
@@ -67,6 +74,8 @@ class Program {
   private readonly mapped = [0, 1].map((space) => SLOTS.map((_, n) => 2 + ((n * 2 + space) % (PAGES - 2))));
   private readonly values = Array.from({ length: PAGES }, (_, n) => n);
   private space = 0;
+  /** Whether the region is one page, in each space. */
+  private readonly isOne = [false, false];
   /** Spaces whose tables were changed while they were not the current one. */
   private readonly changed = [false, false];
   readonly expected: number[] = [];
@@ -91,8 +100,9 @@ class Program {
   prepare(g: GuestBench): void {
     for (const space of [0, 1]) {
       g.setU64([FIRST, OTHER][space].PD + 6 * 8, BigInt(FAR_TABLES[space] | P | W | U));
+      g.setU64(REGION_ENTRIES[space], BigInt(REGION_TABLES[space] | P | W | U));
       SLOTS.forEach((slot, n) => {
-        const at = isGlobal(slot) ? this.mapped[0][n] : this.mapped[space][n];
+        const at = isInRegion(slot) ? REGION_PAGES[space] + (n & 1) : this.mapped[isGlobal(slot) ? 0 : space][n];
         this.mapped[space][n] = at;
         g.setU64(entryOf(space, slot), BigInt(page(at) | slot.bits));
       });
@@ -190,6 +200,10 @@ class Program {
   private remap(n: number): void {
     const { a, random } = this;
     const slot = SLOTS[n];
+    if (isInRegion(slot)) {
+      this.remapRegion(slot.lin);
+      return;
+    }
     const to = 2 + random.below(PAGES - 2);
     const here = isGlobal(slot) || random.once(2);
     const changes = isGlobal(slot) ? [0, 1] : [here ? this.space : 1 - this.space];
@@ -198,15 +212,35 @@ class Program {
     else this.changed[1 - this.space] = true;
   }
 
+  /** The region becomes one page, or many. */
+  private remapRegion(lin: number): void {
+    const space = this.random.below(2);
+    const one = !this.isOne[space];
+    this.isOne[space] = one;
+    const entry = one ? page(0) | PTE.PS : REGION_TABLES[space];
+    this.a.emit('mov', dword([REGION_ENTRIES[space]]), entry | P | W | U);
+    SLOTS.forEach((slot, n) => {
+      if (isInRegion(slot)) this.mapped[space][n] = one ? (slot.lin >> 12) & 511 : REGION_PAGES[space] + (n & 1);
+    });
+    if (space !== this.space) this.changed[space] = true;
+    // One address is enough for all of a large page, but not for all pages of a region (SDM vol. 3 §4.10.4.1).
+    else if (one) this.enter(false);
+    else this.a.emit('invlpg', ptr([lin]));
+  }
+
+  /** Loads CR3 with the current space. */
+  private enter(keep: boolean): void {
+    const pcid = this.cr4 & CR4.PCIDE ? BigInt(this.space + 1) : 0n;
+    loadCr3(this.a, ROOTS[this.space] | pcid | (keep ? KEEP : 0n));
+    this.changed[this.space] = false;
+  }
+
   private change(): void {
     const { random } = this;
     if (random.once(3)) this.space = 1 - this.space;
     else if (random.once(4)) return;
     else this.space = random.below(2);
-    const pcids = (this.cr4 & CR4.PCIDE) !== 0n;
-    const keep = pcids && !this.changed[this.space] && random.once(2);
-    loadCr3(this.a, ROOTS[this.space] | (pcids ? BigInt(this.space + 1) : 0n) | (keep ? KEEP : 0n));
-    this.changed[this.space] = false;
+    this.enter((this.cr4 & CR4.PCIDE) !== 0n && !this.changed[this.space] && random.once(2));
   }
 
   /** Nothing has changed, but more or less has to be found anew; or other things take the places. */
@@ -291,7 +325,7 @@ function run(
 }
 
 describe('random programs see what there would be without a TLB', () => {
-  const PROGRAMS = 10;
+  const PROGRAMS = 8;
   const STEPS = 400;
   for (const [name, cr4] of [
     ['global pages', CR4.PGE],
