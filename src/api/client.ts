@@ -213,6 +213,11 @@ export class ApiClient {
     return response.body;
   }
 
+  /** Where a file's contents are, for a link in a page: once, and soon (see `ticket`). */
+  fileAddress(name: string, path: string, ticket: string): string {
+    return withQuery(ApiClient.machine(name, '/files'), { path, ticket });
+  }
+
   async listFolder(name: string, path: string, options: FileCallOptions = {}): Promise<FileEntry[]> {
     return (await this.file<FileAnswer>(name, 'list', path, options)).entries ?? [];
   }

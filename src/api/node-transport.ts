@@ -73,7 +73,7 @@ export class NodeTransport implements Transport {
   async request({ method, path, body, contentType, signal }: TransportRequest): Promise<TransportResponse> {
     signal?.throwIfAborted();
     const { secure, options } = this.place;
-    const whole = typeof body === 'string' ? Buffer.from(body) : body;
+    const whole = typeof body === 'string' ? Buffer.from(body) : body instanceof Blob ? body.stream() : body;
     const ask = secure ? httpsRequest : httpRequest;
     const sent = ask({
       ...options,

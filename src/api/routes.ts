@@ -1,7 +1,7 @@
 /**
  * All that can be asked of a server, in one table: the server's routing and checks, its OpenAPI description and its tests are made of it.
  */
-import { Type, type TSchema } from '@sinclair/typebox';
+import { Type, TypeGuard, type TSchema } from '@sinclair/typebox';
 import { maybe, oneOf } from './schema-parts.js';
 import * as schemas from './schemas.js';
 
@@ -58,7 +58,7 @@ export const routes = {
   ticket: {
     method: 'POST',
     path: '/v1/tickets',
-    summary: 'A ticket for one WebSocket within 30 seconds: pages cannot send a token there',
+    summary: 'A ticket for one WebSocket, or one file that is read, within 30 seconds: pages cannot send a token there',
     status: 201,
     answer: schemas.Ticket,
   },
@@ -170,6 +170,7 @@ export const routes = {
       ),
       offset: maybe(number('Of contents, bytes.')),
       length: maybe(number('Of contents, bytes.')),
+      ticket,
     }),
     status: 200,
     answer: 'any',
@@ -326,6 +327,10 @@ export const routeIds = Object.keys(routes) as RouteId[];
 
 /** A route with all that it might have. */
 export const routeOf = (id: RouteId): Route => routes[id];
+
+/** Whether a ticket will do instead of a token. */
+export const takesTicket = ({ query }: Route): boolean =>
+  query !== undefined && TypeGuard.IsObject(query) && Object.hasOwn(query.properties, 'ticket');
 
 export interface RouteMatch {
   readonly id: RouteId;

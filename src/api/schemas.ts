@@ -385,7 +385,7 @@ export const ServerInfo = Type.Object({
 export type ServerInfo = Static<typeof ServerInfo>;
 
 export const Ticket = Type.Object({
-  ticket: Type.String({ description: 'For one WebSocket: ?ticket=…' }),
+  ticket: Type.String({ description: 'For one WebSocket, or one file: ?ticket=…' }),
   expires: Type.String({ description: 'ISO 8601.' }),
 });
 export type Ticket = Static<typeof Ticket>;

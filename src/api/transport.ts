@@ -5,8 +5,8 @@ export interface TransportRequest {
   /** With what stands behind the question mark. */
   readonly path: string;
   readonly contentType?: string;
-  /** At once, or as it comes. */
-  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** At once, or as it comes; a file of a page's is read as it is sent. */
+  readonly body?: string | Uint8Array | Blob | AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal;
 }
 

@@ -175,13 +175,25 @@ it('shows the measurements of all to an operator alone', async () => {
   expect((await ask('prometheus', bearer(server.token('alice')))).body).not.toMatch(/bob|vitrine_http_requests_total/);
 });
 
-it('takes a ticket once, for a WebSocket', async () => {
+it('takes a ticket once, for a WebSocket or a file', async () => {
   const { ticket } = await server.as('alice').ticket();
   expect((await askHttp({ method: 'GET' }, `/v1/info?ticket=${ticket}`, {}, undefined)).status).toBe(401);
   expect((await ask('events', {}, `?ticket=${ticket}`)).status).toBe(101);
   expect((await ask('events', {}, `?ticket=${ticket}`)).status).toBe(401);
   const other = await server.as('bob').ticket();
   expect((await ask('serial', {}, `?ticket=${other.ticket}`)).status).toBe(404);
+  // A file is the only other thing: of the tenant's own machine, and never shown as a page.
+  const fileBy = async (tenant: string): Promise<Response> => {
+    const { ticket: one } = await server.as(tenant).ticket();
+    return fetch(`http://127.0.0.1:${server.port}/v1/machines/one/files?path=/etc/hostname&ticket=${one}`);
+  };
+  const file = await fileBy('alice');
+  expect([file.status, file.headers.get('content-disposition'), await file.text()]).toEqual([200, 'attachment', 'x']);
+  expect(file.headers.get('content-security-policy')).toContain("default-src 'none'");
+  expect((await fileBy('bob')).status).toBe(404);
+  const third = await server.as('alice').ticket();
+  const write = `/v1/machines/one/files?path=/x&ticket=${third.ticket}`;
+  expect((await askHttp({ method: 'PUT' }, write, {}, undefined)).status).toBe(401);
 });
 
 it('lets pages from elsewhere open no WebSockets', async () => {

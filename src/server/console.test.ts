@@ -1,5 +1,5 @@
 /** The web console of `vitrine serve` in Debian's Chromium. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
@@ -40,6 +40,9 @@ class ConsolePage {
   static async open(): Promise<ConsolePage> {
     const config = path.join(folder, 'serve.json');
     const token = addToken(config, 'alice');
+    const settings = JSON.parse(readFileSync(config, 'utf8')) as { tenants: { alice: object } };
+    Object.assign(settings.tenants.alice, { ports: { address: '127.0.0.1', from: 30_000, to: 39_999 } });
+    writeFileSync(config, JSON.stringify(settings));
     const words = ['--port', '0', '--config', config, '--state', path.join(folder, 'state')];
     const server = new VitrineProcess(['serve', ...words]);
     await server.until(/^http.*\n/m);
@@ -107,7 +110,32 @@ class ConsolePage {
   press(key: string, code: string): Promise<void> {
     return this.page.press(key, code);
   }
+
+  keepDownloads(to: string): Promise<void> {
+    return this.page.keepDownloads(to);
+  }
+
+  chooseFile(file: string): Promise<void> {
+    return this.page.chooseFile('input[type=file]', file);
+  }
+
+  /** Drops a file in the middle of the tab that is shown. */
+  async drop(file: string): Promise<void> {
+    const [x, y] = (await this.page.evaluate(`(() => {
+      const { left, top, width, height } = document.querySelector('.panel:not([hidden])').getBoundingClientRect();
+      return [left + width / 2, top + Math.min(height, innerHeight - top) / 2];
+    })()`)) as [number, number];
+    await this.page.drop(x, y, file);
+  }
 }
+
+/** Names in the folder that is shown. */
+const NAMES = "[...document.querySelectorAll('.files tbody bdi')].map((one) => one.textContent).join(' ')";
+const FOLDER = "document.querySelector('.files caption').textContent";
+const TOLD = "document.querySelector('.panel:not([hidden]) .bar [role=status]').textContent";
+const FOCUS = 'document.activeElement';
+/** The button of a line, by what it is called for those who do not see where it is. */
+const labelled = (label: string): string => `document.querySelector('[aria-label=${JSON.stringify(label)}]')`;
 
 describeWith([amd64, chromium], 'the console', () => {
   it('makes, uses, forks, saves and deletes machines by clicks and keys', { timeout: 300_000 }, async () => {
@@ -146,6 +174,9 @@ describeWith([amd64, chromium], 'the console', () => {
     await page.press('1', 'Digit1');
     await page.press('Enter', 'Enter');
     await page.until(lit(0xaa, 0, 0));
+
+    await walkFiles(page);
+    await openPort(page);
 
     // Figures of what it does.
     await page.click('Overview');
@@ -189,3 +220,72 @@ describeWith([amd64, chromium], 'the console', () => {
     await page.until('document.forms.length === 1 && sessionStorage.length === 0');
   });
 });
+
+/** The guest's files, which come and go by buttons, by keys and by dropping. */
+async function walkFiles(page: ConsolePage): Promise<void> {
+  const sent = Buffer.from(Array.from({ length: 3_000_000 }, (_, i) => (i * 7) % 251));
+  const [file, dropped, downloads] = ['sent bytes', 'dropped', 'downloads'].map((name) => path.join(folder, name));
+  writeFileSync(file, sent);
+  writeFileSync(dropped, 'dropped');
+  await page.keepDownloads(downloads);
+  await page.click('Files');
+  await page.until(`/\\d+ entries/.test(${TOLD}) && / etc /.test(${NAMES})`);
+  expect(await page.evaluate(`${labelled('etc, a folder')}.closest('tr').innerText`)).toMatch(/drwx.{6}/);
+  // By keys: the focus stays with what is shown.
+  await page.evaluate(`${labelled('root, a folder')}.focus()`);
+  await page.press('Enter', 'Enter');
+  await page.until(`${FOLDER} === '/root' && ${FOCUS}.tagName === 'CAPTION'`);
+  await page.fill('folder', '/no/../../nowhere');
+  await page.press('Enter', 'Enter');
+  await page.until(`/no such file or folder/.test(${TOLD})`);
+  expect(await page.evaluate(FOLDER)).toBe('/root');
+  await page.click('New folder');
+  await page.type('made <b>here');
+  await page.click('made <b>here');
+  await page.until(`${FOLDER} === '/root/made <b>here' && ${TOLD} === '0 entries'`);
+
+  await page.chooseFile(file);
+  await page.until(`${NAMES} === 'sent bytes'`);
+  await page.drop(dropped);
+  await page.until(`${NAMES} === 'dropped sent bytes'`);
+  expect(await page.evaluate(`${labelled('Download sent bytes')}.closest('tr').innerText`)).toMatch(
+    /2\.9 MiB.*-rw-r--r--/s,
+  );
+  await page.evaluate(`${labelled('Download sent bytes')}.click()`);
+  const arrived = path.join(downloads, 'sent bytes');
+  await expect.poll(() => existsSync(arrived), { timeout: 20_000 }).toBe(true);
+  expect(readFileSync(arrived).equals(sent)).toBe(true);
+  expect(readdirSync(downloads)).toEqual(['sent bytes']);
+  // What is there is replaced or deleted behind a question only.
+  await page.chooseFile(dropped);
+  await page.click('Cancel');
+  await page.evaluate(`${labelled('Delete sent bytes')}.click()`);
+  await page.click('Delete');
+  await page.until(`${NAMES} === 'dropped'`);
+  await page.click('Up');
+  await page.until(`${FOLDER} === '/root'`);
+  await page.evaluate(`${labelled('Delete made <b>here')}.click()`);
+  await page.click('Delete');
+  await page.until(`!/made/.test(${NAMES})`);
+}
+
+/** A port of the server's host that leads into the guest. */
+async function openPort(page: ConsolePage): Promise<void> {
+  await page.click('Terminal');
+  await page.type('clear; while :; do printf "HTTP/1.0 200 OK\\r\\n\\r\\nserved" | nc -l -p 80; done > /dev/null &');
+  await page.click('Ports');
+  await page.fill('guestPort', '80');
+  await page.press('Enter', 'Enter');
+  const LINK = "document.querySelector('.panel:not([hidden]) td a')";
+  await page.until(`${LINK} !== null`);
+  const href = String(await page.evaluate(`${LINK}.href`));
+  expect(href).toMatch(/^http:\/\/127\.0\.0\.1:3\d{4}\/$/);
+  await expect.poll(() => fetch(href).then((answer) => answer.text(), String), { timeout: 10_000 }).toBe('served');
+  await page.fill('guestPort', '81');
+  await page.fill('hostPort', '1024');
+  await page.press('Enter', 'Enter');
+  await page.until("/ports from 30000 to 39999/.test(document.querySelector('.notices').textContent)");
+  await page.evaluate(`${labelled('Close the port that leads to 80')}.click()`);
+  await page.until(`${LINK} === null`);
+  await expect(fetch(href)).rejects.toThrow();
+}

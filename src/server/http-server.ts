@@ -1,16 +1,16 @@
 /** The API over HTTP/1.1 (RFC 9110, 9112), on whatever it listens: requests are let in, matched, checked, answered, counted. */
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ApiError } from '../api/errors.js';
-import { matchRoute, routes, type Method, type Route, type RouteId } from '../api/routes.js';
+import { matchRoute, routes, takesTicket, type Method, type Route, type RouteId } from '../api/routes.js';
 import { WebSocketServer } from 'ws';
-import { apiErrorOf, errorBody } from './answers.js';
+import { apiErrorOf } from './answers.js';
 import type { Answer, Call, HttpCall, HttpHandlers, SocketHandlers } from './call.js';
 import type { Log } from './log.js';
 import type { Measurements } from './measurements.js';
 import { Peer } from './peer.js';
+import { NotAllowed, refuseUpgrade, sendRefusal } from './refusal.js';
 import { bytesOf, jsonOf, queryOf } from './request-body.js';
 import type { Service } from './service.js';
 import { MOST_CALLS, type Tenant } from './tenant.js';
@@ -21,6 +21,8 @@ import { problemOf } from './validate.js';
 const MOST_MESSAGE = 1 << 20;
 /** Milliseconds that a client has for the head of a request. */
 const HEAD_TIME = 20_000;
+/** Milliseconds without a byte on a connection whose user has shown no token: also one who asks for a file of the console and does not read it. */
+const STRANGER_TIME = 30_000;
 /** Connections at a time. */
 const MOST_CONNECTIONS = 10_000;
 
@@ -57,12 +59,6 @@ interface Admitted {
   readonly query: Readonly<Record<string, string>>;
 }
 
-class NotAllowed extends ApiError {
-  constructor(readonly allowed: readonly Method[]) {
-    super('method-not-allowed', `that can be asked by ${allowed.join(', ')} only`);
-  }
-}
-
 export class ApiServer {
   readonly server: Server;
   private readonly webSockets = new WebSocketServer({
@@ -83,6 +79,7 @@ export class ApiServer {
     this.server.headersTimeout = HEAD_TIME;
     // What is sent may be as long as it takes; that it goes on is looked at elsewhere.
     this.server.requestTimeout = 0;
+    this.server.setTimeout(STRANGER_TIME);
     this.server.maxConnections = MOST_CONNECTIONS;
     this.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.upgrade(request, socket, head),
@@ -107,12 +104,13 @@ export class ApiServer {
   private admit(request: IncomingMessage, webSocket: boolean): Admitted {
     const { authenticate, tickets } = this.parts;
     const [path, search = ''] = splitOnce(request.url ?? '/');
+    const match = matchRoute(request.method ?? '', path, webSocket);
+    const byTicket = 'route' in match && takesTicket(match.route);
     const tenant =
-      authenticate(request.headers.authorization) ?? (webSocket ? tickets.redeem(ticketIn(search)) : undefined);
+      authenticate(request.headers.authorization) ?? (byTicket ? tickets.redeem(ticketIn(search)) : undefined);
     // Who is nobody learns nothing, not even what there is.
     if (!tenant) throw new ApiError('unauthenticated', 'give a token: Authorization: Bearer TOKEN');
     if (this.closing) throw new ApiError('stopping', 'the server ends');
-    const match = matchRoute(request.method ?? '', path, webSocket);
     if ('allowed' in match) {
       if (match.allowed.length === 0) throw new ApiError('not-found', 'there is nothing of that name here');
       if (!webSocket && match.allowed.includes(request.method as Method))
@@ -137,6 +135,8 @@ export class ApiServer {
       if (this.isPreflight(request, response)) return;
       admitted = this.admit(request, false);
       admitted.tenant.calls++;
+      // Commands and logs may be quiet for long; the next request begins anew.
+      request.socket.setTimeout(0);
       await this.run(admitted, request, response);
     } catch (error) {
       this.refuse(error, admitted?.tenant, request, response);
@@ -180,6 +180,8 @@ export class ApiServer {
     const handler = parts.handlers[id];
     if (!handler) throw new ApiError('not-found', 'there is nothing of that name here');
     const body = route.body === undefined || route.body === 'bytes' ? undefined : await checkedBody(route, request);
+    // A link in a page leads there: what a guest says is kept as a file, and never shown as a page of ours.
+    if (admitted.query['ticket'] !== undefined) response.setHeader('Content-Disposition', 'attachment');
     const call: HttpCall = {
       parts,
       service: parts.service,
@@ -208,14 +210,7 @@ export class ApiServer {
       response.destroy();
       return;
     }
-    const body = errorBody(told);
-    if (told instanceof NotAllowed) response.setHeader('Allow', told.allowed.join(', '));
-    if (told.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="vitrine"');
-    if (told.status === 426) response.setHeader('Upgrade', 'websocket');
-    // What was not read is not waited for.
-    if (!request.complete) response.setHeader('Connection', 'close');
-    response.writeHead(told.status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) });
-    response.end(body);
+    sendRefusal(told, request, response);
   }
 
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -223,6 +218,7 @@ export class ApiServer {
     // Until there is a WebSocket nobody else listens.
     const ignore = (): void => {};
     socket.on('error', ignore);
+    request.socket.setTimeout(0);
     let tenant: Tenant | undefined;
     try {
       if (request.headers.upgrade?.toLowerCase() !== 'websocket')
@@ -263,12 +259,7 @@ export class ApiServer {
         parts.log.error('internal', { message: error instanceof Error ? (error.stack ?? '') : String(error) });
       const told = known ?? new ApiError('internal', 'the server has failed');
       parts.measurements.request('web-socket', told.status, 0);
-      const body = errorBody(told);
-      socket.end(
-        `HTTP/1.1 ${told.status} ${STATUS_CODES[told.status] ?? 'Error'}\r\nContent-Type: application/json\r\n` +
-          `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n` +
-          `${told.status === 401 ? 'WWW-Authenticate: Bearer realm="vitrine"\r\n' : ''}\r\n${body}`,
-      );
+      refuseUpgrade(told, socket);
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Tickets for WebSockets of pages, which cannot send a token: for one use, within seconds. */
+/** Tickets for WebSockets and downloads of pages, which cannot send a token: for one use, within seconds. */
 import { randomBytes } from 'node:crypto';
 import type { Ticket } from '../api/schemas.js';
 import type { Tenant } from './tenant.js';

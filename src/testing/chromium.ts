@@ -22,6 +22,8 @@ interface Answer {
   readonly result?: {
     readonly targetId?: string;
     readonly sessionId?: string;
+    readonly root?: { readonly nodeId: number };
+    readonly nodeId?: number;
     readonly result?: { readonly value?: unknown };
     readonly exceptionDetails?: { readonly text: string };
   };
@@ -158,6 +160,25 @@ export class ChromiumPage {
     const pressed = type === 'mousePressed';
     const button = type === 'mouseMoved' ? 'none' : 'left';
     await this.call('Input.dispatchMouseEvent', { type, x, y, button, buttons: pressed ? 1 : 0, clickCount: 1 });
+  }
+
+  /** Downloads go to a folder, without a question. */
+  async keepDownloads(folder: string): Promise<void> {
+    await this.call('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: folder });
+  }
+
+  /** Gives a file of this machine's to an `<input type=file>`. */
+  async chooseFile(selector: string, file: string): Promise<void> {
+    const { root } = await this.call('DOM.getDocument', {});
+    const { nodeId } = await this.call('DOM.querySelector', { nodeId: root?.nodeId ?? 0, selector });
+    await this.call('DOM.setFileInputFiles', { nodeId: nodeId ?? 0, files: [file] });
+  }
+
+  /** Drops a file of this machine's somewhere in the window, in CSS pixels. */
+  async drop(x: number, y: number, file: string): Promise<void> {
+    const data = { items: [], files: [file], dragOperationsMask: 1 };
+    for (const type of ['dragEnter', 'dragOver', 'drop'])
+      await this.call('Input.dispatchDragEvent', { type, x, y, data });
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** What the web console makes of what it is told; here, since nothing beside it is compiled without the DOM's types. */
 import { describe, expect, it } from 'vitest';
 import { formatAge, formatBytes, formatCount, stamp } from '../web/console/format.js';
+import { cleanPath, modeText, nameProblem, parentOf, portUrl, sorted } from '../web/console/guest-path.js';
 import { ratesBetween, usedMemory } from '../web/console/measures.js';
 import { plainText } from '../web/console/plain-text.js';
 import { parseReachable } from '../web/console/reachable.js';
@@ -45,6 +46,30 @@ describe('the console', () => {
     const began = performance.now();
     expect(plainText('\u001b]'.repeat(100_000))).not.toContain('\u001b');
     expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  it('finds its way in the folders of a guest', () => {
+    expect(['', '/', 'a//b/', '/a/./b/../../..', '/../x'].map(cleanPath)).toEqual(['/', '/', '/a/b', '/', '/x']);
+    expect(['/', '/a', '/a/b'].map(parentOf)).toEqual(['/', '/', '/a']);
+    expect(['', '..', 'a/b', 'a\0'].every((name) => nameProblem(name) !== undefined)).toBe(true);
+    expect(nameProblem('...')).toBeUndefined();
+    const entry = { uid: 0, gid: 0, links: 1, size: 0, modified: '', mode: 0o644 };
+    expect(modeText({ type: 'file', mode: 0o4755 })).toBe('-rwsr-xr-x');
+    expect(modeText({ type: 'folder', mode: 0o1777 })).toBe('drwxrwxrwt');
+    expect(modeText({ type: 'link', mode: 0o2640 })).toBe('lrw-r-S---');
+    const entries = (['b', 'a', 'c'] as const).map((name) => ({
+      ...entry,
+      name,
+      type: name === 'c' ? 'folder' : 'file',
+    }));
+    expect(sorted(entries).map(({ name }) => name)).toEqual(['c', 'a', 'b']);
+    const at = (hostAddress: string): string => portUrl({ hostAddress, hostPort: 80 }, 'example.org');
+    expect(['127.0.0.1', '0.0.0.0', '::', 'fd00::1'].map(at)).toEqual([
+      'http://127.0.0.1:80/',
+      'http://example.org:80/',
+      'http://example.org:80/',
+      'http://[fd00::1]:80/',
+    ]);
   });
 
   it('reads what a machine may reach', () => {

@@ -61,6 +61,9 @@ export function fakeVm(limits: FakeServer['limits']): Vm {
         stdoutBytes: new Uint8Array(0),
         stderrBytes: new Uint8Array(0),
       }),
+    fs: {
+      readTo: async (_path: string, take: (bytes: Uint8Array) => Promise<void>) => take(Buffer.from('x')),
+    },
     snapshot: (file: string) => {
       writeFileSync(file, 'a machine');
       return Promise.resolve();

@@ -31,7 +31,7 @@ export class BrowserTransport implements Transport {
   }
 
   async request({ method, path, contentType, body, signal }: TransportRequest): Promise<TransportResponse> {
-    const content = typeof body === 'object' && !(body instanceof Uint8Array) ? await collect(body) : body;
+    const content = isStream(body) ? await collect(body) : body;
     let response: Response;
     try {
       response = await fetch(path, {
@@ -75,6 +75,10 @@ export class BrowserTransport implements Transport {
     return socket;
   }
 }
+
+/** What comes piece by piece: not bytes, nor a file, which the browser reads itself as it is sent. */
+const isStream = (body: TransportRequest['body']): body is AsyncIterable<Uint8Array> =>
+  typeof body === 'object' && !(body instanceof Uint8Array) && !(body instanceof Blob);
 
 async function collect(body: AsyncIterable<Uint8Array>): Promise<Blob> {
   const parts: BlobPart[] = [];

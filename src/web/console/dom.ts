@@ -94,3 +94,27 @@ export function confirmed(question: string, yes: string): Promise<boolean> {
     dialog.showModal();
   });
 }
+
+/** Asks for a line of text; resolves to it, or to undefined where there is none. */
+export function prompted(title: string, label: string, yes: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const input = el('input', { name: 'answer', autocomplete: 'off', required: true });
+    const refuse = el('button', { type: 'button' }, 'Cancel');
+    const form = el(
+      'form',
+      { method: 'dialog' },
+      field(label, input),
+      el('div', { className: 'actions' }, el('button', { type: 'submit', className: 'main' }, yes), refuse),
+    );
+    const dialog = el('dialog', { attrs: { 'aria-label': title } }, form);
+    let answer: string | undefined;
+    form.onsubmit = () => (answer = input.value);
+    refuse.onclick = () => dialog.close();
+    dialog.onclose = () => {
+      dialog.remove();
+      resolve(answer);
+    };
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -3,9 +3,11 @@ import type { MachineInfo } from '../../api/schemas.js';
 import { DisplayView } from './display-view.js';
 import { button, confirmed, el, enable } from './dom.js';
 import { stamp } from './format.js';
+import { FilesTab } from './files-tab.js';
 import { serialOf, shellOf } from './links.js';
 import { LogTab } from './log-tab.js';
 import { OverviewTab } from './overview-tab.js';
+import { PortsTab } from './ports-tab.js';
 import { Tabs } from './tabs.js';
 import { TerminalView } from './terminal-view.js';
 import { machineLink, type Session, type View } from './view.js';
@@ -26,6 +28,7 @@ export class MachineView implements View {
   private readonly tabs: Tabs;
   private readonly state = el('span', { className: 'state' });
   private readonly overview: OverviewTab;
+  private ports: PortsTab | undefined;
   private visible = false;
   private hasDisplay = false;
   private readonly actions: { readonly button: HTMLButtonElement; readonly when: readonly MachineInfo['state'][] }[] =
@@ -47,6 +50,8 @@ export class MachineView implements View {
     const serial = { connect: serialOf(client, name), fits: false, leave, blocked };
     this.tabs.add('serial', 'Serial port', () => new TerminalView({ ...serial, label: `Serial port of ${name}` }));
     this.tabs.add('log', 'Log', () => new LogTab(session, name, this.machine.command !== undefined));
+    this.tabs.add('files', 'Files', () => new FilesTab(session, name, () => this.blocked('running')));
+    this.tabs.add('ports', 'Ports', () => (this.ports = new PortsTab(session, name, this.machine)));
     this.tabs.choose('overview');
     this.element = el(
       'section',
@@ -137,6 +142,7 @@ export class MachineView implements View {
     this.state.dataset['state'] = state;
     for (const { button: one, when } of this.actions) enable(one, when.includes(state));
     this.overview.update(machine);
+    this.ports?.update(machine);
     // What waited for it is connected.
     if (before !== state && this.visible) this.tabs.show();
   }
