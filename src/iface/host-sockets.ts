@@ -33,6 +33,41 @@ export interface HostDatagrams {
 
 export type DatagramReceiver = (bytes: Uint8Array, address: string, port: number) => void;
 
+/** An ICMP error that came for an echo request. */
+export interface EchoError {
+  /** Where the request was to go, and its sequence number. */
+  readonly address: string;
+  readonly sequence: number;
+  /** Who says so. */
+  readonly from: string;
+  /** Of ICMP (RFC 792), or of ICMPv6 (RFC 4443). */
+  readonly type: number;
+  readonly code: number;
+}
+
+/** What sockets for echoes tell. */
+export interface EchoEvents {
+  /** The bytes, what follows the sequence number, belong to the receiver. */
+  reply(address: string, sequence: number, data: Uint8Array): void;
+  error(error: EchoError): void;
+}
+
+/** What became of an echo request at once; `lost` is all that nobody is to blame for, such as a full queue. */
+export type EchoSent = 'sent' | 'unreachable' | 'prohibited' | 'lost';
+
+/** A socket for echo requests, all with one identifier, which is the host's choice. */
+export interface HostEchoes {
+  /** Sequence numbers have 16 bits; `hopLimit`: 1 … 255. */
+  send(request: {
+    readonly address: string;
+    readonly sequence: number;
+    readonly data: Uint8Array;
+    readonly hopLimit: number;
+  }): EchoSent;
+  /** Nothing is told any more. */
+  close(): void;
+}
+
 export interface HostSockets {
   /** Milliseconds, monotonic. */
   now(): number;
@@ -40,6 +75,8 @@ export interface HostSockets {
   connect(address: string, port: number, events: StreamEvents): HostStream;
   /** A UDP socket of any free port. `broken`: it cannot be had. */
   datagrams(family: 4 | 6, receive: DatagramReceiver, broken: () => void): HostDatagrams;
+  /** A socket for ICMP or ICMPv6 echoes. Undefined: there are none for programs here. */
+  echoes(family: 4 | 6, events: EchoEvents): HostEchoes | undefined;
   /** Addresses of a name, none when there are none. */
   resolve(name: string): Promise<readonly string[]>;
   /** The host's name servers. */

@@ -4,7 +4,15 @@
  */
 import { ApiError } from '../api/errors.js';
 import { NodeSockets } from '../host/node/net/node-sockets.js';
-import type { DatagramReceiver, HostDatagrams, HostSockets, HostStream, StreamEvents } from '../iface/host-sockets.js';
+import type {
+  DatagramReceiver,
+  EchoEvents,
+  HostDatagrams,
+  HostEchoes,
+  HostSockets,
+  HostStream,
+  StreamEvents,
+} from '../iface/host-sockets.js';
 import { FINISHED, MIN_FRAME } from '../iface/net.js';
 import { parseMac } from '../net/addresses.js';
 import type { FrameSink } from '../net/user/ip-output.js';
@@ -73,6 +81,11 @@ class RelaySockets implements HostSockets {
       oldest.close();
     }
     return datagrams;
+  }
+
+  /** The stack bounds them, and closes them with itself. */
+  echoes(family: 4 | 6, events: EchoEvents): HostEchoes | undefined {
+    return this.sockets.echoes(family, events);
   }
 
   resolve(name: string): Promise<readonly string[]> {

@@ -114,6 +114,21 @@ export async function requireTap(): Promise<Requirement> {
   return { name: TUN, missing: ip ? undefined : 'tap interfaces need root, /dev/net/tun and the program ip' };
 }
 const TUN = '/dev/net/tun';
+const NAMESPACES = 'unshare';
+
+/** A network of one's own, made without root: `unshare -Urn` and the program ip. Inside, everything about networks is allowed. */
+export async function requireNetworkNamespaces(): Promise<Requirement> {
+  const usable =
+    process.platform === 'linux' &&
+    (await runCommand(NAMESPACES, ['-Urn', 'ip', 'link']).then(
+      () => true,
+      () => false,
+    ));
+  const missing = usable
+    ? undefined
+    : 'network namespaces need Linux that lets everybody make them, and the program ip';
+  return { name: NAMESPACES, missing };
+}
 
 /** How tests with these requirements are to be treated, under an environment. */
 export function verdict(
@@ -123,7 +138,8 @@ export function verdict(
   const missing = requirements.filter((requirement) => requirement.missing !== undefined);
   const reason = missing.map((requirement) => requirement.missing).join('; ');
   if (missing.length === 0) return { action: 'run', reason };
-  const excused = env['VITRINE_REQUIRE_ALL'] !== '1' || missing.every(({ name }) => name === KVM || name === TUN);
+  const excused =
+    env['VITRINE_REQUIRE_ALL'] !== '1' || missing.every(({ name }) => [KVM, TUN, NAMESPACES].includes(name));
   return { action: excused ? 'skip' : 'fail', reason };
 }
 

@@ -1,5 +1,13 @@
 /** A guest's side of the user-mode network stack, for tests: packets, and a host that remembers what it was asked for. */
-import type { HostDatagrams, HostSockets, HostStream, StreamEvents } from '../iface/host-sockets.js';
+import type {
+  EchoEvents,
+  EchoSent,
+  HostDatagrams,
+  HostEchoes,
+  HostSockets,
+  HostStream,
+  StreamEvents,
+} from '../iface/host-sockets.js';
 import type { UserNetConfig } from '../iface/net-config.js';
 import { parseAddress } from '../net/addresses.js';
 import { IpOutput } from '../net/user/ip-output.js';
@@ -30,6 +38,10 @@ export class FakeSockets implements HostSockets {
   time = 0;
   readonly connects: { address: string; port: number; events: StreamEvents; told: string[] }[] = [];
   readonly datagramsSent: string[] = [];
+  /** Sockets for echoes that are open, and what they sent. */
+  readonly echoSockets: { family: 4 | 6; events: EchoEvents; sent: Parameters<HostEchoes['send']>[0][] }[] = [];
+  /** What becomes of echo requests; undefined: there are no sockets for them. */
+  echoSent: EchoSent | undefined = 'sent';
   private readonly next = noise(99);
   readonly timers: (() => void)[] = [];
 
@@ -57,6 +69,18 @@ export class FakeSockets implements HostSockets {
     return {
       send: (_: Uint8Array, address: string, port: number) => void this.datagramsSent.push(`${address}:${port}`),
       close: () => {},
+    };
+  }
+  echoes(family: 4 | 6, events: EchoEvents): HostEchoes | undefined {
+    if (this.echoSent === undefined) return undefined;
+    const socket = { family, events, sent: [] as Parameters<HostEchoes['send']>[0][] };
+    this.echoSockets.push(socket);
+    return {
+      send: (request) => {
+        socket.sent.push({ ...request, data: request.data.slice() });
+        return this.echoSent ?? 'lost';
+      },
+      close: () => void this.echoSockets.splice(this.echoSockets.indexOf(socket), 1),
     };
   }
   resolve(): Promise<readonly string[]> {
@@ -103,6 +127,7 @@ export function packet(
   destination: string,
   payload: Uint8Array,
   checksumAt?: number,
+  hopLimit = 64,
 ): Uint8Array {
   let frame = new Uint8Array(0);
   const output = new IpOutput(
@@ -112,7 +137,7 @@ export function packet(
       commit: () => {},
     },
     MAC,
-    9000,
+    65_535,
   );
   output.send({
     source: parseAddress(source) ?? new Uint8Array(4),
@@ -120,7 +145,8 @@ export function packet(
     protocol,
     length: payload.length,
     checksumAt,
-    pseudoHeader: protocol === 6 || protocol === 17,
+    pseudoHeader: protocol !== 1,
+    hopLimit,
     fill: (into) => into.set(payload),
   });
   frame.set(MAC, 6);

@@ -61,6 +61,11 @@ export class FetchSockets implements HostSockets {
     };
   }
 
+  /** Pages have no way to send any. */
+  echoes(): undefined {
+    return undefined;
+  }
+
   /** Rules are for names then, which are learnt as they are asked for. */
   resolve(): Promise<readonly string[]> {
     return Promise.resolve([]);

@@ -11,6 +11,8 @@ const MAX_EXTENSIONS = 8;
 
 interface Datagram {
   readonly parts: { readonly offset: number; readonly bytes: Uint8Array }[];
+  /** Of the first fragment, the only one that errors are about: RFC 1122 §3.2.2. */
+  quote: Uint8Array;
   /** Bytes in all, once the last fragment has come. */
   length: number | undefined;
   readonly since: number;
@@ -40,6 +42,7 @@ export class IpInput {
       source: bytes.subarray(12, 16),
       destination: bytes.subarray(16, 20),
       protocol: bytes[9],
+      hopLimit: bytes[8],
       payload: bytes.subarray(header, total),
       quote: bytes.subarray(0, Math.min(total, header + 8)),
       unfinished,
@@ -62,6 +65,7 @@ export class IpInput {
         source: bytes.subarray(8, 24),
         destination: bytes.subarray(24, 40),
         protocol,
+        hopLimit: bytes[7],
         payload: bytes.subarray(at, end),
         quote: bytes.subarray(0, Math.min(end, 1200)),
         unfinished,
@@ -98,7 +102,7 @@ export class IpInput {
     let datagram = this.datagrams.get(key);
     if (!datagram) {
       if (this.datagrams.size >= MAX_DATAGRAMS) return undefined;
-      datagram = { parts: [], length: undefined, since: now };
+      datagram = { parts: [], quote: new Uint8Array(0), length: undefined, since: now };
       this.datagrams.set(key, datagram);
     }
     const { parts } = datagram;
@@ -110,6 +114,7 @@ export class IpInput {
     }
     parts.push({ offset, bytes: payload.slice() });
     if (!more) datagram.length = end;
+    if (offset === 0) datagram.quote = packet.quote.slice();
     const have = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
     if (datagram.length !== have) return undefined;
     this.datagrams.delete(key);
@@ -118,6 +123,6 @@ export class IpInput {
       if (part.offset + part.bytes.length > have) return undefined;
       whole.set(part.bytes, part.offset);
     }
-    return { ...packet, payload: whole };
+    return { ...packet, payload: whole, quote: datagram.quote };
   }
 }

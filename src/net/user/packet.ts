@@ -24,6 +24,8 @@ export interface IpPacket {
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
   readonly protocol: number;
+  /** Time to live, or hop limit: 0 … 255. */
+  readonly hopLimit: number;
   readonly payload: Uint8Array;
   /** The header and the beginning of the payload, to be quoted in errors. */
   readonly quote: Uint8Array;

@@ -17,6 +17,10 @@ export interface Plan {
     { readonly net: Prefix; readonly gateway: Address; readonly dns: Address; readonly linkLocal: Address } | undefined;
 }
 
+/** Whether an address is of the network. */
+export const isInside = ({ net, six }: Plan, address: Address): boolean =>
+  isWithin(address, net) || (six !== undefined && isWithin(address, six.net));
+
 function address(text: string, option: string): Address {
   const found = parseAddress(text);
   if (found?.length !== 4) throw new UsageError(`${option}=${text} is not an IPv4 address`);

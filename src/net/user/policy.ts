@@ -1,7 +1,7 @@
 import type { AllowConfig } from '../../iface/net-config.js';
 import type { HostSockets } from '../../iface/host-sockets.js';
-import { addressText, isLocalOnly, isPublic, isWithin, parseAddress, type Address } from '../addresses.js';
-import type { Plan } from './plan.js';
+import { addressText, isLocalOnly, isPublic, parseAddress, type Address } from '../addresses.js';
+import { isInside, type Plan } from './plan.js';
 
 /** Milliseconds between two looks at the addresses of names. */
 const REFRESH = 60_000;
@@ -65,7 +65,7 @@ export class Policy {
         // A name must not lead to the host itself, whatever its owner says.
         if (
           address &&
-          !this.isOurs(address) &&
+          !isInside(this.plan, address) &&
           (rule.publicOnly ? isPublic(address) : !isLocalOnly(address)) &&
           rule.addresses.size < MAX_ADDRESSES
         )
@@ -79,19 +79,17 @@ export class Policy {
     return this.nameRules.some((rule) => rule.name === canonical(name));
   }
 
-  private isOurs(address: Address): boolean {
-    const { net, six } = this.plan;
-    return isWithin(address, net) || (six !== undefined && isWithin(address, six.net));
-  }
-
-  /** The host's address for a destination of the guest; undefined: it may not go there, or nothing is there. */
+  /**
+   * The host's address for a destination of the guest; undefined: it may not go there, or nothing is there. Port 0 is for what has no
+   * ports: rules that name one do not let it through.
+   */
   route(destination: Address, port: number): string | undefined {
     const { gateway, six } = this.plan;
     const text = addressText(destination);
     if (this.restricted && !this.isAllowed(destination, text, port)) return undefined;
     if (text === addressText(gateway)) return '127.0.0.1';
     if (six && text === addressText(six.gateway)) return '::1';
-    if (this.isOurs(destination) || isLocalOnly(destination)) return undefined;
+    if (isInside(this.plan, destination) || isLocalOnly(destination)) return undefined;
     return text;
   }
 

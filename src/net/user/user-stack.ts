@@ -9,7 +9,7 @@ import { Icmp } from './icmp.js';
 import { IpInput } from './ip-input.js';
 import { IpOutput, type FrameSink } from './ip-output.js';
 import { ETHER, ETHERNET_HEADER, get16, PROTOCOL, put16, type IpPacket } from './packet.js';
-import { GATEWAY_MAC, planNetwork, type Plan } from './plan.js';
+import { GATEWAY_MAC, isInside, planNetwork, type Plan } from './plan.js';
 import { Policy } from './policy.js';
 import { TcpService, type SavedConnection } from './tcp-service.js';
 import { parseDatagram, UdpService, type Datagram } from './udp-service.js';
@@ -53,8 +53,8 @@ export class UserStack {
     this.plan = planNetwork(config);
     this.ip = new IpOutput(sink, mac, mtu);
     this.input = new IpInput(() => sockets.now());
-    this.icmp = new Icmp(this.ip, this.plan);
     this.policy = new Policy(this.plan, config.restrict, config.allow, sockets);
+    this.icmp = new Icmp(this.ip, this.plan, sockets, this.policy);
     this.dns = new DnsProxy(sockets, this.policy, () => this.nameServers());
     this.dhcp = new DhcpServer(this.plan, config, mtu);
     this.tcp = new TcpService(this.ip, sockets, this.policy, (destination, port) =>
@@ -68,6 +68,7 @@ export class UserStack {
       this.tcp.tick();
       this.udp.tick();
       this.dns.tick();
+      this.icmp.tick();
     });
     sockets.every(ADVERTISE, () => this.icmp.advertiseRouter());
   }
@@ -153,8 +154,7 @@ export class UserStack {
   }
 
   private isGuest(address: Address): boolean {
-    const { net, six } = this.plan;
-    return isWithin(address, net) || (six !== undefined && isWithin(address, six.net));
+    return isInside(this.plan, address);
   }
 
   private receiveDatagram(datagram: Datagram, frame: Uint8Array): void {
@@ -227,6 +227,7 @@ export class UserStack {
   reset(): void {
     this.tcp.dropAll();
     this.udp.dropAll();
+    this.icmp.dropAll();
   }
 
   connections(): SavedConnection[] {

@@ -25,9 +25,14 @@ export const STATUS = {
   ANSWERS: 1,
   /** Counts what the machine's thread wakes this one for: there are frames, or room for them. */
   DOORBELL: 2,
+  /** `NATIVE`: whether this thread is loading native code, during which it must not be ended. */
+  NATIVE: 3,
   /** The first of the words that say whether there is a network: 1, or 0. */
-  LINK: 3,
+  LINK: 4,
 } as const;
+
+/** NEVER: the thread is about to be ended, and does without. */
+export const NATIVE = { IDLE: 0, LOADING: 1, NEVER: 2 } as const;
 
 export type NetCommand =
   | { readonly kind: 'reset'; readonly network: number }

@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads';
 import { VitrineError } from '../../base/errors.js';
 import type { RunningNetwork } from '../common/network-end.js';
 import { startNetwork } from './networks.js';
-import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
+import { NATIVE, STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 import { loadSignals, wakeMachine } from './wake.js';
 
 const { networks, shared: words, signals, status, port } = workerData as NetWorkerData;
@@ -57,6 +57,18 @@ function command(message: NetCommand): void {
   }
 }
 
+/** Loads native code, unless the thread is about to be ended. */
+function whileLoading<T>(load: () => T): T | undefined {
+  const { IDLE, LOADING, NEVER } = NATIVE;
+  if (Atomics.compareExchange(statusWords, STATUS.NATIVE, IDLE, LOADING) === NEVER) return undefined;
+  try {
+    return load();
+  } finally {
+    Atomics.store(statusWords, STATUS.NATIVE, IDLE);
+    Atomics.notify(statusWords, STATUS.NATIVE);
+  }
+}
+
 function ready(): void {
   Atomics.store(statusWords, STATUS.READY, 1);
   Atomics.notify(statusWords, STATUS.READY);
@@ -71,6 +83,7 @@ try {
         fromGuest,
         toGuest,
         wakeMachine: wake,
+        whileLoading,
         setLink: (up) => {
           Atomics.store(statusWords, STATUS.LINK + i, up ? 1 : 0);
           wake();

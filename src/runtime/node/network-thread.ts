@@ -6,7 +6,7 @@ import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
 import { planNetwork } from '../../net/user/plan.js';
 import { RingBackend } from '../../net/ring-backend.js';
-import { STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
+import { NATIVE, STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 
 /** Bytes of a ring: some tens of the longest frames. */
 const RING = 2 * 2 ** 20;
@@ -106,6 +106,9 @@ export class NetworkThread {
     const { worker } = this;
     // Native code that is loading when its thread is ended ends the process.
     if (worker && this.signals) Atomics.wait(this.status, STATUS.READY, 0, START);
+    const { IDLE, LOADING, NEVER } = NATIVE;
+    if (Atomics.compareExchange(this.status, STATUS.NATIVE, IDLE, NEVER) === LOADING)
+      Atomics.wait(this.status, STATUS.NATIVE, LOADING, START);
     this.isClosed = true;
     this.worker = undefined;
     void worker?.terminate();

@@ -20,6 +20,8 @@ import {
 export interface NetworkParts extends RingPair {
   readonly config: NetConfig;
   readonly wakeMachine: () => void;
+  /** Loads native code, or gives undefined where it is too late for that. */
+  readonly whileLoading: <T>(load: () => T) => T | undefined;
   /** A network at the other end came or went. */
   readonly setLink: (up: boolean) => void;
 }
@@ -35,11 +37,11 @@ export async function startNetwork(parts: NetworkParts): Promise<RunningNetwork>
   });
 }
 
-async function openEnd({ config, setLink }: NetworkParts, sink: RingSink): Promise<NetworkEnd> {
+async function openEnd({ config, setLink, whileLoading }: NetworkParts, sink: RingSink): Promise<NetworkEnd> {
   const { network } = config;
   switch (network.kind) {
     case 'user':
-      return userEnd(config, network, sink, new NodeSockets());
+      return userEnd(config, network, sink, new NodeSockets(whileLoading));
     case 'link': {
       const link = await LinkSocket.open(network.path, {
         frame: (frame) => sink.sendWhole(frame),

@@ -44,6 +44,7 @@ export async function runGuest({
   kernel = 'amd64',
   limit = 180,
   steps = [],
+  within = [],
 }) {
   const { files: found } = await guest(kernel);
   const initrd = netInitrd(found.initrd, path.join(folder, `${name}.initrd`), script, files);
@@ -69,7 +70,8 @@ export async function runGuest({
     });
   }
   const args = boot.map((word) => word.replace(/^-(?=kernel|initrd|append)/, '--'));
-  return runProgram(process.execPath, [cli, 'run', '--no-reboot', ...machine, ...args, ...net], options);
+  const [command, ...words] = [...within, process.execPath, cli, 'run', '--no-reboot', ...machine, ...args, ...net];
+  return runProgram(command, words, options);
 }
 
 /** Words of a line `@key words` of what a guest printed. */

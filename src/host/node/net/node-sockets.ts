@@ -6,11 +6,14 @@ import { HostError } from '../../../base/errors.js';
 import type {
   ConnectFailure,
   DatagramReceiver,
+  EchoEvents,
   HostDatagrams,
+  HostEchoes,
   HostSockets,
   HostStream,
   StreamEvents,
 } from '../../../iface/host-sockets.js';
+import { EchoSocket } from './echo-socket.js';
 
 const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?? error.message;
 
@@ -101,6 +104,9 @@ function receiveInto(socket: dgram.Socket, receive: DatagramReceiver): void {
 
 /** The sockets of this process. */
 export class NodeSockets implements HostSockets {
+  /** `whileLoading` is given what loads native code, and does it, or gives undefined where that must not be. */
+  constructor(private readonly whileLoading: <T>(load: () => T) => T | undefined = (load) => load()) {}
+
   now(): number {
     return performance.now();
   }
@@ -128,6 +134,10 @@ export class NodeSockets implements HostSockets {
       broken();
     });
     return datagrams;
+  }
+
+  echoes(family: 4 | 6, events: EchoEvents): HostEchoes | undefined {
+    return EchoSocket.open(family, events, this.whileLoading);
   }
 
   async resolve(name: string): Promise<readonly string[]> {

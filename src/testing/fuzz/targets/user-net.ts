@@ -111,6 +111,12 @@ class Session implements FuzzSession {
       stack.endBatch();
       sockets.time += random.below(3000);
       for (const work of sockets.timers) work();
+      for (const { events, sent } of [...sockets.echoSockets])
+        for (const { address, sequence, data } of sent.splice(0)) {
+          const [type, code] = [random.pick([1, 3, 4, 5, 11]), random.below(8)];
+          if (random.once(2)) events.reply(address, sequence, random.once(3) ? random.bytes(random.below(3000)) : data);
+          if (random.once(3)) events.error({ address, sequence, from: random.pick(HOSTS), type, code });
+        }
       for (const { events } of sockets.connects.splice(0)) {
         if (random.once(3)) events.failed('other');
         else {
