@@ -33,7 +33,10 @@ export function netInitrd(initrd, file, script, files = []) {
   return file;
 }
 
-/** Runs \`script\` in a guest of Vitrine's or QEMU's; \`net\` is what \`--net\` is given, and what QEMU is given for it. */
+/**
+ * Runs `script` in a guest of Vitrine's or QEMU's; `net` is what `--net` is given, and what QEMU is given for it; `within` is a command
+ * that runs Vitrine.
+ */
 export async function runGuest({
   folder,
   name,

@@ -5,6 +5,7 @@ import dgram from 'node:dgram';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { ALLOW_PINGS, PING_NETWORK } from '../../../dist/testing/ping-network.js';
 import { cli, expect, guest, runProgram } from '../lib.mjs';
 import { netInitrd, runGuest, serveBytes, sumOf, told } from './guest.mjs';
 import { accounts, ownAddress, programs, run, serveNames, serveTogether } from './servers.mjs';
@@ -152,6 +153,57 @@ for i in 1 2 3; do echo secret | ${run(`socat - UDP4:${own}:${datagrams.address(
   expect(leaked.length === 0, `questions left: ${leaked.join(' ')}`);
   log(
     'restrict=on: the allowed name and port are reached; no other port, address, name, datagram or question gets out',
+  );
+}
+
+/** Pings of other hosts, on a network of their own with a router; and under restrict=on. */
+export async function pings(folder, log, accel) {
+  const within = ['unshare', '-Urn', 'sh', '-c', `${PING_NETWORK}${ALLOW_PINGS}"$@"`, 'sh'];
+  try {
+    execFileSync('unshare', ['-Urn', 'ip', 'link']);
+  } catch {
+    log('SKIPPED: pings: this host has no network namespaces for everybody');
+    return;
+  }
+  const files = await programs(['ping', 'iputils-ping']);
+  const one = (name, words) =>
+    `say ${name} "$(${run(`ping -n -c 1 -W 3 ${words}`)} 2>&1 | grep -E 'from|From|transmitted' | tr '\\n' ' ')"`;
+  const script = `up 0
+ip -6 route add default via fec0::2 dev eth0 2>/dev/null
+say many "$(${run('ping -n -q -c 50 -i 0.02 198.51.100.10')} | grep transmitted)"
+${one('big', '-s 30000 198.51.100.10')}
+${one('near', '-t 1 198.51.100.10')}
+${one('far', '-t 2 203.0.113.5')}
+${one('nowhere', '203.0.113.200')}
+for i in 1 2 3 4 5 6 7 8; do ip -6 addr show dev eth0 | grep -q 'fec0.*global' && break; sleep 1; done
+${one('six', '-6 2001:db8:9::2')}
+${one('far6', '-6 -t 2 2001:db8:1::5')}`;
+  const common = { folder, machine: accel, files, within };
+  const { stdout } = await runGuest({ ...common, name: 'pings', net: ['--net', 'user'], script });
+  const hold = (output, key, pattern) => expect(pattern.test(told(output, key) ?? ''), `${key}: ${told(output, key)}`);
+  hold(stdout, 'many', /50 received/);
+  hold(stdout, 'big', /^30008 bytes from 198\.51\.100\.10: icmp_seq=1 /);
+  hold(stdout, 'near', /^From 10\.0\.2\.2 icmp_seq=1 Time to live exceeded/);
+  hold(stdout, 'far', /^From 198\.51\.100\.10 icmp_seq=1 Time to live exceeded/);
+  hold(stdout, 'nowhere', /^From 198\.51\.100\.10 icmp_seq=1 Destination Host Unreachable/);
+  hold(stdout, 'six', /^64 bytes from 2001:db8:9::2: icmp_seq=1 /);
+  hold(stdout, 'far6', /^From 2001:db8:9::2 icmp_seq=1 Time exceeded: Hop limit/);
+  log('pings of other hosts: 50 of 50 answered, 30,000 bytes, IPv6; routers that end or refuse them are named');
+  const script2 = [
+    'up 0',
+    one('allowed', '198.51.100.1'),
+    one('port', '198.51.100.10'),
+    one('other', '198.51.100.9'),
+  ].join('\n');
+  const restricted = await runGuest({
+    ...{ ...common, name: 'few', script: script2 },
+    net: ['--net', 'user,restrict=on,allow=198.51.100.1,allow=198.51.100.10:80'],
+  });
+  hold(restricted.stdout, 'allowed', /^64 bytes from 198\.51\.100\.1: /);
+  for (const key of ['port', 'other'])
+    hold(restricted.stdout, key, /^From 10\.0\.2\.2 .* Packet filtered.* 0 received/);
+  log(
+    'restrict=on: an address that is allowed whole is pinged; one of whose ports one is allowed, and another, are not',
   );
 }
 
