@@ -1,8 +1,8 @@
 /**
  * Programs and files of other projects that tests use. What this machine lacks is unpacked from its Debian package into
  * the cache, without root. What cannot be had makes the tests that need it be skipped, with the reason in their title; with
- * VITRINE_REQUIRE_ALL=1 (set by .ci/run) it makes them fail instead. /dev/kvm and tap
- * interfaces alone may always be missing.
+ * VITRINE_REQUIRE_ALL=1 (set by .ci/run) it makes them fail instead. /dev/kvm, tap
+ * interfaces and network namespaces alone may always be missing.
  *
  *   const nasm = await requireTool('nasm');
  *   describeWith([nasm], 'the decoder against nasm', () => {
@@ -120,7 +120,7 @@ const NAMESPACES = 'unshare';
 export async function requireNetworkNamespaces(): Promise<Requirement> {
   const usable =
     process.platform === 'linux' &&
-    (await runCommand(NAMESPACES, ['-Urn', 'ip', 'link']).then(
+    (await runCommand(NAMESPACES, ['-Urn', 'ip', 'link', 'add', 'near', 'type', 'veth', 'peer', 'name', 'far']).then(
       () => true,
       () => false,
     ));
