@@ -22,6 +22,8 @@ export const ERROR_STATUS = {
   internal: 500,
   /** The guest, or the host, did not manage. */
   failed: 502,
+  /** The server has too much to do, or too little memory; soon it may do better. */
+  busy: 503,
   /** The server ends. */
   stopping: 503,
   /** The guest did not answer in time, or the command took too long. */

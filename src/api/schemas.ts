@@ -281,6 +281,7 @@ export const SnapshotInfo = Type.Object(
     memory: Type.Integer({ description: 'MiB of the machine.' }),
     cpus: Type.Integer({ description: 'Of the machine.' }),
     image: maybe(Type.String({ description: 'Of the machine.' })),
+    disk: maybe(Type.Integer({ description: 'MiB that a machine that goes on with it can write.' })),
   },
   { description: 'A machine that was saved.' },
 );

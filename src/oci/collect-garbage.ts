@@ -38,7 +38,7 @@ export async function collectGarbage(root: string, { records, diskOf }: Kept): P
 const names = (...folder: string[]): Promise<string[]> => readdir(path.join(...folder)).catch(() => []);
 
 /** Bytes that a file, or what is in a folder, takes on the disk. */
-async function allocated(place: string): Promise<number> {
+export async function allocated(place: string): Promise<number> {
   const found = await stat(place).catch(() => undefined);
   if (found === undefined) return 0;
   if (!found.isDirectory()) return found.blocks * 512;

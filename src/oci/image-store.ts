@@ -9,7 +9,7 @@ import { withFileLock } from '../host/node/file-lock.js';
 import { ArchiveTree } from './archive-index.js';
 import { BlobStore, isSystemError, storageError } from './blob-store.js';
 import { DEFAULT_LIMITS, type DiskLimits } from './build-disk.js';
-import { collectGarbage } from './collect-garbage.js';
+import { allocated, collectGarbage } from './collect-garbage.js';
 import { describeImage, type ImageSettings } from './describe-image.js';
 import { OciError } from './errors.js';
 import { writeArchive, writeFolder } from './folder-layer.js';
@@ -47,10 +47,12 @@ export interface PullOptions {
   readonly platform?: Platform | undefined;
   /** Certificates are not checked, and HTTP without TLS will do. */
   readonly insecure?: boolean | undefined;
+  /** The logins that Docker knows are not used: whoever asks is not the user whose they are. */
+  readonly anonymous?: boolean | undefined;
 }
 
 /** An image that is built of a folder. */
-export interface BuildOptions extends Omit<PullOptions, 'insecure'> {
+export interface BuildOptions extends Omit<PullOptions, 'insecure' | 'anonymous'> {
   /** What it is called: NAME or NAME:TAG. */
   readonly name: string;
   readonly settings?: ImageSettings;
@@ -185,6 +187,11 @@ export class ImageStore {
     return this.guarded(() => this.locked('shared', options.signal, () => this.finish(record, options)));
   }
 
+  /** Bytes of the host's disk that an image takes: what was pulled, and the disk that was made of it. */
+  async spaceOf({ digest, size }: Pick<ImageRecord, 'digest' | 'size'>): Promise<number> {
+    return size + (await allocated(this.disks.folderOf(digest)));
+  }
+
   private async byDigest(text: string): Promise<ImageRecord | undefined> {
     if (!/^(sha256:)?[0-9a-f]{12,64}$/.test(text)) return undefined;
     const hex = text.replace(/^sha256:/, '');
@@ -222,9 +229,9 @@ export class ImageStore {
   private async openSource(
     reference: ImageReference,
     scratch: string,
-    { signal, insecure }: PullOptions,
+    { signal, insecure, anonymous }: PullOptions,
   ): Promise<ImageSource> {
-    if (reference.kind === 'registry') return new RegistrySource(reference, { insecure, signal });
+    if (reference.kind === 'registry') return new RegistrySource(reference, { insecure, signal, anonymous });
     await mustExist(reference);
     if (reference.kind === 'layout') return folderSource(reference);
     const tree = await ArchiveTree.open(reference.path, scratch, this.limits.unpacked, signal);

@@ -21,6 +21,8 @@ export interface RegistryOptions {
   /** Certificates are not checked, and HTTP without TLS will do. */
   readonly insecure?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Without the logins that Docker knows. */
+  readonly anonymous?: boolean | undefined;
   /** For tests: otherwise as Docker knows it. */
   readonly login?: Login | undefined;
 }
@@ -155,7 +157,7 @@ export class Registry {
   }
 
   private findLogin(): Promise<Login | undefined> {
-    this.login ??= findLogin(this.reference.registry);
+    this.login ??= this.options.anonymous ? Promise.resolve(undefined) : findLogin(this.reference.registry);
     return this.login;
   }
 
@@ -228,7 +230,9 @@ export class Registry {
       'unauthorized',
       login
         ? `${registry} refuses the login that Docker's configuration has for it`
-        : `${registry} wants a login for ${this.reference.repository}: docker login${where} makes one, or the image does not exist`,
+        : this.options.anonymous
+          ? `${registry} wants a login for ${this.reference.repository}, or the image does not exist`
+          : `${registry} wants a login for ${this.reference.repository}: docker login${where} makes one, or the image does not exist`,
     );
   }
 

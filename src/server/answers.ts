@@ -36,6 +36,9 @@ export function apiErrorOf(error: unknown, local: boolean): ApiError | undefined
   if (error instanceof ExecError) return new ApiError(error.code ?? 'failed', message, 400);
   if (error instanceof GuestFileError) return new ApiError(error.code, message, FILE_STATUS[error.code] ?? 400);
   if (error instanceof AgentGoneError) return new ApiError('gone', message);
+  // It names the folder of the cache.
+  if (error instanceof OciError && error.code === 'storage' && !local)
+    return new ApiError('failed', 'the server cannot keep the image');
   if (error instanceof OciError) return new ApiError(OCI_CODE[error.code] ?? 'failed', message);
   if (error instanceof VmError || error instanceof ProtocolError) return new ApiError('failed', message);
   // What this host lacks names its files.

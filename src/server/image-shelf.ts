@@ -1,12 +1,15 @@
 /** A tenant's container images. */
 import { ApiError } from '../api/errors.js';
-import type { ImageInfo } from '../api/schemas.js';
+import type { ImageInfo, SnapshotInfo } from '../api/schemas.js';
 import { familiarName, hasTransport } from '../oci/index.js';
-import { parseReference } from '../oci/reference.js';
-import { ImageStore, type ImageRecord, type StoredImage } from '../sdk/index.js';
+import { canonicalName, parseReference } from '../oci/reference.js';
+import { ImageStore, type ImageRecord, type PullOptions, type StoredImage } from '../sdk/index.js';
+import { Gate } from './gate.js';
 import type { Quota, Share } from './quota.js';
 
 const MIB = 2 ** 20;
+/** Files and folders of a tenant's image: their names are in memory while its disk is made. */
+const MOST_FILES = 1_000_000;
 /** Registries that tenants pull from where nothing else is said. */
 export const REGISTRIES: readonly string[] = ['docker.io'];
 
@@ -23,11 +26,20 @@ const infoOf = ({ name, digest, platform, size, pulled }: ImageRecord): ImageInf
   pulled: new Date(pulled).toISOString(),
 });
 
+/** As the store knows it. A disk of the user's own is none of its images. */
+function nameOf(image: string): string | undefined {
+  try {
+    return canonicalName(parseReference(image));
+  } catch {
+    return undefined;
+  }
+}
+
 export class ImageShelf {
   private readonly store: ImageStore;
   private readonly shares = new Map<string, Share>();
   /** One pull at a time: how much room there is must be known. */
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Gate(1);
 
   /**
    * `cache`: where they are; undefined: with those that the user has anyway. `registries`: whose images may be had; undefined: of any
@@ -44,7 +56,9 @@ export class ImageShelf {
   private storeOf(unpacked: number | undefined): ImageStore {
     return new ImageStore({
       ...(this.cache !== undefined && { cache: this.cache }),
-      ...(unpacked !== undefined && { limits: { unpacked } }),
+      ...(this.cache !== undefined && {
+        limits: { entries: MOST_FILES, ...(unpacked !== undefined && { unpacked }) },
+      }),
     });
   }
 
@@ -52,14 +66,26 @@ export class ImageShelf {
   async open(): Promise<void> {
     if (this.cache === undefined) return;
     await this.store.prune();
-    for (const record of await this.store.list()) this.count(record);
+    for (const record of await this.store.list()) await this.count(record);
   }
 
-  private count({ name, size }: Pick<ImageRecord, 'name' | 'size'>, disk = size): void {
+  private async count(record: ImageRecord): Promise<void> {
     if (this.cache === undefined) return;
-    this.shares.get(name)?.release();
-    // What was pulled, and the disk that was made of it.
-    this.shares.set(name, this.quota.hold({ disk: Math.ceil((size + disk) / MIB) }));
+    const disk = Math.ceil((await this.store.spaceOf(record)) / MIB);
+    this.shares.get(record.name)?.release();
+    this.shares.set(record.name, this.quota.hold({ disk }));
+  }
+
+  private hooks({ signal, onProgress }: PullHooks): PullOptions {
+    return {
+      // The logins of whoever runs the server are not its tenants'.
+      anonymous: this.cache !== undefined,
+      ...(signal && { signal }),
+      ...(onProgress && {
+        onProgress: ({ phase, done, total }) =>
+          onProgress(total > 0 ? `${phase} ${Math.floor((100 * done) / total)} %` : phase),
+      }),
+    };
   }
 
   async list(): Promise<ImageInfo[]> {
@@ -84,51 +110,56 @@ export class ImageShelf {
   /** The image, pulled unless it is here. Throws one-line errors. */
   async ensure(name: string, hooks: PullHooks): Promise<StoredImage> {
     this.check(name);
-    return (await this.store.find(name, hooksOf(hooks))) ?? (await this.pull(name, hooks)).image;
+    return (await this.store.find(name, this.hooks(hooks))) ?? (await this.pull(name, hooks)).image;
   }
 
   /** Pulls an image, also where it is here. */
   async pull(name: string, hooks: PullHooks): Promise<{ readonly image: StoredImage; readonly info: ImageInfo }> {
     this.check(name);
-    const before = this.turn;
-    const work = before.catch(() => {}).then(() => this.pullNow(name, hooks));
-    this.turn = work;
-    return work;
+    const done = await this.turns.enter(this, hooks.signal);
+    try {
+      return await this.pullNow(name, hooks);
+    } finally {
+      await this.tidy();
+      done();
+    }
+  }
+
+  /** What a pull that failed has left, and what a name led to before, is counted nowhere. */
+  private async tidy(): Promise<void> {
+    if (this.cache === undefined) return;
+    await this.store.prune().catch(() => {
+      // The next pull, or the next start, may do better.
+    });
   }
 
   private async pullNow(
     name: string,
     hooks: PullHooks,
   ): Promise<{ readonly image: StoredImage; readonly info: ImageInfo }> {
-    hooks.signal?.throwIfAborted();
     const { limits, used } = this.quota;
     const room = this.cache === undefined || limits.disk === undefined ? undefined : (limits.disk - used.disk) * MIB;
     if (room !== undefined && room <= 0)
       throw new ApiError('limit', `there is no room for images: you may have ${limits.disk ?? 0} MiB of disk`);
     // Packed and as a disk.
-    const image = await this.storeOf(room === undefined ? undefined : Math.floor(room / 2)).pull(name, hooksOf(hooks));
+    const image = await this.storeOf(room === undefined ? undefined : Math.floor(room / 2)).pull(
+      name,
+      this.hooks(hooks),
+    );
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('failed', `the image ${name} is not there after it was pulled`);
-    this.count(record);
+    await this.count(record);
     return { image, info: infoOf(record) };
   }
 
-  /** Throws a one-line error. */
-  async remove(name: string): Promise<void> {
+  /** `snapshots`: of machines; what one of them needs is not removed. Throws a one-line error. */
+  async remove(name: string, snapshots: readonly Pick<SnapshotInfo, 'name' | 'image'>[]): Promise<void> {
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('not-found', `there is no image ${name} here`);
+    const user = snapshots.find(({ image }) => image !== undefined && nameOf(image) === record.name);
+    if (user) throw new ApiError('conflict', `the snapshot ${user.name} needs the image ${name}`);
     await this.store.remove(record.name);
     this.shares.get(record.name)?.release();
     this.shares.delete(record.name);
   }
-}
-
-function hooksOf({ signal, onProgress }: PullHooks): Parameters<ImageStore['pull']>[1] {
-  return {
-    ...(signal && { signal }),
-    ...(onProgress && {
-      onProgress: ({ phase, done, total }) =>
-        onProgress(total > 0 ? `${phase} ${Math.floor((100 * done) / total)} %` : phase),
-    }),
-  };
 }

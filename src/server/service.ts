@@ -151,7 +151,7 @@ export class Service {
     const { snapshot, snapshotFile, accel, bootTimeout } = request;
     const info = snapshot === undefined ? undefined : tenant.snapshots.get(snapshot);
     const file = snapshot === undefined ? path.resolve(snapshotFile ?? '') : tenant.snapshots.fileOf(snapshot);
-    const { memory = 0, cpus = 1 } = info ?? {};
+    const { memory = 0, cpus = 1, disk = 0 } = info ?? {};
     const description: MachineDescription = {
       name: this.newName(tenant, request.name),
       image: info?.image,
@@ -162,7 +162,7 @@ export class Service {
       display: false,
       keepsWrites: false,
     };
-    const machine = this.list(tenant, description, { machines: 1, cpus, memory, disk: 0 }, request.remove ?? false);
+    const machine = this.list(tenant, description, { machines: 1, cpus, memory, disk }, request.remove ?? false);
     const ready = machine.begin(
       ({ signal, onSerial, onFrame }) =>
         this.options.maker.restore(file, {
@@ -235,7 +235,13 @@ export class Service {
     const { name, file } = request;
     const { vm } = machine;
     const { memory, cpus, image } = machine.description;
-    const about = { machine: machine.name, memory, cpus, ...(image !== undefined && { image }) };
+    const about = {
+      machine: machine.name,
+      memory,
+      cpus,
+      ...(image !== undefined && { image }),
+      ...(machine.disk > 0 && { disk: machine.disk }),
+    };
     if (file !== undefined) {
       if (!tenant.local) throw new ApiError('forbidden', 'file is only for the user who runs the server');
       if (name !== undefined) throw new ApiError('invalid', 'give either name or file');

@@ -15,7 +15,7 @@ import { ApiServer, type ServerParts } from '../server/http-server.js';
 import { Log, silent } from '../server/log.js';
 import { Measurements } from '../server/measurements.js';
 import { allowsOrigin } from '../server/origins.js';
-import { Service } from '../server/service.js';
+import { Service, type VmMaker } from '../server/service.js';
 import { TenantBook } from '../server/tenant-book.js';
 import { hashOf, parseConfig, type TenantSettings } from '../server/tenant-config.js';
 import { Tickets } from '../server/tickets.js';
@@ -85,10 +85,11 @@ export function fakeVm(limits: FakeServer['limits']): Vm {
   return vm as unknown as Vm;
 }
 
-/** `folder`: of the test, for what the server keeps. */
+/** `folder`: of the test, for what the server keeps. `maker`: where its machines come from, if they are to be any. */
 export async function fakeServer(
   folder: string,
   tenants: Readonly<Record<string, TenantSettings>>,
+  maker?: VmMaker,
 ): Promise<FakeServer> {
   const token = (tenant: string): string => `vitrine_${tenant}-token`;
   const limits: FakeServer['limits'] = [];
@@ -97,7 +98,7 @@ export async function fakeServer(
   const log = new Log((line) => {
     if (line.includes('"level":"error"')) errors.push(line);
   });
-  const service = new Service({ log, maker: { create: make, restore: make } });
+  const service = new Service({ log, maker: maker ?? { create: make, restore: make } });
   const config = parseConfig(
     JSON.stringify({
       tenants: Object.fromEntries(

@@ -50,7 +50,7 @@ export const serverHandlers: HttpHandlers = {
     return { json: info };
   },
   deleteImage: async ({ tenant, query }) => {
-    await tenant.images.remove(query['name']);
+    await tenant.images.remove(query['name'], tenant.snapshots.list());
     tenant.tell({ type: 'image-removed', name: query['name'] });
     return undefined;
   },
