@@ -95,7 +95,7 @@ export function installBios(bios: BiosImage, romOffset: number, services: BootSe
 
 /**
  * Tells firmware of the machine, and of the kernel that it shall start, through fw_cfg; or a kernel that runs without firmware
- * (test kernels ask for the number of CPUs there). Not part of what a snapshot saves.
+ * (test kernels ask for the number of CPUs there), once it asks. Not part of what a snapshot saves.
  */
 export function fillFwCfg(
   pc: Pc,
@@ -104,29 +104,37 @@ export function fillFwCfg(
 ): void {
   const { ramSize } = pc.options;
   const memoryMap = pcRamMap(ramSize);
-  const items: FwCfgItem[] = fwCfgItems({
-    cpus: pc.cpus.length,
-    ramSize,
-    uuid: services.uuid,
-    vga: pc.options.display.vga !== 'none',
-    memoryMap,
-    acpi: buildAcpi(describeBoard(pc)),
-    smbios: describeSmbios(pc, services.uuid, services.version),
-    bootOrder: firmware ? bootOrder(pc.bootDevices, firmware.boot) : [],
-    bootMenu: firmware?.boot.menu ?? false,
-    ...(firmware?.boot.menuWait !== undefined && { bootMenuWait: firmware.boot.menuWait }),
-  });
-  if (firmware) {
-    // SeaBIOS's console on COM1, besides the screen.
-    items.push({
-      file: 'etc/sercon-port',
-      data: Uint8Array.of(SERIAL_PORTS[0].port & 0xff, SERIAL_PORTS[0].port >> 8),
-    });
-    if (firmware.kernel !== undefined) items.push(...firmwareKernel(firmware.kernel, memoryMap));
+  const board = describeBoard(pc);
+  const order = firmware ? bootOrder(pc.bootDevices, firmware.boot) : [];
+  const add = (items: readonly FwCfgItem[]): void => {
+    for (const item of items)
+      if ('key' in item) pc.fwCfg.add(item.key, item.data);
+      else pc.fwCfg.addFile(item.file, item.data);
+  };
+  const addMachine = (): void =>
+    add(
+      fwCfgItems({
+        cpus: pc.cpus.length,
+        ramSize,
+        uuid: services.uuid,
+        vga: pc.options.display.vga !== 'none',
+        memoryMap,
+        acpi: buildAcpi(board),
+        smbios: describeSmbios(pc, services.uuid, services.version),
+        bootOrder: order,
+        bootMenu: firmware?.boot.menu ?? false,
+        ...(firmware?.boot.menuWait !== undefined && { bootMenuWait: firmware.boot.menuWait }),
+      }),
+    );
+  if (!firmware) {
+    pc.fwCfg.addLate(addMachine);
+    return;
   }
-  for (const item of items)
-    if ('key' in item) pc.fwCfg.add(item.key, item.data);
-    else pc.fwCfg.addFile(item.file, item.data);
+  addMachine();
+  // SeaBIOS's console on COM1, besides the screen.
+  const [{ port }] = SERIAL_PORTS;
+  add([{ file: 'etc/sercon-port', data: Uint8Array.of(port & 0xff, port >> 8) }]);
+  if (firmware.kernel !== undefined) add(firmwareKernel(firmware.kernel, memoryMap));
 }
 
 function firmwareKernel({ name, data, commandLine, modules }: BootKernel, memoryMap: MemoryMap): FwCfgItem[] {

@@ -49,6 +49,19 @@ describe('fw_cfg', () => {
     expect(cfg.ports.read(1, 1)).toBe(2);
   });
 
+  it('has what takes time made when the guest looks, once', () => {
+    let made = 0;
+    cfg.addLate(() => {
+      made++;
+      cfg.addFile('opt/late', bytes('late'));
+    });
+    expect(cfg.save().written).toEqual([]);
+    expect(made).toBe(0);
+    expect(read(FW_CFG.FILE_DIR, 4)).toEqual([0, 0, 0, 1]);
+    expect(text(read(FW_CFG.FILE_FIRST, 4))).toBe('late');
+    expect(made).toBe(1);
+  });
+
   it('lists files in the directory', () => {
     const first = cfg.addFile('etc/e820', bytes('1234'));
     cfg.addFile('opt/x', bytes('12'));

@@ -94,6 +94,8 @@ export class FwCfg implements Snapshotable<State> {
   private selected: number = FW_CFG.SIGNATURE;
   private offset = 0;
   private dmaHigh = 0;
+  /** Adds what nobody has looked at yet. */
+  private late: (() => void) | undefined;
 
   /** Two ports at 0x510: a 16-bit write selects, bytes read are data. */
   readonly ports: IoHandler;
@@ -111,7 +113,7 @@ export class FwCfg implements Snapshotable<State> {
         // A byte would be data, and writing data this way is a thing of the past.
         if (size === 2) this.select(value);
       },
-      peek: () => this.items.get(this.selected)?.data[this.offset] ?? 0,
+      peek: () => this.chosen?.data[this.offset] ?? 0,
     };
     const signature = (offset: number, size: number): number => {
       let value = 0;
@@ -130,6 +132,23 @@ export class FwCfg implements Snapshotable<State> {
         else this.transfer(this.dmaHigh * 2 ** 32 + swap32(value));
       },
     };
+  }
+
+  /** `add` is called before the guest looks at an item for the first time, and adds some that take time to make: many guests never look. */
+  addLate(add: () => void): void {
+    this.late = add;
+  }
+
+  /** The item that the guest has chosen. */
+  private get chosen(): Item | undefined {
+    this.complete();
+    return this.items.get(this.selected);
+  }
+
+  private complete(): void {
+    const { late } = this;
+    this.late = undefined;
+    late?.();
   }
 
   /** Adds or replaces an item. The bytes are used as they are, not copied. */
@@ -192,7 +211,7 @@ export class FwCfg implements Snapshotable<State> {
 
   /** Beyond an item, and of one that is not there, zeros are read. */
   private readByte(): number {
-    const data = this.items.get(this.selected)?.data;
+    const data = this.chosen?.data;
     if (!data || this.offset >= data.length) return 0;
     return data[this.offset++];
   }
@@ -223,13 +242,13 @@ export class FwCfg implements Snapshotable<State> {
   }
 
   private skip(length: number): boolean {
-    const size = this.items.get(this.selected)?.data.length ?? 0;
+    const size = this.chosen?.data.length ?? 0;
     this.offset = Math.min(size, this.offset + length);
     return true;
   }
 
   private readOut(address: number, length: number): boolean {
-    const data = this.items.get(this.selected)?.data ?? new Uint8Array(0);
+    const data = this.chosen?.data ?? new Uint8Array(0);
     const available = Math.min(length, data.length - this.offset);
     const from = this.offset;
     this.offset += available;
@@ -242,7 +261,7 @@ export class FwCfg implements Snapshotable<State> {
   }
 
   private writeIn(address: number, length: number): boolean {
-    const item = this.items.get(this.selected);
+    const item = this.chosen;
     if (!item?.writable || this.offset + length > item.data.length) return false;
     if (!this.dma.read(gpa(address), item.data.subarray(this.offset, this.offset + length))) return false;
     this.offset += length;
@@ -265,6 +284,7 @@ export class FwCfg implements Snapshotable<State> {
     this.selected = state.selected;
     this.offset = Math.max(0, state.offset);
     this.dmaHigh = state.dmaHigh;
+    if (state.written.length > 0) this.complete();
     for (const { key, data } of state.written) {
       const item = this.items.get(key);
       if (item?.writable && item.data.length === data.length) item.data.set(data);
