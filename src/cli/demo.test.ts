@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { Check } from '../cpu/x86/demo/plan.js';
-import { ACCELERATORS, type AcceleratorName } from '../runtime/node/accelerators.js';
+import { ACCELERATORS, type AcceleratorName } from '../runtime/node/accelerator-names.js';
 import { requireKvm } from '../testing/tools.js';
 
 const { stages } = buildDemo();

@@ -5,7 +5,7 @@ import type { MachineRequest } from '../api/schemas.js';
 import { UsageError } from '../base/errors.js';
 import { MIB } from '../base/units.js';
 import type { NetConfig } from '../iface/net-config.js';
-import { checkAccelerator } from '../runtime/node/accelerators.js';
+import { checkAccelerator } from '../runtime/node/accelerator-names.js';
 import { checkMachineName } from '../runtime/node/registry.js';
 import { configureDisks, type DiskOptions } from './disk-options.js';
 import { findImage, isImageName, optionName, type ImageOptions } from './image-options.js';

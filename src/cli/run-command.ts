@@ -5,7 +5,8 @@ import { checkInitrd } from '../firmware/loaders/initrd.js';
 import { gunzip } from '../host/node/deflate.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
-import { checkAccelerator, checkMemory } from '../runtime/node/accelerators.js';
+import { checkAccelerator } from '../runtime/node/accelerator-names.js';
+import { checkMemory } from '../runtime/node/accelerators.js';
 import {
   addBootOptions,
   BOOT_HELP,

@@ -1,5 +1,5 @@
 /** Options that `vitrine run` and `vitrine resume` share: where a machine's output goes, and who looks into it. */
-import { checkAccelerator, checkKernelIrqchip } from '../runtime/node/accelerators.js';
+import { checkAccelerator, checkKernelIrqchip } from '../runtime/node/accelerator-names.js';
 import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import type { InputChannel } from '../runtime/node/protocol.js';

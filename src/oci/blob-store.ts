@@ -31,8 +31,15 @@ export function storageError(what: string, cause: unknown): OciError {
   return new OciError('storage', `cannot ${what}: ${reasonOf(cause)}`, { cause });
 }
 
+/** An error of the system's. */
+export interface SystemError extends Error {
+  /** Such as ENOSPC. */
+  readonly code?: string | undefined;
+  readonly syscall?: string | undefined;
+}
+
 /** Whether an error is the system's: it has a code such as ENOSPC. */
-export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+export function isSystemError(error: unknown): error is SystemError {
   return error instanceof Error && 'code' in error && 'syscall' in error;
 }
 

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { MachineHandle } from '../runtime/node/machine-handle.js';
-import type { AcceleratorName } from '../runtime/node/accelerators.js';
+import type { AcceleratorName } from '../runtime/node/accelerator-names.js';
 import type { MachineStart } from '../runtime/node/protocol.js';
 
 const dist = new URL('../../dist/', import.meta.url);

@@ -38,19 +38,26 @@ export async function umociImage(
   layers: readonly Uint8Array[],
   config: readonly string[] = [],
 ): Promise<void> {
-  const run = async (args: readonly string[]): Promise<void> => {
-    const { status, stderr } = await umoci.run(args);
-    if (status !== 0) throw new Error(`umoci ${args.join(' ')}: ${stderr}`);
-  };
-  if (!fs.existsSync(layout)) await run(['init', '--layout', layout]);
+  if (!fs.existsSync(layout)) await runUmoci(umoci, ['init', '--layout', layout]);
   const image = `${layout}:${tag}`;
-  await run(['new', '--image', image]);
-  for (const [i, bytes] of layers.entries()) {
+  await runUmoci(umoci, ['new', '--image', image]);
+  const files = layers.map((bytes, i) => {
     const file = path.join(path.dirname(layout), `layer-${tag}-${i}.tar`);
     fs.writeFileSync(file, bytes);
-    await run(['raw', 'add-layer', '--image', image, file]);
-  }
-  if (config.length > 0) await run(['config', '--image', image, ...config]);
+    return file;
+  });
+  await addLayers(umoci, image, files);
+  if (config.length > 0) await runUmoci(umoci, ['config', '--image', image, ...config]);
+}
+
+/** Puts archives on top of an image, LAYOUT:TAG. */
+export async function addLayers(umoci: RequiredTool, image: string, files: readonly string[]): Promise<void> {
+  for (const file of files) await runUmoci(umoci, ['raw', 'add-layer', '--image', image, file]);
+}
+
+async function runUmoci(umoci: RequiredTool, args: readonly string[]): Promise<void> {
+  const { status, stderr } = await umoci.run(args);
+  if (status !== 0) throw new Error(`umoci ${args.join(' ')}: ${stderr}`);
 }
 
 /** A port of this machine's that was free a moment ago. */

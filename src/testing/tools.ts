@@ -13,6 +13,7 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { describe, it } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
+import { Apt } from '../guests/apt.js';
 import { runCommand, type CommandOptions, type CommandResult } from '../guests/command.js';
 import { debianFile, debianTool, type Tool } from '../guests/debian-tools.js';
 import { ensureGuest } from '../guests/prepare.js';
@@ -36,6 +37,12 @@ export interface RequiredTool extends Requirement {
 export interface RequiredFile extends Requirement {
   /** Its path; empty where it is missing. */
   readonly path: string;
+}
+
+/** Debian packages, in the order they were asked for. */
+export interface RequiredPackages extends Requirement {
+  /** Paths of the packages; empty where one of them is missing. */
+  readonly files: readonly string[];
 }
 
 /** A guest with its files by name; see src/guests. */
@@ -79,6 +86,19 @@ export async function requireFile(file: string, packageName: string): Promise<Re
   return 'value' in found
     ? { name: file, missing: undefined, path: found.value }
     : { name: file, missing: found.missing, path: '' };
+}
+
+/** Finds packages for guests in the cache, or downloads them; `suite`: a release of Debian's by its code name. */
+export async function requirePackages(
+  suite: string,
+  architecture: string,
+  names: readonly string[],
+): Promise<RequiredPackages> {
+  const name = `${names.at(-1) ?? ''} of ${suite} ${architecture}`;
+  const found = await attempt(name, () => new Apt({ ...options, suite, architecture }).fetch(...names));
+  return 'value' in found
+    ? { name, missing: undefined, files: found.value.map(({ file }) => file) }
+    : { name, missing: found.missing, files: [] };
 }
 
 /** Finds a guest in the cache, or prepares it. */

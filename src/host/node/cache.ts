@@ -9,7 +9,7 @@ import { HostError } from '../../base/errors.js';
 const ABANDONED_AFTER = 60 * 60 * 1000;
 
 /** Where Vitrine keeps what can be made again, after the XDG Base Directory Specification 0.8. */
-export function cacheRoot(env: NodeJS.ProcessEnv = process.env): string {
+export function cacheRoot(env: Readonly<Record<string, string | undefined>> = process.env): string {
   const xdg = env['XDG_CACHE_HOME'];
   // "All paths set in these environment variables must be absolute"; others are to be ignored.
   return path.join(xdg !== undefined && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.cache'), 'vitrine');

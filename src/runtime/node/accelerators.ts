@@ -1,7 +1,6 @@
 /** The accelerators, and what this host has of them. */
 import { inspect } from 'node:util';
 import { totalmem } from 'node:os';
-import { KERNEL_IRQCHIPS, type KernelIrqchip } from '../../accel/common/kernel-irqchip.js';
 import { maxBacking } from '../../accel/interp/memory.js';
 import { InterpVm } from '../../accel/interp/vm.js';
 import { createTranslator } from '../../accel/wasm/translator.js';
@@ -10,14 +9,10 @@ import { MIB } from '../../base/units.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
+import type { AcceleratorName } from './accelerator-names.js';
 import { loadInterpImage, loadTranslatingImage, loadVariants } from './interp-image.js';
 import type { TranslationLink } from './translation-protocol.js';
 import { WorkerCompiler } from './worker-compiler.js';
-
-export const ACCELERATORS = ['interp', 'wasm', 'kvm'] as const;
-export type AcceleratorName = (typeof ACCELERATORS)[number];
-
-export type { KernelIrqchip } from '../../accel/common/kernel-irqchip.js';
 
 /** By so much may the rate of a time-stamp counter differ from what a guest was told: parts of one. */
 export const TSC_TOLERANCE = 250e-6;
@@ -30,21 +25,6 @@ function hostMemory(): number {
 }
 
 const mebibytes = (size: number): string => `${Math.floor(size / MIB)} MiB`;
-
-/** Throws a one-line error when there is no such accelerator. */
-export function checkAccelerator(name: string): AcceleratorName {
-  const found = ACCELERATORS.find((known) => known === name);
-  if (found === undefined) throw new UsageError(`unknown accelerator "${name}"; there are ${ACCELERATORS.join(', ')}`);
-  return found;
-}
-
-/** Checks who is to have the interrupt controllers on KVM. Throws a one-line error when there is no such choice. */
-export function checkKernelIrqchip(name: string): KernelIrqchip {
-  const found = KERNEL_IRQCHIPS.find((known) => known === name);
-  if (found === undefined)
-    throw new UsageError(`--kernel-irqchip knows no "${name}"; there are ${KERNEL_IRQCHIPS.join(', ')}`);
-  return found;
-}
 
 /** Throws a one-line error when so much guest memory is beyond the accelerator or the host. */
 export function checkMemory(size: number, cpus = 1, accel?: AcceleratorName): void {

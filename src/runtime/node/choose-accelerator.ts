@@ -1,7 +1,9 @@
 /** What a host offers to run guests, and which of it runs a guest for which nothing was asked for. */
-import { VitrineError } from '../../base/errors.js';
+import { HostError } from '../../base/errors.js';
 import { hostFiles, whyNoKvmDevice, type HostFiles } from '../../host/node/virtualization.js';
-import { TSC_TOLERANCE, type AcceleratorName } from './accelerators.js';
+import type { AcceleratorName } from './accelerator-names.js';
+import { TSC_TOLERANCE } from './accelerators.js';
+import type * as Kvm from './kvm.js';
 
 /** What this host's KVM is good for. */
 export interface KvmStatus {
@@ -19,13 +21,21 @@ export interface KvmStatus {
   readonly capabilities?: Readonly<Record<string, boolean>>;
 }
 
+/** What runs guests on KVM. It stands on a library that not every host has: throws a one-line error (HostError) without it. */
+export async function loadKvm(): Promise<typeof Kvm> {
+  try {
+    return await import('./kvm.js');
+  } catch (cause) {
+    throw new HostError('KVM takes the npm package koffi, which is not here or does not work on this host', { cause });
+  }
+}
+
 /** Takes some 50 ms where there is a KVM. */
 export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus> {
   const missing = whyNoKvmDevice(host);
   if (missing !== undefined) return { opens: false, works: false, reason: missing };
   try {
-    // It stands on a library that not every host has.
-    const { examineKvm } = await import('./kvm.js');
+    const { examineKvm } = await loadKvm();
     const { lacking, masksCpuid, tscHz, capabilities } = examineKvm();
     const works = lacking.length === 0;
     return {
@@ -37,9 +47,7 @@ export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus>
       capabilities,
     };
   } catch (error) {
-    const reason =
-      error instanceof VitrineError ? error.message : `the library that calls it cannot be loaded: ${String(error)}`;
-    return { opens: false, works: false, reason };
+    return { opens: false, works: false, reason: error instanceof Error ? error.message : String(error) };
   }
 }
 

@@ -1,6 +1,6 @@
 /** What the thread of a CPU is given by the machine's. */
 import type { MessagePort } from 'node:worker_threads';
-import type { AcceleratorName } from './accelerators.js';
+import type { AcceleratorName } from './accelerator-names.js';
 import type { SeatData } from './cpu-turns.js';
 import type { TranslationLink } from './translation-protocol.js';
 

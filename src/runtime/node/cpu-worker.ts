@@ -11,6 +11,7 @@ import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import { createVm } from './accelerators.js';
+import { loadKvm } from './choose-accelerator.js';
 import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
 import { createTurn, loadTurns, openSeat } from './cpu-turns.js';
 
@@ -42,8 +43,7 @@ const words = new SmpWords(data.words, cpus, index, {
 });
 
 async function joinVm(request: VmRequest, report: (text: string) => void): Promise<Vm> {
-  // It stands on a library that not every host has.
-  if (accel === 'kvm') return (await import('./kvm.js')).joinKvmVm(request, share);
+  if (accel === 'kvm') return (await loadKvm()).joinKvmVm(request, share);
   return createVm(request, {
     accel,
     report,

@@ -8,7 +8,8 @@ import { MIB } from '../../base/units.js';
 import type { Vm } from '../../iface/vcpu.js';
 import { GUEST_MEMORY_LIMIT } from '../../memory/layout.js';
 import type { VmRequest } from '../../machine/common/board.js';
-import { checkMemory, TSC_TOLERANCE, type KernelIrqchip } from './accelerators.js';
+import type { KernelIrqchip } from './accelerator-names.js';
+import { checkMemory, TSC_TOLERANCE } from './accelerators.js';
 
 export interface KvmExamination extends KvmProbe {
   /** Ticks per second of the time-stamp counter that guests see. */

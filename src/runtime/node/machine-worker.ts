@@ -28,7 +28,8 @@ import { OutputBuffer } from '../common/output-buffer.js';
 import { QuickCommands } from '../common/quick-commands.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { createVm } from './accelerators.js';
-import { chooseAccelerator, type Choice } from './choose-accelerator.js';
+import { chooseAccelerator, loadKvm, type Choice } from './choose-accelerator.js';
+import type * as Kvm from './kvm.js';
 import { cpuThreads } from './cpu-threads.js';
 import { createTurn, openSeat } from './cpu-turns.js';
 import { awaitMachine, type SpareWorker } from './spare-worker.js';
@@ -126,7 +127,7 @@ async function choose(): Promise<Choice> {
 }
 
 /** KVM, when it is that. */
-const kvm = choice.accel === 'kvm' ? await import('./kvm.js') : undefined;
+let kvm: typeof Kvm | undefined;
 
 /** What translates for several CPUs. */
 let translation: TranslationThreads | undefined;
@@ -365,6 +366,7 @@ function closeDisks(): void {
 try {
   // It takes some 30 ms, and may be what an image needs.
   if (start.kind !== 'create' || start.config.disks.length > 0) await zstdReady();
+  if (choice.accel === 'kvm') kvm = await loadKvm();
   main();
 } catch (error) {
   output.flush();

@@ -1,8 +1,7 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
-import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MemoryLayers } from '../../host/node/layered-memory.js';
-import type { AcceleratorName, KernelIrqchip } from './accelerators.js';
+import type { AcceleratorName, KernelIrqchip } from './accelerator-names.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { TraceKind } from '../trace.js';
@@ -128,6 +127,13 @@ export interface MachineFacts {
   readonly note: string | undefined;
 }
 
+/** A port that closes when a thread ends: what is needed of one, so that programs that use this need none of Node's types. */
+export interface LifePort {
+  on(event: 'close', listener: () => void): unknown;
+  start(): void;
+  unref(): void;
+}
+
 export type Event =
   | { readonly kind: 'started'; readonly facts: MachineFacts }
   | { readonly kind: 'output'; readonly channel: OutputChannel; readonly bytes: Uint8Array }
@@ -141,7 +147,7 @@ export type Event =
   | {
       readonly kind: 'cpu-thread';
       readonly index: number;
-      readonly life: MessagePort;
+      readonly life: LifePort;
       readonly words: SharedArrayBuffer;
     }
   /** The machine was reset and boots again. */

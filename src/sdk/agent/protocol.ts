@@ -7,7 +7,7 @@ export const AGENT_PORT = 'vitrine.agent';
 export const PROTOCOL_VERSION = 1;
 
 /** Begins the payload of HELLO and READY. */
-export const MAGIC = new TextEncoder().encode('vitrine-agent\r\n\0');
+export const MAGIC: Uint8Array = new TextEncoder().encode('vitrine-agent\r\n\0');
 
 /** Bytes ahead of a payload: its length (16 bits), type, aux (8 bits each), stream (32 bits); little-endian. */
 export const HEADER = 8;

@@ -1,3 +1,5 @@
+// Programs of any target have Symbol.asyncDispose with it, which declarations name (TypeScript 5.2).
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Vitrine as a library of pages.
  *

@@ -1,6 +1,6 @@
 /** What programs give to `Vm`: wrong kinds of values are errors of one line, not surprises later. */
 import { UsageError } from '../../base/errors.js';
-import { ACCELERATORS } from '../../runtime/node/accelerators.js';
+import { ACCELERATORS } from '../../runtime/node/accelerator-names.js';
 import { MACHINES } from '../../vmm/config.js';
 
 /** What a value may be. */

@@ -16,7 +16,8 @@ import {
   type Progress,
 } from '../../guests/index.js';
 import type { NetConfig, UserNetConfig } from '../../iface/net-config.js';
-import { checkMemory, type AcceleratorName } from '../../runtime/node/accelerators.js';
+import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
+import { checkMemory } from '../../runtime/node/accelerators.js';
 import { DEFAULT_MACHINE, type DiskConfig, type MachineConfig, type MachineKind } from '../../vmm/config.js';
 import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import type { ShareConfig } from '../../vmm/sharing-config.js';

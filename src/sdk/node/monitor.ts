@@ -1,6 +1,6 @@
 /** What happens to a machine, and what it does, as a program sees it. */
 import type { MachineHandle } from '../../runtime/node/machine-handle.js';
-import type { AcceleratorName } from '../../runtime/node/accelerators.js';
+import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
 import type { CpuUsage } from '../../runtime/node/scheduler.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { MachineExit } from '../../vmm/machine.js';

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { UsageError } from '../../base/errors.js';
 import type { FrameNews } from '../../display/frame-news.js';
-import type { AcceleratorName } from '../../runtime/node/accelerators.js';
+import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
 import { MachineHandle } from '../../runtime/node/machine-handle.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';

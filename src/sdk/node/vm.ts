@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { UsageError, VitrineError } from '../../base/errors.js';
-import type { AcceleratorName } from '../../runtime/node/accelerators.js';
+import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
 import type { MachineHandle } from '../../runtime/node/machine-handle.js';
 import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
