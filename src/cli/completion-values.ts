@@ -1,7 +1,7 @@
 /** Values that commands take and that are not in the commands: machines, images, guests, words. */
 import { CPU_MODELS } from '../arch/x86/cpu-models.js';
 import { targets } from '../guests/index.js';
-import { INPUT_KINDS } from '../machine/pc/display.js';
+import { INPUT_KINDS } from '../machine/pc/display-kinds.js';
 import { familiarName, ImageStore } from '../oci/index.js';
 import type { ApiClient } from '../api/client.js';
 import { findSupervisor } from '../api/node-supervisor.js';

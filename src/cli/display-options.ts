@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import type { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { readWholeFile } from '../host/node/read-file.js';
-import { INPUT_KINDS } from '../machine/pc/display.js';
+import { INPUT_KINDS } from '../machine/pc/display-kinds.js';
 import { DEFAULT_MACHINE, type DisplayConfig, type MachineKind } from '../vmm/config.js';
 
 export interface DisplayOptions {

@@ -13,7 +13,7 @@ import { EXIT_MARK, imageInit, ROOT_DISK_SERIAL } from '../guests/image-init.js'
 import { writeCpio } from '../guests/common/cpio.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { NetConfig } from '../iface/net-config.js';
-import { MAX_PORTS } from '../machine/common/sharing.js';
+import { MAX_PORTS } from '../machine/common/sharing-kinds.js';
 import { addressText } from '../net/addresses.js';
 import { planNetwork } from '../net/user/plan.js';
 import { resolveUser, type StoredImage } from '../oci/index.js';

@@ -1,27 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
-import { completeCommand, completionCommand } from './completion-command.js';
-import { cpCommand } from './cp-command.js';
-import { diskCommand } from './disk-command.js';
-import { execCommand, shellCommand } from './exec-command.js';
-import { guestCommand } from './guest-command.js';
-import { imageCommand } from './image-command.js';
-import { infoCommand } from './info-command.js';
-import {
-  listCommand,
-  logsCommand,
-  pauseCommand,
-  removeCommand,
-  stopCommand,
-  unpauseCommand,
-} from './machine-commands.js';
-import { resumeCommand } from './resume-command.js';
-import { runCommand } from './run-command.js';
-import { screenshotCommand } from './screenshot-command.js';
-import { serveCommand, superviseCommand } from './serve-command.js';
-import { forkCommand, restoreCommand, snapshotCommand } from './snapshot-commands.js';
-import { topCommand } from './top-command.js';
 import { productVersion } from './version.js';
 
 /** One line on stderr, whatever the text. */
@@ -29,43 +8,71 @@ function complain(text: string): void {
   process.stderr.write(`vitrine: ${text.trim().replace(/\s*\n\s*/g, ' ')}\n`);
 }
 
-function createProgram(): Command {
+/** How a command is made; what it is made of is loaded then. */
+type Maker = () => Promise<Command>;
+
+/** The commands, by the headings of the help text. */
+const GROUPS: Readonly<Record<string, Readonly<Record<string, Maker>>>> = {
+  'Machines on this terminal:': {
+    run: async () => (await import('./run-command.js')).runCommand(),
+    resume: async () => (await import('./resume-command.js')).resumeCommand(),
+  },
+  'Machines that run detached (run --detach):': {
+    ls: async () => (await import('./machine-commands.js')).listCommand(),
+    exec: async () => (await import('./exec-command.js')).execCommand(),
+    shell: async () => (await import('./exec-command.js')).shellCommand(),
+    cp: async () => (await import('./cp-command.js')).cpCommand(),
+    logs: async () => (await import('./machine-commands.js')).logsCommand(),
+    stop: async () => (await import('./machine-commands.js')).stopCommand(),
+    rm: async () => (await import('./machine-commands.js')).removeCommand(),
+    pause: async () => (await import('./machine-commands.js')).pauseCommand(),
+    unpause: async () => (await import('./machine-commands.js')).unpauseCommand(),
+    snapshot: async () => (await import('./snapshot-commands.js')).snapshotCommand(),
+    restore: async () => (await import('./snapshot-commands.js')).restoreCommand(),
+    fork: async () => (await import('./snapshot-commands.js')).forkCommand(),
+  },
+  'What there is besides:': {
+    disk: async () => (await import('./disk-command.js')).diskCommand(),
+    screenshot: async () => (await import('./screenshot-command.js')).screenshotCommand(),
+    top: async () => (await import('./top-command.js')).topCommand(),
+    guest: async () => (await import('./guest-command.js')).guestCommand(),
+    image: async () => (await import('./image-command.js')).imageCommand(),
+    serve: async () => (await import('./serve-command.js')).serveCommand(),
+    info: async () => (await import('./info-command.js')).infoCommand(),
+    completion: async () => (await import('./completion-command.js')).completionCommand(),
+  },
+};
+
+/** Commands that other programs give. */
+const HIDDEN: Readonly<Record<string, (program: Command) => Promise<Command>>> = {
+  supervise: async () => (await import('./serve-command.js')).superviseCommand(),
+  __complete: async (program) => (await import('./completion-command.js')).completeCommand(program),
+};
+
+/** The whole of it, or with one command alone: loading them all takes longer than many of them do. */
+async function createProgram(only?: string): Promise<Command> {
   const program = new Command('vitrine')
     .description('Virtual machines you can npm install.')
     .version(productVersion(), '--version', 'print the version')
     .helpCommand(false)
     // What stands behind the machine in `vitrine exec MACHINE ls -l` belongs to ls.
-    .enablePositionalOptions()
-    .commandsGroup('Machines on this terminal:')
-    .addCommand(runCommand())
-    .addCommand(resumeCommand())
-    .commandsGroup('Machines that run detached (run --detach):')
-    .addCommand(listCommand())
-    .addCommand(execCommand())
-    .addCommand(shellCommand())
-    .addCommand(cpCommand())
-    .addCommand(logsCommand())
-    .addCommand(stopCommand())
-    .addCommand(removeCommand())
-    .addCommand(pauseCommand())
-    .addCommand(unpauseCommand())
-    .addCommand(snapshotCommand())
-    .addCommand(restoreCommand())
-    .addCommand(forkCommand())
-    .commandsGroup('What there is besides:')
-    .addCommand(diskCommand())
-    .addCommand(screenshotCommand())
-    .addCommand(topCommand())
-    .addCommand(guestCommand())
-    .addCommand(imageCommand())
-    .addCommand(serveCommand())
-    .addCommand(superviseCommand(), { hidden: true })
-    .addCommand(infoCommand())
-    .addCommand(completionCommand())
-    .addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
-  program.addCommand(completeCommand(program), { hidden: true });
+    .enablePositionalOptions();
+  const isWanted = (name: string): boolean => only === undefined || only === name;
+  for (const [heading, commands] of Object.entries(GROUPS)) {
+    program.commandsGroup(heading);
+    for (const [name, make] of Object.entries(commands)) if (isWanted(name)) program.addCommand(await make());
+  }
+  program.addHelpText('after', '\nvitrine COMMAND --help tells more about each.');
+  for (const [name, make] of Object.entries(HIDDEN))
+    if (isWanted(name)) program.addCommand(await make(program), { hidden: true });
   inherit(program);
   return program;
+}
+
+/** The command that the words give, when they begin with one; completion looks at all of them. */
+function commandOf([, , first]: readonly string[]): string | undefined {
+  const known = [...Object.values(GROUPS), HIDDEN].flatMap((commands) => Object.keys(commands));
+  return first === '__complete' ? undefined : known.find((name) => name === first);
 }
 
 /** Subcommands that are made apart take over how errors are told. */
@@ -76,7 +83,8 @@ function inherit(command: Command): void {
 }
 
 try {
-  await createProgram().parseAsync();
+  const program = await createProgram(commandOf(process.argv));
+  await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
     // Help and version are printed already, and so is what is wrong.

@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB, PAGE_SIZE } from '../base/units.js';
 import { MAX_VCPUS } from '../memory/layout.js';
 import type { QmpAddress } from '../runtime/node/qmp-server.js';
-import { TRACE_KINDS, type TraceKind } from '../runtime/trace.js';
+import { TRACE_KINDS, type TraceKind } from '../runtime/trace-kinds.js';
 import { MACHINES, type ClockKind, type MachineKind } from '../vmm/config.js';
 
 const UNITS: Readonly<Record<string, number>> = { '': MIB, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };

@@ -3,7 +3,6 @@ import { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { isDetached } from './machine-client.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
-import { runSession } from './session.js';
 
 interface ResumeOptions extends RawSessionOptions {
   readonly reboot: boolean;
@@ -30,6 +29,7 @@ async function resume(file: string, options: ResumeOptions): Promise<void> {
   if (!existsSync(file) && (await isDetached(file)))
     throw new UsageError(`${file} is no file but a machine: vitrine unpause ${file} lets it go on`);
   const session = readSessionOptions(options);
+  const { runSession } = await import('./session.js');
   process.exitCode = await runSession(
     { kind: 'resume', file, ...(!options.reboot && { noReboot: true }), ...(options.forceCpu && { forceCpu: true }) },
     session,

@@ -33,7 +33,6 @@ import {
 import { chooseIo, collect } from './program-options.js';
 import { configureSharing, type SharingOptions } from './sharing-options.js';
 import { addSessionOptions, readSessionOptions, type RawSessionOptions } from './session-options.js';
-import { runSession } from './session.js';
 
 interface RunOptions
   extends
@@ -238,5 +237,7 @@ async function run(
   if (image !== undefined && isImageName(image) && session.console !== 'serial')
     throw new UsageError("a container image's program runs on ttyS0: --console cannot be another");
   const { config, ...how } = await configure(image, command, options);
+  // What is only wanted by what can run is loaded then: a mistake is told at once.
+  const { runSession } = await import('./session.js');
   process.exitCode = await runSession({ kind: 'create', config }, { ...session, ...how });
 }

@@ -9,7 +9,7 @@ import { GdbServer, type GdbAddress } from '../runtime/node/gdb-server.js';
 import { QmpServer, type QmpAddress } from '../runtime/node/qmp-server.js';
 import { MachineHandle } from '../runtime/node/machine-handle.js';
 import { register } from '../runtime/node/registry.js';
-import { VncServer, type VncOptions } from '../runtime/node/vnc-server.js';
+import type { VncServer, VncOptions } from '../runtime/node/vnc-server.js';
 import type { InputChannel, MachineStart, OutputChannel, WorkerOptions } from '../runtime/node/protocol.js';
 import type { MachineExit } from '../vmm/machine.js';
 import { AgentGoneError, ExecError } from '../sdk/errors.js';
@@ -407,7 +407,10 @@ export async function runSession(start: MachineStart, options: SessionOptions): 
     if (options.gdb) servers.gdb = await GdbServer.listen(options.gdb);
     if (options.qmp) servers.qmpAddress = await qmp.listen(options.qmp);
     await beFound(qmp, options.name);
-    if (options.vnc) servers.vnc = await VncServer.listen(options.vnc, 'Vitrine');
+    if (options.vnc) {
+      const { VncServer } = await import('../runtime/node/vnc-server.js');
+      servers.vnc = await VncServer.listen(options.vnc, 'Vitrine');
+    }
     return await new Session(start, options, { ...servers, qmp }).run();
   } finally {
     servers.gdb?.close();

@@ -1,7 +1,7 @@
 /** What `--share` and its kin say, as the machine's description. */
 import * as path from 'node:path';
 import { UsageError } from '../base/errors.js';
-import { MAX_PORTS, SHARE_DRIVERS } from '../machine/common/sharing.js';
+import { MAX_PORTS, SHARE_DRIVERS } from '../machine/common/sharing-kinds.js';
 import type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 import { splitCommas } from './parse.js';
 

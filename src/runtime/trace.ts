@@ -17,9 +17,7 @@ import type { GuestIo } from '../iface/bus.js';
 import type { LocalApic } from '../iface/local-apic.js';
 import type { Vcpu, VcpuEnvironment, VcpuExit, Vm } from '../iface/vcpu.js';
 import { describeEvent } from '../machine/common/describe-cpu.js';
-
-export const TRACE_KINDS = ['exec', 'int', 'mmio', 'pio', 'translate'] as const;
-export type TraceKind = (typeof TRACE_KINDS)[number];
+import type { TraceKind } from './trace-kinds.js';
 
 /** Instructions after which a traced run comes back, so that timers and input are looked at. */
 const SLICE = 2000;

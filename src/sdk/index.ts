@@ -47,7 +47,7 @@ export type { CpuInfo, DiskInfo, Inspection, MediumInfo } from '../vmm/inspect.j
 export type { CardRequest, HotplugRequest } from '../vmm/hotplug.js';
 export type { MediaRequest } from '../vmm/media.js';
 export type { CardConfig, FolderConfig, NetdevConfig, NodeConfig, PluggedConfig } from '../vmm/plugged-config.js';
-export type { ShareDriver } from '../machine/common/sharing.js';
+export type { ShareDriver } from '../machine/common/sharing-kinds.js';
 export type { PortConfig, ShareConfig, SharingConfig, VsockConfig } from '../vmm/sharing-config.js';
 export type { MachineExit } from '../vmm/machine.js';
 export type { TerminalSize } from './agent/protocol.js';

@@ -1,7 +1,7 @@
 /** What a machine is: plain data, which can be posted to a worker and is saved with the machine. */
 import type { BootSource } from '../machine/common/board.js';
 import { MAX_VCPUS } from '../memory/layout.js';
-import { INPUT_KINDS, VGA_KINDS, type InputKind, type VgaKind } from '../machine/pc/display.js';
+import { INPUT_KINDS, VGA_KINDS, type InputKind, type VgaKind } from '../machine/pc/display-kinds.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment, type DiskMedia } from '../machine/common/disks.js';
 import { firmwareSchema, type FirmwareConfig } from './firmware-config.js';
 import type { NetConfig } from '../iface/net-config.js';

@@ -1,7 +1,8 @@
 /** What a machine shares with its host: plain data, as the rest of its description. */
 import { UsageError } from '../base/errors.js';
 import type { SharedFolder } from '../iface/shared-folder.js';
-import { MAX_PORTS, SHARE_DRIVERS, type BoardSharing, type ShareDriver } from '../machine/common/sharing.js';
+import type { BoardSharing } from '../machine/common/sharing.js';
+import { MAX_PORTS, SHARE_DRIVERS, type ShareDriver } from '../machine/common/sharing-kinds.js';
 import type { Streams } from '../iface/streams.js';
 import { array, bool, nullable, oneOf, range, str, struct, type Infer, type Plain } from '../snapshot/schema.js';
 

@@ -2,18 +2,12 @@
 import type { VirtioDevice } from '../../devices/virtio/device.js';
 import { Virtio9p } from '../../devices/virtio/p9/virtio-9p.js';
 import { VirtioFs } from '../../devices/virtio/fs/virtio-fs.js';
-import { MAX_PORTS, type ConsolePorts } from '../../devices/virtio/console.js';
+import type { ConsolePorts } from '../../devices/virtio/console.js';
 import { VirtioVsock } from '../../devices/virtio/vsock/virtio-vsock.js';
 import type { SharedFolder } from '../../iface/shared-folder.js';
 import type { Streams } from '../../iface/streams.js';
+import type { ShareDriver } from './sharing-kinds.js';
 import type { VirtioSlots } from './virtio-slots.js';
-
-/** What carries a shared folder: a virtio file system device, or 9P over virtio. */
-export const SHARE_DRIVERS = ['virtiofs', '9p'] as const;
-/** What carries a shared folder. */
-export type ShareDriver = (typeof SHARE_DRIVERS)[number];
-
-export { MAX_PORTS };
 
 export interface BoardShare {
   /** What the guest mounts it by. */

@@ -22,18 +22,8 @@ import type { MemorySlot } from '../../iface/guest-memory.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { CardSlots } from './card-slots.js';
+import type { InputKind, VgaKind } from './display-kinds.js';
 import { PC } from './layout.js';
-
-/**
- * `std`: a PCI card with large modes. `virtio`: the same, and a virtio GPU on one card. `isa`: a VGA without a card, as machines had
- * that were saved by old versions.
- */
-export const VGA_KINDS = ['std', 'virtio', 'isa', 'none'] as const;
-export type VgaKind = (typeof VGA_KINDS)[number];
-
-/** `virtio`: a keyboard and a tablet besides the PS/2 ones. */
-export const INPUT_KINDS = ['ps2', 'virtio'] as const;
-export type InputKind = (typeof INPUT_KINDS)[number];
 
 export interface PcDisplayOptions {
   readonly vga: VgaKind;

@@ -10,8 +10,8 @@ import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
-import { createVm } from './accelerators.js';
 import { loadKvm } from './choose-accelerator.js';
+import { createVm } from './create-vm.js';
 import { wakeBy, type CpuWorkerData } from './cpu-protocol.js';
 import { createTurn, loadTurns, openSeat } from './cpu-turns.js';
 

@@ -4,7 +4,7 @@ import type { MemoryLayers } from '../../host/node/layered-memory.js';
 import type { AcceleratorName, KernelIrqchip } from './accelerator-names.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
-import type { TraceKind } from '../trace.js';
+import type { TraceKind } from '../trace-kinds.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { MachineExit } from '../../vmm/machine.js';

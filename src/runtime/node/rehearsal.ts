@@ -15,7 +15,7 @@ import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
 import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { Unplugged } from '../../net/unplugged.js';
-import { createVm } from './accelerators.js';
+import { createVm } from './create-vm.js';
 import { loadDemo } from './demo-image.js';
 
 /** Looks at what has arrived, after which a machine stops: the demonstration prints its first lines until then. */

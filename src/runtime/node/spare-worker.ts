@@ -2,12 +2,8 @@
  * A worker that has loaded everything and waits for a machine: what a thread takes to start is taken before somebody waits for it.
  * One is kept, by a process that has said that it makes machines.
  */
-import { Worker, receiveMessageOnPort, type MessagePort, type Transferable } from 'node:worker_threads';
-import { threadCalls } from '../../host/node/native/thread.js';
-import { zstdReady } from '../../host/node/zstd.js';
-import { loadTranslatingImage } from './interp-image.js';
+import { Worker, type Transferable } from 'node:worker_threads';
 import type { WorkerData } from './protocol.js';
-import { rehearse } from './rehearsal.js';
 
 /** What a worker is given that waits. */
 export interface SpareWorker {
@@ -58,26 +54,4 @@ export function takeWorker(data: WorkerData, transfer: readonly Transferable[]):
   // Not at once: the machine that is wanted now comes first.
   setTimeout(prepare, 300).unref();
   return worker;
-}
-
-function prepareByRehearsal(): void {
-  try {
-    rehearse();
-  } catch {
-    // As when there is no memory for it: the machine will start later than it might, or say why it cannot.
-  }
-}
-
-/** In the worker: its machine, waited for if need be. */
-export async function awaitMachine(data: WorkerData | SpareWorker, port: MessagePort): Promise<WorkerData> {
-  if (!('spare' in data)) return data;
-  await zstdReady();
-  loadTranslatingImage(1);
-  threadCalls();
-  // Whoever waits for it already does not wait for that.
-  if (Atomics.load(data.spare, 0) === 0) prepareByRehearsal();
-  Atomics.wait(data.spare, 0, 0);
-  const received = receiveMessageOnPort(port) as { readonly message: WorkerData } | undefined;
-  if (!received) throw new Error('a machine was announced and did not come');
-  return received.message;
 }
