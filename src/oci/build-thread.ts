@@ -1,5 +1,6 @@
 /** Disks are made on a thread of their own: unpacking, hashing and writing would hold up whoever waits for them. */
 import { Worker } from 'node:worker_threads';
+import { THREAD_OPTIONS } from '../host/node/thread-options.js';
 import { buildDisk, type BuiltDisk, type DiskLimits, type DiskOptions } from './build-disk.js';
 import { OciError, type ImageErrorCode } from './errors.js';
 import type { LayerBlob } from './image.js';
@@ -34,7 +35,7 @@ export async function buildDiskApart(
   const { limits, identity, made, size, signal, progress } = options;
   signal?.throwIfAborted();
   const workerData: BuildRequest = { layers, file, limits, identity, made, size };
-  const worker = new Worker(new URL('./build-worker.js', import.meta.url), { workerData });
+  const worker = new Worker(new URL('./build-worker.js', import.meta.url), { ...THREAD_OPTIONS, workerData });
   let abort = (): void => {};
   try {
     return await new Promise<BuiltDisk>((resolve, reject) => {

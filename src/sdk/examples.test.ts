@@ -89,10 +89,9 @@ describe('the examples', () => {
       try {
         await pushPython({ python, umoci, skopeo }, registry, image, project);
         // Where it comes from alone is another place than README's.
-        const file = path.join(project, 'readme.js');
-        const program = readFileSync(file, 'utf8');
+        const program = readFileSync(path.join(project, 'readme.js'), 'utf8');
         expect(program.split(`'${image}'`)).toHaveLength(2);
-        writeFileSync(file, program.replace(`'${image}'`, `'${registry.host}/${image}'`));
+        const changed = program.replace(`'${image}'`, `'${registry.host}/${image}'`);
         // A cache of the test's own, with the guests of the machine's: the image has to be pulled.
         const cache = path.join(project, 'cache');
         mkdirSync(path.join(cache, 'vitrine'), { recursive: true });
@@ -101,7 +100,11 @@ describe('the examples', () => {
         const accept = { accept: 'application/vnd.oci.image.manifest.v1+json' };
         const manifest = await fetch(`http://${registry.host}/v2/${name}/manifests/${tag}`, { headers: accept });
         expect(await manifest.text()).toMatch(/tar\+zstd.*tar\+gzip/s);
-        const ended = await run([file], { XDG_CACHE_HOME: cache, DOCKER_CONFIG: project });
+        // As text: its threads are files all the same.
+        const ended = await run(['--input-type=module', '--eval', changed], {
+          XDG_CACHE_HOME: cache,
+          DOCKER_CONFIG: project,
+        });
         expect(ended).toEqual({ stdout: `${printed}\n`, status: 0, stderr: '' });
       } finally {
         registry.stop();

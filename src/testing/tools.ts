@@ -150,6 +150,17 @@ export async function requireNetworkNamespaces(): Promise<Requirement> {
   return { name: NAMESPACES, missing };
 }
 
+/** Mounts of one's own, made without root: `unshare -Urm`. Inside, a file system in memory can be mounted. */
+export async function requireMountNamespaces(): Promise<Requirement> {
+  const usable =
+    process.platform === 'linux' &&
+    (await runCommand(NAMESPACES, ['-Urm', 'mount', '-t', 'tmpfs', 'none', '/tmp'])).status === 0;
+  return {
+    name: NAMESPACES,
+    missing: usable ? undefined : 'mount namespaces need Linux that lets everybody make them',
+  };
+}
+
 /** How tests with these requirements are to be treated, under an environment. */
 export function verdict(
   requirements: readonly Requirement[],

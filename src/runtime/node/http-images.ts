@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { HostError, UsageError } from '../../base/errors.js';
 import { cacheRoot } from '../../host/node/cache.js';
 import { MAX_FETCH, RangeCache, type RemoteFile } from '../../host/node/range-cache.js';
+import { THREAD_OPTIONS } from '../../host/node/thread-options.js';
 import type { HostFile } from '../../iface/file.js';
 import { BODY_AT, TEXT_AT, WORD, type HttpAnswer, type HttpRequest } from './http-protocol.js';
 
@@ -22,7 +23,7 @@ interface Reply {
 /** Asks a server, and waits for its answer. Throws a one-line error when there is none. */
 function ask(url: string, range: string, retries: number): Reply {
   if (!worker) {
-    worker = new Worker(new URL('./http-worker.js', import.meta.url));
+    worker = new Worker(new URL('./http-worker.js', import.meta.url), THREAD_OPTIONS);
     worker.unref();
   }
   const shared = new SharedArrayBuffer(BODY_AT + MAX_FETCH);

@@ -3,6 +3,7 @@
  * One is kept, by a process that has said that it makes machines.
  */
 import { Worker, type Transferable } from 'node:worker_threads';
+import { THREAD_OPTIONS } from '../../host/node/thread-options.js';
 import type { WorkerData } from './protocol.js';
 
 /** What a worker is given that waits. */
@@ -15,7 +16,7 @@ const ENTRY = new URL('./machine-worker.js', import.meta.url);
 
 /** MiB for objects that were made lately: V8 would take 48, and a machine makes few. */
 const YOUNG = 6;
-const resourceLimits = { maxYoungGenerationSizeMb: YOUNG };
+const OPTIONS = { ...THREAD_OPTIONS, resourceLimits: { maxYoungGenerationSizeMb: YOUNG } };
 
 let waiting: { readonly worker: Worker; readonly word: Int32Array<SharedArrayBuffer> } | undefined;
 let wanted = false;
@@ -23,7 +24,7 @@ let wanted = false;
 function prepare(): void {
   if (waiting || !wanted) return;
   const word = new Int32Array(new SharedArrayBuffer(4));
-  const worker = new Worker(ENTRY, { workerData: { spare: word } satisfies SpareWorker, resourceLimits });
+  const worker = new Worker(ENTRY, { ...OPTIONS, workerData: { spare: word } satisfies SpareWorker });
   // Nobody need wait for it.
   worker.unref();
   const gone = (): void => {
@@ -42,7 +43,7 @@ export function keepSpareWorker(): void {
 
 /** A worker for a machine: the one that waits, else a new one. */
 export function takeWorker(data: WorkerData, transfer: readonly Transferable[]): Worker {
-  if (!waiting) return new Worker(ENTRY, { workerData: data, transferList: [...transfer], resourceLimits });
+  if (!waiting) return new Worker(ENTRY, { ...OPTIONS, workerData: data, transferList: [...transfer] });
   const { worker, word } = waiting;
   waiting = undefined;
   worker.removeAllListeners('error');
