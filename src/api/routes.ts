@@ -17,6 +17,8 @@ export interface Route {
   readonly query?: TSchema;
   /** JSON of this kind; `bytes`: whatever they are. Undefined: nothing. */
   readonly body?: TSchema | 'bytes';
+  /** Bytes of the body at most, where that is JSON; 4 MiB unless given. */
+  readonly mostBody?: number;
   /** Nothing need be given where there could be a body. */
   readonly bodyOptional?: boolean;
   /** The status of a success, and what comes with it. */
@@ -140,6 +142,8 @@ export const routes = {
     path: `${MACHINE}/exec`,
     summary: 'Runs a command to its end',
     body: schemas.ExecRequest,
+    // What it gets as its standard input is the most of it.
+    mostBody: 64 * 2 ** 20,
     status: 200,
     answer: schemas.ExecResult,
   },

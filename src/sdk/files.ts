@@ -210,9 +210,15 @@ export class GuestFiles {
     await this.run('write', ['write', path, permissions, letter], { ...rest, stdin: contents });
   }
 
-  /** What is in a folder, without order. */
-  async list(path: string, options: FileOptions = {}): Promise<FolderEntry[]> {
-    return readEntries(await this.run('list', ['list', path], { ...options, maxAnswer: MAX_LIST }));
+  /**
+   * What is in a folder, without order. `maxBytes`: of the list, in which a name takes 58 and its own; with more it fails with EFBIG.
+   * 256 MiB unless given.
+   */
+  async list(path: string, options: FileOptions & { readonly maxBytes?: number } = {}): Promise<FolderEntry[]> {
+    const { maxBytes = MAX_LIST, ...rest } = options;
+    return readEntries(
+      await this.run('list', ['list', path], { ...rest, maxAnswer: Number(count(maxBytes, 'maxBytes')) }),
+    );
   }
 
   /** What a file is. `follow`: false to look at a symbolic link itself. */

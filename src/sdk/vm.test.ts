@@ -133,6 +133,7 @@ describeWith([guest], 'a machine with Linux in it', () => {
     expect(await fs.stat('/srv/a/b/x')).toMatchObject({ type: 'file', mode: 0o640, size: 7, uid: 0, links: 1 });
     await fs.symlink('b', '/srv/a/link');
     expect(await fs.readlink('/srv/a/link')).toBe('b');
+    await expect(fs.list('/', { maxBytes: 100 })).rejects.toMatchObject({ code: 'EFBIG' });
     const names = (await fs.list('/srv/a')).map(({ name, type }) => `${name} ${type}`);
     expect(names.sort()).toEqual(['b folder', 'link link']);
     await fs.chmod('/srv/a/b/x', 0o4755);

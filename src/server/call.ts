@@ -1,5 +1,7 @@
 /** A request that has been let in and checked, as whoever answers it sees it. */
 import type { RouteId } from '../api/routes.js';
+import type { Grant } from './grant.js';
+import type { HeldPart } from './held-bytes.js';
 import type { Service } from './service.js';
 import type { Peer } from './peer.js';
 import type { Tenant } from './tenant.js';
@@ -18,6 +20,10 @@ export interface Call {
 }
 
 export interface HttpCall extends Call {
+  /** Who asks, by which token. */
+  readonly grant: Grant;
+  /** What the request keeps in memory. */
+  readonly held: HeldPart;
   /** As the route's schema has it: the handler says what that is. */
   readonly body: unknown;
   /** Of a route whose body is bytes. */

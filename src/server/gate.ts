@@ -21,6 +21,11 @@ export class Gate {
     return this.count;
   }
 
+  /** Whoever comes now has to wait. */
+  get isFull(): boolean {
+    return this.inside >= this.slots;
+  }
+
   /**
    * Resolves when it is one's turn, to what ends it (again and again does no harm). Rejected with what the signal is aborted with, and
    * with an ApiError (`busy`) where too many wait.
@@ -28,7 +33,7 @@ export class Gate {
   enter(owner: object, signal?: AbortSignal): Promise<() => void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      if (this.inside < this.slots) {
+      if (!this.isFull) {
         resolve(this.admit());
         return;
       }

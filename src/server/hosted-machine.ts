@@ -46,6 +46,8 @@ export interface MachineDescription {
 /** What a machine tells whoever keeps it. */
 export interface MachineOwner {
   changed(machine: HostedMachine): void;
+  /** Something that nobody waits for did not work. */
+  readonly failed: (error: unknown) => void;
   /** It runs no more. */
   ended(machine: HostedMachine): void;
 }
@@ -129,7 +131,7 @@ export class HostedMachine {
     this.lifeTimer = setTimeout(
       () => {
         if (left > LONGEST) this.armLife();
-        else void this.stop('expired');
+        else this.stop('expired').catch(this.owner.failed);
       },
       Math.min(Math.max(0, left), LONGEST),
     );
@@ -186,7 +188,7 @@ export class HostedMachine {
       const { exitCode, signal } = end;
       this.command = { line: shown, exitCode, ...(signal !== undefined && { signal }) };
       if (message !== undefined) output.add(Buffer.from(`${message}\n`));
-      void this.finishCommand();
+      this.finishCommand().catch(this.owner.failed);
     };
     let process: GuestProcess;
     try {

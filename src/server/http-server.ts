@@ -7,11 +7,13 @@ import { matchRoute, routes, takesTicket, type Method, type Route, type RouteId 
 import { WebSocketServer } from 'ws';
 import { apiErrorOf } from './answers.js';
 import type { Answer, Call, HttpCall, HttpHandlers, SocketHandlers } from './call.js';
+import type { Grant } from './grant.js';
+import type { HeldPart } from './held-bytes.js';
 import type { Log } from './log.js';
 import type { Measurements } from './measurements.js';
 import { Peer } from './peer.js';
 import { NotAllowed, refuseUpgrade, sendRefusal } from './refusal.js';
-import { bytesOf, jsonOf, queryOf } from './request-body.js';
+import { bytesOf, jsonOf, MOST_JSON, queryOf } from './request-body.js';
 import type { Service } from './service.js';
 import { MOST_CALLS, type Tenant } from './tenant.js';
 import type { Tickets } from './tickets.js';
@@ -30,7 +32,9 @@ export interface ServerParts {
   readonly service: Service;
   readonly version: string;
   /** Whose request it is, by its headers; undefined: nobody's. */
-  readonly authenticate: (authorization: string | undefined) => Tenant | undefined;
+  readonly authenticate: (authorization: string | undefined) => Grant | undefined;
+  /** Whether a token counts still. */
+  readonly holds: (grant: Grant) => boolean;
   readonly tickets: Tickets;
   /** Whether a page that was loaded from there may open WebSockets, and read answers. */
   readonly allowsOrigin: (origin: string, host: string | undefined, secure: boolean) => boolean;
@@ -52,6 +56,7 @@ const SECURITY_HEADERS = {
 } as const;
 
 interface Admitted {
+  readonly grant: Grant;
   readonly tenant: Tenant;
   readonly id: RouteId;
   readonly route: Route;
@@ -69,10 +74,17 @@ export class ApiServer {
     handleProtocols: (protocols) => (protocols.has('binary') ? 'binary' : false),
   });
   private closing = false;
+  /** What is under way, and how it is ended. */
+  private readonly live = new Map<() => void, Grant>();
 
   constructor(private readonly parts: ServerParts) {
     const options = { maxHeaderSize: 16_384, requireHostHeader: true };
-    const listener = (request: IncomingMessage, response: ServerResponse): void => void this.answer(request, response);
+    const listener = (request: IncomingMessage, response: ServerResponse): void =>
+      void this.answer(request, response).catch((error: unknown) => {
+        // Not even the refusal worked: that concerns nobody else.
+        parts.log.error('internal', { message: String(error) });
+        response.destroy();
+      });
     this.server = parts.tls
       ? createHttps({ ...options, ...parts.tls, minVersion: 'TLSv1.2' }, listener)
       : createHttp(options, listener);
@@ -94,6 +106,11 @@ export class ApiServer {
     this.server.closeIdleConnections();
   }
 
+  /** Ends what was opened with tokens that count no more. */
+  recheck(): void {
+    for (const [end, grant] of this.live) if (!this.parts.holds(grant)) end();
+  }
+
   /** Ends what has not ended by itself. */
   terminate(): void {
     for (const socket of this.webSockets.clients) socket.terminate();
@@ -102,14 +119,14 @@ export class ApiServer {
 
   /** Who asks for what. Throws an ApiError. */
   private admit(request: IncomingMessage, webSocket: boolean): Admitted {
-    const { authenticate, tickets } = this.parts;
+    const { authenticate, holds, tickets } = this.parts;
     const [path, search = ''] = splitOnce(request.url ?? '/');
     const match = matchRoute(request.method ?? '', path, webSocket);
     const byTicket = 'route' in match && takesTicket(match.route);
-    const tenant =
+    const grant =
       authenticate(request.headers.authorization) ?? (byTicket ? tickets.redeem(ticketIn(search)) : undefined);
     // Who is nobody learns nothing, not even what there is.
-    if (!tenant) throw new ApiError('unauthenticated', 'give a token: Authorization: Bearer TOKEN');
+    if (!grant || !holds(grant)) throw new ApiError('unauthenticated', 'give a token: Authorization: Bearer TOKEN');
     if (this.closing) throw new ApiError('stopping', 'the server ends');
     if ('allowed' in match) {
       if (match.allowed.length === 0) throw new ApiError('not-found', 'there is nothing of that name here');
@@ -118,15 +135,18 @@ export class ApiServer {
       throw new NotAllowed(match.allowed);
     }
     const { id, route, names } = match;
+    const { tenant } = grant;
     const query = queryOf(search);
     const problem = route.query ? problemOf(route.query, { ...query }) : unwanted(query);
     if (problem !== undefined) throw new ApiError('invalid', `what stands behind the question mark: ${problem}`);
     if (tenant.calls >= MOST_CALLS) throw new ApiError('limit', 'too much is asked at a time');
-    return { tenant, id, route, names, query };
+    return { grant, tenant, id, route, names, query };
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const begun = performance.now();
+    // A socket is taken away from a request that is over.
+    const { remoteAddress: remote } = request.socket;
     const { files, log, measurements } = this.parts;
     let admitted: Admitted | undefined;
     try {
@@ -152,7 +172,7 @@ export class ApiServer {
         status: response.statusCode,
         milliseconds: Math.round(milliseconds * 10) / 10,
         tenant: admitted?.tenant.name,
-        remote: request.socket.remoteAddress,
+        remote,
       });
     }
   }
@@ -172,14 +192,21 @@ export class ApiServer {
 
   private async run(admitted: Admitted, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { parts } = this;
-    const { id, route } = admitted;
+    const { id, route, tenant, grant } = admitted;
     const gone = new AbortController();
+    const held = tenant.held.hold();
+    const end = (): void => void response.destroy();
+    this.live.set(end, grant);
+    // Also when the client is slow to take its answer, which is in memory until then.
     response.on('close', () => {
+      this.live.delete(end);
+      held.release();
       if (!response.writableFinished) gone.abort(new ApiError('gone', 'the client has hung up'));
     });
     const handler = parts.handlers[id];
     if (!handler) throw new ApiError('not-found', 'there is nothing of that name here');
-    const body = route.body === undefined || route.body === 'bytes' ? undefined : await checkedBody(route, request);
+    const body =
+      route.body === undefined || route.body === 'bytes' ? undefined : await checkedBody(route, request, held);
     // A link in a page leads there: what a guest says is kept as a file, and never shown as a page of ours.
     if (admitted.query['ticket'] !== undefined) response.setHeader('Content-Disposition', 'attachment');
     const call: HttpCall = {
@@ -187,6 +214,7 @@ export class ApiServer {
       service: parts.service,
       ...admitted,
       signal: gone.signal,
+      held,
       body,
       bytes: bytesOf(request),
       send: (bytes, contentType = 'application/octet-stream') => {
@@ -239,7 +267,11 @@ export class ApiServer {
         owner.calls++;
         parts.measurements.webSockets++;
         const begun = performance.now();
+        const { remoteAddress: remote } = request.socket;
+        const end = (): void => webSocket.terminate();
+        this.live.set(end, admitted.grant);
         webSocket.on('close', () => {
+          this.live.delete(end);
           owner.calls--;
           parts.measurements.webSockets--;
           gone.abort();
@@ -248,7 +280,7 @@ export class ApiServer {
             route: admitted.id,
             tenant: owner.name,
             milliseconds,
-            remote: request.socket.remoteAddress,
+            remote,
           });
         });
         serve(new Peer(webSocket));
@@ -276,8 +308,8 @@ const unwanted = (query: Readonly<Record<string, string>>): string | undefined =
   return first === undefined ? undefined : `${first}: there is nothing of that name`;
 };
 
-async function checkedBody(route: Route, request: IncomingMessage): Promise<unknown> {
-  const body = await jsonOf(request);
+async function checkedBody(route: Route, request: IncomingMessage, held: HeldPart): Promise<unknown> {
+  const body = await jsonOf(request, route.mostBody ?? MOST_JSON, held);
   if (body === undefined && route.bodyOptional) return {};
   if (typeof route.body === 'object') {
     const problem = problemOf(route.body, body);

@@ -120,7 +120,7 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
         alice: { registries, network: 'none', limits: { disk: 30_000 } },
         bob: { registries, limits: { disk: 2 } },
       },
-      library,
+      { maker: library },
     );
     alice = server.as('alice');
   });

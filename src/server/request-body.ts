@@ -1,9 +1,10 @@
 /** What comes with a request, within limits. */
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from '../api/errors.js';
+import type { HeldPart } from './held-bytes.js';
 
-/** Bytes of JSON: what a command gets as its standard input is the most of it. */
-export const MOST_JSON = 64 * 2 ** 20;
+/** Bytes of JSON. */
+export const MOST_JSON = 4 * 2 ** 20;
 /** Milliseconds without a byte until a client is given up. */
 const IDLE = 120_000;
 
@@ -11,7 +12,8 @@ const IDLE = 120_000;
 export async function* bytesOf(request: IncomingMessage): AsyncGenerator<Uint8Array, void, undefined> {
   const timer = setTimeout(() => request.destroy(new ApiError('timeout', 'the request does not come to an end')), IDLE);
   try {
-    for await (const part of request) {
+    // Who leaves the rest unread wants to answer yet: the connection is to stay.
+    for await (const part of request.iterator({ destroyOnReturn: false })) {
       yield part as Uint8Array;
       timer.refresh();
     }
@@ -23,16 +25,18 @@ export async function* bytesOf(request: IncomingMessage): AsyncGenerator<Uint8Ar
   }
 }
 
-/** The JSON of a request; undefined: there is none. Throws an ApiError. */
-export async function jsonOf(request: IncomingMessage): Promise<unknown> {
+/** The JSON of a request, of at most so many bytes; undefined: there is none. Throws an ApiError. */
+export async function jsonOf(request: IncomingMessage, most: number, held: HeldPart): Promise<unknown> {
+  const tooLarge = (): ApiError => new ApiError('too-large', `such a request has at most ${most} bytes`);
   const length = Number(request.headers['content-length'] ?? 0);
-  if (length > MOST_JSON) throw new ApiError('too-large', `a request has at most ${MOST_JSON} bytes`);
+  if (length > most) throw tooLarge();
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const part of bytesOf(request)) {
     parts.push(part);
     size += part.length;
-    if (size > MOST_JSON) throw new ApiError('too-large', `a request has at most ${MOST_JSON} bytes`);
+    if (size > most) throw tooLarge();
+    held.add(part.length);
   }
   if (size === 0) return undefined;
   // A page of another site can send what is called text without being asked, but nothing that is called JSON.

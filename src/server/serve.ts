@@ -9,6 +9,7 @@ import { listenReason } from '../runtime/node/listen-reason.js';
 import { reasonOf } from '../host/node/read-file.js';
 import { StateFolder, stateRoot } from './folders.js';
 import { consoleFiles } from './console-files.js';
+import { availableMemory } from './host-memory.js';
 import { fileHandlers } from './handlers/files.js';
 import { machineHandlers } from './handlers/machines.js';
 import { serverHandlers } from './handlers/server.js';
@@ -25,6 +26,8 @@ import { defaultConfigFile, LiveConfig } from './tenant-config.js';
 import { TenantBook } from './tenant-book.js';
 import { Tickets } from './tickets.js';
 
+/** Milliseconds between two looks whether the configuration has changed. */
+const LOOK = 1000;
 /** Milliseconds that answers under way have when the server ends. */
 const LAST_ANSWERS = 5000;
 
@@ -70,13 +73,15 @@ async function run(options: ServeOptions, tls: ReturnType<typeof readTls>, state
     }
   });
   const version = productVersion();
-  const service = new Service({ maker: library, log });
+  const service = new Service({ maker: library, log, availableMemory });
   const book = new TenantBook(service, state, log);
+  const server: { api?: ApiServer } = {};
   const config = new LiveConfig(
     path.resolve(options.config ?? defaultConfigFile()),
     (changed) => {
       log.info('configuration', { tenants: Object.keys(changed.tenants).length });
       book.configure(changed);
+      server.api?.recheck();
     },
     (error) => log.error('configuration', { message: error.message }),
   );
@@ -86,6 +91,7 @@ async function run(options: ServeOptions, tls: ReturnType<typeof readTls>, state
     service,
     version,
     authenticate: (authorization) => book.authenticate(config.refresh(), authorization),
+    holds: (grant) => book.holds(config.current, grant),
     tickets: new Tickets(),
     allowsOrigin: (origin, host, secure) => allowsOrigin(origin, host, secure, config.current.origins ?? []),
     handlers: { ...machineHandlers, ...fileHandlers, ...serverHandlers },
@@ -95,15 +101,25 @@ async function run(options: ServeOptions, tls: ReturnType<typeof readTls>, state
     files: consoleFiles(),
     ...(tls && { tls }),
   });
+  server.api = api;
+  // What was opened before must end with its token, also when nobody asks for anything new.
+  const looks = setInterval(() => config.refresh(), LOOK);
+  looks.unref();
   await listen(api, options);
   const { port } = api.server.address() as AddressInfo;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   const address = `${tls ? 'https' : 'http'}://${host}:${port}`;
   log.info('listening', { address, version });
   process.stdout.write(`${address}\n`);
+  // One tenant's request or machine that goes wrong in a way that nobody thought of must not end the others'.
+  const stray = (error: unknown): void =>
+    log.error('internal', { message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  process.on('unhandledRejection', stray);
   const signal = awaitSignal();
   const name = await signal.came;
   log.info('ending', { signal: name, machines: service.active.length });
+  clearInterval(looks);
+  process.off('unhandledRejection', stray);
   api.close();
   await service.close();
   const last = setTimeout(() => api.terminate(), LAST_ANSWERS);

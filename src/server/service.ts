@@ -2,14 +2,21 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { ApiError } from '../api/errors.js';
+import { HostError } from '../base/errors.js';
 import type { ForkRequest, MachineRequest, PortRequest, SnapshotInfo, SnapshotRequest } from '../api/schemas.js';
 import { checkMachineName } from '../runtime/node/registry.js';
 import type { CreateOptions, RestoreOptions, StoredImage, Vm } from '../sdk/index.js';
-import { HostedMachine, type MachineDescription, type MachineOwner } from './hosted-machine.js';
+import { HostedMachine, type MachineDescription, type MachineOwner, type MakingHooks } from './hosted-machine.js';
 import type { Log } from './log.js';
 import { checkRequest, commandOf, createOptions, diskLoad, lifetimeOf, loadOf, sharesOf } from './plan-machine.js';
 import type { Load } from './quota.js';
+import { StartLine } from './start-line.js';
 import type { Tenant } from './tenant.js';
+
+/** MiB that a fork takes at once. */
+const FORK = 64;
+/** Ports of a tenant's machine: their range is all tenants'. */
+const MOST_PORTS = 64;
 
 /** Where machines come from: the library, or something else in tests. */
 export interface VmMaker {
@@ -22,6 +29,8 @@ export interface ServiceOptions {
   readonly log: Log;
   /** A machine runs, and is to be found by others of this user; absent: it is not. */
   readonly publish?: (vm: Vm, name: string) => Promise<void>;
+  /** MiB that the host has left for machines, as far as it is known; absent: they are not counted. */
+  readonly availableMemory?: () => number | undefined;
 }
 
 /** A machine that is being made. */
@@ -37,7 +46,11 @@ export class Service {
   /** Since the start. */
   readonly counts = { created: 0, failed: 0, ended: 0 };
 
-  constructor(private readonly options: ServiceOptions) {}
+  private readonly line: StartLine;
+
+  constructor(private readonly options: ServiceOptions) {
+    this.line = new StartLine(options.availableMemory ?? (() => undefined));
+  }
 
   add(tenant: Tenant): void {
     this.tenants.add(tenant);
@@ -71,6 +84,7 @@ export class Service {
   private ownerFor(tenant: Tenant, remove: boolean): MachineOwner {
     const { log } = this.options;
     return {
+      failed: (error) => log.error('internal', { tenant: tenant.name, message: String(error) }),
       changed: (machine) => {
         if (tenant.machines.get(machine.name) === machine)
           tenant.tell({ type: 'machine', name: machine.name, machine: machine.info });
@@ -133,11 +147,22 @@ export class Service {
         const options = createOptions(request, found.image, tenant);
         const onProgress: CreateOptions['onProgress'] = ({ text, fraction }) =>
           hooks.onProgress(fraction === undefined ? text : `${text} ${Math.floor(fraction * 100)} %`);
-        return this.options.maker.create({ ...options, ...hooks, onProgress });
+        return this.inTurn(tenant, description.memory, hooks, () =>
+          this.options.maker.create({ ...options, ...hooks, onProgress }),
+        );
       },
       () => commandOf(request, found.image),
     );
     return { machine, ready: this.watch(tenant, machine, ready) };
+  }
+
+  private inTurn(
+    tenant: Tenant,
+    memory: number,
+    { signal, onProgress }: MakingHooks,
+    start: () => Promise<Vm>,
+  ): Promise<Vm> {
+    return this.line.begin({ owner: tenant, memory, signal, waits: () => onProgress('waits for its turn') }, start);
   }
 
   private common(
@@ -164,14 +189,18 @@ export class Service {
     };
     const machine = this.list(tenant, description, { machines: 1, cpus, memory, disk }, request.remove ?? false);
     const ready = machine.begin(
-      ({ signal, onSerial, onFrame }) =>
-        this.options.maker.restore(file, {
-          signal,
-          onSerial,
-          onFrame,
-          ...(accel !== undefined && { accel }),
-          ...(bootTimeout !== undefined && { bootTimeout }),
-        }),
+      (hooks) => {
+        const { signal, onSerial, onFrame } = hooks;
+        return this.inTurn(tenant, memory, hooks, () =>
+          this.options.maker.restore(file, {
+            signal,
+            onSerial,
+            onFrame,
+            ...(accel !== undefined && { accel }),
+            ...(bootTimeout !== undefined && { bootTimeout }),
+          }),
+        );
+      },
       () => undefined,
     );
     return { machine, ready: this.watch(tenant, machine, ready) };
@@ -222,8 +251,14 @@ export class Service {
       request.remove ?? false,
     );
     const ready = machine.begin(
-      ({ signal, onSerial, onFrame }) =>
-        parent.fork({ signal, onSerial, onFrame, identity: { hostname: request.hostname ?? name } }),
+      (hooks) => {
+        const { signal, onSerial, onFrame } = hooks;
+        const identity = { hostname: request.hostname ?? name };
+        // Its memory is the other's until it writes.
+        return this.inTurn(tenant, Math.min(memory, FORK), hooks, () =>
+          parent.fork({ signal, onSerial, onFrame, identity }),
+        );
+      },
       () => undefined,
     );
     return { machine, ready: this.watch(tenant, machine, ready) };
@@ -273,6 +308,8 @@ export class Service {
       });
       return this.keepPort(machine, guestPort, forward);
     }
+    if (machine.ports.length >= MOST_PORTS)
+      throw new ApiError('limit', `the machine ${machine.name} has ${MOST_PORTS} ports already`);
     const { ports } = tenant.policy;
     if (!ports) throw new ApiError('forbidden', 'ports of the server are not to be had here');
     const { address, from, to: last } = ports;
@@ -281,16 +318,18 @@ export class Service {
     if (hostPort !== undefined && hostPort !== 0 && (hostPort < from || hostPort > last))
       throw new ApiError('forbidden', `ports from ${from} to ${last} are to be had here`);
     const candidates = hostPort ? [hostPort] : Array.from({ length: last - from + 1 }, (_, i) => from + i);
-    let failure: unknown;
     for (const candidate of candidates) {
       try {
         const forward = await guest.ports.forward({ ...to, hostPort: candidate, hostAddress: address });
         return this.keepPort(machine, guestPort, forward);
       } catch (error) {
-        failure = error;
+        // It is in use; whatever else there is concerns all of them.
+        if (!(error instanceof HostError)) throw error;
       }
     }
-    throw failure instanceof Error ? failure : new ApiError('limit', 'there is no port left');
+    throw hostPort
+      ? new ApiError('conflict', `port ${hostPort} cannot be had: it is in use`)
+      : new ApiError('limit', `there is no port left from ${from} to ${last}`);
   }
 
   private keepPort(

@@ -64,7 +64,8 @@ export function localServer(
     service,
     version,
     // Only this user can reach the socket.
-    authenticate: () => tenant,
+    authenticate: () => ({ tenant, token: '' }),
+    holds: () => true,
     tickets: new Tickets(),
     // No page is loaded from there.
     allowsOrigin: () => false,

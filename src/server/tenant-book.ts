@@ -1,13 +1,14 @@
 /** Tenants as the configuration has them. */
 import path from 'node:path';
 import type { StateFolder } from './folders.js';
+import type { Grant } from './grant.js';
 import { ImageShelf, REGISTRIES } from './image-shelf.js';
 import type { Log } from './log.js';
 import { Quota } from './quota.js';
 import type { Service } from './service.js';
 import { SnapshotShelf } from './snapshot-shelf.js';
 import { Tenant } from './tenant.js';
-import { settingsOf, tenantOf, type ServeConfig } from './tenant-config.js';
+import { hashOf, settingsOf, tenantOf, type ServeConfig } from './tenant-config.js';
 
 export class TenantBook {
   private readonly tenants = new Map<string, Tenant>();
@@ -28,7 +29,8 @@ export class TenantBook {
     }
     for (const [name, tenant] of this.tenants) {
       if (Object.hasOwn(config.tenants, name)) continue;
-      for (const machine of tenant.active) void machine.stop();
+      for (const machine of tenant.active)
+        machine.stop().catch((error: unknown) => this.log.error('internal', { message: String(error) }));
     }
   }
 
@@ -54,9 +56,16 @@ export class TenantBook {
   }
 
   /** Whose token that is. */
-  authenticate(config: ServeConfig, authorization: string | undefined): Tenant | undefined {
+  authenticate(config: ServeConfig, authorization: string | undefined): Grant | undefined {
     const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,512})$/i.exec(authorization ?? '')?.[1];
     const name = token === undefined ? undefined : tenantOf(config, token);
-    return name === undefined ? undefined : this.tenants.get(name);
+    const tenant = name === undefined ? undefined : this.tenants.get(name);
+    return tenant && { tenant, token: hashOf(token ?? '') };
+  }
+
+  /** Whether it is a token of that tenant's still. */
+  holds(config: ServeConfig, { tenant, token }: Grant): boolean {
+    const { name } = tenant;
+    return Object.hasOwn(config.tenants, name) && (config.tenants[name].tokens ?? []).includes(token);
   }
 }

@@ -1,6 +1,8 @@
 /** Whoever uses a server: its machines, snapshots and images, and how much it may have. */
 import { ApiError } from '../api/errors.js';
 import type { EventMessage } from '../api/schemas.js';
+import { Gate } from './gate.js';
+import { HeldBytes } from './held-bytes.js';
 import type { HostedMachine } from './hosted-machine.js';
 import type { ImageShelf } from './image-shelf.js';
 import type { Quota } from './quota.js';
@@ -11,6 +13,10 @@ import type { TenantSettings } from './tenant-config.js';
 export const LOCAL = 'local';
 /** Machines that have ended and are still listed, per tenant. */
 const ENDED_KEPT = 100;
+/** Bytes of a tenant's requests and answers in memory at a time. */
+const MOST_HELD = 256 * 2 ** 20;
+/** Lists of guests' folders that are read at a time, each of which may be long. */
+const LISTS = 4;
 /** Requests and WebSockets of a tenant at a time. */
 export const MOST_CALLS = 1024;
 
@@ -36,6 +42,8 @@ export class Tenant {
   policy: TenantPolicy;
   /** Requests that are being answered, WebSockets included. */
   calls = 0;
+  readonly held = new HeldBytes(MOST_HELD);
+  readonly lists = new Gate(LISTS);
   private readonly listeners = new Set<(event: EventMessage) => void>();
 
   constructor({ name, local, settings, snapshots, images, quota }: TenantParts) {

@@ -6,7 +6,13 @@ import { Value } from '@sinclair/typebox/value';
 const SHOWN = 60;
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? 'nothing';
+  } catch {
+    // Lists in lists by the hundred thousand.
+    return 'something that is nested too deep';
+  }
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }
 

@@ -1,7 +1,9 @@
 /** A server whose machines are none: for what concerns requests alone. */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import path from 'node:path';
 import { ApiClient } from '../api/client.js';
 import { NodeTransport } from '../api/node-transport.js';
@@ -31,7 +33,11 @@ export interface FakeServer {
   readonly limits: { shares?: number; cap?: number | undefined }[];
   /** Defects of the server's that it has told of. */
   readonly errors: readonly string[];
+  /** What listens. */
+  readonly server: Server;
   token(tenant: string): string;
+  /** Takes a tenant's tokens away. */
+  revoke(tenant: string): void;
   as(tenant: string): ApiClient;
   close(): Promise<void>;
 }
@@ -53,14 +59,15 @@ export function fakeVm(limits: FakeServer['limits']): Vm {
       screenshot: () => Promise.resolve(Uint8Array.of(1)),
       requestFrame: () => {},
     },
-    exec: () =>
-      Promise.resolve({
-        exitCode: 0,
-        stdout: '',
-        stderr: '',
-        stdoutBytes: new Uint8Array(0),
-        stderrBytes: new Uint8Array(0),
-      }),
+    exec: async (command: unknown, { onStdout }: { readonly onStdout: (bytes: Uint8Array) => void }) => {
+      if (command === 'sleep') await pause(700);
+      else if (command === 'yes') for (let i = 0; i < 65; i++) onStdout(new Uint8Array(2 ** 20));
+      return { exitCode: 0 };
+    },
+    ports: {
+      forward: ({ hostPort }: { readonly hostPort: number }) =>
+        Promise.resolve({ hostAddress: '127.0.0.1', hostPort, close: () => {} }),
+    },
     fs: {
       readTo: async (_path: string, take: (bytes: Uint8Array) => Promise<void>) => take(Buffer.from('x')),
     },
@@ -89,7 +96,7 @@ export function fakeVm(limits: FakeServer['limits']): Vm {
 export async function fakeServer(
   folder: string,
   tenants: Readonly<Record<string, TenantSettings>>,
-  maker?: VmMaker,
+  { maker, availableMemory }: { readonly maker?: VmMaker; readonly availableMemory?: () => number } = {},
 ): Promise<FakeServer> {
   const token = (tenant: string): string => `vitrine_${tenant}-token`;
   const limits: FakeServer['limits'] = [];
@@ -98,7 +105,11 @@ export async function fakeServer(
   const log = new Log((line) => {
     if (line.includes('"level":"error"')) errors.push(line);
   });
-  const service = new Service({ log, maker: maker ?? { create: make, restore: make } });
+  const service = new Service({
+    log,
+    maker: maker ?? { create: make, restore: make },
+    ...(availableMemory && { availableMemory }),
+  });
   const config = parseConfig(
     JSON.stringify({
       tenants: Object.fromEntries(
@@ -113,6 +124,7 @@ export async function fakeServer(
     service,
     version: '0',
     authenticate: (authorization) => book.authenticate(config, authorization),
+    holds: (grant) => book.holds(config, grant),
     tickets: new Tickets(),
     allowsOrigin: (origin, host, secure) => allowsOrigin(origin, host, secure, [ORIGIN]),
     handlers: { ...machineHandlers, ...fileHandlers, ...serverHandlers },
@@ -126,11 +138,16 @@ export async function fakeServer(
   const { port } = api.server.address() as AddressInfo;
   return {
     port,
+    server: api.server,
     parts,
     service,
     limits,
     errors,
     token,
+    revoke: (tenant) => {
+      config.tenants[tenant] = { ...config.tenants[tenant], tokens: [] };
+      api.recheck();
+    },
     as: (tenant) => new ApiClient(new NodeTransport(`http://127.0.0.1:${port}`, { token: token(tenant) })),
     async close() {
       api.close();

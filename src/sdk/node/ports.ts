@@ -26,6 +26,9 @@ export interface PortForward {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** Connections of a port at a time; those beyond are closed at once. */
+const MOST_CONNECTIONS = 1024;
+
 /** Ports of this host that lead to the guest's. */
 export class PortForwards {
   private readonly open = new Set<PortForward>();
@@ -53,6 +56,8 @@ export class PortForwards {
       socket.on('close', () => sockets.delete(socket));
       this.carry(socket, guestAddress, guestPort);
     });
+    // Whoever reaches the port can open some: the rest of the process needs descriptors, too.
+    server.maxConnections = MOST_CONNECTIONS;
     await listen(server, hostAddress, hostPort);
     if (this.connection.failure) {
       server.close();

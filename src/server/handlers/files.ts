@@ -7,6 +7,8 @@ import { machineOf } from './machines.js';
 
 /** Bytes of what a link leads to: PATH_MAX. */
 const MOST_LINK = 4096;
+/** Bytes of a list: some hundred thousand names. */
+const MOST_LIST = 16 * 2 ** 20;
 /** Bytes of a part that is asked for: it is kept as a whole. */
 const MOST_PART = 64 * 2 ** 20;
 
@@ -32,6 +34,7 @@ async function readContent(call: HttpCall): Promise<Answer | undefined> {
   if (offset !== undefined || length !== undefined) {
     if (length === undefined || Number(length) > MOST_PART)
       throw new ApiError('invalid', `give a length of ${MOST_PART} at most with an offset`);
+    call.held.add(Number(length));
     const part = { offset: Number(offset ?? 0), length: Number(length) };
     return {
       bytes: await guest.fs.read(path, { ...part, ...optionsOf(call) }),
@@ -51,8 +54,14 @@ async function read(call: HttpCall): Promise<Answer | undefined> {
   const answer = async (): Promise<FileAnswer> => {
     switch (what) {
       case 'list': {
-        const entries = await guest.fs.list(path, options);
-        return { entries: entries.map((entry) => ({ name: entry.name, ...statusOf(entry) })) };
+        // A guest can make folders that never end: what they take in memory is many times what it says.
+        const leave = await call.tenant.lists.enter(call.tenant, call.signal);
+        try {
+          const entries = await guest.fs.list(path, { ...options, maxBytes: MOST_LIST });
+          return { entries: entries.map((entry) => ({ name: entry.name, ...statusOf(entry) })) };
+        } finally {
+          leave();
+        }
       }
       case 'link':
         return { target: await guest.fs.readlink(path, options) };

@@ -22,7 +22,10 @@ export const machineOf = ({ tenant, names }: Pick<Call, 'tenant' | 'names'>): Ho
 
 /** Waits until it is there; a client that hangs up meanwhile wants it no more. */
 async function made({ machine, ready }: Making, { signal, tenant, service }: HttpCall): Promise<HostedMachine> {
-  const giveUp = (): void => void service.remove(tenant, machine);
+  const giveUp = (): void =>
+    void service.remove(tenant, machine).catch(() => {
+      // It is told of as it ends.
+    });
   if (signal.aborted) giveUp();
   signal.addEventListener('abort', giveUp);
   try {
@@ -41,8 +44,18 @@ async function exec(call: HttpCall): Promise<ExecResult> {
   const { command, encoding = 'utf8', stdin, timeout, maxOutput = OUTPUT, cwd, env, user } = call.body as ExecRequest;
   const { guest } = machineOf(call);
   const bytes = stdin === undefined ? undefined : Buffer.from(stdin, encoding);
-  const { exitCode, signal, stdoutBytes, stderrBytes } = await guest.exec(command, {
-    maxOutput,
+  const kept: readonly [Uint8Array[], Uint8Array[]] = [[], []];
+  let written = 0;
+  const keep = (parts: Uint8Array[]) => (part: Uint8Array) => {
+    written += part.length;
+    if (written > maxOutput)
+      throw new ApiError('failed', `the command was killed: it wrote more than ${maxOutput} bytes`, 400);
+    call.held.add(part.length);
+    parts.push(part);
+  };
+  const { exitCode, signal } = await guest.exec(command, {
+    onStdout: keep(kept[0]),
+    onStderr: keep(kept[1]),
     signal: call.signal,
     ...(bytes && { stdin: new Uint8Array(bytes) }),
     ...(timeout !== undefined && { timeout }),
@@ -53,8 +66,8 @@ async function exec(call: HttpCall): Promise<ExecResult> {
   return {
     exitCode,
     ...(signal !== undefined && { signal }),
-    stdout: Buffer.from(stdoutBytes).toString(encoding),
-    stderr: Buffer.from(stderrBytes).toString(encoding),
+    stdout: Buffer.concat(kept[0]).toString(encoding),
+    stderr: Buffer.concat(kept[1]).toString(encoding),
   };
 }
 

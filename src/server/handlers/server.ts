@@ -27,7 +27,7 @@ export const serverHandlers: HttpHandlers = {
     };
   },
   info: ({ tenant, parts }) => ({ json: infoOf(tenant, parts.version) }),
-  ticket: ({ tenant, parts }) => ({ json: parts.tickets.issue(tenant) }),
+  ticket: ({ grant, parts }) => ({ json: parts.tickets.issue(grant) }),
 
   listSnapshots: ({ tenant }) => ({ json: { snapshots: tenant.snapshots.list() } }),
   getSnapshot: ({ tenant, names }) => ({ json: tenant.snapshots.get(names['name']) }),
