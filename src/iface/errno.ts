@@ -30,6 +30,7 @@ export const ERRNO = {
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,
+  ENODATA: 61,
   EPROTO: 71,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,

@@ -116,8 +116,26 @@ export interface Space {
   readonly freeFiles: bigint;
 }
 
+/** Whether an attribute has to be there before it is set. */
+export type AttributeSet = 'always' | 'absent' | 'present';
+
+/** Extended attributes (xattr(7)). Names are without NULs and not empty. */
+export interface SharedAttributes {
+  /** ENODATA: there is none of that name. */
+  get(node: SharedNode, name: ByteString): Uint8Array;
+  /** EEXIST: it is there; ENODATA: it is not. */
+  set(node: SharedNode, name: ByteString, value: Uint8Array, when: AttributeSet): void;
+  list(node: SharedNode): readonly ByteString[];
+  remove(node: SharedNode, name: ByteString): void;
+}
+
+/** Bytes of an attribute's value at most: XATTR_SIZE_MAX of Linux. */
+export const MAX_ATTRIBUTE = 65_536;
+
 export interface SharedFolder {
   readonly readOnly: boolean;
+  /** Undefined: this host has none. */
+  readonly attributes: SharedAttributes | undefined;
   /** Always held. */
   readonly root: SharedNode;
   /** Undefined: there is no such name. The node is held. */

@@ -18,6 +18,21 @@ export function temporaryShare(readOnly = false): { readonly path: string; reado
   return { path: place, folder };
 }
 
+/** Whether files for tests can have extended attributes here: koffi, and the file system. */
+export const attributesWork = ((): boolean => {
+  const place = fs.mkdtempSync(path.join(tmpdir(), 'vitrine-share-'));
+  const folder = new HostFolder(place, false);
+  try {
+    folder.attributes?.set(folder.root, 'user.x', new Uint8Array(1), 'always');
+    return folder.attributes !== undefined;
+  } catch {
+    return false;
+  } finally {
+    folder.close();
+    fs.rmSync(place, { recursive: true });
+  }
+})();
+
 export interface FuseAnswer {
   /** Positive, 0 when it went well. */
   readonly errno: number;

@@ -6,7 +6,18 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { debianFile, debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
-import { accelerator, expect, FIRST_PROCESS, guest, initrdWith, runProgram, vitrine, withFolder } from './lib.mjs';
+import { programs, run as runIn } from './net/servers.mjs';
+import {
+  accelerator,
+  expect,
+  extendedInitrd,
+  FIRST_PROCESS,
+  guest,
+  initrdWith,
+  runProgram,
+  vitrine,
+  withFolder,
+} from './lib.mjs';
 
 /** What `prepare-guests` has made; without it the first part is left out. */
 const GUESTS = process.env['VITRINE_GUESTS'];
@@ -142,8 +153,72 @@ async function smallFiles(accel, log) {
   });
 }
 
+/** setfattr, getfattr and setcap in guests, on both servers, in a folder that they may write to and one that they may not. */
+async function attributes(accel, log) {
+  const files = await programs(['setfattr', 'attr'], ['getfattr', 'attr'], ['setcap', 'libcap2-bin']);
+  const set = (words) => runIn(`setfattr ${words}`);
+  const show = (words) => runIn(`getfattr --only-values ${words}`);
+  const init = `${FIRST_PROCESS}mkdir -p /s /r
+say() { echo "@$1 $(shift; "$@" 2>&1 | tr '\\n' ' ')"; }
+sh='/bin/busybox sh -c'
+if modprobe -q virtiofs && mount -t virtiofs s /s; then mount -t virtiofs r /r
+else modprobe -q 9pnet_virtio; modprobe -q 9p; for t in s r; do mount -t 9p -o trans=virtio,version=9p2000.L $t /$t; done; fi
+echo contents >/s/file
+say set $sh '${set('-n user.one -v first /s/file; ')}${set('-n user.two -v second /s/file; ')}${set('-x user.two /s/file')}'
+say get $sh '${show('-n user.one /s/file')}'
+say gone $sh '${show('-n user.two /s/file')}'
+say all $sh '${runIn('getfattr -d /s/file | grep user')}'
+say folder $sh '${set('-n user.f -v x /s; ')}${show('-n user.f /s')}'
+say capability $sh '${runIn('setcap cap_net_raw+ep /s/file')}'
+say trusted $sh '${set('-n trusted.x -v x /s/file')}'
+say given $sh '${show('-n user.given /r/given')}'
+say readonly $sh '${set('-n user.given -v y /r/given')}'
+poweroff -f
+`;
+  for (const [kernel, driver] of [
+    ['amd64', 'virtiofs'],
+    ['amd64-generic', '9p'],
+  ]) {
+    const { files: found } = await guest(kernel);
+    await withFolder(async (folder) => {
+      const [shared, given] = ['s', 'r'].map((name) => path.join(folder, name));
+      for (const place of [shared, given]) mkdirSync(place);
+      writeFileSync(path.join(given, 'given'), '');
+      const tool = async (name, args) => {
+        const { path: program, env } = await debianTool(name, 'attr', { cache: cacheRoot() });
+        return runProgram(program, args, { env: { ...process.env, ...env } });
+      };
+      await tool('setfattr', ['-n', 'user.given', '-v', 'by the host', path.join(given, 'given')]);
+      const initrd = path.join(folder, 'initrd');
+      const entry = { kind: 'file', path: 'check', mode: 0o755, data: Buffer.from(init) };
+      writeFileSync(initrd, extendedInitrd(found.initrd, [...files, entry]));
+      const { stdout } = await vitrine(
+        [
+          ...['run', ...accelerator(accel), '--no-reboot', '--memory', '512M', '--net', 'none'],
+          ...['--share', `${shared},tag=s,driver=${driver}`, '--share', `${given},tag=r,driver=${driver},readonly`],
+          ...['--kernel', found.vmlinuz, '--initrd', initrd, '--append', 'console=ttyS0 quiet panic=-1 rdinit=/check'],
+        ],
+        { limit: 240 },
+      );
+      for (const [key, pattern] of Object.entries({
+        ...{ set: /^$/, get: /^first/, gone: /No such attribute/, all: /^user.one="first"$/, folder: /^x/ },
+        ...{ capability: /not permitted/, trusted: /not supported/, given: /^by the host/, readonly: /Read-only/ },
+      })) {
+        const told = new RegExp(`^@${key} (.*?) *\\r?$`, 'm').exec(stdout)?.[1];
+        expect(told !== undefined && pattern.test(told), `${driver}: ${key}: ${told}\n${stdout}`);
+      }
+      const { stdout: onHost } = await tool('getfattr', ['-n', 'user.one', '--only-values', path.join(shared, 'file')]);
+      expect(onHost === 'first', `${driver}: on the host: ${onHost}`);
+      log(
+        `${driver}: attributes are set, read, listed and removed; capabilities and others refused; nothing changes what is read-only`,
+      );
+    });
+  }
+}
+
 export async function run(log, { accel } = {}) {
   if (GUESTS === undefined) log('VITRINE_GUESTS does not name a folder of prepare-guests: its tests are left out');
   else for (const kernel of KERNELS) await tests(kernel, accel, log);
+  await attributes(accel, log);
   await smallFiles(accel, log);
 }

@@ -1,8 +1,8 @@
 /** Operations on open files and folders, and on the file system as a whole. */
 import { FileError } from '../../../iface/errno.js';
 import { FILE_TYPE, type FolderEntry, type Found } from '../../../iface/shared-folder.js';
-import { writeEntry } from './fuse-names.js';
-import { FSYNC_DATA_ONLY, OPEN, SEEK, WRITE_CACHE } from './fuse-protocol.js';
+import { endSpecialRights, writeEntry } from './fuse-names.js';
+import { FSYNC_DATA_ONLY, OPEN, OPEN_KILL_SUIDGID, SEEK, WRITE_CACHE, WRITE_KILL_SUIDGID } from './fuse-protocol.js';
 import type { Operation, Request } from './fuse-request.js';
 import { openMode } from './fuse-session.js';
 
@@ -11,9 +11,10 @@ export const MAX_TRANSFER = 0x10_0000;
 
 export const open: Operation = (request) => {
   const { session, folder, reader, reply } = request;
-  const flags = reader.u32();
+  const [flags, how] = [reader.u32(), reader.u32()];
   session.checkRoom();
   const file = folder.open(request.node(), openMode(flags));
+  if (how & OPEN_KILL_SUIDGID && flags & OPEN.TRUNCATE) endSpecialRights(folder, file.node, file.status());
   reply.number(session.addFile(reader.header.node, flags, file)).u32(0, 0);
 };
 
@@ -34,7 +35,7 @@ export const read: Operation = ({ session, reader, reply }) => {
   reply.fill(size, (into) => file.read(into, offset));
 };
 
-export const write: Operation = ({ session, reader, reply }) => {
+export const write: Operation = ({ session, folder, reader, reply }) => {
   const { file, flags } = session.file(reader.number());
   const offset = reader.offset();
   const size = reader.u32();
@@ -43,6 +44,7 @@ export const write: Operation = ({ session, reader, reply }) => {
   // What the guest's page cache writes back goes where it belongs; what a program appends goes to the end as it is now.
   const append = (flags & OPEN.APPEND) !== 0 && (how & WRITE_CACHE) === 0;
   reply.u32(file.write(data, append ? Number(file.status().size) : offset), 0);
+  if (how & WRITE_KILL_SUIDGID) endSpecialRights(folder, file.node, file.status());
 };
 
 export const sync: Operation = ({ session, reader }) => {

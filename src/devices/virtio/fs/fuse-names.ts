@@ -5,6 +5,8 @@ import {
   type FileStatus,
   type Found,
   type NewFile,
+  type SharedFolder,
+  type SharedNode,
   type StatusChange,
 } from '../../../iface/shared-folder.js';
 import type { Operation, Request } from './fuse-request.js';
@@ -50,6 +52,12 @@ function answerEntry({ session, reply }: Request, found: Found): void {
 function answerAttributes({ reply }: Request, status: FileStatus): void {
   reply.u64(VALID_SECONDS).u32(0, 0);
   writeAttributes(reply, status);
+}
+
+/** What a write by somebody without rights of his own does to a set-user-ID program, and to one of a group that may be run. */
+export function endSpecialRights(folder: SharedFolder, node: SharedNode, { mode }: FileStatus): void {
+  if ((mode & FILE_TYPE.MASK) !== FILE_TYPE.REGULAR) return;
+  if (mode & 0o4000 || (mode & 0o2010) === 0o2010) folder.change(node, { mode: mode & 0o1777 });
 }
 
 const newFile = ({ reader: { header } }: Request, mode: number): NewFile => ({
@@ -109,7 +117,9 @@ export const setAttributes: Operation = (request) => {
     ...(m !== undefined && { modified: m }),
   };
   const file = valid & SET.FH ? session.fileIfOpen(handle) : undefined;
-  answerAttributes(request, folder.change(request.node(), change, file));
+  const status = folder.change(request.node(), change, file);
+  if (valid & SET.KILL_SUIDGID) endSpecialRights(folder, request.node(), status);
+  answerAttributes(request, valid & SET.KILL_SUIDGID ? folder.status(request.node()) : status);
 };
 
 export const readLink: Operation = (request) => {

@@ -25,6 +25,10 @@ export const OPCODE = {
   STATFS: 17,
   RELEASE: 18,
   FSYNC: 20,
+  SETXATTR: 21,
+  GETXATTR: 22,
+  LISTXATTR: 23,
+  REMOVEXATTR: 24,
   INIT: 26,
   OPENDIR: 27,
   READDIR: 28,
@@ -51,6 +55,8 @@ export const INIT = {
   ASYNC_DIO: 1 << 15,
   PARALLEL_DIROPS: 1 << 18,
   MAX_PAGES: 1 << 22,
+  /** Who writes, truncates or gives away tells us when that ends a file's special rights: version 7.33. */
+  HANDLE_KILLPRIV_V2: 1 << 28,
 } as const;
 
 /** Which fields of SETATTR are valid. */
@@ -64,10 +70,14 @@ export const SET = {
   FH: 1 << 6,
   ATIME_NOW: 1 << 7,
   MTIME_NOW: 1 << 8,
+  KILL_SUIDGID: 1 << 11,
 } as const;
 
 export const GETATTR_FH = 1 << 0;
 export const WRITE_CACHE = 1 << 0;
+export const WRITE_KILL_SUIDGID = 1 << 2;
+/** Of OPEN and CREATE, behind the flags of open(2). */
+export const OPEN_KILL_SUIDGID = 1 << 0;
 export const FSYNC_DATA_ONLY = 1 << 0;
 
 /** Flags of open(2), asm-generic/fcntl.h. */
@@ -82,6 +92,9 @@ export const OPEN = {
 
 /** renameat2(2). */
 export const RENAME_NOREPLACE = 1;
+
+/** setxattr(2). */
+export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
 
 /** lseek(2). */
 export const SEEK = { DATA: 3, HOLE: 4 } as const;

@@ -1,6 +1,7 @@
 /** A FUSE server over a shared folder: one request in, one answer out, at once. */
 import { ERRNO, FileError } from '../../../iface/errno.js';
 import type { SharedFolder } from '../../../iface/shared-folder.js';
+import * as attributes from './fuse-attributes.js';
 import * as files from './fuse-files.js';
 import * as names from './fuse-names.js';
 import { FUSE_VERSION, IN_HEADER, INIT, OPCODE, OUT_HEADER, Reply, RequestReader } from './fuse-protocol.js';
@@ -22,12 +23,12 @@ const FLAGS =
   INIT.READDIRPLUS_AUTO |
   INIT.ASYNC_DIO |
   INIT.PARALLEL_DIROPS |
-  INIT.MAX_PAGES;
+  INIT.MAX_PAGES |
+  INIT.HANDLE_KILLPRIV_V2;
 
 /**
- * What is not here answers ENOSYS, which tells the kernel never to ask again: extended attributes (Node has none), locks
- * (the guest keeps its own), FLUSH (nothing is held back that closing could lose), ACCESS (the kernel checks permissions
- * itself).
+ * What is not here answers ENOSYS, which tells the kernel never to ask again: locks (the guest keeps its own), FLUSH
+ * (nothing is held back that closing could lose), ACCESS (the kernel checks permissions itself).
  */
 const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [OPCODE.LOOKUP]: names.lookup,
@@ -48,6 +49,10 @@ const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [OPCODE.STATFS]: files.statfs,
   [OPCODE.RELEASE]: files.release,
   [OPCODE.FSYNC]: files.sync,
+  [OPCODE.SETXATTR]: attributes.set,
+  [OPCODE.GETXATTR]: attributes.get,
+  [OPCODE.LISTXATTR]: attributes.list,
+  [OPCODE.REMOVEXATTR]: attributes.remove,
   [OPCODE.INIT]: init,
   [OPCODE.OPENDIR]: files.openFolder,
   [OPCODE.READDIR]: files.readFolder,

@@ -2,11 +2,13 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FakeMemory } from '../../../host/fake/memory.js';
+import { HostFolder } from '../../../host/node/shared-folder/host-folder.js';
 import {
   fields,
   fuseAnswer,
   fuseInit,
   fuseRequest,
+  attributesWork,
   temporaryShare,
   type FuseAnswer,
 } from '../../../testing/fuse-client.js';
@@ -19,6 +21,7 @@ import { FuseServer } from './fuse-server.js';
 import { VirtioFs } from './virtio-fs.js';
 
 const [ENOENT, EIO, EBADF, EACCES_ESTALE, EINVAL, EROFS, ENOSYS, EPROTO] = [2, 5, 9, 116, 22, 30, 38, 71];
+const [EPERM, E2BIG, EEXIST, ERANGE, ENODATA, EOPNOTSUPP] = [1, 7, 17, 34, 61, 95];
 
 /** A server that INIT was sent to. */
 function mounted(readOnly = false) {
@@ -175,11 +178,77 @@ describe('FUSE', () => {
   it('tells what it does not do', () => {
     const { send, create } = mounted();
     const { node, handle } = create(1, 'file');
-    for (const opcode of [21, 22, 23, 24, 25, 31, 34, 39, 40, 47, 48, 999])
-      expect(send(opcode, node).errno).toBe(ENOSYS);
+    for (const opcode of [25, 31, 34, 39, 40, 47, 48, 999]) expect(send(opcode, node).errno).toBe(ENOSYS);
     expect(send(OPCODE.FALLOCATE, node, handle, 0n, 100n, 0, 0).errno).toBe(95);
     expect(send(OPCODE.STATFS, 1).body.length).toBe(80);
     expect(send(OPCODE.LSEEK, node, handle, 0n, 3, 0).errno).toBe(6);
+  });
+
+  it.skipIf(!attributesWork)('sets, reads, lists and removes extended attributes', () => {
+    const { path: place, folder, send, create } = mounted();
+    const { node } = create(1, 'file');
+    const set = (name: string, value: string, flags = 0): number =>
+      send(OPCODE.SETXATTR, node, value.length, flags, name, Buffer.from(value, 'latin1')).errno;
+    const get = (name: string, room: number): FuseAnswer => send(OPCODE.GETXATTR, node, room, 0, name);
+    expect([set('user.a', 'one'), set('user.b\u00e9', ''), set('user.a', '', 1)]).toEqual([0, 0, EEXIST]);
+    expect([set('user.c', 'x', 2), set('user.a', 'two\0three', 2), set('user.a', '', 3)]).toEqual([ENODATA, 0, EINVAL]);
+    expect(get('user.a', 100).body.toString()).toBe('two\0three');
+    expect(get('user.a', 0).body.readUInt32LE(0)).toBe(9);
+    expect([get('user.a', 8).errno, get('user.c', 8).errno]).toEqual([ERANGE, ENODATA]);
+    const list = (room: number): FuseAnswer => send(OPCODE.LISTXATTR, node, room, 0);
+    expect(list(100).body.toString('latin1').split('\0').sort()).toEqual(['', 'user.a', 'user.b\u00e9']);
+    expect([list(0).body.readUInt32LE(0), list(14).errno]).toEqual([15, ERANGE]);
+    // What would be the host's as well, or is not the guest's affair.
+    expect(
+      ['security.capability', 'security.selinux', 'trusted.x', 'system.posix_acl_access'].map((n) => set(n, 'x')),
+    ).toEqual([EPERM, EOPNOTSUPP, EOPNOTSUPP, EOPNOTSUPP]);
+    expect(get('security.capability', 100).errno).toBe(ENODATA);
+    expect([set('', 'x'), set(`user.${'x'.repeat(251)}`, 'x'), set('user.', 'x')]).toEqual([ERANGE, ERANGE, EINVAL]);
+    expect(send(OPCODE.SETXATTR, node, 65_537, 0, 'user.big', new Uint8Array(65_537)).errno).toBe(E2BIG);
+    expect(send(OPCODE.SETXATTR, node, 9, 0, 'user.short', 'x').errno).toBe(EINVAL);
+    const remove = (name: string): number => send(OPCODE.REMOVEXATTR, node, name).errno;
+    expect([remove('user.a'), remove('user.a'), remove('trusted.x')]).toEqual([0, ENODATA, EOPNOTSUPP]);
+    // A symbolic link has none, and what it leads to is not asked.
+    fs.symlinkSync('file', path.join(place, 'link'));
+    const link = send(OPCODE.LOOKUP, 1, 'link').body.readBigUInt64LE(0);
+    expect(send(OPCODE.SETXATTR, link, 1, 0, 'user.x', 'x').errno).toBe(EPERM);
+    expect([
+      send(OPCODE.GETXATTR, link, 9, 0, 'user.b\u00e9').errno,
+      send(OPCODE.LISTXATTR, link, 9, 0).body.length,
+    ]).toEqual([ENODATA, 0]);
+    expect(folder.attributes?.list(folder.root)).toEqual([]);
+  });
+
+  it.skipIf(!attributesWork)('shows attributes of a folder that is shared for reading, and changes none', () => {
+    const { path: place, send } = mounted(true);
+    const writable = new HostFolder(place, false);
+    fs.writeFileSync(path.join(place, 'f'), '');
+    const set = writable.lookup(writable.root, 'f');
+    if (set) writable.attributes?.set(set.node, 'user.a', Buffer.from('x'), 'always');
+    writable.close();
+    const node = send(OPCODE.LOOKUP, 1, 'f').body.readBigUInt64LE(0);
+    expect(send(OPCODE.GETXATTR, node, 9, 0, 'user.a').body.toString()).toBe('x');
+    expect(send(OPCODE.SETXATTR, node, 1, 0, 'user.a', 'y').errno).toBe(EROFS);
+    expect(send(OPCODE.REMOVEXATTR, node, 'user.a').errno).toBe(EROFS);
+  });
+
+  it('ends special rights of programs that others write to', () => {
+    const { path: place, send, lookup, write } = mounted();
+    const file = path.join(place, 'program');
+    const modeAfter = (change: (node: bigint) => void, mode = 0o6755): number => {
+      fs.writeFileSync(file, 'x');
+      fs.chmodSync(file, mode);
+      change(lookup(1, 'program'));
+      return fs.statSync(file).mode & 0o7777;
+    };
+    const opened = (node: bigint, flags: number, how: number): bigint =>
+      send(OPCODE.OPEN, node, flags, how).body.readBigUInt64LE(0);
+    expect(modeAfter((node) => write(opened(node, 2, 0), 0n, 'y', 2, 4))).toBe(0o755);
+    expect(modeAfter((node) => opened(node, 0o1002, 1))).toBe(0o755);
+    const truncate = (node: bigint): FuseAnswer =>
+      send(OPCODE.SETATTR, node, 8 | 0x800, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0);
+    expect(modeAfter((node) => expect(truncate(node).body.readUInt32LE(16 + 60) & 0o7777).toBe(0o755))).toBe(0o755);
+    expect(modeAfter((node) => opened(node, 2, 1))).toBe(0o6755);
   });
 
   it('writes nothing to a folder that is shared for reading', () => {

@@ -22,6 +22,7 @@ import {
   type P9Reader,
   type P9Reply,
 } from './p9-protocol.js';
+import { clunk, createAttribute, readAttribute, walkAttribute, writeAttribute } from './p9-attributes.js';
 import { MAX_MESSAGE, openMode, type P9Session } from './p9-session.js';
 
 export interface P9Request {
@@ -30,7 +31,7 @@ export interface P9Request {
   readonly reply: P9Reply;
 }
 
-type Operation = (request: P9Request) => void;
+export type Operation = (request: P9Request) => void;
 
 const BILLION = 1_000_000_000n;
 
@@ -314,19 +315,31 @@ function lookAt({ folder }: P9Session, node: SharedNode, name: string): Found | 
 }
 
 const read: Operation = ({ session, reader, reply }) => {
-  const { file } = session.file(reader.u32());
+  const number = reader.u32();
   const offset = reader.offset();
   const count = Math.min(reader.u32(), session.messageSize - HEADER - 4, reply.left - 4);
   if (count < 0) throw new FileError('EINVAL');
+  const { attribute } = session.fid(number);
   const place = reply.reserve();
-  reply.fill(count, (into) => file.read(into, offset));
+  if (attribute) reply.data(readAttribute(attribute, offset, count));
+  else {
+    const { file } = session.file(number);
+    reply.fill(count, (into) => file.read(into, offset));
+  }
   reply.settle(place, reply.length - place - 4);
 };
 
 const write: Operation = ({ session, reader, reply }) => {
-  const { file, flags } = session.file(reader.u32());
+  const number = reader.u32();
   const offset = reader.offset();
   const data = reader.data(reader.u32());
+  const fid = session.fid(number);
+  if (fid.attribute) {
+    writeAttribute(session, fid, offset, data);
+    reply.u32(data.length);
+    return;
+  }
+  const { file, flags } = session.file(number);
   reply.u32(file.write(data, flags & OPEN.APPEND ? Number(file.status().size) : offset));
 };
 
@@ -357,7 +370,7 @@ const getLock: Operation = ({ session, reader, reply }) => {
   reply.u8(UNLOCKED).u64(start, length).u32(process).string(reader.string());
 };
 
-/** What is not here (authentication, extended attributes) answers EOPNOTSUPP. */
+/** What is not here (authentication) answers EOPNOTSUPP. */
 export const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [T.STATFS]: statfs,
   [T.LOPEN]: open,
@@ -368,6 +381,8 @@ export const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [T.READLINK]: readLink,
   [T.GETATTR]: getAttributes,
   [T.SETATTR]: setAttributes,
+  [T.XATTRWALK]: walkAttribute,
+  [T.XATTRCREATE]: createAttribute,
   [T.READDIR]: readFolder,
   [T.FSYNC]: sync,
   [T.LOCK]: lock,
@@ -383,6 +398,6 @@ export const OPERATIONS: Readonly<Partial<Record<number, Operation>>> = {
   [T.WALK]: walk,
   [T.READ]: read,
   [T.WRITE]: write,
-  [T.CLUNK]: ({ session, reader }) => session.clunk(reader.u32()),
+  [T.CLUNK]: clunk,
   [T.REMOVE]: remove,
 };

@@ -18,6 +18,8 @@ export const T = {
   READLINK: 22,
   GETATTR: 24,
   SETATTR: 26,
+  XATTRWALK: 30,
+  XATTRCREATE: 32,
   READDIR: 40,
   FSYNC: 50,
   LOCK: 52,
@@ -75,6 +77,9 @@ export const OPEN = {
 
 /** Flag of unlinkat. */
 export const REMOVE_FOLDER = 0x200;
+
+/** Flags of xattrcreate: those of setxattr(2). */
+export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
 
 /** The type of a lock that is none. */
 export const UNLOCKED = 2;

@@ -1,6 +1,7 @@
 /** What a 9P client names by fids: nodes of the shared folder, some of them open. */
 import { FileError } from '../../../iface/errno.js';
 import type {
+  AttributeSet,
   ByteString,
   FolderEntry,
   OpenMode,
@@ -20,6 +21,8 @@ const MAX_LISTED = 1 << 20;
 /** The largest message: its data and the two headers. */
 export const MAX_MESSAGE = 0x10_0000;
 const NOT_OPEN = -1;
+/** Extended attributes that are read or written at once: each may take 64 KiB. */
+const MAX_ATTRIBUTES = 256;
 
 export const p9Schema = struct({
   /** 0 before the version is agreed upon. */
@@ -39,6 +42,13 @@ export const p9Schema = struct({
 });
 export type P9State = Infer<typeof p9Schema>;
 
+/** An extended attribute, or a list of names, that a fid stands for. Lost when the machine is saved. */
+export interface FidAttribute {
+  readonly value: Uint8Array;
+  /** Of one that is being written: its name, and how many bytes have come; -1: it has been set. */
+  readonly writing: { readonly name: ByteString; readonly when: AttributeSet; have: number } | undefined;
+}
+
 export interface Fid {
   /** Undefined: it was not there any more when the machine was restored. */
   node: SharedNode | undefined;
@@ -51,6 +61,7 @@ export interface Fid {
   /** Of a regular file; undefined too when it could not be opened again after a restore. */
   file: SharedFile | undefined;
   entries: readonly FolderEntry[] | undefined;
+  attribute: FidAttribute | undefined;
 }
 
 export const openMode = (flags: number): OpenMode => ({
@@ -65,6 +76,7 @@ export class P9Session {
   /** Open folders whose entries are kept, the oldest first. */
   private readonly listed = new Set<Fid>();
   private listedEntries = 0;
+  private attributes = 0;
 
   constructor(readonly folder: SharedFolder) {}
 
@@ -95,7 +107,19 @@ export class P9Session {
       open: NOT_OPEN,
       file: undefined,
       entries: undefined,
+      attribute: undefined,
     });
+  }
+
+  /** The fid stands for an attribute of its node from now on. */
+  setAttribute(fid: Fid, attribute: FidAttribute): void {
+    this.checkAttributes();
+    this.attributes++;
+    fid.attribute = attribute;
+  }
+
+  checkAttributes(): void {
+    if (this.attributes >= MAX_ATTRIBUTES) throw new FileError('ENFILE');
   }
 
   /** The fid means another node from now on, which is held already. */
@@ -141,6 +165,7 @@ export class P9Session {
     this.fids.delete(number);
     fid.file?.close();
     this.dropEntries(fid);
+    if (fid.attribute) this.attributes--;
     if (fid.node) this.folder.release(fid.node);
   }
 
@@ -174,7 +199,7 @@ export class P9Session {
         const node = found?.type === type ? found : undefined;
         if (node) this.folder.hold(node);
         const file = node && open >= 0 ? this.reopen(node, open) : undefined;
-        this.fids.set(fid, { node, uid, type, lostPath: path, open, file, entries: undefined });
+        this.fids.set(fid, { node, uid, type, lostPath: path, open, file, entries: undefined, attribute: undefined });
       },
     );
   }

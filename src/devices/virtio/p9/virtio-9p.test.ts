@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { fuzz } from '../../../testing/fuzz/target.js';
 import { p9Target } from '../../../testing/fuzz/targets/p9.js';
 import type { fields } from '../../../testing/fuse-client.js';
-import { temporaryShare } from '../../../testing/fuse-client.js';
+import { attributesWork, temporaryShare } from '../../../testing/fuse-client.js';
 import { p9Message as message, p9Text as text, u16le as u16 } from '../../../testing/p9-messages.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { VirtioDriver } from '../../../testing/virtio-driver.js';
@@ -12,6 +12,7 @@ import { RLERROR, T } from './p9-protocol.js';
 import { P9Server, Virtio9p } from './virtio-9p.js';
 
 const [EPERM, ENOENT, EIO, EBADF, EINVAL, EROFS, EPROTO, EOPNOTSUPP, ESTALE] = [1, 2, 5, 9, 22, 30, 71, 95, 116];
+const [E2BIG, EEXIST, ENFILE, ENODATA] = [7, 17, 23, 61];
 
 const u8 = (value: number): Uint8Array => Uint8Array.of(value);
 
@@ -100,6 +101,63 @@ describe('9P2000.L', () => {
     expect(walk(0, 4).errno).toBe(EBADF);
   });
 
+  it.skipIf(!attributesWork)('reads and writes extended attributes by fids that stand for them', () => {
+    const { path: place, folder, send, walk } = attached();
+    fs.writeFileSync(path.join(place, 'file'), '');
+    walk(0, 1, 'file');
+    const set = (fid: number, name: string, value: string, flags = 0): number[] => {
+      walk(1, fid);
+      const made = send(T.XATTRCREATE, fid, text(name), BigInt(value.length), flags).errno;
+      const bytes = Buffer.from(value, 'latin1');
+      const half = bytes.length >> 1;
+      const parts = value === '' || made !== 0 ? [] : [[0, half] as const, [half, bytes.length] as const];
+      const written = parts.map(
+        ([from, to]) => send(T.WRITE, fid, BigInt(from), to - from, bytes.subarray(from, to)).errno,
+      );
+      return [made, ...written, send(T.CLUNK, fid).errno];
+    };
+    const get = (name: string): Answer => {
+      const { errno } = send(T.XATTRWALK, 1, 9, text(name));
+      if (errno !== 0) return { errno, body: Buffer.alloc(0) };
+      const first = send(T.READ, 9, 0n, 3).body.subarray(4);
+      const rest = send(T.READ, 9, 3n, 100).body.subarray(4);
+      expect([send(T.READ, 9, 200n, 100).body.length, send(T.CLUNK, 9).errno]).toEqual([4, 0]);
+      return { errno, body: Buffer.concat([first, rest]) };
+    };
+    expect(set(2, 'user.a', 'a value')).toEqual([0, 0, 0, 0]);
+    expect(get('user.a').body.toString()).toBe('a value');
+    expect(set(2, 'user.a', 'again', 1)).toEqual([0, 0, EEXIST, 0]);
+    expect(set(2, 'user.b', 'new', 2)).toEqual([0, 0, ENODATA, 0]);
+    expect(set(2, 'user.empty', '')).toEqual([0, 0]);
+    expect(get('').body.toString().split('\0').sort()).toEqual(['', 'user.a', 'user.empty']);
+    // Removed by replacing it by nothing.
+    expect([set(2, 'user.a', '', 2), set(2, 'user.a', '', 2)]).toEqual([
+      [0, 0],
+      [0, ENODATA],
+    ]);
+    expect(get('user.a').errno).toBe(ENODATA);
+    expect(set(2, 'security.capability', 'x')).toEqual([0, 0, EPERM, 0]);
+    expect(set(2, 'trusted.x', 'x')).toEqual([0, 0, EOPNOTSUPP, 0]);
+    // What is not whole is not set; what is no attribute is not one.
+    walk(1, 2);
+    expect(send(T.XATTRCREATE, 2, text('user.c'), 5n, 0).errno).toBe(0);
+    expect(send(T.XATTRCREATE, 2, text('user.c'), 5n, 0).errno).toBe(EBADF);
+    expect(send(T.WRITE, 2, 1n, 2, Buffer.from('xx')).errno).toBe(EINVAL);
+    expect(send(T.WRITE, 2, 0n, 6, Buffer.from('xxxxxx')).errno).toBe(EINVAL);
+    expect(send(T.READ, 2, 0n, 6).errno).toBe(EBADF);
+    expect([send(T.CLUNK, 2).errno, get('user.c').errno]).toEqual([0, ENODATA]);
+    expect(send(T.XATTRCREATE, 1, text('user.c'), 70_000n, 0).errno).toBe(E2BIG);
+    expect(send(T.XATTRWALK, 1, 0, text('')).errno).toBe(EBADF);
+    // No more of them than fit in memory.
+    for (let fid = 100; fid < 356; fid++) expect(send(T.XATTRWALK, 1, fid, text('')).errno).toBe(0);
+    expect(send(T.XATTRWALK, 1, 400, text('')).errno).toBe(ENFILE);
+    for (let fid = 100; fid < 356; fid++) send(T.CLUNK, fid);
+    expect(send(T.XATTRWALK, 1, 400, text('')).errno).toBe(0);
+    send(T.CLUNK, 400);
+    send(T.CLUNK, 1);
+    expect(folder.held.nodes).toBe(1);
+  });
+
   it('lists folders in pieces', () => {
     const { path: place, send, walk } = attached();
     for (let i = 0; i < 50; i++) fs.writeFileSync(path.join(place, `n${i}`), '');
@@ -151,8 +209,7 @@ describe('9P2000.L', () => {
     expect(send(T.FSYNC, 0, 0).errno).toBe(0);
     expect(send(T.STATFS, 0).body.length).toBe(60);
     expect(send(T.FLUSH, u16(3)).errno).toBe(0);
-    for (const type of [30, 32, 102, 6, 250])
-      expect(send(type, 1, 5, text('security.capability')).errno).toBe(EOPNOTSUPP);
+    for (const type of [102, 6, 250]) expect(send(type, 1, 5, text('security.capability')).errno).toBe(EOPNOTSUPP);
   });
 
   it('writes nothing to a folder that is shared for reading', () => {

@@ -10,6 +10,7 @@ import {
   type Found,
   type NewFile,
   type OpenMode,
+  type SharedAttributes,
   type SharedFile,
   type SharedFolder,
   type SharedNode,
@@ -17,6 +18,7 @@ import {
   type StatusChange,
 } from '../../../iface/shared-folder.js';
 import { reasonOf } from '../read-file.js';
+import { openAttributes } from './host-attributes.js';
 import { fileError, hostCall } from './host-call.js';
 import { HostFile } from './host-file.js';
 import { HostNode, NodeTable } from './host-node.js';
@@ -40,6 +42,7 @@ const SET_USER_ID = 0o4000;
 
 export class HostFolder implements SharedFolder {
   readonly root: HostNode;
+  readonly attributes: SharedAttributes | undefined;
   private readonly table: NodeTable;
   private readonly handles: NodeHandles;
   private readonly rootHandle: number;
@@ -68,6 +71,7 @@ export class HostFolder implements SharedFolder {
     this.root = this.table.find(dev, ino, FILE_TYPE.FOLDER);
     this.root.refs = Infinity;
     this.handles = new NodeHandles({ node: this.root, handle: this.rootHandle }, this.table, this.limits.handles);
+    this.attributes = openAttributes(readOnly, (node) => hostCall(() => pathOfHandle(this.handles.of(asNode(node)))));
   }
 
   /** What is held of the host, for tests: nodes, descriptors of nodes, open files. */

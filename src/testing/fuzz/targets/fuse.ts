@@ -22,7 +22,17 @@ const NAMES = [
   '\u00e9',
   'a\nb',
 ];
-const OPCODES = [...Object.values(OPCODE), 0, 21, 22, 31, 52, 4096];
+const OPCODES = [...Object.values(OPCODE), 0, 31, 52, 4096];
+const ATTRIBUTES = [
+  'user.a',
+  'user.b',
+  'user.',
+  'security.capability',
+  'trusted.x',
+  '',
+  'user.\u00e9',
+  'user.'.padEnd(256, 'x'),
+];
 /** Modes and flags: of files, folders and odd things. */
 const MODES = [0o644, 0o755, 0, 0o100644, 0o040755, 0o120777, 0o020666, 0o010644, 0o140755, 0o6755, 0o7777];
 const FLAGS = [0, 1, 2, 0o100, 0o200, 0o300, 0o1000, 0o1002, 0o2001, 0o200000, 0o400000, 0o40000];
@@ -56,6 +66,16 @@ class Session implements FuzzSession {
         const list = Array.from({ length: 2 * count }, node);
         return fields(random.once(8) ? random.next() : count, 0, ...list);
       }
+      case OPCODE.SETXATTR: {
+        const data = random.bytes(random.below(200));
+        return fields(random.once(8) ? size() : data.length, random.below(4), random.pick(ATTRIBUTES), data);
+      }
+      case OPCODE.GETXATTR:
+        return fields(random.below(300), 0, random.pick(ATTRIBUTES));
+      case OPCODE.LISTXATTR:
+        return fields(random.below(300), 0);
+      case OPCODE.REMOVEXATTR:
+        return fields(random.pick(ATTRIBUTES));
       case OPCODE.GETATTR:
         return fields(random.below(2), 0, handle());
       case OPCODE.SETATTR: {

@@ -6,7 +6,8 @@ import { must, type FuzzSession, type FuzzTarget } from '../target.js';
 import { SharedPlace } from './shared-folder.js';
 
 const NAMES = ['d', 'l', 'f', 'g', 'h', 'm', 'n', '..', '.', 'd/x', '', 'x'.repeat(255), 'x'.repeat(300), '9P2000.L'];
-const TYPES = [...Object.values(T), 0, 7, 30, 255];
+const TYPES = [...Object.values(T), 0, 7, 255];
+const ATTRIBUTES = ['', 'user.a', 'user.b', 'user.', 'security.capability', 'trusted.x', 'user.'.padEnd(300, 'x')];
 const MODES = [0o644, 0o755, 0, 0o100644, 0o040755, 0o120777, 0o020666, 0o010644, 0o6755];
 const FLAGS = [0, 1, 2, 0o100, 0o200, 0o300, 0o1000, 0o1002, 0o2001, 0o200000];
 
@@ -45,6 +46,10 @@ class Session implements FuzzSession {
         const names = Array.from({ length: random.below(4) }, name);
         return [fid(), fid(), u16le(random.once(15) ? random.below(40) : names.length), ...names];
       }
+      case T.XATTRWALK:
+        return [fid(), fid(), p9Text(random.pick(ATTRIBUTES))];
+      case T.XATTRCREATE:
+        return [fid(), p9Text(random.pick(ATTRIBUTES)), random.u64(300), random.below(4)];
       case T.LOPEN:
         return [fid(), flags()];
       case T.LCREATE:
