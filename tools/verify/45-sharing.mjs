@@ -157,7 +157,7 @@ async function smallFiles(accel, log) {
 async function attributes(accel, log) {
   const files = await programs(['setfattr', 'attr'], ['getfattr', 'attr'], ['setcap', 'libcap2-bin']);
   const set = (words) => runIn(`setfattr ${words}`);
-  const show = (words) => runIn(`getfattr --only-values ${words}`);
+  const show = (words) => runIn(`getfattr --absolute-names --only-values ${words}`);
   const init = `${FIRST_PROCESS}mkdir -p /s /r
 say() { echo "@$1 $(shift; "$@" 2>&1 | tr '\\n' ' ')"; }
 sh='/bin/busybox sh -c'
@@ -167,7 +167,7 @@ echo contents >/s/file
 say set $sh '${set('-n user.one -v first /s/file; ')}${set('-n user.two -v second /s/file; ')}${set('-x user.two /s/file')}'
 say get $sh '${show('-n user.one /s/file')}'
 say gone $sh '${show('-n user.two /s/file')}'
-say all $sh '${runIn('getfattr -d /s/file | grep user')}'
+say all $sh '${runIn('getfattr --absolute-names -d /s/file | grep user')}'
 say folder $sh '${set('-n user.f -v x /s; ')}${show('-n user.f /s')}'
 say capability $sh '${runIn('setcap cap_net_raw+ep /s/file')}'
 say trusted $sh '${set('-n trusted.x -v x /s/file')}'
@@ -207,7 +207,13 @@ poweroff -f
         const told = new RegExp(`^@${key} (.*?) *\\r?$`, 'm').exec(stdout)?.[1];
         expect(told !== undefined && pattern.test(told), `${driver}: ${key}: ${told}\n${stdout}`);
       }
-      const { stdout: onHost } = await tool('getfattr', ['-n', 'user.one', '--only-values', path.join(shared, 'file')]);
+      const { stdout: onHost } = await tool('getfattr', [
+        '-n',
+        'user.one',
+        '--absolute-names',
+        '--only-values',
+        path.join(shared, 'file'),
+      ]);
       expect(onHost === 'first', `${driver}: on the host: ${onHost}`);
       log(
         `${driver}: attributes are set, read, listed and removed; capabilities and others refused; nothing changes what is read-only`,
