@@ -33,6 +33,14 @@ export const attributesWork = ((): boolean => {
   }
 })();
 
+/** Gives a file in a folder an attribute, as a process of the host would. */
+export function giveAttribute(place: string, name: string, attribute: string, value: string): void {
+  const folder = new HostFolder(place, false);
+  const found = folder.lookup(folder.root, name);
+  if (found) folder.attributes?.set(found.node, attribute, Buffer.from(value), 'always');
+  folder.close();
+}
+
 export interface FuseAnswer {
   /** Positive, 0 when it went well. */
   readonly errno: number;

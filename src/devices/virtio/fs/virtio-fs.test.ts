@@ -2,13 +2,13 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FakeMemory } from '../../../host/fake/memory.js';
-import { HostFolder } from '../../../host/node/shared-folder/host-folder.js';
 import {
   fields,
   fuseAnswer,
   fuseInit,
   fuseRequest,
   attributesWork,
+  giveAttribute,
   temporaryShare,
   type FuseAnswer,
 } from '../../../testing/fuse-client.js';
@@ -221,11 +221,8 @@ describe('FUSE', () => {
 
   it.skipIf(!attributesWork)('shows attributes of a folder that is shared for reading, and changes none', () => {
     const { path: place, send } = mounted(true);
-    const writable = new HostFolder(place, false);
     fs.writeFileSync(path.join(place, 'f'), '');
-    const set = writable.lookup(writable.root, 'f');
-    if (set) writable.attributes?.set(set.node, 'user.a', Buffer.from('x'), 'always');
-    writable.close();
+    giveAttribute(place, 'f', 'user.a', 'x');
     const node = send(OPCODE.LOOKUP, 1, 'f').body.readBigUInt64LE(0);
     expect(send(OPCODE.GETXATTR, node, 9, 0, 'user.a').body.toString()).toBe('x');
     expect(send(OPCODE.SETXATTR, node, 1, 0, 'user.a', 'y').errno).toBe(EROFS);
