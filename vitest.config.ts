@@ -1,4 +1,11 @@
 import { defineConfig } from 'vitest/config';
+import LongFirst from './tools/vitest-order.js';
+
+/** Tests that start programs, threads or KVM's machines: each file has a process of its own. */
+const programs = [
+  'src/{api,cli,guests,host,oci,runtime,sdk,server,testing}/**/*.test.ts',
+  'src/{accel/kvm,machine,vmm/smp}/**/*.test.ts',
+];
 
 export default defineConfig({
   test: {
@@ -9,16 +16,20 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    sequence: { sequencer: LongFirst },
     // Skipped tests are listed, with the reason in their title or note.
     reporters: ['default', './tools/vitest-skips.ts'],
     projects: [
-      { extends: true, test: { name: 'all', include: ['src/**/*.test.ts'] } },
+      { extends: true, test: { name: 'programs', include: programs } },
+      // The others leave nothing behind: their files share the processes they run in, and what was loaded there.
+      { extends: true, test: { name: 'parts', include: ['src/**/*.test.ts'], exclude: programs, isolate: false } },
       // Tests of processor behaviour once more, as translated code.
       {
         extends: true,
         test: {
           name: 'wasm',
           include: ['src/cpu/x86/system/*.test.ts', 'src/cpu/x86/packed-helpers.test.ts', 'src/accel/interp/*.test.ts'],
+          isolate: false,
           env: { VITRINE_TEST_ACCEL: 'wasm' },
         },
       },
