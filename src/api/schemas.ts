@@ -19,6 +19,8 @@ export const TerminalSize = only(
 export type TerminalSize = Static<typeof TerminalSize>;
 
 const Environment = Type.Record(Type.String({ pattern: '^[^=\\u0000]{1,256}$' }), text('', { maxLength: 65536 }), {
+  // Without it whatever else is called something would pass unseen.
+  additionalProperties: false,
   description: 'Variables besides those of the image.',
 });
 

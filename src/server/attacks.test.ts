@@ -6,8 +6,10 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
+import { HostError } from '../base/errors.js';
 import { fakeServer, type FakeServer } from '../testing/fake-server.js';
 import { HeldBytes } from './held-bytes.js';
+import { mostFiles } from './host-limits.js';
 import { availableMemory } from './host-memory.js';
 import { StartLine } from './start-line.js';
 
@@ -147,6 +149,27 @@ it('tells a client that is still sending why it is refused', async () => {
   expect([answer.status, await answer.json()]).toMatchObject([404, { error: { code: 'not-found' } }]);
 });
 
+it('tells tenants nothing of its own files', async () => {
+  const failing = await fakeServer(
+    path.join(folder, 'failing'),
+    { alice: {} },
+    { maker: { create: broken, restore: broken } },
+  );
+  onTestFinished(() => failing.close());
+  const alice = failing.as('alice');
+  await expect(alice.create({})).rejects.toThrow(/^the server could not do that$/);
+  await alice.create({ name: 'late', wait: false });
+  await expect
+    .poll(async () => (await alice.get('late')).exit)
+    .toEqual({
+      kind: 'failed',
+      message: 'the server could not do that',
+    });
+  await expect(alice.exec('late', { command: 'id', env: { 'A=B': 'x' } })).rejects.toMatchObject({ code: 'invalid' });
+});
+
+const broken = (): Promise<never> => Promise.reject(new HostError('cannot read /srv/secret/kernel'));
+
 it('says when to come again', async () => {
   const request = { method: 'POST', body: JSON.stringify({ memory: 4000, name: 'large' }) };
   const answer = await ask('/v1/machines', request);
@@ -232,4 +255,10 @@ it('knows what the host has left, within its control groups', () => {
   write('groups/a/b/memory.current', '5\n');
   expect(availableMemory(files)).toBe(513);
   expect(availableMemory({ ...files, meminfo: '/nowhere' })).toBeUndefined();
+  write(
+    'limits',
+    'Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096       files\n',
+  );
+  expect(mostFiles(path.join(folder, 'limits'))).toBe(1024);
+  expect(mostFiles('/nowhere')).toBe(Infinity);
 });

@@ -46,6 +46,8 @@ export interface MachineDescription {
 /** What a machine tells whoever keeps it. */
 export interface MachineOwner {
   changed(machine: HostedMachine): void;
+  /** What whoever uses it is told of an error. */
+  readonly reason: (error: unknown) => string;
   /** Something that nobody waits for did not work. */
   readonly failed: (error: unknown) => void;
   /** It runs no more. */
@@ -153,7 +155,7 @@ export class HostedMachine {
         },
       });
     } catch (error) {
-      this.finish(this.asked ?? 'failed', error instanceof Error ? error.message : String(error));
+      this.finish(this.asked ?? 'failed', this.owner.reason(error));
       throw error;
     }
     this.vmNow = vm;
@@ -169,7 +171,7 @@ export class HostedMachine {
     vm.exited.then(
       (exit) =>
         this.finish(exit.kind === 'stopped' || this.asked !== undefined ? (this.asked ?? 'stopped') : exit.kind),
-      (error: unknown) => this.finish('failed', error instanceof Error ? error.message : String(error)),
+      (error: unknown) => this.finish('failed', this.owner.reason(error)),
     );
     const command = commandOf();
     if (command) this.runCommand(vm, command);

@@ -9,6 +9,7 @@ import { apiErrorOf } from './answers.js';
 import type { Answer, Call, HttpCall, HttpHandlers, SocketHandlers } from './call.js';
 import type { Grant } from './grant.js';
 import type { HeldPart } from './held-bytes.js';
+import { mostFiles } from './host-limits.js';
 import type { Log } from './log.js';
 import type { Measurements } from './measurements.js';
 import { Peer } from './peer.js';
@@ -86,13 +87,14 @@ export class ApiServer {
         response.destroy();
       });
     this.server = parts.tls
-      ? createHttps({ ...options, ...parts.tls, minVersion: 'TLSv1.2' }, listener)
+      ? createHttps({ ...options, ...parts.tls, minVersion: 'TLSv1.2', handshakeTimeout: HEAD_TIME }, listener)
       : createHttp(options, listener);
     this.server.headersTimeout = HEAD_TIME;
     // What is sent may be as long as it takes; that it goes on is looked at elsewhere.
     this.server.requestTimeout = 0;
     this.server.setTimeout(STRANGER_TIME);
-    this.server.maxConnections = MOST_CONNECTIONS;
+    // Machines, and what they reach, need descriptors, too.
+    this.server.maxConnections = Math.min(MOST_CONNECTIONS, Math.floor(mostFiles() / 2));
     this.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.upgrade(request, socket, head),
     );

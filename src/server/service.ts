@@ -6,6 +6,7 @@ import { HostError } from '../base/errors.js';
 import type { ForkRequest, MachineRequest, PortRequest, SnapshotInfo, SnapshotRequest } from '../api/schemas.js';
 import { checkMachineName } from '../runtime/node/registry.js';
 import type { CreateOptions, RestoreOptions, StoredImage, Vm } from '../sdk/index.js';
+import { apiErrorOf } from './answers.js';
 import { HostedMachine, type MachineDescription, type MachineOwner, type MakingHooks } from './hosted-machine.js';
 import type { Log } from './log.js';
 import { checkRequest, commandOf, createOptions, diskLoad, lifetimeOf, loadOf, sharesOf } from './plan-machine.js';
@@ -84,6 +85,9 @@ export class Service {
   private ownerFor(tenant: Tenant, remove: boolean): MachineOwner {
     const { log } = this.options;
     return {
+      // The same as an answer would say: a tenant learns nothing of the host's files.
+      reason: (error) =>
+        apiErrorOf(error, tenant.local)?.message ?? (tenant.local ? String(error) : 'the server has failed'),
       failed: (error) => log.error('internal', { tenant: tenant.name, message: String(error) }),
       changed: (machine) => {
         if (tenant.machines.get(machine.name) === machine)
