@@ -104,7 +104,9 @@ export class TemporaryDisk implements DiskImage, DiskWrites {
   }
 
   close(): void {
-    this.overlay.close();
+    // Not by way of the overlay, which would first write down what is where: nobody is going to look, and the host's disk may be full.
+    this.file.close();
+    this.base.close();
   }
 
   save(): Uint8Array | undefined {

@@ -492,7 +492,7 @@ export class VirtualMachine {
   /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
   close(): void {
     this.hotplug.close();
-    for (const { image } of this.images) image?.close();
+    closeAll(this.images.map(({ image }) => image));
   }
 
   describeCpu(): string {
@@ -516,5 +516,14 @@ export class VirtualMachine {
       locate: (path) => (path === '' ? '' : (this.host.locate?.(path) ?? path)),
       virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });
+  }
+}
+
+/** One that fails, as on a full disk of the host's, keeps no other from being closed. */
+function closeAll([first, ...others]: readonly (BlockBackend | undefined)[]): void {
+  try {
+    first?.close();
+  } finally {
+    if (others.length > 0) closeAll(others);
   }
 }

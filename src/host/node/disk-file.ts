@@ -26,6 +26,8 @@ export class DiskFile implements HostFile {
     readonly name: string,
     private readonly fd: number,
     options: { readonly writable: boolean },
+    /** Of a file without a name. */
+    private readonly folder?: string,
   ) {
     this.writable = options.writable;
     this.key = keyOf(fs.fstatSync(fd, { bigint: true }));
@@ -67,7 +69,7 @@ export class DiskFile implements HostFile {
     const place = path.join(folder, `vitrine-${process.pid}-${randomUUID()}`);
     const fd = attempt(place, () => fs.openSync(place, 'wx+', 0o600));
     fs.unlinkSync(place);
-    return new DiskFile(name, fd, { writable: true });
+    return new DiskFile(name, fd, { writable: true }, folder);
   }
 
   get size(): number {
@@ -80,26 +82,52 @@ export class DiskFile implements HostFile {
     return `${path.resolve(this.name)}:${String(ino)}:${String(size)}:${String(mtimeMs)}`;
   }
 
+  /** As the others, throws a one-line error (HostError) when the host fails. */
   read(offset: number, into: Uint8Array): number {
-    let at = 0;
-    while (at < into.length) {
-      const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
-      if (count === 0) break;
-      at += count;
+    try {
+      let at = 0;
+      while (at < into.length) {
+        const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
+        if (count === 0) break;
+        at += count;
+      }
+      return at;
+    } catch (cause) {
+      throw this.failure('read', cause);
     }
-    return at;
   }
 
   write(offset: number, from: Uint8Array): void {
-    for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+    try {
+      for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+    } catch (cause) {
+      throw this.failure('write to', cause);
+    }
   }
 
   flush(): void {
-    fs.fdatasyncSync(this.fd);
+    try {
+      fs.fdatasyncSync(this.fd);
+    } catch (cause) {
+      throw this.failure('write to', cause);
+    }
   }
 
   truncate(size: number): void {
-    fs.ftruncateSync(this.fd, size);
+    try {
+      fs.ftruncateSync(this.fd, size);
+    } catch (cause) {
+      throw this.failure('write to', cause);
+    }
+  }
+
+  private failure(verb: string, cause: unknown): HostError {
+    const { name, folder } = this;
+    const text =
+      folder === undefined
+        ? `cannot ${verb} ${name}: ${reasonOf(cause)}`
+        : `cannot keep ${name} in ${folder}: ${reasonOf(cause)} (TMPDIR names another folder)`;
+    return new HostError(text, { cause });
   }
 
   punch(offset: number, length: number): boolean {

@@ -1,13 +1,14 @@
 /** Disks of a machine on files of this host: locks, kills, identities. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../../guests/command.js';
 import type { BlockBackend } from '../../iface/block.js';
 import { killRound } from '../../testing/disk-kill.js';
-import { describeWith, requireTool } from '../../testing/tools.js';
+import { describeWith, requireMountNamespaces, requireTool } from '../../testing/tools.js';
 import type { DiskConfig } from '../../vmm/config.js';
 import { createDisk } from './disk-tools.js';
 import { openDisk } from './disks.js';
@@ -16,6 +17,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-disks-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const file = (name: string): string => path.join(folder, name);
 const img = await requireTool('qemu-img', 'qemu-utils');
+const namespaces = await requireMountNamespaces();
 
 const plain = {
   format: 'auto',
@@ -134,6 +136,45 @@ describe('writes that are thrown away', () => {
     disk.close();
     expect(readFileSync(name).every((byte) => byte === 0)).toBe(true);
     expect(readdirSync(tmpdir()).filter((one) => /^vitrine-\d+-/.test(one))).toEqual(before);
+  });
+});
+
+describeWith([namespaces], "the host's disk is full", () => {
+  /** Writes until that fails; runs where 2 MiB are free for what it writes. */
+  const PROGRAM = `
+    const { createDisk } = await import(process.argv[1] + 'disk-tools.js');
+    const { openDisk } = await import(process.argv[1] + 'disks.js');
+    const [, , base, full] = process.argv;
+    const plain = ${JSON.stringify(plain)};
+    createDisk({ file: full + '/own', format: 'qcow2', size: 2 ** 26 });
+    for (const disk of [{ ...plain, path: base, temporary: true }, { ...plain, path: full + '/own' }]) {
+      const opened = openDisk(disk, (text) => console.log(text));
+      let status = 'ok';
+      for (let at = 0; status === 'ok'; at += 65536) opened.write(at, new Uint8Array(65536).fill(7), (done) => (status = done));
+      console.log(status);
+      try {
+        opened.close();
+        console.log('closed');
+      } catch (error) {
+        console.log(error.name + ': ' + error.message);
+      }
+    }`;
+
+  it('which is told in a line, and to the guest as an I/O error', async () => {
+    const base = raw('full-base', 2 ** 26);
+    const full = file('full');
+    mkdirSync(full);
+    const dist = new URL('../../../dist/runtime/node/', import.meta.url).href;
+    const script = 'mount -t tmpfs -o size=2m none "$0" && exec "$@"';
+    const node = [process.execPath, '--input-type=module', '-e', PROGRAM, dist, base, full];
+    const { stdout, stderr } = await runCommand('unshare', ['-Urm', 'sh', '-c', script, full, ...node], {
+      env: { TMPDIR: full },
+    });
+    const kept = `cannot keep the writes to ${base} in ${full}: no space left on the device (TMPDIR names another folder)`;
+    const own = `cannot write to ${full}/own: no space left on the device`;
+    const lines = [`vitrine: the disk ${base} failed: ${kept}`, 'io-error', 'closed'];
+    lines.push(`vitrine: the disk ${full}/own failed: ${own}`, 'io-error', `HostError: ${own}`);
+    expect(stdout.trim().split('\n'), stderr).toEqual(lines);
   });
 });
 
