@@ -89,7 +89,9 @@ describe.each(TESTED_ACCELERATORS)('on %s', (accelerator) =>
 
     /** What gdb has to say to commands, one by one. */
     async function session(address: string, ...commands: readonly string[]): Promise<string> {
-      const all = ['set confirm off', 'set pagination off', `target remote ${address}`, ...commands];
+      // A machine on a busy host may take longer than the two seconds that gdb waits by itself.
+      const patience = 'set remotetimeout 30';
+      const all = ['set confirm off', 'set pagination off', patience, `target remote ${address}`, ...commands];
       const { stdout, stderr } = await gdb.run(['-q', '-nx', '-batch', ...all.flatMap((each) => ['-ex', each])]);
       expect(stderr.replace(/^warning: (No executable|Error removing).*\n(determining.*\n)?/gm, '')).toBe('');
       return stdout;

@@ -44,6 +44,8 @@ export interface BootImages {
   /** A CD with GRUB for a BIOS and for UEFI. */
   readonly grubCd: string;
   readonly isolinuxCd: string;
+  /** A CD with a GRUB for a BIOS that can do no more than show a file of it, and is soon unpacked. */
+  readonly greetingCd: string;
   /** A floppy with GRUB that greets and halts. */
   readonly floppy: string;
   /** What GRUB calls a network boot program: greets and halts. */
@@ -68,19 +70,16 @@ export async function makeBootImages(
   const config = grubConfig(kernel.append);
   await writeFile(at('find.cfg'), `${FIND}configfile ($root)/boot/grub/grub.cfg\n`);
   await writeFile(at('grub.cfg'), config);
-  const grub = (
+  const core = (
     format: string,
     from: string,
     output: string,
     early: string,
     ...modules: readonly string[]
   ): Promise<unknown> =>
-    run(
-      tools.grub,
-      ...['-O', format, '-d', from, '-o', at(output), '-p', '/boot/grub', '-c', at(early)],
-      ...MODULES,
-      ...modules,
-    );
+    run(tools.grub, ...['-O', format, '-d', from, '-o', at(output), '-p', '/boot/grub', '-c', at(early)], ...modules);
+  const grub = (format: string, from: string, output: string, early: string, ...modules: readonly string[]) =>
+    core(format, from, output, early, ...MODULES, ...modules);
   await grub('i386-pc', tools.bios, 'core.img', 'find.cfg', 'biosdisk');
   await grub('i386-pc-eltorito', tools.bios, 'eltorito.img', 'find.cfg', 'biosdisk');
   await grub('x86_64-efi', tools.efi, 'bootx64.efi', 'find.cfg');
@@ -120,10 +119,18 @@ export async function makeBootImages(
   );
   const noEmulation = ['-no-emul-boot', '-boot-load-size', '4', '-boot-info-table'];
   const efi = ['-eltorito-alt-boot', '-e', 'boot/grub/efi.img', '-no-emul-boot'];
-  const iso = (output: string, ...boot: readonly string[]): Promise<unknown> =>
-    run(tools.xorriso, '-as', 'mkisofs', '-quiet', '-R', '-o', at(output), ...boot, cd);
-  await iso('grub.iso', '-b', 'boot/grub/eltorito.img', ...noEmulation, '--grub2-boot-info', ...efi);
-  await iso('isolinux.iso', '-b', 'isolinux/isolinux.bin', '-c', 'isolinux/boot.cat', ...noEmulation);
+  const iso = (from: string, output: string, ...boot: readonly string[]): Promise<unknown> =>
+    run(tools.xorriso, '-as', 'mkisofs', '-quiet', '-R', '-o', at(output), ...boot, from);
+  await iso(cd, 'grub.iso', '-b', 'boot/grub/eltorito.img', ...noEmulation, '--grub2-boot-info', ...efi);
+  await iso(cd, 'isolinux.iso', '-b', 'isolinux/isolinux.bin', '-c', 'isolinux/boot.cat', ...noEmulation);
+
+  const small = at('small-cd');
+  await mkdir(small);
+  await writeFile(at('cat.cfg'), `${SERIAL}cat /greeting\n`);
+  await writeFile(path.join(small, 'greeting'), 'GRUB reads its CD\n');
+  const least = ['biosdisk', 'iso9660', 'serial', 'terminal', 'cat'];
+  await core('i386-pc-eltorito', tools.bios, 'small-cd/eltorito.img', 'cat.cfg', ...least);
+  await iso(small, 'greeting.iso', '-b', 'eltorito.img', ...noEmulation, '--grub2-boot-info');
 
   await writeFile(at('greet.cfg'), `${SERIAL}echo GRUB from a floppy\nhalt\n`);
   await grub('i386-pc', tools.bios, 'greet.img', 'greet.cfg', 'biosdisk');
@@ -133,7 +140,14 @@ export async function makeBootImages(
   await embed(floppy, path.join(tools.bios, 'boot.img'), at('greet.img'), SECTOR);
   await writeFile(at('net.cfg'), `${SERIAL}echo GRUB from the network\nhalt\n`);
   await grub('i386-pc-pxe', tools.bios, 'net.0', 'net.cfg', 'pxe');
-  return { disk, network: at('net.0'), grubCd: at('grub.iso'), isolinuxCd: at('isolinux.iso'), floppy };
+  return {
+    disk,
+    network: at('net.0'),
+    grubCd: at('grub.iso'),
+    isolinuxCd: at('isolinux.iso'),
+    greetingCd: at('greeting.iso'),
+    floppy,
+  };
 }
 
 async function makeDisk(file: string, boot: string, core: string): Promise<void> {

@@ -1,5 +1,5 @@
 // Boot loaders from every kind of disk, through SeaBIOS and OVMF.
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import { Buffer } from 'node:buffer';
@@ -63,6 +63,11 @@ export async function run(log, { accel } = {}) {
       script: greeting,
     });
     log('SeaBIOS, a floppy: GRUB greets');
+    if (existsSync('/dev/kvm')) {
+      const onKvm = ['run', '--accel', 'kvm', ...bios, '--cdrom', images.grubCd];
+      const { times } = await vitrine(onKvm, { script: [[grub, (child) => child.kill('SIGTERM')]], limit: 400 });
+      log(`SeaBIOS on KVM, ${path.basename(images.grubCd)}: boot loader after ${times[0].toFixed(1)} s`);
+    } else log('skipped on KVM: there is no /dev/kvm');
     const server = createServer((_request, response) => response.end(readFileSync(images.network)));
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
