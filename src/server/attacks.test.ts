@@ -1,4 +1,5 @@
 /** What a tenant, or somebody who is none, may try. */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -125,7 +126,7 @@ it('ends connections whose upgrade it refuses', async () => {
     socket.on('error', () => {}).write(`GET /v1/events HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n`);
   await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on('end', resolve).resume())));
   // Whatever their other ends do.
-  await expect.poll(connections).toBeLessThanOrEqual(before);
+  await expect.poll(connections, { timeout: 10_000 }).toBeLessThanOrEqual(before);
 });
 
 const connections = (): Promise<number> =>
@@ -160,7 +161,7 @@ it('tells tenants nothing of its own files', async () => {
   await expect(alice.create({})).rejects.toThrow(/^the server could not do that$/);
   await alice.create({ name: 'late', wait: false });
   await expect
-    .poll(async () => (await alice.get('late')).exit)
+    .poll(async () => (await alice.get('late')).exit, { timeout: 10_000 })
     .toEqual({
       kind: 'failed',
       message: 'the server could not do that',
@@ -238,6 +239,18 @@ it('begins machines in turns of their owners, a few at a time, where there is me
   await expect(
     line.begin({ owner: alice, memory: 1001, signal, waits: () => {} }, () => Promise.resolve()),
   ).rejects.toThrow('no 1001 MiB');
+});
+
+it('outlives what nobody waits for', () => {
+  const place = (name: string): string => JSON.stringify(new URL(`../../dist/server/${name}.js`, import.meta.url).href);
+  const script = `import { outliveStrayErrors } from ${place('stray-errors')};
+    import { Log } from ${place('log')};
+    outliveStrayErrors(new Log((line) => process.stdout.write(line)));
+    void Promise.reject(new Error('stray'));
+    setTimeout(() => process.exit(7), 50);`;
+  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect(stdout).toMatch(/"event":"internal","message":"Error: stray/);
+  expect(status).toBe(7);
 });
 
 it('knows what the host has left, within its control groups', () => {

@@ -143,10 +143,10 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     const name = `${registry.host}/app:1`;
     const told: EventMessage[] = [];
     const events = alice.events((event) => told.push(event));
-    await expect.poll(() => server.parts.measurements.webSockets).toBe(1);
+    await expect.poll(() => server.parts.measurements.webSockets, { timeout: 10_000 }).toBe(1);
     const image = await alice.pullImage(name);
     expect(image).toMatchObject({ name, platform: 'linux/amd64' });
-    await expect.poll(() => told.map(({ type }) => type)).toContain('image');
+    await expect.poll(() => told.map(({ type }) => type), { timeout: 10_000 }).toContain('image');
     const steps = told.flatMap(({ type, progress }) => (type === 'image-progress' && progress ? [progress] : []));
     expect(steps[0]).toBe('resolve');
     expect(steps).toContain('fetch 100 %');
@@ -213,7 +213,7 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     await alice.remove(name);
     going[0].abort();
     await expect(pulls[0]).rejects.toThrow();
-    await expect.poll(() => kept('alice')).toEqual([]);
+    await expect.poll(() => kept('alice'), { timeout: 10_000 }).toEqual([]);
     between.how = undefined;
     await alice.pullImage(`${between.host}/app:1`);
     await alice.removeImage(`${between.host}/app:1`);

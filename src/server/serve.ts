@@ -21,6 +21,7 @@ import { allowsOrigin } from './origins.js';
 import { productVersion } from './product-version.js';
 import { Service } from './service.js';
 import { awaitSignal } from './signals.js';
+import { outliveStrayErrors } from './stray-errors.js';
 import { library } from './supervise.js';
 import { defaultConfigFile, LiveConfig } from './tenant-config.js';
 import { TenantBook } from './tenant-book.js';
@@ -111,15 +112,12 @@ async function run(options: ServeOptions, tls: ReturnType<typeof readTls>, state
   const address = `${tls ? 'https' : 'http'}://${host}:${port}`;
   log.info('listening', { address, version });
   process.stdout.write(`${address}\n`);
-  // One tenant's request or machine that goes wrong in a way that nobody thought of must not end the others'.
-  const stray = (error: unknown): void =>
-    log.error('internal', { message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
-  process.on('unhandledRejection', stray);
+  const finish = outliveStrayErrors(log);
   const signal = awaitSignal();
   const name = await signal.came;
   log.info('ending', { signal: name, machines: service.active.length });
   clearInterval(looks);
-  process.off('unhandledRejection', stray);
+  finish();
   api.close();
   await service.close();
   const last = setTimeout(() => api.terminate(), LAST_ANSWERS);

@@ -20,6 +20,7 @@ import { productVersion } from './product-version.js';
 import { Quota } from './quota.js';
 import { Service, type VmMaker } from './service.js';
 import { awaitSignal } from './signals.js';
+import { outliveStrayErrors } from './stray-errors.js';
 import { SnapshotShelf } from './snapshot-shelf.js';
 import { LOCAL, Tenant } from './tenant.js';
 import { Tickets } from './tickets.js';
@@ -110,6 +111,7 @@ async function run(folder: string, log: Log, linger: number): Promise<number> {
   await listenUnix(api.server, socket);
   chmodSync(socket, 0o600);
   log.info('listening', { socket });
+  const finish = outliveStrayErrors(log);
   const signal = awaitSignal();
   await lastUse(tenant, signal.came, linger);
   log.info('ending', { machines: tenant.active.length });
@@ -117,6 +119,7 @@ async function run(folder: string, log: Log, linger: number): Promise<number> {
   await service.close();
   api.terminate();
   signal.forget();
+  finish();
   rmSync(socket, { force: true });
   return 0;
 }
