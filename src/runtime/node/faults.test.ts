@@ -54,7 +54,7 @@ if (acts && work) {
   let [begun, done] = [Infinity, false];
   const look = () => {
     if (begun === Infinity && fs.existsSync(alive)) begun = Date.now();
-    if (done || !(Date.now() - begun > 1000)) return;
+    if (done || !(Date.now() - begun > 500)) return;
     done = true;
     fs.writeSync(2, '@fault\\n');
     work();
