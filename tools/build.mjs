@@ -222,7 +222,11 @@ async function bundle() {
       external: (name) => !name.startsWith('.') && !path.isAbsolute(name),
       resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
       transform: { target: 'es2022' },
-      output: { file, format: 'esm', sourcemap: true, codeSplitting: false },
+      output: {
+        ...{ file, format: 'esm', sourcemap: true, codeSplitting: false },
+        // Each thread keeps its text in memory.
+        minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
+      },
     });
     for (const name of [`${entry}.js.map`, `${entry}.js`])
       writeWhole(path.join('dist', name), fs.readFileSync(path.join(staging, name)));

@@ -11,6 +11,9 @@ const npm = spawnSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json']
 const [packed] = JSON.parse(npm.stdout) as { readonly size: number; readonly files: { readonly path: string }[] }[];
 const files = new Set(packed.files.map((file) => file.path));
 
+/** A file without its comments. */
+const code = (file: string): string => read(file).replace(/\/\*.*?\*\//gs, '');
+
 /** What a module names by its place: what it imports, and files beside it. */
 function* named(file: string): Generator<string> {
   const text = read(file);
@@ -51,10 +54,25 @@ it('has whatever its entries, modules and declarations name', () => {
   expect(missing).toEqual([]);
 });
 
+it('imports no package that may be missing', () => {
+  const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
+  const isOurs = (name: string): boolean => Object.keys(dependencies).some((own) => `${name}/`.startsWith(`${own}/`));
+  const strangers = [...files]
+    .filter((file) => file.endsWith('.js'))
+    .flatMap((file) =>
+      [...code(file).matchAll(/(?:^|[;}\s])(?:import|from) ?["'](?!node:)([@a-z][\w./@-]*)["']/g)].map(([, name]) => ({
+        file,
+        name,
+      })),
+    )
+    .filter(({ name }) => !isOurs(name));
+  expect(strangers).toEqual([]);
+});
+
 it.each(['dist/sdk/index.d.ts', 'dist/sdk/browser/index.d.ts'])('has types in %s that need none of Node', (entry) => {
   const seen = new Set([entry]);
   for (const file of seen) {
-    const text = read(file).replace(/\/\*.*?\*\//gs, '');
+    const text = code(file);
     expect(text, file).not.toMatch(/['"]node:|\bNodeJS\.|\bBuffer\b|reference types=/);
     for (const target of named(file))
       seen.add(path.posix.join(path.posix.dirname(file), target).replace(/\.js$/, '.d.ts'));

@@ -1,5 +1,6 @@
 /** The few functions of the C library that KVM needs, by koffi. */
-import koffi from 'koffi';
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
 import { HostError } from '../../base/errors.js';
 
 const OPEN = { RDWR: 2, CLOEXEC: 0o2000000 } as const;
@@ -56,6 +57,8 @@ export const TIMER_SIGNAL = 50;
 export const KICK_SIGNAL = 51;
 const SIG_IGN = 1n;
 
+/** Not imported: what is, a bundle loads before it does anything, and where the package is missing all but KVM works. */
+const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
 const lib = koffi.load('libc.so.6');
 /** Declared with the kinds of arguments that they are called with: an address, or a number. */
 const functions = {
