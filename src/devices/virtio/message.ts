@@ -82,10 +82,6 @@ export function byteString(bytes: Uint8Array): ByteString {
   return text;
 }
 
-/** Names of extended attributes as listxattr(2) gives them: each with a NUL behind it. */
-export const nameList = (names: readonly ByteString[]): Uint8Array =>
-  Uint8Array.from(names.map((name) => `${name}\0`).join(''), (character) => character.charCodeAt(0));
-
 /**
  * An answer under construction, behind the place of its header, in a buffer that is used again for the next one. What the
  * guest has no room for is EINVAL.

@@ -140,7 +140,7 @@ export class UserStack {
       return;
     }
     const { source, protocol } = packet;
-    if (this.isGuest(source)) this.ip.learn(source, frame.subarray(6, 12));
+    if (isInside(this.plan, source)) this.ip.learn(source, frame.subarray(6, 12));
     if (protocol === PROTOCOL.UDP) {
       const datagram = parseDatagram(packet);
       if (datagram) this.receiveDatagram(datagram, frame);
@@ -149,12 +149,8 @@ export class UserStack {
     const six = source.length === 16;
     if (protocol === (six ? PROTOCOL.ICMP6 : PROTOCOL.ICMP)) this.icmp.receive(packet);
     // Only the guests of this network are served: an answer to another address would go astray.
-    else if (protocol === PROTOCOL.TCP && this.isGuest(source)) this.tcp.receive(packet);
+    else if (protocol === PROTOCOL.TCP && isInside(this.plan, source)) this.tcp.receive(packet);
     else this.dropped++;
-  }
-
-  private isGuest(address: Address): boolean {
-    return isInside(this.plan, address);
   }
 
   private receiveDatagram(datagram: Datagram, frame: Uint8Array): void {
@@ -163,7 +159,7 @@ export class UserStack {
       this.answerDhcp(data, frame);
       return;
     }
-    if (!this.isGuest(packet.source)) return;
+    if (!isInside(this.plan, packet.source)) return;
     if (destinationPort === DNS_PORT && this.isNameServer(packet.destination)) {
       const [source, destination] = [packet.destination.slice(), packet.source.slice()];
       this.dns.ask(data, (answer) =>
@@ -198,7 +194,8 @@ export class UserStack {
   async forward(forward: ForwardConfig): Promise<void> {
     const { protocol, hostAddress, hostPort, guestAddress, guestPort } = forward;
     const guest = guestAddress === '' ? this.plan.firstGuest : parseAddress(guestAddress);
-    if (!guest || !this.isGuest(guest)) throw new UsageError(`hostfwd: ${guestAddress} is not an address of the guest`);
+    if (!guest || !isInside(this.plan, guest))
+      throw new UsageError(`hostfwd: ${guestAddress} is not an address of the guest`);
     const remote = guest.length === 4 ? this.plan.gateway : this.plan.six?.gateway;
     if (!remote) throw new UsageError('hostfwd: the network has no IPv6');
     const { sockets } = this.parts;

@@ -1,8 +1,8 @@
 /** Operations on extended attributes. */
 import { FileError } from '../../../iface/errno.js';
-import { MAX_ATTRIBUTE, type AttributeSet, type SharedAttributes } from '../../../iface/shared-folder.js';
-import { nameList } from '../message.js';
-import { XATTR, type Reply } from './fuse-protocol.js';
+import { MAX_ATTRIBUTE, type SharedAttributes } from '../../../iface/shared-folder.js';
+import { nameList, whenSet } from '../attribute-words.js';
+import type { Reply } from './fuse-protocol.js';
 import type { Operation, Request } from './fuse-request.js';
 
 function attributesOf({ folder }: Request): SharedAttributes {
@@ -47,10 +47,3 @@ export const set: Operation = (request) => {
 export const remove: Operation = (request) => {
   attributesOf(request).remove(request.node(), request.reader.name());
 };
-
-function whenSet(flags: number): AttributeSet {
-  if (flags === 0) return 'always';
-  if (flags === XATTR.CREATE) return 'absent';
-  if (flags === XATTR.REPLACE) return 'present';
-  throw new FileError('EINVAL');
-}

@@ -93,9 +93,6 @@ export const OPEN = {
 /** renameat2(2). */
 export const RENAME_NOREPLACE = 1;
 
-/** setxattr(2). */
-export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
-
 /** lseek(2). */
 export const SEEK = { DATA: 3, HOLE: 4 } as const;
 

@@ -2,10 +2,9 @@
  * Extended attributes of 9P2000.L: a fid stands for the value of one, which is read and written as a file would be; clunking it ends that.
  */
 import { FileError } from '../../../iface/errno.js';
-import { MAX_ATTRIBUTE, type AttributeSet, type SharedAttributes } from '../../../iface/shared-folder.js';
-import { nameList } from '../message.js';
+import { MAX_ATTRIBUTE, type SharedAttributes } from '../../../iface/shared-folder.js';
+import { nameList, whenSet } from '../attribute-words.js';
 import type { Operation } from './p9-operations.js';
-import { XATTR } from './p9-protocol.js';
 import type { Fid, FidAttribute, P9Session } from './p9-session.js';
 
 function attributesOf({ folder }: P9Session): SharedAttributes {
@@ -42,13 +41,6 @@ export const createAttribute: Operation = ({ session, reader }) => {
   if (size > MAX_ATTRIBUTE) throw new FileError('E2BIG');
   session.setAttribute(fid, { value: new Uint8Array(size), writing: { name, when, have: 0 } });
 };
-
-function whenSet(flags: number): AttributeSet {
-  if (flags === 0) return 'always';
-  if (flags === XATTR.CREATE) return 'absent';
-  if (flags === XATTR.REPLACE) return 'present';
-  throw new FileError('EINVAL');
-}
 
 export function readAttribute({ value, writing }: FidAttribute, offset: number, count: number): Uint8Array {
   if (writing) throw new FileError('EBADF');

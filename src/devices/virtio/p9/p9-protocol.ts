@@ -78,9 +78,6 @@ export const OPEN = {
 /** Flag of unlinkat. */
 export const REMOVE_FOLDER = 0x200;
 
-/** Flags of xattrcreate: those of setxattr(2). */
-export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
-
 /** The type of a lock that is none. */
 export const UNLOCKED = 2;
 

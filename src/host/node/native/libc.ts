@@ -2,8 +2,7 @@
  * Calls of the C library that Node does not have, on Linux: locks of open files, and holes. Where they cannot be had,
  * `libc` is undefined, and whoever wants them does without.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { onLinux } from './c-library.js';
 
 /** fcntl(2) and fallocate(2), as asm-generic has them: all architectures that Node runs on. */
 const F_OFD_GETLK = 36;
@@ -33,49 +32,37 @@ export interface Libc {
   discard(bytes: Uint8Array): number;
 }
 
-function load(): Libc | undefined {
-  if (process.platform !== 'linux' || !['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'].includes(process.arch))
-    return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
-    const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...args: unknown[]) => number;
-    const fallocate = library.func('int fallocate(int fd, int mode, int64 offset, int64 length)') as (
-      ...args: unknown[]
-    ) => number;
-    const madvise = library.func('int madvise(void *start, size_t length, int advice)') as (
-      ...args: unknown[]
-    ) => number;
-    const mmap = library.func(
-      'intptr_t mmap(void *address, size_t length, int protection, int flags, int fd, int64 offset)',
-    ) as (...args: unknown[]) => number | bigint;
-    const call = (fd: number, command: number, range: { kind: LockKind; start: number; length: number }) => {
-      const flock = new Uint8Array(FLOCK.SIZE);
-      const view = new DataView(flock.buffer);
-      const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
-      view.setInt16(FLOCK.TYPE, range.kind, little);
-      view.setBigInt64(FLOCK.START, BigInt(range.start), little);
-      view.setBigInt64(FLOCK.LENGTH, BigInt(range.length), little);
-      const error = fcntl(fd, command, 'void *', flock) === 0 ? 0 : koffi.errno();
-      return { error, kind: view.getInt16(FLOCK.TYPE, little) };
-    };
-    return {
-      lock: (fd, kind, start, length) => call(fd, F_OFD_SETLK, { kind, start, length }).error,
-      isLocked: (fd, kind, start, length) => {
-        const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
-        return error === 0 ? found !== LOCK.UNLOCK : -error;
-      },
-      mapPrivate: (bytes, fd, offset) => {
-        const at = mmap(bytes, bytes.length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset);
-        return Number(at) === -1 ? koffi.errno() : 0;
-      },
-      discard: (bytes) => (madvise(bytes, bytes.length, MADV_DONTNEED) === 0 ? 0 : koffi.errno()),
-      punchHole: (fd, offset, length) =>
-        fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length) === 0 ? 0 : koffi.errno(),
-    };
-  } catch {
-    return undefined;
-  }
-}
+const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'];
 
-export const libc = load();
+export const libc = onLinux<Libc>(({ koffi, library, func }) => {
+  const fcntl = func('int fcntl(int fd, int command, ...)');
+  const fallocate = func('int fallocate(int fd, int mode, int64 offset, int64 length)');
+  const madvise = func('int madvise(void *start, size_t length, int advice)');
+  const mmap = library.func(
+    'intptr_t mmap(void *address, size_t length, int protection, int flags, int fd, int64 offset)',
+  ) as (...args: unknown[]) => number | bigint;
+  const call = (fd: number, command: number, range: { kind: LockKind; start: number; length: number }) => {
+    const flock = new Uint8Array(FLOCK.SIZE);
+    const view = new DataView(flock.buffer);
+    const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+    view.setInt16(FLOCK.TYPE, range.kind, little);
+    view.setBigInt64(FLOCK.START, BigInt(range.start), little);
+    view.setBigInt64(FLOCK.LENGTH, BigInt(range.length), little);
+    const error = fcntl(fd, command, 'void *', flock) === 0 ? 0 : koffi.errno();
+    return { error, kind: view.getInt16(FLOCK.TYPE, little) };
+  };
+  return {
+    lock: (fd, kind, start, length) => call(fd, F_OFD_SETLK, { kind, start, length }).error,
+    isLocked: (fd, kind, start, length) => {
+      const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
+      return error === 0 ? found !== LOCK.UNLOCK : -error;
+    },
+    mapPrivate: (bytes, fd, offset) => {
+      const at = mmap(bytes, bytes.length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset);
+      return Number(at) === -1 ? koffi.errno() : 0;
+    },
+    discard: (bytes) => (madvise(bytes, bytes.length, MADV_DONTNEED) === 0 ? 0 : koffi.errno()),
+    punchHole: (fd, offset, length) =>
+      fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length) === 0 ? 0 : koffi.errno(),
+  };
+}, ARCHITECTURES);

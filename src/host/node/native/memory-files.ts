@@ -2,8 +2,7 @@
  * Files in memory without names, whose descriptors threads of a process pass to each other, on Linux. Node's workers close the descriptors
  * that they have opened when they end: these are the process's, until somebody closes them.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { onLinux } from './c-library.js';
 
 /** memfd_create(2), fcntl(2): asm-generic, all architectures that Node runs on. */
 const MFD_CLOEXEC = 1;
@@ -21,29 +20,18 @@ export interface MemoryFiles {
   readonly pageSize: number;
 }
 
-function load(): MemoryFiles | undefined {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
-    const func = (declaration: string): ((...args: unknown[]) => number) =>
-      library.func(declaration) as (...args: unknown[]) => number;
-    const memfd = func('int memfd_create(const char *name, unsigned int flags)');
-    const fcntl = func('int fcntl(int fd, int command, ...)');
-    const close = func('int close(int fd)');
-    const pageSize = func('int getpagesize()')();
-    const orError = (result: number): number => (result >= 0 ? result : -koffi.errno());
-    return {
-      create: () => orError(memfd('vitrine', MFD_CLOEXEC)),
-      duplicate: (fd) => orError(fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)),
-      close: (fd) => void close(fd),
-      address: (bytes) => Number(koffi.address(bytes)),
-      pageSize,
-    };
-  } catch {
-    return undefined;
-  }
-}
-
 /** Undefined where they cannot be had. */
-export const memoryFiles = load();
+export const memoryFiles = onLinux<MemoryFiles>(({ koffi, func }) => {
+  const memfd = func('int memfd_create(const char *name, unsigned int flags)');
+  const fcntl = func('int fcntl(int fd, int command, ...)');
+  const close = func('int close(int fd)');
+  const pageSize = func('int getpagesize()')();
+  const orError = (result: number): number => (result >= 0 ? result : -koffi.errno());
+  return {
+    create: () => orError(memfd('vitrine', MFD_CLOEXEC)),
+    duplicate: (fd) => orError(fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0)),
+    close: (fd) => void close(fd),
+    address: (bytes) => Number(koffi.address(bytes)),
+    pageSize,
+  };
+});

@@ -2,8 +2,7 @@
  * Sockets for ICMP echoes of Linux, which need no rights but a group within /proc/sys/net/ipv4/ping_group_range (icmp(7)). The kernel
  * chooses the identifier and does the checksum.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { onLinux, type NativeCall as Call } from './c-library.js';
 
 /** Where numbers are as asm-generic has them, words little-endian and pointers 64 bits long. */
 const ARCHITECTURES: readonly string[] = ['x64', 'arm64', 'riscv64', 'loong64'];
@@ -25,8 +24,6 @@ const EPERM = 1;
 const EACCES = 13;
 const UNREACHABLE: readonly number[] = [/* ENETUNREACH */ 101, /* EHOSTUNREACH */ 113];
 
-type Call = (...args: unknown[]) => number;
-
 interface Calls {
   socket: Call;
   setsockopt: Call;
@@ -36,12 +33,8 @@ interface Calls {
   errno(): number;
 }
 
-function load(): Calls | undefined {
-  if (process.platform !== 'linux' || !ARCHITECTURES.includes(process.arch)) return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
-    const func = (declaration: string): Call => library.func(declaration) as Call;
+const load = (): Calls | undefined =>
+  onLinux(({ koffi, library, func }) => {
     const iovec = koffi.struct({ base: 'void *', length: 'size_t' });
     const msghdr = koffi.struct({
       name: 'void *',
@@ -60,10 +53,7 @@ function load(): Calls | undefined {
       inet_pton: func('int inet_pton(int family, const char *text, void *into)'),
       errno: () => koffi.errno(),
     };
-  } catch {
-    return undefined;
-  }
-}
+  }, ARCHITECTURES);
 
 let loaded: { readonly calls: Calls | undefined } | undefined;
 

@@ -1,9 +1,8 @@
 /** Memory that processes share by a file, on Linux. */
 import * as fs from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
 import { HostError } from '../../../base/errors.js';
 import { reasonOf } from '../read-file.js';
+import { onLinux } from './c-library.js';
 
 const WASM_PAGE = 65_536;
 /** mmap(2), as asm-generic has it: all architectures that Node runs on. */
@@ -13,17 +12,11 @@ const MAP_FIXED = 0x10;
 
 type Mmap = (at: object, length: number, access: number, flags: number, fd: number, offset: number) => number | bigint;
 
-function loadMmap(): Mmap | undefined {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    return koffi
-      .load(null)
-      .func('intptr_t mmap(void *at, size_t length, int access, int flags, int fd, int64 offset)') as Mmap;
-  } catch {
-    return undefined;
-  }
-}
+const loadMmap = (): Mmap | undefined =>
+  onLinux(
+    ({ library }) =>
+      library.func('intptr_t mmap(void *at, size_t length, int access, int flags, int fd, int64 offset)') as Mmap,
+  );
 
 /**
  * The contents of a file as memory of `size` bytes, at least; what is written there, all processes see that do the same. Made of zeros if it is not

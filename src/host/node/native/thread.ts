@@ -3,8 +3,7 @@
  * that cannot be had, `threadCalls` gives undefined, and whoever wants it does without.
  */
 import * as fs from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { onLinux } from './c-library.js';
 
 /** clock_gettime(2), as all architectures of Linux have it. */
 const CLOCK_THREAD_CPUTIME_ID = 3;
@@ -18,13 +17,11 @@ export interface ThreadCalls {
   keepTo(processors: readonly number[]): number;
 }
 
-function load(): ThreadCalls | undefined {
-  // struct timespec is two words of 64 bits there.
-  if (process.platform !== 'linux' || !['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'].includes(process.arch))
-    return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
+/** struct timespec is two words of 64 bits there. */
+const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'];
+
+const load = (): ThreadCalls | undefined =>
+  onLinux(({ koffi, library }) => {
     const gettime = library.func('int clock_gettime(int clock, void *time)') as (clock: number, time: object) => number;
     const setaffinity = library.func('int sched_setaffinity(int thread, size_t size, void *set)') as (
       thread: number,
@@ -45,10 +42,7 @@ function load(): ThreadCalls | undefined {
         return setaffinity(0, CPU_SET, set) === 0 ? 0 : koffi.errno();
       },
     };
-  } catch {
-    return undefined;
-  }
-}
+  }, ARCHITECTURES);
 
 let loaded: { readonly calls: ThreadCalls | undefined } | undefined;
 

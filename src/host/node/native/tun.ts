@@ -1,9 +1,8 @@
 /** TAP interfaces of Linux (Documentation/networking/tuntap.rst, linux/if_tun.h): opened, and watched for frames. */
 import * as fs from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
 import { HostError } from '../../../base/errors.js';
 import { reasonOf } from '../read-file.js';
+import { cLibrary } from './c-library.js';
 
 const DEVICE = '/dev/net/tun';
 /** Where numbers of ioctls are built as asm-generic has it, and words are little-endian. */
@@ -35,8 +34,6 @@ interface Calls {
   poll(fds: Uint8Array, count: number, done: () => void): void;
 }
 
-type Call = ((...args: unknown[]) => number) & { async: (...args: unknown[]) => void };
-
 let loaded: Calls | undefined;
 
 function calls(): Calls {
@@ -44,9 +41,7 @@ function calls(): Calls {
   if (process.platform !== 'linux' || !ARCHITECTURES.includes(process.arch))
     throw new HostError('there are tap interfaces on Linux only');
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
-    const func = (declaration: string): Call => library.func(declaration) as Call;
+    const { koffi, func } = cLibrary();
     const ioctl = func('int ioctl(int fd, unsigned long request, ...)');
     const read = func('intptr_t read(int fd, void *into, size_t length)');
     const write = func('intptr_t write(int fd, void *bytes, size_t length)');

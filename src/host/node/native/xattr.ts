@@ -1,6 +1,5 @@
 /** Extended attributes of files, which Node does not have: xattr(7) of Linux. */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { onLinux } from './c-library.js';
 
 /** Names and values have to fit: XATTR_SIZE_MAX, XATTR_LIST_MAX. */
 const ROOM = 65_536;
@@ -16,13 +15,8 @@ export interface AttributeCalls {
   remove(path: string, name: Uint8Array): number;
 }
 
-function load(): AttributeCalls | undefined {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    const library = koffi.load(null);
-    const func = (declaration: string): ((...args: unknown[]) => number) =>
-      library.func(declaration) as (...args: unknown[]) => number;
+const load = (): AttributeCalls | undefined =>
+  onLinux(({ koffi, func }) => {
     const getxattr = func('intptr_t getxattr(const char *path, void *name, void *into, size_t size)');
     const setxattr = func('int setxattr(const char *path, void *name, void *value, size_t size, int flags)');
     const listxattr = func('intptr_t listxattr(const char *path, void *into, size_t size)');
@@ -36,10 +30,7 @@ function load(): AttributeCalls | undefined {
       list: (path) => filled(listxattr(path, room, ROOM)),
       remove: (path, name) => done(removexattr(path, name)),
     };
-  } catch {
-    return undefined;
-  }
-}
+  });
 
 let loaded: { readonly calls: AttributeCalls | undefined } | undefined;
 
