@@ -4,6 +4,7 @@
 //   --guest NAME     one of `vitrine guest list`; default: amd64
 //   --no-isolation   without the headers that let a page share memory between threads
 import { parseArgs } from 'node:util';
+import { KERNEL_WORDS } from '../dist/guests/common/kernel-words.js';
 import { cacheRoot, DEFAULT_GUEST, ensureGuest } from '../dist/guests/index.js';
 import { createPageServer } from '../dist/server/page-server.js';
 
@@ -20,7 +21,7 @@ const server = createPageServer({
   guest: values.guest,
   kernel: files.vmlinux,
   initrd: files.initrd,
-  commandLine: 'console=ttyS0 panic=-1 tsc=reliable',
+  commandLine: `console=ttyS0 ${KERNEL_WORDS}`,
   isolated: values.isolation,
 });
 server.on('error', (error) => {

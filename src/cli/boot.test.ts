@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { Assembler, byte, R } from '../cpu/x86/assembler/index.js';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { describeWith, requireGuest } from '../testing/tools.js';
 
@@ -33,7 +34,7 @@ describeWith([amd64], 'vitrine run', () => {
 describeWith([i386], 'a 32-bit machine', () => {
   it("boots Debian's 686 kernel from its bzImage on a Pentium 4", { timeout: 120_000 }, async () => {
     const { vmlinuz, initrd } = i386.files;
-    const append = ['--append', 'console=ttyS0 quiet'];
+    const append = ['--append', `console=ttyS0 quiet ${KERNEL_WORDS}`];
     const vitrine = new VitrineProcess([
       ...['run', '--cpu', 'pentium4', '--memory', '256M'],
       ...['--kernel', vmlinuz, '--initrd', initrd, ...append],

@@ -3,6 +3,7 @@ import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { cacheRoot } from '../host/node/cache.js';
 import { bootTools, makeBootImages, type BootImages } from '../testing/boot-images.js';
 import { VitrineProcess } from '../testing/machine-process.js';
@@ -21,7 +22,7 @@ async function prepare(): Promise<{ readonly requirement: Requirement; readonly 
   try {
     const tools = await bootTools({ cache: cacheRoot() });
     const { vmlinuz, initrd } = amd64.files;
-    const append = 'console=ttyS0 quiet panic=-1 tsc=reliable';
+    const append = `console=ttyS0 quiet ${KERNEL_WORDS}`;
     return {
       requirement: { name, missing: undefined },
       images: await makeBootImages(folder, tools, { vmlinuz, initrd, append }),

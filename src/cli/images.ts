@@ -1,5 +1,6 @@
 /** What `vitrine run NAME` boots. */
 import { UsageError } from '../base/errors.js';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { cacheRoot, DEFAULT_GUEST, ensureGuest, targets } from '../guests/index.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
@@ -13,11 +14,8 @@ const runnable = targets.filter((target) => target.kind === 'linux').map(({ name
 /** The name of our own guest, which needs nothing from outside. */
 export const DEMO = 'demo';
 
-/**
- * The console of our guests; no wait before a reboot after a panic, which ends a machine that must not reboot; and no doubts
- * about the TSC, which on a busy host Linux gives up for the slow HPET because one look at it took long.
- */
-export const COMMAND_LINE = 'console=ttyS0 panic=-1 tsc=reliable';
+/** With the console of our guests. */
+export const COMMAND_LINE = `console=ttyS0 ${KERNEL_WORDS}`;
 
 /** The kernel and initrd of a guest, prepared first if need be, with progress on stderr. */
 export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): Promise<BootSource> {

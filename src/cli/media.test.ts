@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { qmpClient, type QmpClient } from '../testing/qmp-client.js';
 import { describeWith, requireGuest } from '../testing/tools.js';
@@ -31,7 +32,16 @@ class Running {
   static async start(...args: readonly string[]): Promise<Running> {
     const socket = path.join(folder, 'socket');
     const { vmlinux, initrd } = guest.files;
-    const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '256M'];
+    const kernel = [
+      '--kernel',
+      vmlinux,
+      '--initrd',
+      initrd,
+      '--append',
+      `console=ttyS0 quiet ${KERNEL_WORDS}`,
+      '--memory',
+      '256M',
+    ];
     const vitrine = new VitrineProcess(['run', ...kernel, '--qmp', `unix:${socket}`, ...args]);
     const running = new Running(vitrine, await qmpClient(socket));
     await running.qmp.ask('qmp_capabilities');

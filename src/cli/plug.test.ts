@@ -3,6 +3,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { qmpClient, type QmpClient } from '../testing/qmp-client.js';
 import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
@@ -69,7 +70,16 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
       await mke2fs.run(['-q', '-t', 'ext4', raw, '32M']);
       await qemuImg.run(['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
       const { vmlinux, initrd } = guest.files;
-      const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '128M'];
+      const kernel = [
+        '--kernel',
+        vmlinux,
+        '--initrd',
+        initrd,
+        '--append',
+        `console=ttyS0 quiet ${KERNEL_WORDS}`,
+        '--memory',
+        '128M',
+      ];
       const first = await Running.start('a', 'run', ...kernel, '--net', 'none', '--save-on-exit', saved);
       const { qmp } = first;
       const file = { driver: 'file', filename: disk };

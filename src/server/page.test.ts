@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { ChromiumPage } from '../testing/chromium.js';
 import { inputKernel } from '../testing/input-kernel.js';
 import { VitrineProcess } from '../testing/machine-process.js';
@@ -32,7 +33,7 @@ class DemoPage {
 
   /** `kernel`: a file to be served as one. */
   static async open(words: string, { kernel = amd64.files['vmlinux'], isolated = true } = {}): Promise<DemoPage> {
-    const commandLine = 'console=ttyS0 quiet panic=-1 tsc=reliable';
+    const commandLine = `console=ttyS0 quiet ${KERNEL_WORDS}`;
     const { initrd } = amd64.files;
     const server = createPageServer({ guest: 'amd64', kernel, initrd, commandLine, isolated });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

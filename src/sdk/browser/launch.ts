@@ -1,6 +1,7 @@
 /** What `Vm.create` is asked for in a page, as the description of a machine. */
 import { HostError, UsageError } from '../../base/errors.js';
 import { MIB, PAGE_SIZE } from '../../base/units.js';
+import { KERNEL_WORDS } from '../../guests/common/kernel-words.js';
 import { agentArchive, architectureOf, joinArchives, type BootStep } from '../../guests/common/agent-archive.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import type { RelayAddress } from '../../runtime/browser/net-protocol.js';
@@ -174,7 +175,7 @@ export async function prepareLaunch(options: VmOptions, base: URL, signal?: Abor
       kernel: {
         name: isOwnGuest ? `${folder}kernel` : 'kernel',
         data: kernel,
-        commandLine: `${display ? 'console=tty0 ' : ''}console=ttyS0 quiet panic=-1 tsc=reliable ${append}`.trim(),
+        commandLine: `${display ? 'console=tty0 ' : ''}console=ttyS0 quiet ${KERNEL_WORDS} ${append}`.trim(),
         modules: [{ name: 'initrd', data: joinArchives(initrd, agentArchive(agent, bootSteps(options, isOwnGuest))) }],
       },
     },

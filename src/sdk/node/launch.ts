@@ -15,6 +15,7 @@ import {
   type BootStep,
   type Progress,
 } from '../../guests/index.js';
+import { KERNEL_WORDS } from '../../guests/common/kernel-words.js';
 import type { NetConfig, UserNetConfig } from '../../iface/net-config.js';
 import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
 import { checkMemory } from '../../runtime/node/accelerators.js';
@@ -283,7 +284,7 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
         name,
         data: new Uint8Array(kernel),
         commandLine:
-          `${display === false ? '' : 'console=tty0 '}console=ttyS0 quiet panic=-1 tsc=reliable ${options.append ?? ''}`.trim(),
+          `${display === false ? '' : 'console=tty0 '}console=ttyS0 quiet ${KERNEL_WORDS} ${options.append ?? ''}`.trim(),
         modules: [{ name: 'initrd', data: joinArchives(initrd, agentArchive(agent, steps)) }],
       },
     },
