@@ -71,16 +71,36 @@ export async function debianTool(program: string, packageName: string, options: 
 
 /** Lets programs of an unpacked tree find the tree's libraries before the machine's. */
 async function environmentOf(tree: string): Promise<Record<string, string>> {
-  const folders: string[] = [];
-  for (const base of ['usr/lib', 'lib']) {
-    const names = await readdir(path.join(tree, base)).catch(() => []);
-    // Debian keeps an architecture's libraries in a folder named by its triplet.
-    for (const name of names) if (/^[^/]+-linux-gnu/.test(name)) folders.push(path.join(tree, base, name));
-  }
+  const folders = await libraryFolders(tree);
   if (folders.length === 0) return {};
   const inherited = process.env['LD_LIBRARY_PATH'];
   return { LD_LIBRARY_PATH: [...folders, ...(inherited ? [inherited] : [])].join(path.delimiter) };
 }
+
+/** Where an unpacked tree has its libraries. */
+export async function libraryFolders(tree: string): Promise<string[]> {
+  const [folders, nested]: [string[], string[]] = [[], []];
+  for (const base of ['usr/lib', 'lib']) {
+    // Debian keeps an architecture's libraries in a folder named by its triplet.
+    for (const name of await foldersIn(path.join(tree, base))) {
+      if (!/^[^/]+-linux-gnu/.test(name)) continue;
+      const folder = path.join(tree, base, name);
+      folders.push(folder);
+      // Parts of one library lie below, where that looks by an absolute path: libpulse in TRIPLET/pulseaudio.
+      for (const inner of await foldersIn(folder)) nested.push(path.join(folder, inner));
+    }
+  }
+  for (const folder of nested) if (await holdsLibraries(folder)) folders.push(folder);
+  return folders;
+}
+
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+const holdsLibraries = async (folder: string): Promise<boolean> =>
+  (await readdir(folder)).some((name) => /^lib.+\.so(\.|$)/.test(name));
 
 async function exists(file: string): Promise<boolean> {
   return access(file).then(
