@@ -54,7 +54,14 @@ describeWith([amd64], 'Linux on a microvm', () => {
 
   it('resets, and starts once more from its bzImage', { timeout: 240_000 }, async () => {
     const { vmlinuz, initrd } = amd64.files;
-    const kernel = ['--kernel', vmlinuz, '--initrd', initrd, '--append', 'console=ttyS0 quiet tsc=reliable cryptomgr.notests'];
+    const kernel = [
+      '--kernel',
+      vmlinuz,
+      '--initrd',
+      initrd,
+      '--append',
+      'console=ttyS0 quiet tsc=reliable cryptomgr.notests',
+    ];
     const vitrine = new VitrineProcess(['run', '--machine', 'microvm', ...kernel]);
     const first = await vitrine.until(PROMPT);
     vitrine.type('reboot -f\n');
