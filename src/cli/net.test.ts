@@ -133,11 +133,11 @@ describeWith([amd64], '--net user', () => {
     expect(await shell.run('ping -c 1 -s 4000 10.0.2.2')).toContain(' 0% packet loss');
     expect(await shell.run('nslookup example.test')).toContain('192.0.2.7');
     expect(await shell.run(`wget -q -O - http://10.0.2.2:${web}/16 | sha256sum`)).toContain(digest(16));
-    const body = 'yes 0123456789 | head -c 400000 >/tmp/body; sha256sum /tmp/body';
+    const body = 'seq 20000 >/tmp/body; sha256sum /tmp/body';
     const [sum] = /[0-9a-f]{64}/.exec(await shell.run(body)) ?? ['none'];
     expect(await shell.run(`wget -q -O - --post-file=/tmp/body http://10.0.2.2:${web}/`)).toContain(sum);
-    const many = `for i in $(seq 120); do (wget -q -O - http://10.0.2.2:${web}/1 | wc -c >>/tmp/n) & done; wait; grep -c 1048576 /tmp/n`;
-    expect(await shell.run(many)).toMatch(/^120$/m);
+    const many = `for i in $(seq 40); do (wget -q -O - http://10.0.2.2:${web}/1 | wc -c >>/tmp/n) & done; wait; grep -c 1048576 /tmp/n`;
+    expect(await shell.run(many)).toMatch(/^40$/m);
     await shell.run('(while true; do nc -l -p 22 -e cat; done) & sleep 1');
     expect(await talk(ssh, 'through the forwarded port')).toBe('through the forwarded port');
     expect(await shell.run('ping -6 -c 1 fec0::2')).toContain(' 0% packet loss');
@@ -147,7 +147,7 @@ describeWith([amd64], '--net user', () => {
     expect((await shell.vitrine.ended).code).toBe(0);
     const capture = await readFile(pcap);
     expect(capture.readUInt32LE(0)).toBe(0xa1b2_c3d4);
-    expect(capture.length).toBeGreaterThan(100 * 2 ** 20);
+    expect(capture.length).toBeGreaterThan(50 * 2 ** 20);
   });
 
   it('lets nothing but what is allowed through under restrict=on', { timeout: 120_000 }, async () => {
@@ -185,14 +185,10 @@ describeWith([amd64], '--net link', () => {
     onTestFinished(() => rm(folder, { recursive: true }));
     const link = ['--memory', '256M', '--net', `link,path=${path.join(folder, 'wire')}`];
     const [a, b] = await Promise.all([Shell.boot(link), Shell.boot(link)]);
-    await a.run('killall udhcpc; ip addr add 192.168.7.1/24 dev eth0');
+    await a.run('killall udhcpc; ip addr add 192.168.7.1/24 dev eth0; dd if=/dev/urandom of=/tmp/x bs=1k count=3000');
     await b.run('killall udhcpc; ip addr add 192.168.7.2/24 dev eth0; (nc -l -p 9 -e cat) & sleep 1');
     expect(await a.run('ping -c 3 192.168.7.2')).toContain(' 0% packet loss');
-    expect(
-      await a.run(
-        'yes line | head -c 3000000 | sha256sum; yes line | head -c 3000000 | nc 192.168.7.2 9 | head -c 3000000 | sha256sum',
-      ),
-    ).toMatch(/([0-9a-f]{64})[^]*\1/);
+    expect(await a.run('sha256sum </tmp/x; nc 192.168.7.2 9 </tmp/x | sha256sum')).toMatch(/([0-9a-f]{64})[^]*\1/);
   });
 });
 
