@@ -283,6 +283,7 @@ export const SnapshotInfo = Type.Object(
     memory: Type.Integer({ description: 'MiB of the machine.' }),
     cpus: Type.Integer({ description: 'Of the machine.' }),
     image: maybe(Type.String({ description: 'Of the machine.' })),
+    digest: maybe(Type.String({ description: 'Of the image, as the machine has it.' })),
     disk: maybe(Type.Integer({ description: 'MiB that a machine that goes on with it can write.' })),
   },
   { description: 'A machine that was saved.' },
@@ -316,6 +317,7 @@ export const ImageInfo = Type.Object({
   platform: Type.String(),
   size: Type.Integer({ description: 'Bytes of what was pulled.' }),
   pulled: Type.String({ description: 'ISO 8601.' }),
+  untagged: maybe(Type.Boolean({ description: 'Its tag has gone to another image; machines or snapshots need it.' })),
 });
 export type ImageInfo = Static<typeof ImageInfo>;
 export const ImageList = Type.Object({ images: Type.Array(ImageInfo) });

@@ -60,6 +60,7 @@ Examples:
   command
     .command('prune')
     .description('remove what no image needs: left by pulls that failed or were given up')
+    .option('--untagged', 'and images whose tag has gone to a newer one; machines saved with one need it')
     .option('--json', 'as JSON')
     .action(prune);
   command
@@ -136,7 +137,13 @@ async function list({ json }: JsonOption): Promise<void> {
   const rows = [['NAME', 'DIGEST', 'PLATFORM', 'SIZE', 'PULLED']];
   for (const record of records) {
     const { name, digest, size, pulled } = listed(record);
-    rows.push([name, digest.slice(0, 19), record.platform, readableSize(size), pulled.slice(0, 16).replace('T', ' ')]);
+    rows.push([
+      record.formerly === undefined ? name : untagged(record),
+      digest.slice(0, 19),
+      record.platform,
+      readableSize(size),
+      pulled.slice(0, 16).replace('T', ' '),
+    ]);
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   for (const row of rows)
@@ -148,19 +155,31 @@ async function list({ json }: JsonOption): Promise<void> {
     );
 }
 
+/** As Docker shows it. */
+const untagged = ({ name }: ImageRecord): string => `${familiarName(name).replace(/@.*$/, '')}:<none>`;
+
 const listed = ({
   name,
   digest,
   platform,
   size,
   pulled,
+  formerly,
 }: ImageRecord): {
   readonly name: string;
   readonly digest: string;
   readonly platform: string;
   readonly size: number;
   readonly pulled: string;
-} => ({ name: familiarName(name), digest, platform, size, pulled: new Date(pulled).toISOString() });
+  readonly untagged?: true;
+} => ({
+  name: familiarName(name),
+  digest,
+  platform,
+  size,
+  pulled: new Date(pulled).toISOString(),
+  ...(formerly !== undefined && { untagged: true }),
+});
 
 async function remove(names: readonly string[], { json }: JsonOption): Promise<void> {
   const store = new ImageStore();
@@ -169,9 +188,25 @@ async function remove(names: readonly string[], { json }: JsonOption): Promise<v
   console.log(json ? JSON.stringify({ removed: names, freed }, null, 2) : `${readableSize(freed)} are free again`);
 }
 
-async function prune({ json }: JsonOption): Promise<void> {
-  const freed = await new ImageStore().prune();
-  console.log(json ? JSON.stringify({ freed }, null, 2) : `${readableSize(freed)} are free again`);
+interface PruneOptions extends JsonOption {
+  readonly untagged?: boolean;
+}
+
+async function prune({ untagged: all = false, json }: PruneOptions): Promise<void> {
+  const store = new ImageStore();
+  const freed = await store.prune(() => all);
+  if (json) {
+    console.log(JSON.stringify({ freed }, null, 2));
+    return;
+  }
+  console.log(`${readableSize(freed)} are free again`);
+  const left = (await store.list()).filter(({ formerly }) => formerly !== undefined);
+  if (left.length > 0)
+    console.log(
+      left.length === 1
+        ? 'one untagged image stays; --untagged removes it, too'
+        : `${left.length} untagged images stay; --untagged removes them, too`,
+    );
 }
 
 async function inspect(name: string, { json }: JsonOption): Promise<void> {

@@ -86,6 +86,26 @@ describe('vitrine image', () => {
     expect(fs.existsSync(left)).toBe(false);
   });
 
+  it('keeps an image whose name another one gets, until it is told otherwise', async () => {
+    const make = async (text: string): Promise<string> => {
+      const archive = path.join(root, 'changing.tar');
+      fs.writeFileSync(archive, layer([{ path: 'file', content: text }]));
+      const made = await told('image', 'build-from', archive, '--name', 'mine', '--json');
+      return (JSON.parse(made) as { rootDisk: string }).rootDisk;
+    };
+    const old = await make('x');
+    await make('y');
+    expect(await told('image', 'ls')).toMatch(/^mine:latest +sha256:.*\nmine:<none> +sha256:[0-9a-f]{12} /m);
+    const all = JSON.parse(await told('image', 'ls', '--json')) as { name: string; untagged?: true }[];
+    expect(all.map(({ untagged }) => untagged)).toEqual([undefined, true]);
+    expect(all[1].name).toMatch(/^mine@sha256:/);
+    expect(await told('image', 'prune')).toMatch(/\none untagged image stays; --untagged removes it, too\n$/);
+    expect(fs.existsSync(old)).toBe(true);
+    expect(await told('image', 'prune', '--untagged')).not.toContain('stays');
+    expect(fs.existsSync(old)).toBe(false);
+    expect(JSON.parse(await told('image', 'ls', '--json'))).toHaveLength(1);
+  });
+
   it.each([
     [['image', 'pull', 'UPPER'], /is no name of an image/],
     [['image', 'pull', 'oci-archive:/nowhere'], /cannot read \/nowhere: no such file/],

@@ -1,10 +1,11 @@
 /** Names of images, each in a file of its own. */
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { publish, withTemporaryFolder } from '../host/node/cache.js';
 import { platformName, type Descriptor, type Digest, type Platform } from './image.js';
-import { canonicalName, type ImageReference } from './reference.js';
+import { withFileLock } from '../host/node/file-lock.js';
+import { canonicalName, untaggedName, type ImageReference } from './reference.js';
 
 /** An image in a list. */
 export interface ImageRecord {
@@ -18,6 +19,11 @@ export interface ImageRecord {
   readonly pulled: number;
   /** All that it consists of: manifest, configuration, layers. */
   readonly blobs: readonly { readonly digest: Digest; readonly size: number }[];
+  /**
+   * The image is untagged: this canonical name led to it until another image got it. It stays, since saved machines may have it as their
+   * disk, and nobody knows where all of these are.
+   */
+  readonly formerly?: string;
 }
 
 /** `parts`: the manifest, the configuration, the layers. */
@@ -62,7 +68,26 @@ export class ImageRecords {
     return records.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  async write(record: ImageRecord): Promise<void> {
+  /** Gives an image its name. The one that had it before stays, untagged, unless it has other names. */
+  async assign(record: ImageRecord): Promise<void> {
+    await mkdir(path.dirname(this.folder), { recursive: true });
+    // Two who give one name at once would lose what the first of them gave.
+    await withFileLock(`${this.folder}.lock`, 'exclusive', undefined, async () => {
+      const others = await this.list();
+      const before = others.find(({ name }) => name === record.name);
+      if (
+        before &&
+        before.digest !== record.digest &&
+        others.every((one) => one === before || one.digest !== before.digest)
+      )
+        await this.write({ ...before, name: untaggedName(before.name, before.digest), formerly: before.name });
+      await this.write(record);
+      for (const { name, digest, formerly } of others)
+        if (formerly !== undefined && digest === record.digest && name !== record.name) await this.remove(name);
+    });
+  }
+
+  private async write(record: ImageRecord): Promise<void> {
     await withTemporaryFolder(this.cache, async (scratch) => {
       const file = path.join(scratch, 'record');
       await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`);

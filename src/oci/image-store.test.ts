@@ -183,6 +183,54 @@ describeWith([registryTool, skopeo, umoci, e2fsck, debugfs], 'images', () => {
     expect((await failure(store.remove('alpine'))).code).toBe('not-found');
   });
 
+  it('whose tag goes to another one stay, untagged, until they are removed', async () => {
+    const tag = `${registry.host}/team/app:moves`;
+    await copy(`oci:${layout}:app`, `docker://${tag}`);
+    const first = await store.pull(tag);
+    await copy(`oci:${layout}:bare`, `docker://${tag}`);
+    const second = await store.pull(tag);
+    expect(second.digest).not.toBe(first.digest);
+    // What is asked for with the tag is the new one; saved machines have the old one's disk.
+    expect((await store.find(tag))?.digest).toBe(second.digest);
+    await store.prune();
+    await copy(`oci:${layout}:bare`, `docker://${registry.host}/team/app:other`);
+    await store.pull(`${registry.host}/team/app:other`);
+    await store.remove(`${registry.host}/team/app:other`);
+    expect(await content(first.rootDisk, '/bin/app')).toBe('second');
+    const untagged = `${registry.host}/team/app@${first.digest}`;
+    expect((await store.list()).map(({ name, formerly }) => [name, formerly])).toEqual([
+      [tag, undefined],
+      [untagged, tag],
+    ]);
+    expect((await store.find(untagged))?.rootDisk).toBe(first.rootDisk);
+    // It gets the tag back, and the other one is without.
+    await copy(`oci:${layout}:app`, `docker://${tag}`);
+    expect((await store.pull(tag)).rootDisk).toBe(first.rootDisk);
+    const records = await store.list();
+    expect(records.map(({ digest: one, formerly }) => [one, formerly])).toEqual([
+      [first.digest, undefined],
+      [second.digest, tag],
+    ]);
+    expect(await store.prune((record) => record.digest !== second.digest)).toBe(0);
+    expect(await store.remove(second.digest)).toBeGreaterThan(1000);
+    expect(fs.existsSync(second.rootDisk)).toBe(false);
+    await copy(`oci:${layout}:bare`, `docker://${tag}`);
+    await store.pull(tag);
+    expect(await store.prune(() => true)).toBeGreaterThan(1000);
+    expect(fs.existsSync(first.rootDisk)).toBe(false);
+    expect((await store.list()).map(({ name }) => name)).toEqual([tag]);
+  });
+
+  it('that have another name are not kept twice when they lose one', async () => {
+    const tag = `${registry.host}/team/app:moves`;
+    await copy(`oci:${layout}:app`, `docker://${tag}`);
+    const { digest: one } = await store.pull(tag);
+    await store.pull(`${registry.host}/team/app@${one}`);
+    await copy(`oci:${layout}:bare`, `docker://${tag}`);
+    await store.pull(tag);
+    expect((await store.list()).filter(({ formerly }) => formerly !== undefined)).toEqual([]);
+  });
+
   it('come from layouts and archives, packed or not', async () => {
     const archives = {
       oci: path.join(root, 'oci.tar'),

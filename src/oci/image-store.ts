@@ -164,7 +164,7 @@ export class ImageStore {
           const parts = [manifest, config].map(({ digest, bytes }) => ({ digest, size: bytes.length }));
           const record = newRecord(reference, platform, [...parts, layer]);
           const image = await this.finish(record, { signal, onProgress });
-          await this.records.write(record);
+          await this.records.assign(record);
           return image;
         }),
       ),
@@ -208,9 +208,15 @@ export class ImageStore {
     });
   }
 
-  /** Removes what no name leads to: what pulls have left that were given up or failed. Returns the bytes that this freed. */
-  prune(): Promise<number> {
-    return this.alone(() => Promise.resolve());
+  /**
+   * Removes what no name leads to: what pulls have left that were given up or failed, and of untagged images those that `drop` says are
+   * needed no more, none unless given. Returns the bytes that this freed.
+   */
+  prune(drop: (untagged: ImageRecord) => boolean = () => false): Promise<number> {
+    return this.alone(async () => {
+      for (const record of await this.list())
+        if (record.formerly !== undefined && drop(record)) await this.records.remove(record.name);
+    });
   }
 
   /** Does something while nobody else uses the store, and removes what no name leads to then. */
@@ -256,7 +262,7 @@ export class ImageStore {
       );
     const record = newRecord(reference, platform, [{ digest, size: fetched.bytes.length }, ...parts]);
     const image = await this.finish(record, options);
-    await this.records.write(record);
+    await this.records.assign(record);
     return image;
   }
 

@@ -136,3 +136,9 @@ export function canonicalName(reference: ImageReference): string {
 export function familiarName(name: string): string {
   return name.replace(/^docker\.io\/(library\/(?=[^/]+$))?/, '');
 }
+
+/** What the cache knows an image by whose canonical name has been given to another one. */
+export function untaggedName(name: string, digest: Digest): string {
+  const bare = hasTransport(name) ? name : name.replace(/@.*$/, '').replace(/:[^:/]*$/, '');
+  return `${bare}@${digest}`;
+}

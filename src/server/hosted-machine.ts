@@ -76,6 +76,8 @@ export class HostedMachine {
   readonly serial = new OutputLog(LOG);
   /** What its command has written. */
   output: OutputLog | undefined;
+  /** Of the container image that it is made of, once that is known. */
+  digest: string | undefined;
   /** Once it is there, if it has one. */
   screen: MachineScreen | undefined;
   private stateNow: MachineState = 'starting';

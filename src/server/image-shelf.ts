@@ -1,6 +1,6 @@
 /** A tenant's container images. */
 import { ApiError } from '../api/errors.js';
-import type { ImageInfo, SnapshotInfo } from '../api/schemas.js';
+import type { ImageInfo } from '../api/schemas.js';
 import { familiarName, hasTransport } from '../oci/index.js';
 import { canonicalName, parseReference } from '../oci/reference.js';
 import { ImageStore, type ImageRecord, type PullOptions, type StoredImage } from '../sdk/index.js';
@@ -18,12 +18,28 @@ export interface PullHooks {
   readonly onProgress?: ((text: string) => void) | undefined;
 }
 
-const infoOf = ({ name, digest, platform, size, pulled }: ImageRecord): ImageInfo => ({
+/** A machine, saved or not, and what it was made of. */
+export interface ImageUser {
+  readonly name: string;
+  /** As it was asked for. */
+  readonly image?: string | undefined;
+  /** Absent where it is not known yet, or was not kept at the time. */
+  readonly digest?: string | undefined;
+}
+
+const needs = ({ image, digest }: ImageUser, record: ImageRecord): boolean => {
+  if (digest !== undefined) return digest === record.digest;
+  const name = image === undefined ? undefined : nameOf(image);
+  return name !== undefined && (name === record.name || name === record.formerly);
+};
+
+const infoOf = ({ name, digest, platform, size, pulled, formerly }: ImageRecord): ImageInfo => ({
   name: familiarName(name),
   digest,
   platform,
   size,
   pulled: new Date(pulled).toISOString(),
+  ...(formerly !== undefined && { untagged: true }),
 });
 
 /** As the store knows it. A disk of the user's own is none of its images. */
@@ -37,18 +53,20 @@ function nameOf(image: string): string | undefined {
 
 export class ImageShelf {
   private readonly store: ImageStore;
-  private readonly shares = new Map<string, Share>();
+  /** Of each image that is here, by its name. */
+  private readonly kept = new Map<string, { readonly record: ImageRecord; readonly share: Share }>();
   /** One pull at a time: how much room there is must be known. */
   private readonly turns = new Gate(1);
 
   /**
    * `cache`: where they are; undefined: with those that the user has anyway. `registries`: whose images may be had; undefined: of any
-   * registry, and files of the host.
+   * registry, and files of the host. `users`: machines and snapshots that may need an image whose tag has gone to another one.
    */
   constructor(
     private readonly cache: string | undefined,
     private readonly quota: Quota,
     private readonly registries: () => readonly string[] | undefined,
+    private readonly users: () => readonly ImageUser[],
   ) {
     this.store = this.storeOf(undefined);
   }
@@ -62,18 +80,29 @@ export class ImageShelf {
     });
   }
 
-  /** Counts what is there. */
+  /** Removes what nobody needs, and counts what is there. */
   async open(): Promise<void> {
     if (this.cache === undefined) return;
-    await this.store.prune();
-    for (const record of await this.store.list()) await this.count(record);
+    await this.prune();
+    await this.count();
   }
 
-  private async count(record: ImageRecord): Promise<void> {
-    if (this.cache === undefined) return;
-    const disk = Math.ceil((await this.store.spaceOf(record)) / MIB);
-    this.shares.get(record.name)?.release();
-    this.shares.set(record.name, this.quota.hold({ disk }));
+  private async prune(): Promise<void> {
+    await this.store.prune((record) => !this.users().some((user) => needs(user, record)));
+  }
+
+  private async count(): Promise<void> {
+    const records = await this.store.list();
+    for (const [name, { share }] of this.kept) {
+      if (records.some((record) => record.name === name)) continue;
+      share.release();
+      this.kept.delete(name);
+    }
+    for (const record of records) {
+      const disk = Math.ceil((await this.store.spaceOf(record)) / MIB);
+      this.kept.get(record.name)?.share.release();
+      this.kept.set(record.name, { record, share: this.quota.hold({ disk }) });
+    }
   }
 
   private hooks({ signal, onProgress }: PullHooks): PullOptions {
@@ -116,21 +145,37 @@ export class ImageShelf {
   /** Pulls an image, also where it is here. */
   async pull(name: string, hooks: PullHooks): Promise<{ readonly image: StoredImage; readonly info: ImageInfo }> {
     this.check(name);
-    const done = await this.turns.enter(this, hooks.signal);
-    try {
-      return await this.pullNow(name, hooks);
-    } finally {
-      await this.tidy();
-      done();
-    }
+    return this.inTurn(hooks.signal, async () => {
+      try {
+        return await this.pullNow(name, hooks);
+      } finally {
+        await this.tidy();
+      }
+    });
   }
 
-  /** What a pull that failed has left, and what a name led to before, is counted nowhere. */
+  /** What a pull that failed has left, and untagged images that nobody needs, take no room and are counted nowhere. */
   private async tidy(): Promise<void> {
     if (this.cache === undefined) return;
-    await this.store.prune().catch(() => {
+    await this.prune().catch(() => {
       // The next pull, or the next start, may do better.
     });
+    await this.count();
+  }
+
+  /** A machine or a snapshot is gone: what nobody needs now goes, too, when no pull is under way. */
+  async unused(): Promise<void> {
+    if ([...this.kept.values()].every(({ record }) => record.formerly === undefined)) return;
+    await this.inTurn(undefined, () => this.tidy());
+  }
+
+  private async inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const done = await this.turns.enter(this, signal);
+    try {
+      return await work();
+    } finally {
+      done();
+    }
   }
 
   private async pullNow(
@@ -148,18 +193,19 @@ export class ImageShelf {
     );
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('failed', `the image ${name} is not there after it was pulled`);
-    await this.count(record);
     return { image, info: infoOf(record) };
   }
 
   /** `snapshots`: of machines; what one of them needs is not removed. Throws a one-line error. */
-  async remove(name: string, snapshots: readonly Pick<SnapshotInfo, 'name' | 'image'>[]): Promise<void> {
+  async remove(name: string, snapshots: readonly ImageUser[]): Promise<void> {
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('not-found', `there is no image ${name} here`);
-    const user = snapshots.find(({ image }) => image !== undefined && nameOf(image) === record.name);
+    const user = snapshots.find((snapshot) => needs(snapshot, record));
     if (user) throw new ApiError('conflict', `the snapshot ${user.name} needs the image ${name}`);
-    await this.store.remove(record.name);
-    this.shares.get(record.name)?.release();
-    this.shares.delete(record.name);
+    await this.inTurn(undefined, async () => {
+      await this.store.remove(record.name);
+      this.kept.get(record.name)?.share.release();
+      this.kept.delete(record.name);
+    });
   }
 }

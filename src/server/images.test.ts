@@ -241,4 +241,40 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     await alice.remove('two');
     expect((await alice.info()).usage.disk).toBe(0);
   });
+
+  it('stay while a machine or a snapshot needs them, although their tag has gone', { timeout: 60_000 }, async () => {
+    const image = `${registry.host}/app:moves`;
+    const tag = async (from: string): Promise<void> => {
+      const words = ['--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false'];
+      const layout = `oci:${path.join(root, 'layout')}:${from}`;
+      const { status, stderr } = await skopeo.run([...words, layout, `docker://${image}`]);
+      expect(status, stderr).toBe(0);
+    };
+    await tag('app');
+    await alice.create({ name: 'old', image, memory: 128, machine: 'microvm' });
+    const [{ digest }] = await alice.images();
+    await umociImage(umoci, path.join(root, 'layout'), 'new', [layer([{ path: 'etc/new', content: 'new' }])]);
+    await tag('new');
+    await alice.pullImage(image);
+    await alice.snapshot('old', { name: 'kept' });
+    const two = await alice.images();
+    expect(two.map(({ untagged }) => untagged)).toEqual([undefined, true]);
+    expect(two[1].digest).toBe(digest);
+    // Two images are more than one.
+    await alice.remove('old');
+    const { disk } = (await alice.info()).usage;
+    await expect(alice.removeImage(digest)).rejects.toMatchObject({ status: 409, code: 'conflict' });
+    await alice.pullImage(image);
+    await alice.create({ name: 'two', snapshot: 'kept' });
+    expect((await alice.exec('two', { command: '/bin/busybox ls /bin' })).stdout).toBe('busybox\nsh\n');
+    await alice.removeSnapshot('kept');
+    expect(await alice.images()).toHaveLength(2);
+    await alice.remove('two');
+    await expect
+      .poll(async () => (await alice.images()).map((one) => one.untagged), { timeout: 10_000 })
+      .toEqual([undefined]);
+    expect((await alice.info()).usage.disk).toBeLessThan(disk);
+    await alice.removeImage(image);
+    expect((await alice.info()).usage.disk).toBe(0);
+  });
 });

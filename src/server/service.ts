@@ -103,6 +103,9 @@ export class Service {
           message: exit?.message,
         });
         if (remove) tenant.forget(machine);
+        tenant.images
+          .unused()
+          .catch((error: unknown) => log.error('internal', { tenant: tenant.name, message: String(error) }));
         tenant.trim();
         tenant.balance();
       },
@@ -143,6 +146,7 @@ export class Service {
       async (hooks) => {
         if (typeof image === 'string') {
           found.image = await tenant.images.ensure(image, hooks);
+          machine.digest = found.image.digest;
           // What it can write is known only now.
           machine.takeDisk(tenant.quota, diskLoad(found.image));
           // A command that cannot be is said before the machine boots.
@@ -192,6 +196,7 @@ export class Service {
       keepsWrites: false,
     };
     const machine = this.list(tenant, description, { machines: 1, cpus, memory, disk }, request.remove ?? false);
+    machine.digest = info?.digest;
     const ready = machine.begin(
       (hooks) => {
         const { signal, onSerial, onFrame } = hooks;
@@ -254,6 +259,7 @@ export class Service {
       { machines: 1, cpus, memory, disk: from.disk },
       request.remove ?? false,
     );
+    machine.digest = from.digest;
     const ready = machine.begin(
       (hooks) => {
         const { signal, onSerial, onFrame } = hooks;
@@ -279,6 +285,7 @@ export class Service {
       memory,
       cpus,
       ...(image !== undefined && { image }),
+      ...(machine.digest !== undefined && { digest: machine.digest }),
       ...(machine.disk > 0 && { disk: machine.disk }),
     };
     if (file !== undefined) {

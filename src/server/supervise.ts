@@ -58,7 +58,12 @@ export function localServer(
     settings: {},
     quota,
     snapshots: new SnapshotShelf(path.join(state.root, 'snapshots'), quota),
-    images: new ImageShelf(undefined, quota, () => undefined),
+    images: new ImageShelf(
+      undefined,
+      quota,
+      () => undefined,
+      () => [],
+    ),
   });
   service.add(tenant);
   const api = new ApiServer({

@@ -43,7 +43,12 @@ export class TenantBook {
       settings,
       quota,
       snapshots: new SnapshotShelf(path.join(folder, 'snapshots'), quota),
-      images: new ImageShelf(folder, quota, () => tenant.policy.registries ?? REGISTRIES),
+      images: new ImageShelf(
+        folder,
+        quota,
+        () => tenant.policy.registries ?? REGISTRIES,
+        () => tenant.imageUsers,
+      ),
     });
     this.service.add(tenant);
     this.log.info('tenant', { tenant: name });

@@ -4,7 +4,7 @@ import type { EventMessage } from '../api/schemas.js';
 import { Gate } from './gate.js';
 import { HeldBytes } from './held-bytes.js';
 import type { HostedMachine } from './hosted-machine.js';
-import type { ImageShelf } from './image-shelf.js';
+import type { ImageShelf, ImageUser } from './image-shelf.js';
 import type { Quota } from './quota.js';
 import type { SnapshotShelf } from './snapshot-shelf.js';
 import type { TenantSettings } from './tenant-config.js';
@@ -82,6 +82,12 @@ export class Tenant {
   /** Machines that take processor time. */
   get active(): HostedMachine[] {
     return [...this.machines.values()].filter(({ state }) => state !== 'ended');
+  }
+
+  /** Machines that run or are saved. */
+  get imageUsers(): ImageUser[] {
+    const running = this.active.map(({ name, description: { image }, digest }) => ({ name, image, digest }));
+    return [...running, ...this.snapshots.list()];
   }
 
   forget(machine: HostedMachine): void {

@@ -31,8 +31,12 @@ export const serverHandlers: HttpHandlers = {
 
   listSnapshots: ({ tenant }) => ({ json: { snapshots: tenant.snapshots.list() } }),
   getSnapshot: ({ tenant, names }) => ({ json: tenant.snapshots.get(names['name']) }),
-  deleteSnapshot: async ({ tenant, names }) => {
+  deleteSnapshot: async ({ parts, tenant, names }) => {
     await tenant.snapshots.remove(names['name']);
+    // Whoever removes a snapshot does not wait for pulls.
+    tenant.images
+      .unused()
+      .catch((error: unknown) => parts.log.error('internal', { tenant: tenant.name, message: String(error) }));
     tenant.tell({ type: 'snapshot-removed', name: names['name'] });
     return undefined;
   },
