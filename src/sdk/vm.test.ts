@@ -12,11 +12,13 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { describeWith, requireGuest } from '../testing/tools.js';
+import { runCommand } from '../guests/command.js';
+import { describeWith, requireGuest, requireMountNamespaces } from '../testing/tools.js';
 import type * as Sdk from './index.js';
 import type { FileEvent, Vm } from './index.js';
 
 const guest = await requireGuest('amd64');
+const mountNamespace = await requireMountNamespaces();
 // What starts workers comes from dist/, as the workers do.
 const sdk = (await import(new URL('../../dist/sdk/index.js', import.meta.url).href)) as typeof Sdk;
 
@@ -372,6 +374,43 @@ describeWith([guest], 'a machine with a screen', () => {
       await vm.stop();
     }
   }, 60_000);
+});
+
+/** Makes two machines at once, which the cache has no room to keep the template of, and one more. */
+const COLD = `
+  const [sdk, kernel, initrd] = process.argv.slice(1);
+  const { Vm } = await import(sdk);
+  const told = [];
+  const onProgress = ({ text }) => told.push(text);
+  const options = { accel: 'wasm', memory: 128, net: false, warm: true, kernel, initrd, onProgress };
+  const vms = await Promise.all([Vm.create(options), Vm.create(options)]);
+  vms.push(await Vm.create(options));
+  for (const vm of vms) console.log((await vm.exec(['/bin/busybox', 'echo', 'up'])).stdout.trim());
+  await Promise.all(vms.map((vm) => vm.stop()));
+  console.log(told.join('\\n'));`;
+
+describeWith([guest, mountNamespace], 'warm machines on a full disk', () => {
+  it('begin cold, with a line that says why', { timeout: 180_000 }, async () => {
+    const cache = path.join(folder, 'full-cache');
+    mkdirSync(cache);
+    const url = new URL('../../dist/sdk/index.js', import.meta.url).href;
+    const node = [
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      COLD,
+      url,
+      guest.files['vmlinux'],
+      guest.files['initrd'],
+    ];
+    const script = 'mount -t tmpfs -o size=4m none "$0" && "$@"; find "$0" -type f';
+    const { stdout, stderr } = await runCommand('unshare', ['-Urm', 'sh', '-c', script, cache, ...node], {
+      env: { XDG_CACHE_HOME: cache },
+    });
+    const line = 'started cold: the template for warm machines cannot be kept: no space left on the device';
+    // The machine that waited for another's template has nothing to say. Nothing half-written stays.
+    expect(stdout.trim().split('\n'), stderr).toEqual(['up', 'up', 'up', line, line]);
+  });
 });
 
 describeWith([guest], 'machines that begin warm', () => {

@@ -3,8 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, utimesSync } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { UsageError } from '../../base/errors.js';
+import { UsageError, VitrineError } from '../../base/errors.js';
 import { cacheRoot, DEFAULT_GUEST, findGuest, readAgent } from '../../guests/index.js';
+import { reasonOf } from '../../host/node/read-file.js';
 import type { RootImage, VmOptions } from './launch.js';
 
 /** With the image where it is. */
@@ -80,6 +81,12 @@ export async function makeRoom(): Promise<void> {
   );
   files.sort((a, b) => b.used - a.used);
   for (const { file } of files.slice(KEPT - 1)) await rm(file, { force: true });
+}
+
+/** Why one could not be kept, without its place, which tenants of a server are not told. */
+export function templateTrouble(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error instanceof VitrineError ? error.message.replace(/^.*: /s, '') : reasonOf(error);
 }
 
 /** A place for a file that lives for a moment. */

@@ -26,7 +26,7 @@ import { readNote, type Note } from './note.js';
 import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
 import { checkStart, startMachine, type StartedMachine, type StartOptions } from './start-machine.js';
-import { hasTemplate, makeRoom, momentaryFile, templateFile } from './template.js';
+import { hasTemplate, makeRoom, momentaryFile, templateFile, templateTrouble } from './template.js';
 
 /** A machine that is to be made. */
 export interface CreateOptions extends VmOptions, StartOptions {
@@ -60,8 +60,8 @@ export interface ShellOptions extends SpawnOptions {
   readonly size?: TerminalSize;
 }
 
-/** Templates that are being made. */
-const making = new Map<string, Promise<unknown>>();
+/** Templates that are being made, and whether others can begin with them, or are to try themselves: false when they cannot be kept. */
+const making = new Map<string, Promise<boolean>>();
 
 const version = (): string => {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -150,8 +150,8 @@ export class Vm {
       // Another machine of this process may be making it. Nothing is waited for between a look at that and saying that this one does.
       const other = making.get(file);
       if (other) {
-        await other;
-        continue;
+        if (await other) continue;
+        return Vm.create({ ...rest, ...startOptions });
       }
       if (!hasTemplate(file)) break;
       try {
@@ -163,23 +163,33 @@ export class Vm {
       }
     }
     const work = Vm.makeTemplate(file, { ...rest, ...startOptions });
-    const settled = work.then(
-      () => making.delete(file),
-      () => making.delete(file),
-    );
+    const settled = work
+      .then(
+        ({ kept }) => kept,
+        () => true,
+      )
+      .finally(() => making.delete(file));
     making.set(file, settled);
-    return work;
+    return (await work).vm;
   }
 
-  private static async makeTemplate(file: string, options: CreateOptions): Promise<Vm> {
+  /** A machine that has booted, and whether it is the template of others from now on. */
+  private static async makeTemplate(
+    file: string,
+    options: CreateOptions,
+  ): Promise<{ readonly vm: Vm; readonly kept: boolean }> {
     const vm = await Vm.create(options);
     try {
       await makeRoom();
       await vm.machine.save(file, { template: true });
-      return vm;
+      return { vm, kept: true };
     } catch (error) {
-      await vm.stop();
-      throw error;
+      if (vm.over) throw error;
+      // The cache is full, or can only be read. The machine runs; it took longer than it was to, that is all.
+      options.onProgress?.({
+        text: `started cold: the template for warm machines cannot be kept: ${templateTrouble(error)}`,
+      });
+      return { vm, kept: false };
     }
   }
 
