@@ -3,16 +3,21 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, utimesSync } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { UsageError, VitrineError } from '../../base/errors.js';
+import { HostError, UsageError, VitrineError } from '../../base/errors.js';
+import { MIB } from '../../base/units.js';
 import { cacheRoot, DEFAULT_GUEST, findGuest, readAgent } from '../../guests/index.js';
+import { isAlive } from '../../host/node/processes.js';
 import { reasonOf } from '../../host/node/read-file.js';
 import type { RootImage, VmOptions } from './launch.js';
 
 /** With the image where it is. */
 type Located = Omit<VmOptions, 'image'> & { readonly image?: RootImage };
 
-/** Templates that are kept: those used last. */
+/** Templates that are kept: those used last, of all who share the cache, such as the tenants of a server. */
 const KEPT = 8;
+/** Bytes of the disk that they take at most, all together. */
+const MOST_BYTES = 4096 * MIB;
+const TEMPLATE = '.template';
 
 const folder = (): string => path.join(cacheRoot(), 'templates');
 
@@ -48,7 +53,7 @@ export async function templateFile(options: Located, version: string): Promise<s
   ];
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part ?? '').update('\0');
-  return path.join(folder(), `${hash.digest('hex').slice(0, 32)}.template`);
+  return path.join(folder(), `${hash.digest('hex').slice(0, 32)}${TEMPLATE}`);
 }
 
 /** Whether it is there; if so, it is one of those used last. */
@@ -67,20 +72,38 @@ export function hasTemplate(file: string): boolean {
 /** Makes a place for templates, and room for one more. A file that is removed stays for the machines that run from it. */
 export async function makeRoom(): Promise<void> {
   await mkdir(folder(), { recursive: true, mode: 0o700 });
+  await keepTemplates({ count: KEPT - 1, bytes: MOST_BYTES });
+}
+
+/** A template is there. Throws a HostError, and it is there no more, when it alone is larger than all may be. */
+export async function settleTemplate(file: string, bytes = MOST_BYTES): Promise<void> {
+  await keepTemplates({ count: KEPT, bytes });
+  if (!existsSync(file))
+    throw new HostError(`the template is too large: it takes more than ${Math.floor(bytes / MIB)} MiB`);
+}
+
+/** Removes templates but for those used last, `count` at most, which take at most `bytes` of the disk. */
+async function keepTemplates({ count, bytes }: { readonly count: number; readonly bytes: number }): Promise<void> {
   const files = await Promise.all(
     (await readdir(folder())).map(async (name) => {
       const file = path.join(folder(), name);
-      return {
-        file,
-        used: await stat(file).then(
-          ({ mtimeMs }) => mtimeMs,
-          () => 0,
-        ),
-      };
+      const found = await stat(file).catch(() => undefined);
+      return { file, used: found?.mtimeMs ?? 0, size: (found?.blocks ?? 0) * 512 };
     }),
   );
   files.sort((a, b) => b.used - a.used);
-  for (const { file } of files.slice(KEPT - 1)) await rm(file, { force: true });
+  // Besides there are templates that are being written, and files of forks that begin at this moment.
+  const whole = files.filter(({ file }) => file.endsWith(TEMPLATE));
+  let [left, room] = [count, bytes];
+  for (const { file, size } of whole) {
+    left--;
+    room -= size;
+    if (left < 0 || room < 0) await rm(file, { force: true });
+  }
+  for (const { file } of files) {
+    const writer = /\.(\d+)\.tmp$/.exec(file)?.[1];
+    if (writer !== undefined && !isAlive(Number(writer))) await rm(file, { force: true });
+  }
 }
 
 /** Why one could not be kept, without its place, which tenants of a server are not told. */

@@ -26,7 +26,7 @@ import { readNote, type Note } from './note.js';
 import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
 import { checkStart, startMachine, type StartedMachine, type StartOptions } from './start-machine.js';
-import { hasTemplate, makeRoom, momentaryFile, templateFile, templateTrouble } from './template.js';
+import { hasTemplate, makeRoom, momentaryFile, settleTemplate, templateFile, templateTrouble } from './template.js';
 
 /** A machine that is to be made. */
 export interface CreateOptions extends VmOptions, StartOptions {
@@ -182,6 +182,7 @@ export class Vm {
     try {
       await makeRoom();
       await vm.machine.save(file, { template: true });
+      await settleTemplate(file);
       return { vm, kept: true };
     } catch (error) {
       if (vm.over) throw error;
