@@ -14,9 +14,8 @@ import {
   type FlashConfig,
   type NetRomConfig,
 } from '../vmm/firmware-config.js';
-import { exitOnSignals } from './guest-command.js';
 import { splitCommas } from './parse.js';
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 
 export interface BootOptions {
   readonly bios?: string;
@@ -141,13 +140,11 @@ async function bootRoms(): Promise<NetRomConfig[]> {
 
 /** Looks for something that may have to be fetched, with progress on stderr. */
 async function fetching<T>(find: (options: ToolOptions) => Promise<T>): Promise<T> {
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
+  const { progress, done } = interruptibleProgress();
   try {
     return await find({ cache: cacheRoot(), progress });
   } finally {
     done();
-    stop();
   }
 }
 

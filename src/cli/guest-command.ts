@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { cacheRoot, DEFAULT_GUEST, fetchGuest, findGuest, targets } from '../guests/index.js';
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 
 /** `vitrine guest`: operating systems to run, prepared from Debian's packages. */
 export function guestCommand(): Command {
@@ -42,17 +42,10 @@ async function list(): Promise<void> {
 }
 
 async function fetch(names: readonly string[]): Promise<void> {
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
-  try {
-    for (const name of names) {
-      const guest = await fetchGuest(name, { cache: cacheRoot(), progress });
-      done();
-      console.log(`${name} ${guest.version} is ready in ${guest.folder}`);
-    }
-  } finally {
-    done();
-    stop();
+  for (const name of names) {
+    const { progress, done } = interruptibleProgress();
+    const guest = await fetchGuest(name, { cache: cacheRoot(), progress }).finally(done);
+    console.log(`${name} ${guest.version} is ready in ${guest.folder}`);
   }
 }
 
@@ -67,17 +60,4 @@ async function path(name: string, file: string | undefined): Promise<void> {
   const names = Object.keys(guest.files).join(', ');
   if (found === undefined) throw new UsageError(`guest ${name} has no file ${file}; it has ${names}`);
   console.log(found);
-}
-
-/** Lets an interrupted preparation remove its temporary files, which happens as the process exits. */
-export function exitOnSignals(): () => void {
-  // 128 + the signal's number, as a shell reports it.
-  const interrupted = (): never => process.exit(130);
-  const terminated = (): never => process.exit(143);
-  process.once('SIGINT', interrupted);
-  process.once('SIGTERM', terminated);
-  return () => {
-    process.off('SIGINT', interrupted);
-    process.off('SIGTERM', terminated);
-  };
 }

@@ -21,12 +21,11 @@ import { AGENT_PORT } from '../sdk/agent/protocol.js';
 import { writeNote } from '../sdk/node/note.js';
 import type { DiskConfig, MachineConfig } from '../vmm/config.js';
 import type { SharingConfig } from '../vmm/sharing-config.js';
-import { exitOnSignals } from './guest-command.js';
 import type { GuestProgramOptions } from './guest-program.js';
 import type { ImageOptions } from './image-options.js';
 import { COMMAND_LINE } from './images.js';
 import { chooseIo, readVariables } from './program-options.js';
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 import { parsePublish, readVolumes, type Volume } from './volume-options.js';
 
 /** A machine but for what it boots. */
@@ -144,13 +143,11 @@ function shared(sharing: SharingConfig | undefined, volumes: readonly Volume[]):
 }
 
 async function guestFiles(): ReturnType<typeof ensureGuest> {
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
+  const { progress, done } = interruptibleProgress();
   try {
     return await ensureGuest(DEFAULT_GUEST, { cache: cacheRoot(), progress });
   } finally {
     done();
-    stop();
   }
 }
 

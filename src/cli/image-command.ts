@@ -9,9 +9,7 @@ import {
   type Platform,
   type StoredImage,
 } from '../oci/index.js';
-import { exitOnSignals } from './guest-command.js';
-
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 import { readableSize } from './readable-size.js';
 
 interface JsonOption {
@@ -95,18 +93,16 @@ function parsePlatform(text: string): Platform {
   return { os, architecture, variant };
 }
 
-/** Shows progress; an interrupted pull removes what it must as the process exits. */
+/** Shows progress. */
 async function withProgress<T>(
   name: string,
   work: (onProgress: ReturnType<typeof pullProgress>) => Promise<T>,
 ): Promise<T> {
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
+  const { progress, done } = interruptibleProgress();
   try {
     return await work(pullProgress(name, progress));
   } finally {
     done();
-    stop();
   }
 }
 

@@ -4,7 +4,6 @@ import * as path from 'node:path';
 import type { Command } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { hasTransport, ImageStore, pullProgress, type StoredImage } from '../oci/index.js';
-import { exitOnSignals } from './guest-command.js';
 import {
   addProgramOptions,
   checkWorkdir,
@@ -12,7 +11,7 @@ import {
   TERMINAL_HELP,
   type ProgramOptions,
 } from './program-options.js';
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 import { addVolumeOptions, parsePublish, readVolumes, type VolumeOptions } from './volume-options.js';
 
 export interface ImageOptions extends ProgramOptions, VolumeOptions {
@@ -75,8 +74,7 @@ export function checkImageOptions(options: ImageOptions): void {
 
 /** An image that is ready to be run, pulled or made if need be, with progress on stderr. Throws a one-line error. */
 export async function findImage(name: string, insecure: boolean | undefined): Promise<StoredImage> {
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
+  const { progress, done } = interruptibleProgress();
   const onProgress = pullProgress(name, progress);
   const store = new ImageStore();
   try {
@@ -86,7 +84,6 @@ export async function findImage(name: string, insecure: boolean | undefined): Pr
     return await store.build(name, { name: folderName(name), settings: { Cmd: ['/bin/sh'] }, onProgress });
   } finally {
     done();
-    stop();
   }
 }
 

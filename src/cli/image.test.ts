@@ -1,8 +1,12 @@
 /** Container images from the command line: made, listed, pulled, run, removed. */
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
 import { VitrineProcess, type Ended } from '../testing/machine-process.js';
 import { layer, startRegistry, umociImage } from '../testing/oci-images.js';
@@ -133,6 +137,69 @@ describe('vitrine image', () => {
     ).toHaveLength(1);
     expect(errors).not.toContain('internal error');
     expect(code).toBe(1);
+  });
+});
+
+/** A registry with one image, `app`, whose layer it keeps half of to itself. */
+async function stallingRegistry(): Promise<{ readonly host: string; goOn(): void; readonly ranges: unknown[] }> {
+  const packed = layer([{ path: 'file', content: randomBytes(200_000) }]);
+  const digest = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const config = { architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [digest(packed)] } };
+  const blobs = [Buffer.from(JSON.stringify(config)), packed];
+  const [about, content] = blobs.map((bytes, i) => ({
+    mediaType: `application/vnd.oci.image.${i === 0 ? 'config.v1+json' : 'layer.v1.tar'}`,
+    digest: digest(bytes),
+    size: bytes.length,
+  }));
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = JSON.stringify({ schemaVersion: 2, mediaType, config: about, layers: [content] });
+  const ranges: unknown[] = [];
+  let stalls = true;
+  const server = createServer(({ url = '', headers }, answer) => {
+    if (url.includes('/manifests/')) answer.writeHead(200, { 'content-type': mediaType }).end(manifest);
+    const blob = blobs.find((bytes) => url.endsWith(`/blobs/${digest(bytes)}`));
+    if (blob !== packed) answer.end(blob);
+    else if (stalls) answer.writeHead(200, { 'content-length': blob.length }).write(blob.subarray(0, 100_000));
+    else {
+      ranges.push(headers.range);
+      const from = Number(/^bytes=(\d+)-/.exec(headers.range ?? '')?.[1] ?? 0);
+      const range = `bytes ${from}-${blob.length - 1}/${blob.length}`;
+      answer.writeHead(from > 0 ? 206 : 200, { 'content-range': range }).end(blob.subarray(from));
+    }
+  });
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, goOn: () => (stalls = false), ranges };
+}
+
+describe('vitrine image pull that is interrupted', () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('by %s says so in a line, and leaves what the next one goes on with', async (signal, code) => {
+    const registry = await stallingRegistry();
+    const name = `${registry.host}/app:latest`;
+    const partial = path.join(env['XDG_CACHE_HOME'], 'vitrine/oci/partial');
+    const program = new VitrineProcess(['image', 'pull', name], env);
+    const come = (): number => {
+      const parts = fs.existsSync(partial) ? fs.readdirSync(partial) : [];
+      return Math.max(0, ...parts.map((part) => fs.statSync(path.join(partial, part)).size));
+    };
+    await expect.poll(come, { timeout: 20_000 }).toBe(100_000);
+    program.kill(signal);
+    const ended = await program.ended;
+    expect(ended.errors.split('\n').slice(-2)).toEqual([`vitrine: stopped by ${signal} while pulling ${name}`, '']);
+    expect([ended.code, ended.output]).toEqual([code, '']);
+    expect(fs.readdirSync(path.join(env['XDG_CACHE_HOME'], 'vitrine/tmp'))).toEqual([]);
+    expect(await told('image', 'ls', '--json')).toBe('[]\n');
+    registry.goOn();
+    expect(await told('image', 'pull', name)).toMatch(/app:latest sha256:/);
+    expect(registry.ranges).toEqual(['bytes=100000-']);
   });
 });
 

@@ -5,8 +5,7 @@ import { cacheRoot, DEFAULT_GUEST, ensureGuest, targets } from '../guests/index.
 import { readWholeFile } from '../host/node/read-file.js';
 import type { BootSource } from '../machine/common/board.js';
 import { loadDemo } from '../runtime/node/demo-image.js';
-import { exitOnSignals } from './guest-command.js';
-import { progressLine } from './progress-line.js';
+import { interruptibleProgress } from './progress-line.js';
 
 /** Names that can be run, apart from files. */
 const runnable = targets.filter((target) => target.kind === 'linux').map(({ name }) => name);
@@ -24,8 +23,7 @@ export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): 
     throw new UsageError(
       `there is no guest ${name} to run; there are ${runnable.join(', ')} and ${DEMO}; a container image is oci:${name}`,
     );
-  const stop = exitOnSignals();
-  const { progress, done } = progressLine(process.stderr);
+  const { progress, done } = interruptibleProgress();
   try {
     const { files } = await ensureGuest(name, { cache: cacheRoot(), progress });
     done();
@@ -41,6 +39,5 @@ export async function guestBoot(name: string = DEFAULT_GUEST, append?: string): 
     };
   } finally {
     done();
-    stop();
   }
 }

@@ -4,6 +4,14 @@ import type { Progress } from '../guests/index.js';
 /** What a progress display writes to: a terminal, or a file or pipe. */
 export type ProgressOutput = Pick<WriteStream, 'write'> & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
 
+export interface ProgressLine {
+  readonly progress: Progress;
+  readonly done: () => void;
+}
+
+/** Signals that end what is under way, by their numbers. */
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
 /** Carriage return, and erase to the end of the line (ECMA-48 EL). */
 const CLEAR_LINE = '\r\x1b[K';
 
@@ -11,7 +19,7 @@ const CLEAR_LINE = '\r\x1b[K';
  * Shows progress: on a terminal as one line that is rewritten, elsewhere as one line per step. `done` takes the line away
  * again, so that it must be called before anything else is written.
  */
-export function progressLine(output: ProgressOutput): { readonly progress: Progress; readonly done: () => void } {
+export function progressLine(output: ProgressOutput): ProgressLine {
   let shown = '';
   return {
     progress: ({ text, fraction }) => {
@@ -31,6 +39,32 @@ export function progressLine(output: ProgressOutput): { readonly progress: Progr
     done: () => {
       if (output.isTTY === true && shown !== '') output.write(CLEAR_LINE);
       shown = '';
+    },
+  };
+}
+
+/**
+ * Progress on stderr of what leaves nothing half-made when the process exits, until `done` is called. A signal ends it with a line that
+ * says what it ended, and 128 and its number as the exit code, as a shell reports it.
+ */
+export function interruptibleProgress(): ProgressLine {
+  const { progress, done } = progressLine(process.stderr);
+  let doing = '';
+  const ended = (signal: keyof typeof SIGNALS): never => {
+    done();
+    process.stderr.write(`vitrine: stopped by ${signal}${doing === '' ? '' : ` while ${doing}`}\n`);
+    process.exit(128 + SIGNALS[signal]);
+  };
+  const signals = Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
+  for (const signal of signals) process.once(signal, ended);
+  return {
+    progress: (event) => {
+      doing = event.text;
+      progress(event);
+    },
+    done: () => {
+      done();
+      for (const signal of signals) process.off(signal, ended);
     },
   };
 }
