@@ -1,5 +1,5 @@
 /** The web console of `vitrine serve` in Debian's Chromium. */
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
@@ -119,7 +119,11 @@ class ConsolePage {
     return this.page.chooseFile('input[type=file]', file);
   }
 
-  /** Drops a file in the middle of the tab that is shown. */
+  chooseFolder(from: string): Promise<void> {
+    return this.page.chooseFile('input[webkitdirectory]', from);
+  }
+
+  /** Drops a file or a folder in the middle of the tab that is shown. */
   async drop(file: string): Promise<void> {
     const [x, y] = (await this.page.evaluate(`(() => {
       const { left, top, width, height } = document.querySelector('.panel:not([hidden])').getBoundingClientRect();
@@ -256,6 +260,7 @@ async function walkFiles(page: ConsolePage): Promise<void> {
   await expect.poll(() => existsSync(arrived), { timeout: 20_000 }).toBe(true);
   expect(readFileSync(arrived).equals(sent)).toBe(true);
   expect(readdirSync(downloads)).toEqual(['sent bytes']);
+  await sendFolders(page);
   // What is there is replaced or deleted behind a question only.
   await page.chooseFile(dropped);
   await page.click('Cancel');
@@ -267,6 +272,64 @@ async function walkFiles(page: ConsolePage): Promise<void> {
   await page.evaluate(`${labelled('Delete made <b>here')}.click()`);
   await page.click('Delete');
   await page.until(`!/made/.test(${NAMES})`);
+}
+
+/** Folders with what is in them, dropped and chosen, into the folder that is shown. */
+async function sendFolders(page: ConsolePage): Promise<void> {
+  const tree = path.join(folder, 'tree');
+  mkdirSync(path.join(tree, 'deep/er'), { recursive: true });
+  mkdirSync(path.join(tree, 'empty'));
+  writeFileSync(path.join(tree, 'top'), 'top');
+  writeFileSync(path.join(tree, 'deep/er/a b'), 'deeper');
+  // More than browsers tell of at a time.
+  for (let i = 0; i < 120; i++) writeFileSync(path.join(tree, 'deep', `f${i}`), String(i));
+  const show = async (name: string): Promise<void> => {
+    await page.fill('folder', name);
+    await page.press('Enter', 'Enter');
+    await page.until(`${FOLDER} === ${JSON.stringify(name)}`);
+  };
+  const here = String(await page.evaluate(FOLDER));
+  await page.evaluate(`globalThis.steps = new Set(), new MutationObserver(() => {
+    const [bar, state] = ['progress', '[role=status]'].map((one) => document.querySelector('.panel:not([hidden]) .pulls ' + one));
+    if (bar?.position > 0 && bar.position < 1) steps.add(state.textContent);
+  }).observe(document.querySelector('.panel:not([hidden]) .pulls'), { subtree: true, childList: true, characterData: true })`);
+  await page.drop(tree);
+  await page.until(`/^tree /.test(${NAMES})`);
+  expect(await page.evaluate('[...steps].some((text) => /^\\d+ of 122 files: deep\\/f\\d+$/.test(text))')).toBe(true);
+  await show(`${here}/tree`);
+  await page.until(`${NAMES} === 'deep empty top'`);
+  await show(`${here}/tree/deep`);
+  await page.until(`${TOLD} === '121 entries'`);
+  await show(`${here}/tree/deep/er`);
+  await page.until(`${NAMES} === 'a b'`);
+  expect(await page.evaluate(`${labelled('Download a b')}.closest('tr').innerText`)).toMatch(/\b6 B\b/);
+
+  // Chosen, with a question, since it is there; what is there besides stays.
+  writeFileSync(path.join(tree, 'top'), 'another');
+  rmSync(path.join(tree, 'deep'), { recursive: true });
+  await show(here);
+  await page.chooseFolder(tree);
+  await page.click('Replace');
+  await page.until(`document.querySelector('.panel:not([hidden]) .pulls').children.length === 0`);
+  await show(`${here}/tree`);
+  await page.until(`/\\b7 B\\b/.test(${labelled('Download top')}.closest('tr').innerText)`);
+  expect(await page.evaluate(NAMES)).toBe('deep empty top');
+
+  // What cannot be is said in a line: a file is where a folder is to be.
+  rmSync(path.join(tree, 'top'));
+  mkdirSync(path.join(tree, 'top'));
+  writeFileSync(path.join(tree, 'top/in'), 'in');
+  await show(here);
+  await page.drop(tree);
+  await page.click('Replace');
+  await page.until("document.querySelector('.notice.bad') !== null");
+  expect(await page.evaluate("document.querySelector('.notice.bad span').textContent")).toMatch(
+    /^tree: .*top.*\(0 of 1 files have arrived\)$/,
+  );
+  await page.evaluate("document.querySelector('.notice.bad button').click()");
+  await page.evaluate(`${labelled('Delete tree')}.click()`);
+  await page.click('Delete');
+  await page.until(`!/tree/.test(${NAMES})`);
 }
 
 /** A port of the server's host that leads into the guest. */

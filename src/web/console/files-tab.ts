@@ -4,12 +4,19 @@ import { button, confirmed, el, enable, field, prompted } from './dom.js';
 import { formatBytes, formatTime } from './format.js';
 import { childOf, cleanPath, modeText, nameProblem, parentOf, sorted } from './guest-path.js';
 import { messageOf } from './notices.js';
+import { chosenFolders, droppedFolder, isFolder, type PickedFolder } from './picked-folders.js';
 import { Uploads } from './uploads.js';
 import type { Session, View } from './view.js';
 
 const COLUMNS = ['Name', 'Size', 'Mode', 'Changed'] as const;
 /** Lines of a folder that are shown: a page with more becomes slow. */
 const MOST_SHOWN = 2000;
+
+/** A folder that is to be uploaded; what is in it is found when its turn comes. */
+interface LookedFor {
+  readonly name: string;
+  readonly look: (signal: AbortSignal) => Promise<PickedFolder>;
+}
 
 export class FilesTab implements View {
   readonly element: HTMLElement;
@@ -19,6 +26,7 @@ export class FilesTab implements View {
   private readonly table: HTMLTableElement;
   private readonly state = el('span', { className: 'note', attrs: { role: 'status' } });
   private readonly picker = el('input', { type: 'file', multiple: true, hidden: true });
+  private readonly folderPicker = el('input', { type: 'file', webkitdirectory: true, hidden: true });
   private readonly up: HTMLButtonElement;
   private readonly controls: readonly HTMLButtonElement[];
   private readonly uploads: Uploads;
@@ -45,12 +53,21 @@ export class FilesTab implements View {
     });
     this.up = button('Up', () => this.open(parentOf(this.folder), true), failed);
     const upload = button('Upload', () => this.picker.click(), failed);
+    const uploadFolder = button('Upload folder', () => this.folderPicker.click(), failed);
     const make = button('New folder', () => this.makeFolder(), failed);
     const reload = button('Reload', () => this.open(this.folder), failed);
-    this.controls = [upload, make];
+    this.controls = [upload, uploadFolder, make];
     this.picker.onchange = () => {
       this.send([...(this.picker.files ?? [])]).catch(failed);
       this.picker.value = '';
+    };
+    this.folderPicker.onchange = () => {
+      const folders = chosenFolders(this.folderPicker.files ?? []);
+      this.send(
+        [],
+        [...folders].map(([folder, found]) => ({ name: folder, look: () => Promise.resolve(found) })),
+      ).catch(failed);
+      this.folderPicker.value = '';
     };
     const form = el(
       'form',
@@ -69,8 +86,12 @@ export class FilesTab implements View {
       'div',
       { className: 'drop' },
       form,
-      el('div', { className: 'bar' }, upload, make, reload, this.state, this.picker),
-      el('p', { className: 'note' }, 'Files that are dropped here are uploaded into the folder that is shown.'),
+      el('div', { className: 'bar' }, upload, uploadFolder, make, reload, this.state, this.picker, this.folderPicker),
+      el(
+        'p',
+        { className: 'note' },
+        'Files and folders that are dropped here are uploaded into the folder that is shown.',
+      ),
       this.uploads.element,
       this.table,
     );
@@ -97,10 +118,14 @@ export class FilesTab implements View {
       if (!event.dataTransfer?.types.includes('Files')) return;
       event.preventDefault();
       const items = [...event.dataTransfer.items];
-      const folders = items.filter((item) => item.webkitGetAsEntry()?.isDirectory === true);
-      const files = items.flatMap((item) => (folders.includes(item) ? [] : (item.getAsFile() ?? [])));
-      if (folders.length > 0) this.session.notices.failed(new Error('Folders cannot be uploaded: drop their files.'));
-      this.send(files).catch(this.session.notices.failed);
+      // Both are to be had during the event only.
+      const entries = items.map((item) => item.webkitGetAsEntry());
+      const files = items.flatMap((item, i) => (isFolder(entries[i]) ? [] : (item.getAsFile() ?? [])));
+      const folders = entries.filter(isFolder).map((entry) => ({
+        name: entry.name,
+        look: (signal: AbortSignal) => droppedFolder(entry, signal),
+      }));
+      this.send(files, folders).catch(this.session.notices.failed);
     };
   }
 
@@ -214,7 +239,7 @@ export class FilesTab implements View {
     await this.open(this.folder, true);
   }
 
-  private async send(files: readonly File[]): Promise<void> {
+  private async send(files: readonly File[], folders: readonly LookedFor[] = []): Promise<void> {
     const why = this.blocked();
     if (why !== undefined) throw new Error(`Nothing can be uploaded: ${why}.`);
     const { folder, known } = this;
@@ -223,6 +248,9 @@ export class FilesTab implements View {
       if (isNew || (await confirmed(`${file.name} is there already. Replace it?`, 'Replace')))
         this.uploads.add(folder, file, isNew);
     }
+    for (const { name, look } of folders)
+      if (!known.has(name) || (await confirmed(`${name} is there already. Replace what is in both?`, 'Replace')))
+        this.uploads.addFolder(folder, name, look);
   }
 
   show(): void {

@@ -8,7 +8,7 @@ const MOST = 5;
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Nobody wants to hear of what was taken back, or of a login that has ended: the page asks for another. */
-const isSilent = (error: unknown): boolean =>
+export const isSilent = (error: unknown): boolean =>
   error instanceof Error && (error.name === 'AbortError' || ('status' in error && error.status === 401));
 
 export class Notices {
