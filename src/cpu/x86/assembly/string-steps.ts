@@ -91,7 +91,17 @@ export function beginString(rec: usize, size: u32): bool {
   // A debugger that steps sees each iteration.
   room = load<u32>(STATE + S_EFLAGS) & FLAG_TF ? 1 : LIMIT;
   devicesBefore = deviceAccesses;
-  return left != 0;
+  if (left != 0) return true;
+  clearUpper(RCX);
+  return false;
+}
+
+/**
+ * With ECX = 0 nothing is done, yet Intel's processors clear the upper halves of RCX and, for MOVS and STOS, of the pointers, as a
+ * 32-bit result would. The manual does not say so; AMD's leave them.
+ */
+export function clearUpper(n: usize): void {
+  if (mask == 0xffff_ffff && is64()) setGpr(n, gpr(n) & mask);
 }
 
 @inline

@@ -201,8 +201,8 @@ export function moveFast(rec: usize, shift: u32): bool {
   const bytes = bytesToDo(s, prefix, mask, shift);
   const from = load<u64>(s, S_GPR + RSI * 8) & mask;
   const to = load<u64>(s, S_GPR + RDI * 8) & mask;
-  // This is so for ~0 too.
-  if (bytes - 1 >= 4096 - (from & 0xfff)) return bytes == 0;
+  // This is so for ~0 too. A count of 0 has more to it when addresses have 32 bits: see clearUpper.
+  if (bytes - 1 >= 4096 - (from & 0xfff)) return bytes == 0 && (prefix & 8) != 0;
   if (bytes - 1 >= 4096 - (to & 0xfff)) return false;
   const source = probe(TLB_READ, from, <u32>bytes);
   if (source == 0) return false;
@@ -222,7 +222,7 @@ export function storeFast(rec: usize, shift: u32): bool {
   if (mask == 0) return false;
   const bytes = bytesToDo(s, prefix, mask, shift);
   const to = load<u64>(s, S_GPR + RDI * 8) & mask;
-  if (bytes - 1 >= 4096 - (to & 0xfff)) return bytes == 0;
+  if (bytes - 1 >= 4096 - (to & 0xfff)) return bytes == 0 && (prefix & 8) != 0;
   const target = probe(TLB_WRITE, to, <u32>bytes);
   if (target == 0) return false;
   fillUp(target, spread(load<u64>(s, S_GPR + RAX * 8), shift), <usize>bytes);
@@ -247,7 +247,7 @@ export function scanFast(rec: usize, shift: u32): bool {
   const count = load<u64>(s, S_GPR + RCX * 8) & mask;
   const to = load<u64>(s, S_GPR + RDI * 8) & mask;
   const n = elementsWithin(count, to, shift);
-  if (n == 0) return count == 0;
+  if (n == 0) return count == 0 && (prefix & 8) != 0;
   const at = probe(TLB_READ, to, <u32>(n << shift));
   if (at == 0) return false;
   const untilEqual = (prefix & REPNE) != 0;
@@ -271,7 +271,7 @@ export function compareFast(rec: usize, shift: u32): bool {
   const from = load<u64>(s, S_GPR + RSI * 8) & mask;
   const to = load<u64>(s, S_GPR + RDI * 8) & mask;
   const n = elementsWithin(elementsWithin(count, from, shift), to, shift);
-  if (n == 0) return count == 0;
+  if (n == 0) return count == 0 && (prefix & 8) != 0;
   const a = probe(TLB_READ, from, <u32>(n << shift));
   if (a == 0) return false;
   const b = probe(TLB_READ, to, <u32>(n << shift));

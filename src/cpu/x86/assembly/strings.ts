@@ -6,6 +6,7 @@ import { RAX, RDI, RSI, gpr, operandSize } from './registers';
 import {
   advance,
   beginString,
+  clearUpper,
   countDown,
   cutToRoom,
   ELEMENT_COST,
@@ -67,7 +68,11 @@ function moveChunk(seg: u32, shift: u32): u64 {
 function moveString(rec: usize, shift: u32): i32 {
   if (moveFast(rec, shift)) return NEXT_CONTINUE;
   const size: u32 = 1 << shift;
-  if (!beginString(rec, size)) return NEXT_CONTINUE;
+  if (!beginString(rec, size)) {
+    clearUpper(RSI);
+    clearUpper(RDI);
+    return NEXT_CONTINUE;
+  }
   const seg: u32 = load<u8>(rec + R_SEG);
   for (;;) {
     let n: u64 = left > 1 ? moveChunk(seg, shift) : 0;
@@ -114,7 +119,10 @@ function storeChunk(shift: u32, value: u64): u64 {
 function storeString(rec: usize, shift: u32): i32 {
   if (storeFast(rec, shift)) return NEXT_CONTINUE;
   const size: u32 = 1 << shift;
-  if (!beginString(rec, size)) return NEXT_CONTINUE;
+  if (!beginString(rec, size)) {
+    clearUpper(RDI);
+    return NEXT_CONTINUE;
+  }
   const all = gpr(RAX);
   const value = size == 8 ? all : all & (((<u64>1) << (size * 8)) - 1);
   for (;;) {

@@ -56,6 +56,27 @@ const ring3 = (changes: Changes): Changes => ({
   },
 });
 
+describe('REP with 32-bit addresses and ECX = 0 in 64-bit mode', () => {
+  const cases: readonly [string, boolean, boolean][] = [
+    ['movsb', true, true],
+    ['stosb', false, true],
+    ['lodsb', false, false],
+    ['scasb', false, false],
+    ['cmpsb', false, false],
+  ];
+  const OPCODES: Readonly<Record<string, number>> = { movsb: 0xa4, stosb: 0xaa, lodsb: 0xac, scasb: 0xae, cmpsb: 0xa6 };
+  it.for(cases)('%s clears upper halves as on Intel processors', ([name, source, destination]) => {
+    const g = new GuestBench();
+    const upper = 0xa1a1_a1a1_0000_0000n;
+    g.bytes(PROGRAM, [0x67, 0xf3, OPCODES[name], 0xf4]);
+    g.set({ ...longMode(g), gpr: { rsp: BigInt(STACK), rcx: upper, rsi: upper | 0x5000n, rdi: upper | 0x6000n } });
+    g.run();
+    expect(g.reg('rcx')).toBe(0n);
+    expect(g.reg('rsi')).toBe(source ? 0x5000n : upper | 0x5000n);
+    expect(g.reg('rdi')).toBe(destination ? 0x6000n : upper | 0x6000n);
+  });
+});
+
 describe('event delivery in 64-bit mode (SDM vol. 3 §6.14)', () => {
   it('aligns the stack to 16 bytes and always pushes SS:RSP', () => {
     const g = new GuestBench();
