@@ -73,7 +73,11 @@ export function prepareString(draft: Draft): { readonly repeat: 0 | 0xf2 | 0xf3;
     if (r.oneIn(2)) regs[REG.RAX] = BigInt(value) * 0x0101_0101_0101_0101n;
   }
   if (!r.oneIn(3)) return { repeat: 0, prefix };
-  regs[REG.RCX] = addressValue(draft, BigInt(r.below(20)));
+  const count = r.below(20);
+  regs[REG.RCX] = addressValue(draft, BigInt(count));
+  // See vendor.ts.
+  if (count === 0 && environment.bits === 64 && draft.addressBits === 32)
+    for (const register of [REG.RCX, REG.RSI, REG.RDI]) regs[register] &= 0xffff_ffffn;
   return { repeat: compares ? r.pick([0xf2, 0xf3] as const) : 0xf3, prefix };
 }
 

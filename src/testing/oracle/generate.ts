@@ -189,7 +189,7 @@ export function generateCase(
     plainRex: bits === 64 && r.oneIn(8),
     immediates,
   };
-  const prefixes = extraPrefixes(draft, encode(row, choice, PLACE.CODE).length);
+  const prefixes = extraPrefixes(draft, encode(row, choice, PLACE.CODE));
   const bytes = [...prefixes, ...encode(row, choice, PLACE.CODE + prefixes.length)];
   target.fill(0xcc, CASE.LEAD, CASE.LEAD + LEAD_SIZE + CODE_SIZE);
   target.set(bytes, CASE.CODE);

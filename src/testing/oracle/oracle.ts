@@ -132,12 +132,15 @@ function reduce(
 ): { input: Buffer; differences: Difference[] } {
   let best = input;
   let differences = differencesOf(options, row, input, traps);
+  // A change must not bring a difference of its own.
+  const kind = ({ what }: Difference): string => what.replace(/\+.*/, '');
+  const kinds = new Set(differences.map(kind));
   const attempt = (change: (copy: Buffer) => void): void => {
     const copy = Buffer.from(best);
     change(copy);
     if (copy.equals(best)) return;
     const found = differencesOf(options, row, copy, traps);
-    if (found.length === 0) return;
+    if (found.length === 0 || !found.every((each) => kinds.has(kind(each)))) return;
     best = copy;
     differences = found;
   };

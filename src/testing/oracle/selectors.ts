@@ -57,7 +57,9 @@ export function writeSelectorsOnStack(draft: Draft, top: bigint, mayFault: boole
     words.push(offset, BigInt(selector));
   }
   if (row.name === 'iret') {
-    words.push(BigInt((r.u32() & 0x4_0ed5) | 2));
+    // AC only from a stack that is aligned: see vendor.ts.
+    const flags = top % BigInt(size) === 0n ? 0x4_0ed5 : 0xed5;
+    words.push(BigInt((r.u32() & flags) | 2));
     const stack = r.oneIn(6) ? chooseSelector(r) : USER_DATA.selector;
     if (environment.bits === 64) words.push(BigInt(PLACE.WINDOW + 8 * r.below(64)), BigInt(stack));
   }

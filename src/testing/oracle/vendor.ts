@@ -4,8 +4,9 @@
  */
 import type { Instruction } from '../../arch/x86/instructions/row.js';
 import { memoryOperandOf } from './addresses.js';
-import { CASE, TRAP } from './case-format.js';
+import { CASE, FX, GPR_PLACE, PLACE, TRAP, WINDOW_SIZE } from './case-format.js';
 import type { Difference } from './compare.js';
+import { USER_CODE } from './segments.js';
 
 export interface VendorChoice {
   /** Rows by name. */
@@ -18,6 +19,66 @@ export interface VendorChoice {
 const isTrap = (results: Buffer, ...traps: readonly number[]): boolean =>
   traps.includes(Number(results.readBigUInt64LE(CASE.TRAP)));
 const isX87 = ({ what }: Difference): boolean => what === 'fsw' || what === 'ftw' || what.startsWith('st');
+
+const isFault = (results: Buffer): boolean => isTrap(results, TRAP.SS, TRAP.GP, TRAP.PF, TRAP.AC);
+const fsw = (results: Buffer): number => results.readUInt16LE(CASE.FX + FX.FSW);
+/** Error summary, underflow and top of stack in the x87 status word, SDM vol. 1 figure 8-4; B is a copy of ES. */
+const FSW = { UE: 0x10, ES: 0x80, TOP: 0x3800, B: 0x8000 } as const;
+/** An x87 register as FXSAVE stores it, relative to the top of the stack. */
+const st = (results: Buffer, n: number): Buffer =>
+  results.subarray(CASE.FX + FX.ST + 16 * (n & 7), CASE.FX + FX.ST + 16 * (n & 7) + 10);
+
+/** Whether the sides have the same x87 registers, and the same status, but for a TOP that is 0 on the native side. */
+function onlyTopIsCleared(native: Buffer, guest: Buffer): boolean {
+  if (fsw(native) !== (fsw(guest) & ~FSW.TOP)) return false;
+  const top = (fsw(guest) & FSW.TOP) >> 11;
+  return Array.from({ length: 8 }, (_, n) => st(native, n).equals(st(guest, n - top))).every(Boolean);
+}
+
+/** Whether the sides' memory differs in the return address only, which the native side has. */
+function hasPushedReturn(native: Buffer, guest: Buffer): boolean {
+  const address = Buffer.alloc(8);
+  address.writeBigUInt64LE(native.readBigUInt64LE(CASE.RIP) + BigInt(native[CASE.LENGTH]));
+  const end = CASE.WINDOW + WINDOW_SIZE;
+  return [2, 4, 8].some((size) =>
+    Array.from({ length: WINDOW_SIZE - size + 1 }, (_, n) => CASE.WINDOW + n).some(
+      (at) =>
+        native.subarray(at, at + size).equals(address.subarray(0, size)) &&
+        native.subarray(CASE.WINDOW, at).equals(guest.subarray(CASE.WINDOW, at)) &&
+        native.subarray(at + size, end).equals(guest.subarray(at + size, end)),
+    ),
+  );
+}
+
+/** Whether a case's instruction has a prefix; where the opcode or what follows is the same byte, it may not have. */
+const hasPrefix = (results: Buffer, prefix: number): boolean =>
+  results.subarray(CASE.CODE, CASE.CODE + results[CASE.LENGTH]).includes(prefix);
+
+/** Whether two vectors of the same lanes differ only in which NaN a lane holds. */
+function differInNaNs(native: string, guest: string, digits: 8 | 16): boolean {
+  const quiet = digits === 8 ? 0x7fc0_0000n : 0x7ff8_0000_0000_0000n;
+  return Array.from({ length: 32 / digits }, (_, n) => n * digits).every((at) => {
+    const [a, b] = [native, guest].map((vector) => BigInt(`0x${vector.slice(at, at + digits)}`));
+    return a === b || ((a & quiet) === quiet && (b & quiet) === quiet);
+  });
+}
+
+/** The smallest normal number, without its sign. */
+const isSmallest = (value: Buffer): boolean =>
+  value.readBigUInt64LE() === 1n << 63n && (value.readUInt16LE(8) & 0x7fff) === 1;
+
+/** Whether the sides differ in an underflow, where the one without has the smallest normal number. */
+function borderOfUnderflow(native: Buffer, guest: Buffer): boolean {
+  if (((fsw(native) ^ fsw(guest)) & FSW.UE) === 0) return false;
+  const normal = fsw(native) & FSW.UE ? guest : native;
+  return [0, 1].some((n) => isSmallest(st(normal, n)));
+}
+
+/** Eight bytes at a linear address in the window; 0 outside. */
+function windowAt(results: Buffer, linear: bigint): bigint {
+  const at = linear - BigInt(PLACE.WINDOW);
+  return at >= 0n && at <= BigInt(WINDOW_SIZE - 8) ? results.readBigUInt64LE(CASE.WINDOW + Number(at)) : 0n;
+}
 
 export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
@@ -96,11 +157,10 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     explains: (_, native, guest, row) =>
       (['x', ''].includes(memoryOperandOf(row)?.size ?? 'v') ||
         row.name.includes('_mmx') ||
-        // With a 66 among their prefixes they are CVTPD2PS, CVTPD2PI.
-        /^cvtt?ps2p[di]$/.test(row.name) ||
+        // With a 66 or F3 among their prefixes they are CVTPD2PS, CVTPD2PI, MOVSLDUP, MOVSHDUP.
+        /^(cvtt?ps2p[di]|mov[lh]ps_load)$/.test(row.name) ||
         row.attributes.has('cpl0')) &&
-      isTrap(native, TRAP.GP) &&
-      isTrap(guest, TRAP.SS),
+      ((isTrap(native, TRAP.GP) && isTrap(guest, TRAP.SS)) || (isTrap(native, TRAP.SS) && isTrap(guest, TRAP.GP))),
   },
   {
     rows: /^(pop|call_ind)$/,
@@ -156,6 +216,83 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
     reason: 'DEVIATION of ours: a relative branch beyond the limit of CS faults at its target, not at itself',
     explains: (_, native, guest, row) =>
       row.operands[0].kind === 'J' && isTrap(native, TRAP.GP) && isTrap(guest, TRAP.GP),
+  },
+  {
+    rows: /^f(st|stp|ist|istp|isttp|bstp)(_m|$)/,
+    reason:
+      'an x87 store with an exception that is not masked, to memory that faults: Intel stores nothing and does not look ' +
+      'at the memory, on AMD and here the fault comes first (SDM vol. 3 table 6-2 leaves the order open)',
+    explains: ({ what }, native, guest) =>
+      isTrap(native, TRAP.BP) &&
+      (fsw(native) & FSW.ES) !== 0 &&
+      isFault(guest) &&
+      (/^(trap|rip|fsw|flags)$/.test(what) || /^r..?$/.test(what)),
+  },
+  {
+    rows: /^(movd_from_mmx|movq_mmx_store|movntq|maskmovq)$/,
+    reason:
+      'an MMX store that faults leaves TOP 0 on Intel; neither manual says so, and on AMD and here nothing changes',
+    explains: (difference, native, guest) =>
+      isFault(native) && isFault(guest) && isX87(difference) && onlyTopIsCleared(native, guest),
+  },
+  {
+    rows: /^dpp[sd]$/,
+    reason: 'which NaN a lane of DPPS or DPPD gets is left to the implementation (SDM vol. 2, DPPS)',
+    explains: ({ what, native, guest }, _, __, row) =>
+      what.startsWith('xmm') && differInNaNs(native, guest, row.name === 'dpps' ? 8 : 16),
+  },
+  {
+    rows: /^xrstor$/,
+    reason: 'an XRSTOR that faults on the MXCSR of its image has loaded x87 and XMM registers on Intel',
+    explains: (difference, native, guest) =>
+      isTrap(native, TRAP.GP) &&
+      isTrap(guest, TRAP.GP) &&
+      (isX87(difference) || difference.what === 'fcw' || difference.what.startsWith('xmm')),
+  },
+  {
+    rows: /^call_ind$/,
+    reason: 'a CALL that faults at its destination has written the return address below the stack on Intel',
+    explains: ({ what }, native, guest) =>
+      what.startsWith('memory') && isTrap(native, TRAP.GP) && isTrap(guest, TRAP.GP) && hasPushedReturn(native, guest),
+  },
+  {
+    rows: /^ret_far(_imm)?$/,
+    reason:
+      'a RETF with REX.W to compatibility mode and an offset beyond 4 GiB: #GP by both manuals; some Intel processors ' +
+      'cut the offset',
+    explains: (_, native, guest) =>
+      isTrap(guest, TRAP.GP) &&
+      guest.readUInt16LE(CASE.CS) === USER_CODE.selector &&
+      native.readUInt16LE(CASE.CS) !== USER_CODE.selector &&
+      windowAt(guest, guest.readBigUInt64LE(CASE.GPR + 8 * GPR_PLACE[4])) > 0xffff_ffffn,
+  },
+  {
+    rows: /./,
+    reason: 'an x87 function whose result is the smallest normal number or 1 ulp less: an underflow or not',
+    explains: ({ what }, native, guest, row) =>
+      row.attributes.has('approximate') &&
+      (what === 'fsw' || /^st[01]$/.test(what)) &&
+      borderOfUnderflow(native, guest),
+  },
+  {
+    rows: /^(movs|stos|lods|scas|cmps)b?$/,
+    reason:
+      'REP with 32-bit addresses and ECX = 0 in 64-bit mode: Intel clears the upper halves of RCX and of the pointers of ' +
+      'MOVS and STOS, AMD does not; generated with upper halves that are 0',
+  },
+  {
+    rows: /^xchg$/,
+    reason: 'F3 REX.B 90: PAUSE on Intel, XCHG of R8 on AMD; not generated',
+  },
+  {
+    rows: /^movsxd$/,
+    reason:
+      'DEVIATION of ours: MOVSXD with 16-bit operands reads four bytes as on AMD; SDM vol. 2 has it read two (r/m16)',
+    explains: (_, native, guest) => isTrap(native, TRAP.BP) && isFault(guest) && hasPrefix(native, 0x66),
+  },
+  {
+    rows: /^iret$/,
+    reason: 'an IRET that sets AC, from a stack that is not aligned: #AC on Intel, with AC still clear; not generated',
   },
   {
     rows: /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxrstor|xsave|xsaveopt|xsavec|xrstor|ret_far|ret_far_imm|iret|l[desfg]s|(call|jmp)_far_mem)$/,
