@@ -16,6 +16,9 @@ import { GETATTR_FH, OPEN, RENAME_NOREPLACE, SET, type Reply } from './fuse-prot
 /** Seconds that a guest may believe what it was told; what the host changes shows after that. */
 const VALID_SECONDS = 1n;
 
+/** Permissions, inode(7). */
+const MODE = { SET_USER: 0o4000, SET_GROUP: 0o2000, GROUP_RUNS: 0o0010, ALL: 0o7777 } as const;
+
 const BILLION = 1_000_000_000n;
 
 /** Whole seconds, rounded down, and nanoseconds. */
@@ -54,10 +57,14 @@ function answerAttributes({ reply }: Request, status: FileStatus): void {
   writeAttributes(reply, status);
 }
 
-/** What a write by somebody without rights of his own does to a set-user-ID program, and to one of a group that may be run. */
+/**
+ * What a write by somebody without rights of his own does to a set-user-ID program, and to a set-group-ID one that its group may run:
+ * without that the bit means mandatory locking and stays (FUSE_HANDLE_KILLPRIV_V2 in Linux's include/uapi/linux/fuse.h).
+ */
 export function endSpecialRights(folder: SharedFolder, node: SharedNode, { mode }: FileStatus): void {
   if ((mode & FILE_TYPE.MASK) !== FILE_TYPE.REGULAR) return;
-  if (mode & 0o4000 || (mode & 0o2010) === 0o2010) folder.change(node, { mode: mode & 0o1777 });
+  const ended = (mode & MODE.SET_USER) | ((mode & MODE.GROUP_RUNS) === 0 ? 0 : mode & MODE.SET_GROUP);
+  if (ended !== 0) folder.change(node, { mode: mode & MODE.ALL & ~ended });
 }
 
 const newFile = ({ reader: { header } }: Request, mode: number): NewFile => ({

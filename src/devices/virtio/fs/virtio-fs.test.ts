@@ -246,6 +246,13 @@ describe('FUSE', () => {
       send(OPCODE.SETATTR, node, 8 | 0x800, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0);
     expect(modeAfter((node) => expect(truncate(node).body.readUInt32LE(16 + 60) & 0o7777).toBe(0o755))).toBe(0o755);
     expect(modeAfter((node) => opened(node, 2, 1))).toBe(0o6755);
+    // Without a right for the group to run it, set-group-ID means mandatory locking.
+    expect(modeAfter((node) => write(opened(node, 2, 0), 0n, 'y', 2, 4), 0o7645)).toBe(0o3645);
+    expect(modeAfter((node) => write(opened(node, 2, 0), 0n, 'y', 2, 4), 0o2745)).toBe(0o2745);
+    expect(modeAfter((node) => write(opened(node, 2, 0), 0n, 'y', 2, 4), 0o2715)).toBe(0o715);
+    expect(modeAfter((node) => expect(truncate(node).body.readUInt32LE(16 + 60) & 0o7777).toBe(0o2644), 0o6644)).toBe(
+      0o2644,
+    );
   });
 
   it('writes nothing to a folder that is shared for reading', () => {

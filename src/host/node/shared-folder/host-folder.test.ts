@@ -294,6 +294,21 @@ describe.skipIf(process.platform !== 'linux')('a shared folder', () => {
     expect(folder.createFolder(folder.root, 'sticky', { ...ROOT, mode: 0o1777 }).status.mode & 0o7777).toBe(0o1777);
   });
 
+  it('keeps set-group-ID that a file has where it gives no rights', () => {
+    const folder = share();
+    const node = find(folder, 'a', 'file');
+    const after = (before: number, mode: number): number => {
+      fs.chmodSync(path.join(shared, 'a/file'), before);
+      return folder.change(node, { mode }).mode & 0o7777;
+    };
+    expect(after(0o2644, 0o2645)).toBe(0o2645);
+    expect(after(0o2644, 0o644)).toBe(0o644);
+    // Its group would run it.
+    expect(after(0o2644, 0o2654)).toBe(0o654);
+    expect(after(0o644, 0o2644)).toBe(0o644);
+    expect(after(0o6755, 0o6645)).toBe(0o2645);
+  });
+
   it('maps owners for who is not root: the user is root, all others are nobody', () => {
     const { uid, gid } = fs.statSync(shared);
     const mine = share({ owners: new Owners(uid === 0 ? 4242 : uid, gid) });

@@ -39,6 +39,8 @@ const LIMITS: FolderLimits = { nodes: 1 << 20, handles: 512, files: 4096 };
 /** Bits of a mode that mean more than who may do what: a guest's are not the host's affair. */
 const SPECIAL_OF_FILES = 0o6000;
 const SET_USER_ID = 0o4000;
+const SET_GROUP_ID = 0o2000;
+const GROUP_RUNS = 0o0010;
 
 export class HostFolder implements SharedFolder {
   readonly root: HostNode;
@@ -166,11 +168,17 @@ export class HostFolder implements SharedFolder {
       if (change.uid !== undefined || change.gid !== undefined) this.changeOwner(target, path, change);
       if (change.mode !== undefined) {
         if (target.type === FILE_TYPE.SYMLINK) throw new FileError('EOPNOTSUPP');
-        fs.chmodSync(path, allowedMode(change.mode, target.type));
+        fs.chmodSync(path, allowedMode(change.mode, target.type) | this.keptSetGroup(target, change.mode));
       }
       if (change.accessed !== undefined || change.modified !== undefined) this.changeTimes(target, path, change);
       return this.convert(this.stat(target));
     });
+  }
+
+  /** Set-group-ID that a file of the host has, and that gives no rights since its group may not run it, can be kept. */
+  private keptSetGroup(node: HostNode, mode: number): number {
+    const harmless = node.type === FILE_TYPE.REGULAR && (mode & (SET_GROUP_ID | GROUP_RUNS)) === SET_GROUP_ID;
+    return harmless ? Number(this.stat(node).mode) & SET_GROUP_ID : 0;
   }
 
   private changeOwner(node: HostNode, path: string, { uid, gid }: StatusChange): void {
