@@ -10,6 +10,17 @@ import { VirtualMachine, type MachineExit } from './machine.js';
 
 const demo: BootSource = { kernel: { name: 'demo', data: buildDemo().image, commandLine: '', modules: [] } };
 
+const disk = {
+  path: 'a.img',
+  format: 'raw',
+  readOnly: true,
+  temporary: false,
+  attach: 'virtio',
+  media: 'disk',
+  serial: null,
+  internal: null,
+} as const;
+
 /** A BIOS of 64 KiB: code at F000:FF00, to which the reset vector jumps; at FF80, zeros. */
 function bios(...code: readonly number[]): BootSource {
   const rom = new Uint8Array(0x1_0000);
@@ -82,6 +93,24 @@ describe('a machine', () => {
     const host = new TestHost();
     expect(host.create({ boot: demo }).run()).toEqual({ kind: 'power-off' });
     expect(host.serialText).toMatch(/^\d+ checks passed\r$/m);
+  });
+
+  it('closes all of its disks, also behind some that fail, and tells of the first that did', () => {
+    const host = new TestHost();
+    const closed: string[] = [];
+    let opened = 0;
+    const open = host.openDisk;
+    host.openDisk = () => {
+      const name = 'abc'[opened++];
+      const close = (): void => {
+        closed.push(name);
+        if (name !== 'c') throw new Error(`cannot write to ${name}`);
+      };
+      return Object.assign(open(), { close });
+    };
+    const machine = host.create({ boot: demo, disks: ['a', 'b', 'c'].map((path) => ({ ...disk, path })) });
+    expect(() => machine.close()).toThrow('cannot write to a');
+    expect(closed).toEqual(['a', 'b', 'c']);
   });
 
   it('tells kernels that run without firmware of itself through fw_cfg', () => {
@@ -180,16 +209,6 @@ describe('a machine', () => {
 });
 
 describe('a snapshot of a machine', () => {
-  const disk = {
-    path: 'a.img',
-    format: 'raw',
-    readOnly: true,
-    temporary: false,
-    attach: 'virtio',
-    media: 'disk',
-    serial: null,
-    internal: null,
-  } as const;
   /** The machine, with sections replaced as they are written. */
   function tampered(change: (name: string, version: number, value: Plain) => [number, Plain] | undefined): Buffered {
     const host = new TestHost();

@@ -519,11 +519,15 @@ export class VirtualMachine {
   }
 }
 
-/** One that fails, as on a full disk of the host's, keeps no other from being closed. */
-function closeAll([first, ...others]: readonly (BlockBackend | undefined)[]): void {
-  try {
-    first?.close();
-  } finally {
-    if (others.length > 0) closeAll(others);
+/** One that fails, as on a full disk of the host's, keeps no other from being closed. Throws the first failure. */
+function closeAll(images: readonly (BlockBackend | undefined)[]): void {
+  const failures: unknown[] = [];
+  for (const image of images) {
+    try {
+      image?.close();
+    } catch (error) {
+      failures.push(error);
+    }
   }
+  if (failures.length > 0) throw failures[0];
 }
