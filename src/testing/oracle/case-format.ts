@@ -79,4 +79,17 @@ export const PLACE = {
 } as const;
 
 /** Exceptions that end a case. */
-export const TRAP = { DE: 0, DB: 1, BP: 3, UD: 6, NM: 7, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, XM: 19 } as const;
+export const TRAP = {
+  DE: 0,
+  DB: 1,
+  BP: 3,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  XM: 19,
+} as const;

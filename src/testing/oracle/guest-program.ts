@@ -61,6 +61,13 @@ const RSP_AT = CASE.GPR + 8 * GPR_PLACE[4];
 const R15_AT = CASE.GPR + 8 * GPR_PLACE[15];
 
 const popTo = (at: number): string[] => ['pop rax', `mov [r15 + ${at}], rax`];
+/** What a case has left outside the window, part of an operand that then faulted perhaps, is no other's business. */
+export const clearData: readonly string[] = [
+  'xor eax, eax',
+  `mov edi, ${PLACE.DATA}`,
+  `mov ecx, ${PLACE.DATA_SIZE / 8}`,
+  'rep stosq',
+];
 const copy = (bytes: number): string[] => [`mov ecx, ${bytes / 8}`, 'rep movsq'];
 
 /** Starts at `start` with nothing in registers; exceptions come to `common` with their vector pushed. */
@@ -100,6 +107,7 @@ export const GUEST_PROGRAM: readonly string[] = [
   `lea rsi, [r15 + ${CASE.LEAD}]`,
   `mov rdi, ${kernelAddress(GUEST.CODE_PAGE + (PLACE.LEAD - PLACE.CODE_PAGE))}`,
   ...copy(LEAD_SIZE + CODE_SIZE),
+  ...clearData,
   `lea rsi, [r15 + ${CASE.WINDOW}]`,
   `mov edi, ${PLACE.WINDOW}`,
   ...copy(WINDOW_SIZE),

@@ -17,6 +17,7 @@ import {
   PLACE,
   WINDOW_SIZE,
 } from './case-format.js';
+import { clearData } from './guest-program.js';
 import { LDT, type CaseSegment } from './segments.js';
 
 /** Where the program puts its data. */
@@ -197,6 +198,7 @@ export const nativeProgram = (withLdt: boolean): readonly string[] => [
   'mov eax, [rbp + 512]',
   'or eax, 3',
   'mov [rbp + 512], eax',
+  ...clearData,
   `lea rsi, [r12 + ${CASE.WINDOW}]`,
   `mov edi, ${PLACE.WINDOW}`,
   ...copy(WINDOW_SIZE),

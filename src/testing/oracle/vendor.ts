@@ -50,6 +50,13 @@ function hasPushedReturn(native: Buffer, guest: Buffer): boolean {
   );
 }
 
+/** Whether the sides' memory is the same outside of so many bytes in a row. */
+function memoryDiffersWithin(size: number, native: Buffer, guest: Buffer): boolean {
+  const differs = (_: unknown, n: number): boolean => native[CASE.WINDOW + n] !== guest[CASE.WINDOW + n];
+  const places = Array.from({ length: WINDOW_SIZE }, differs);
+  return places.lastIndexOf(true) - places.indexOf(true) < size;
+}
+
 /** Whether a case's instruction has a prefix; where the opcode or what follows is the same byte, it may not have. */
 const hasPrefix = (results: Buffer, prefix: number): boolean =>
   results.subarray(CASE.CODE, CASE.CODE + results[CASE.LENGTH]).includes(prefix);
@@ -283,6 +290,17 @@ export const VENDOR_CHOICES: readonly VendorChoice[] = [
   {
     rows: /^xchg$/,
     reason: 'F3 REX.B 90: PAUSE on Intel, XCHG of R8 on AMD; not generated',
+  },
+  {
+    rows: /^(fbstp|fstp_m80)$/,
+    reason: 'an x87 store of ten bytes that faults on the last two has written the first eight on Intel',
+    explains: ({ what }, native, guest) =>
+      what.startsWith('memory') && isFault(native) && isFault(guest) && memoryDiffersWithin(8, native, guest),
+  },
+  {
+    rows: /^bound$/,
+    reason: 'BOUND with an index below the lower bound and an upper bound that faults: #BR or the fault',
+    explains: (_, native, guest) => isTrap(native, TRAP.BR) && isFault(guest),
   },
   {
     rows: /^movsxd$/,
