@@ -376,7 +376,7 @@ describeWith([guest], 'a machine with a screen', () => {
   }, 60_000);
 });
 
-/** Makes two machines at once, which the cache has no room to keep the template of, and one more. */
+/** Makes two machines at once, which the cache has no room to keep the template of. */
 const COLD = `
   const [sdk, kernel, initrd] = process.argv.slice(1);
   const { Vm } = await import(sdk);
@@ -384,7 +384,6 @@ const COLD = `
   const onProgress = ({ text }) => told.push(text);
   const options = { accel: 'wasm', memory: 128, net: false, warm: true, kernel, initrd, onProgress };
   const vms = await Promise.all([Vm.create(options), Vm.create(options)]);
-  vms.push(await Vm.create(options));
   for (const vm of vms) console.log((await vm.exec(['/bin/busybox', 'echo', 'up'])).stdout.trim());
   await Promise.all(vms.map((vm) => vm.stop()));
   console.log(told.join('\\n'));`;
@@ -409,7 +408,7 @@ describeWith([guest, mountNamespace], 'warm machines on a full disk', () => {
     });
     const line = 'started cold: the template for warm machines cannot be kept: no space left on the device';
     // The machine that waited for another's template has nothing to say. Nothing half-written stays.
-    expect(stdout.trim().split('\n'), stderr).toEqual(['up', 'up', 'up', line, line]);
+    expect(stdout.trim().split('\n'), stderr).toEqual(['up', 'up', line]);
   });
 });
 
