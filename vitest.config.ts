@@ -14,8 +14,9 @@ export default defineConfig({
     pool: 'forks',
     // The project is built on machines with 2 cores.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // For what hangs: no test is about how long something takes, and some machines take long.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     sequence: { sequencer: LongFirst },
     // Skipped tests are listed, with the reason in their title or note.
     reporters: ['default', './tools/vitest-skips.ts'],

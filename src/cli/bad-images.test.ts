@@ -158,7 +158,7 @@ describeWith([registryTool, skopeo, umoci, debugfs], 'images', () => {
     fs.rmSync(root, { recursive: true, maxRetries: 5 });
   });
 
-  it('that are not what their digests say', { timeout: 60_000 }, async () => {
+  it('that are not what their digests say', async () => {
     const name = `${registry.host}/app:good`;
     // The registry keeps blobs as files, and believes them.
     const blobs = path.join(root, 'registry/docker/registry/v2/blobs');
@@ -187,7 +187,7 @@ describeWith([registryTool, skopeo, umoci, debugfs], 'images', () => {
     expect((await vitrine('image', 'pull', name)).code).toBe(0);
   });
 
-  it('with paths that lead out', { timeout: 60_000 }, async () => {
+  it('with paths that lead out', async () => {
     const name = `${registry.host}/app:out`;
     const error = await refused(name);
     expect(error).toBeInstanceOf(sdk.OciError);
@@ -202,7 +202,7 @@ describeWith([registryTool, skopeo, umoci, debugfs], 'images', () => {
     expect(fs.readdirSync(outside)).toEqual([]);
   });
 
-  it('with links that lead out, and devices, which stay within', { timeout: 60_000 }, async () => {
+  it('with links that lead out, and devices, which stay within', async () => {
     const { rootDisk } = await new sdk.ImageStore().pull(`${registry.host}/app:devices`);
     expect(fs.readdirSync(outside)).toEqual([]);
     const all = fs.readdirSync(cache, { recursive: true, withFileTypes: true });
@@ -220,7 +220,7 @@ describeWith([registryTool, skopeo, umoci, debugfs], 'images', () => {
     ]);
   });
 
-  it('whose pull is given up', { timeout: 60_000 }, async () => {
+  it('whose pull is given up', async () => {
     for (const command of [undefined, ['image', 'pull'], ['run']]) {
       const narrow = await Narrow.start(registry.host, 2 ** 20);
       try {
@@ -257,7 +257,7 @@ describeWith([registryTool, skopeo, umoci, debugfs], 'images', () => {
     it.each([
       ['while layers come', 1024],
       ['while their disk is made', 3072],
-    ])('%s', { timeout: 60_000 }, async (_, size) => {
+    ])('%s', async (_, size) => {
       const name = `${registry.host}/app:good`;
       const script =
         'mount -t tmpfs -o "size=$1k" none "$0" && shift && "$@"; echo "code $?"; find "$0" -type f ! -name "*lock"';

@@ -16,7 +16,7 @@ const seabios = await requireGuest('seabios');
 const PROMPT = /^vitrine:~# /m;
 
 describeWith([amd64], 'vitrine run', () => {
-  it('boots the default guest to a shell, and ends with 0 when the guest powers off', { timeout: 90_000 }, async () => {
+  it('boots the default guest to a shell, and ends with 0 when the guest powers off', async () => {
     const vitrine = new VitrineProcess(['run']);
     const booted = await vitrine.until(PROMPT);
     vitrine.type('uname -a; cat /proc/cpuinfo\n');
@@ -32,7 +32,7 @@ describeWith([amd64], 'vitrine run', () => {
 });
 
 describeWith([i386], 'a 32-bit machine', () => {
-  it("boots Debian's 686 kernel from its bzImage on a Pentium 4", { timeout: 120_000 }, async () => {
+  it("boots Debian's 686 kernel from its bzImage on a Pentium 4", async () => {
     const { vmlinuz, initrd } = i386.files;
     const append = ['--append', `console=ttyS0 quiet ${KERNEL_WORDS}`];
     const vitrine = new VitrineProcess([
@@ -77,7 +77,7 @@ function bootSector(): Uint8Array {
 describeWith([seabios], 'SeaBIOS', () => {
   const bios = ['--bios', seabios.files['bios-256k.bin']];
 
-  it('boots from a virtio disk', { timeout: 60_000 }, async () => {
+  it('boots from a virtio disk', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-boot-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const disk = path.join(folder, 'disk');
@@ -90,7 +90,7 @@ describeWith([seabios], 'SeaBIOS', () => {
 });
 
 describeWith([seabios, amd64], 'Linux behind SeaBIOS', () => {
-  it('starts at its 16-bit entry, with what the BIOS says of the machine', { timeout: 60_000 }, async () => {
+  it('starts at its 16-bit entry, with what the BIOS says of the machine', async () => {
     const { vmlinuz, initrd } = amd64.files;
     const kernel = ['--kernel', vmlinuz, '--initrd', initrd, '--append', 'console=ttyS0'];
     const vitrine = new VitrineProcess(['run', '--bios', seabios.files['bios-256k.bin'], ...kernel]);

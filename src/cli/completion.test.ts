@@ -125,14 +125,14 @@ const TYPED: readonly (readonly [string, string])[] = [
 ];
 
 describeWith([python, bash], 'bash', () => {
-  it('completes commands, options and names', { timeout: 90_000 }, async () => {
+  it('completes commands, options and names', async () => {
     const seen = await type([bash.path, '--norc', '--noprofile', '-i'], 'source <(vitrine completion bash)', TYPED);
     expect(seen).toMatch(/all\r?\n/);
   });
 });
 
 describeWith([python, zsh], 'zsh', () => {
-  it('completes commands, options and names', { timeout: 90_000 }, async () => {
+  it('completes commands, options and names', async () => {
     // One that was unpacked looks for its modules and functions where it would have been installed.
     const tree = path.resolve(zsh.path, zsh.path.includes('/usr/') ? '../../..' : '../..');
     const own =
@@ -153,7 +153,7 @@ describeWith([python, zsh], 'zsh', () => {
 });
 
 describeWith([fish], 'fish', () => {
-  it('completes commands, options and names', { timeout: 60_000 }, async () => {
+  it('completes commands, options and names', async () => {
     const offered = TYPED.map(([line]) => `complete -C "${line.trimEnd()}"`).join('; ');
     const { stdout } = await fish.run(['--no-config', '-c', `vitrine completion fish | source; ${offered}`], { env });
     expect(stdout.split('\n').map((line) => line.split('\t')[0])).toEqual(['resume', '--save-on-exit', '--once', '']);

@@ -88,7 +88,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     fs.symlinkSync(path.join(cacheRoot(), 'guests'), path.join(folder, 'cache/vitrine/guests'));
   });
 
-  it('is not there yet', { timeout: 30_000 }, async () => {
+  it('is not there yet', async () => {
     expect(await told('ls', '--json')).toBe('[]\n');
     expect(await told('ls')).toMatch(/^NAME +STATE +IMAGE/);
     expect(await vitrine(['exec', 'box', 'ls'])).toMatchObject({
@@ -101,7 +101,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     });
   });
 
-  it('outlives the terminal that it was started on', { timeout: 120_000 }, async () => {
+  it('outlives the terminal that it was started on', async () => {
     const command = [process.execPath, main, 'run', '-d', '--name', 'box', '--memory', '256', '--entrypoint', '', root];
     const { code, seen } = await onTerminal(python, [['expect', 'box\r\n']], command, { seconds: 100, env });
     expect(code, seen).toBe(0);
@@ -114,7 +114,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect((await vitrine(['resume', 'box'])).err).toMatch(/no file but a machine: vitrine unpause box/);
   });
 
-  it('runs commands', { timeout: 60_000 }, async () => {
+  it('runs commands', async () => {
     const input = Buffer.concat([randomBytes(2_000_000), Buffer.from('\x04\r\n')]);
     const echo = await vitrine(['exec', 'box', 'cat'], input);
     expect(echo.code).toBe(0);
@@ -139,7 +139,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     );
   });
 
-  it('has a shell on a terminal that follows the window', { timeout: 60_000 }, async () => {
+  it('has a shell on a terminal that follows the window', async () => {
     const { code, seen, modes } = await onTerminal(
       python,
       [
@@ -164,7 +164,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect(modes.at(-1)).toEqual(['ECHO', 'ICANON', 'ISIG']);
   });
 
-  it('is copied to and from', { timeout: 90_000 }, async () => {
+  it('is copied to and from', async () => {
     const tree = path.join(folder, 'tree');
     fs.mkdirSync(path.join(tree, 'sub/empty'), { recursive: true });
     fs.writeFileSync(path.join(tree, 'big'), randomBytes(1_500_000));
@@ -210,7 +210,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     }
   });
 
-  it('is completed by bash, with what is in it, and so are images', { timeout: 60_000 }, async () => {
+  it('is completed by bash, with what is in it, and so are images', async () => {
     const bin = path.join(folder, 'bin');
     fs.mkdirSync(bin);
     fs.writeFileSync(path.join(bin, 'vitrine'), `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`, { mode: 0o755 });
@@ -242,7 +242,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect(seen).toMatch(/all\r?\n/);
   });
 
-  it('can be doubled, saved, gone on with, and made to stand still', { timeout: 180_000 }, async () => {
+  it('can be doubled, saved, gone on with, and made to stand still', async () => {
     expect(await told('fork', 'box', 'twin')).toBe('twin\n');
     await told('exec', 'twin', 'mkdir', '/only-here');
     expect((await vitrine(['exec', 'box', 'ls', '-d', '/only-here'])).code).toBe(1);
@@ -262,7 +262,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     await told('rm', 'again');
   });
 
-  it('that runs a program is followed, and ends with it', { timeout: 120_000 }, async () => {
+  it('that runs a program is followed, and ends with it', async () => {
     const script = 'echo "one $A"; sleep 1; echo two >&2; exit 3';
     expect(
       await told('run', '-d', '--name', 'job', '--memory', '128', '-e', 'A=1', root, '--', 'sh', '-c', script),
@@ -273,23 +273,19 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     await told('rm', 'job');
   });
 
-  it(
-    'goes with a supervisor that is killed, and nothing stands in the way of another',
-    { timeout: 120_000 },
-    async () => {
-      const before = supervisors();
-      expect(before).toHaveLength(1);
-      for (const pid of before) process.kill(pid, 'SIGKILL');
-      expect((await vitrine(['exec', 'box', 'ls'])).err).toBe(
-        'vitrine: there is no machine box; vitrine ls lists them\n',
-      );
-      expect(await told('run', '-d', '--name', 'box', '--memory', '128', '--entrypoint', '', root)).toBe('box\n');
-      expect(await told('exec', 'box', 'id', '-u')).toBe('0\n');
-      expect(await told('stop', 'box')).toBe('box\n');
-      expect(await told('rm', 'box')).toBe('box\n');
-      expect(await told('ls', '-q')).toBe('');
-    },
-  );
+  it('goes with a supervisor that is killed, and nothing stands in the way of another', async () => {
+    const before = supervisors();
+    expect(before).toHaveLength(1);
+    for (const pid of before) process.kill(pid, 'SIGKILL');
+    expect((await vitrine(['exec', 'box', 'ls'])).err).toBe(
+      'vitrine: there is no machine box; vitrine ls lists them\n',
+    );
+    expect(await told('run', '-d', '--name', 'box', '--memory', '128', '--entrypoint', '', root)).toBe('box\n');
+    expect(await told('exec', 'box', 'id', '-u')).toBe('0\n');
+    expect(await told('stop', 'box')).toBe('box\n');
+    expect(await told('rm', 'box')).toBe('box\n');
+    expect(await told('ls', '-q')).toBe('');
+  });
 });
 
 /** A folder with all that is in it: names, permissions, contents. */

@@ -51,15 +51,15 @@ async function toShell(args: readonly string[], loader: RegExp): Promise<void> {
 
 describeWith([requirement, seabios], 'SeaBIOS', () => {
   const bios = (): string[] => ['--bios', seabios.files['bios-256k.bin']];
-  it('boots GRUB from an AHCI disk', { timeout: 120_000 }, async () => {
+  it('boots GRUB from an AHCI disk', async () => {
     await toShell([...bios(), '--disk', `${images?.disk ?? ''},if=sata`], /GRUB starts the kernel/);
   });
-  it('boots GRUB from an IDE disk', { timeout: 120_000 }, async () => {
+  it('boots GRUB from an IDE disk', async () => {
     const vitrine = new VitrineProcess(['run', ...bios(), '--disk', `${images?.disk ?? ''},if=ide`]);
     await vitrine.until(LINUX, await vitrine.until(/GRUB starts the kernel/));
     vitrine.kill('SIGKILL');
   });
-  it('boots ISOLINUX from a CD before a disk, once', { timeout: 120_000 }, async () => {
+  it('boots ISOLINUX from a CD before a disk, once', async () => {
     const { disk = '', isolinuxCd = '' } = images ?? {};
     const socket = `${folder}/qmp`;
     const drives = ['--disk', disk, '--cdrom', isolinuxCd, '--boot', 'order=c,once=d'];
@@ -71,7 +71,7 @@ describeWith([requirement, seabios], 'SeaBIOS', () => {
     await vitrine.until(/GRUB starts the kernel/, first);
     vitrine.kill('SIGKILL');
   });
-  it('boots GRUB from a floppy', { timeout: 60_000 }, async () => {
+  it('boots GRUB from a floppy', async () => {
     const vitrine = new VitrineProcess(['run', ...bios(), '--disk', `${images?.floppy ?? ''},if=floppy`]);
     await vitrine.until(/GRUB from a floppy/);
     vitrine.kill('SIGKILL');
@@ -79,7 +79,7 @@ describeWith([requirement, seabios], 'SeaBIOS', () => {
 });
 
 describeWith([requirement, ovmf], 'OVMF', () => {
-  it('boots GRUB from a disk, with its variables in flash', { timeout: 180_000 }, async () => {
+  it('boots GRUB from a disk, with its variables in flash', async () => {
     const { 'OVMF_CODE_4M.fd': code, 'OVMF_VARS_4M.fd': variables } = ovmf.files;
     const chips = ['--pflash', `${code},readonly`, '--pflash', `${folder}/vars.fd`];
     await copyFile(variables, `${folder}/vars.fd`);
@@ -94,7 +94,7 @@ describeWith([requirement, seabios, kvm], 'SeaBIOS on KVM', () => {
   const run = (...args: readonly string[]): VitrineProcess =>
     new VitrineProcess(['run', '--accel', 'kvm', '--bios', seabios.files['bios-256k.bin'], ...args]);
 
-  it('offers its boot menu, and looks for something to boot', { timeout: 120_000 }, async () => {
+  it('offers its boot menu, and looks for something to boot', async () => {
     const vitrine = run('--boot', 'menu=on');
     await vitrine.until(/No bootable device/, await vitrine.until(/Press ESC for boot menu/));
     vitrine.kill('SIGTERM');

@@ -54,7 +54,7 @@ describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
     fs.symlinkSync(path.join(cacheRoot(), 'guests'), path.join(folder, 'cache/vitrine/guests'));
   });
 
-  it('pipes what it is given, and shares folders', { timeout: 120_000 }, async () => {
+  it('pipes what it is given, and shares folders', async () => {
     const data = path.join(folder, 'data');
     fs.mkdirSync(data);
     const script =
@@ -74,7 +74,7 @@ describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
     expect(fs.readFileSync(path.join(data, 'output')).equals(input)).toBe(true);
   });
 
-  it('leads a port into it, hands on signals, and says how it ended', { timeout: 120_000 }, async () => {
+  it('leads a port into it, hands on signals, and says how it ended', async () => {
     const port = await freePort();
     const child = spawn(
       process.execPath,
@@ -126,13 +126,13 @@ describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
     [['-u', 'nobody-here', '--', '/bin/busybox'], 1, /whom its \/etc\/passwd does not know/],
     [['-it', '--', '/bin/busybox'], 1, /leave -t away for a pipe/],
     [['--save-on-exit', path.join(folder, 'snap'), '-v', `${folder}:/x`], 1, /--volume does not go together with/],
-  ])('tells in one line what is wrong: %j', { timeout: 120_000 }, async (args, expected, message) => {
+  ])('tells in one line what is wrong: %j', async (args, expected, message) => {
     const { code, err } = await run(args);
     expect(err).toMatch(message);
     expect(code).toBe(expected);
   });
 
-  it('has a terminal of its own that follows the window', { timeout: 120_000 }, async () => {
+  it('has a terminal of its own that follows the window', async () => {
     const command = [process.execPath, main, 'run', root, '--memory', '256', '--', '/bin/busybox', 'sh', '-i'];
     const { code, seen, modes } = await onTerminal(
       python,

@@ -65,7 +65,7 @@ class Running {
 }
 
 describeWith([guest], 'media', () => {
-  it.each(['sata', 'ide'])('CDs are changed, ejected and put in (%s)', { timeout: 300_000 }, async (bus) => {
+  it.each(['sata', 'ide'])('CDs are changed, ejected and put in (%s)', async (bus) => {
     const [first, second] = [await medium('first', 'A', 1 << 20), await medium('second', 'B', 1 << 21)];
     const running = await Running.start('--disk', `${first},if=${bus},media=cdrom`);
     const { qmp } = running;
@@ -105,7 +105,7 @@ describeWith([guest], 'media', () => {
     await running.end();
   });
 
-  it('floppies are put into an empty drive, changed and taken out', { timeout: 300_000 }, async () => {
+  it('floppies are put into an empty drive, changed and taken out', async () => {
     const [first, second] = [await medium('a', 'A', 1440 << 10), await medium('b', 'B', 1440 << 10)];
     const running = await Running.start('--disk', ',if=floppy', '--disk', `${first},readonly`);
     const { qmp } = running;

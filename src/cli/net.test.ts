@@ -120,7 +120,7 @@ function talk(port: number, text: string): Promise<string> {
 }
 
 describeWith([amd64], '--net user', () => {
-  it('gives a guest addresses, names, downloads, uploads and forwarded ports', { timeout: 180_000 }, async () => {
+  it('gives a guest addresses, names, downloads, uploads and forwarded ports', async () => {
     const web = await listening(webServer());
     const [dns, ssh] = [await nameServer(), await freePort()];
     const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-net-'));
@@ -150,7 +150,7 @@ describeWith([amd64], '--net user', () => {
     expect(capture.length).toBeGreaterThan(50 * 2 ** 20);
   });
 
-  it('lets nothing but what is allowed through under restrict=on', { timeout: 120_000 }, async () => {
+  it('lets nothing but what is allowed through under restrict=on', async () => {
     const allowed = await listening(webServer());
     let intruders = 0;
     const forbidden = await listening(
@@ -180,7 +180,7 @@ describeWith([amd64], '--net user', () => {
 });
 
 describeWith([amd64], '--net link', () => {
-  it('joins two machines', { timeout: 120_000 }, async () => {
+  it('joins two machines', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-link-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const link = ['--memory', '256M', '--net', `link,path=${path.join(folder, 'wire')}`];
@@ -209,4 +209,4 @@ it('refuses what cannot be', async () => {
     expect(errors).toMatch(message);
     expect(code).toBe(1);
   }
-}, 60_000);
+});

@@ -62,83 +62,79 @@ class Running {
 const waitFor = (condition: string): string => `until ${condition}; do sleep 0.1; done`;
 
 describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
-  it(
-    'a disk and a network card are plugged, used, saved with the machine, and taken out',
-    { timeout: 300_000 },
-    async () => {
-      const [raw, disk, saved] = ['raw', 'disk.qcow2', 'saved'].map((name) => path.join(folder, name));
-      await mke2fs.run(['-q', '-t', 'ext4', raw, '32M']);
-      await qemuImg.run(['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
-      const { vmlinux, initrd } = guest.files;
-      const kernel = [
-        '--kernel',
-        vmlinux,
-        '--initrd',
-        initrd,
-        '--append',
-        `console=ttyS0 quiet ${KERNEL_WORDS}`,
-        '--memory',
-        '128M',
-      ];
-      const first = await Running.start('a', 'run', ...kernel, '--net', 'none', '--save-on-exit', saved);
-      const { qmp } = first;
-      const file = { driver: 'file', filename: disk };
-      expect(await qmp.ask('blockdev-add', { driver: 'qcow2', 'node-name': 'd1', file })).toEqual(GOOD);
-      await first.prompt();
-      await first.shell('modprobe virtio_blk; modprobe virtio_net');
-      expect(
-        await qmp.ask('device_add', {
-          driver: 'virtio-blk-pci',
-          id: 'disk1',
-          drive: 'd1',
-          serial: 'MORE',
-          addr: '0x18',
-        }),
-      ).toEqual(GOOD);
-      expect(await first.shell(`${waitFor('[ -b /dev/vda ]')}; cat /sys/block/vda/serial; echo`)).toBe('MORE');
-      await first.shell('mount -t ext4 /dev/vda /mnt; dd if=/dev/urandom of=/mnt/one bs=1k count=3000; sync');
-      const sum = await first.shell('md5sum </mnt/one');
-      expect(sum).toMatch(/^[0-9a-f]{32}/);
-      expect(await qmp.ask('netdev_add', { type: 'user', id: 'n1', net: '10.0.7.0/24' })).toEqual(GOOD);
-      expect(await qmp.ask('device_add', { driver: 'virtio-net-pci', id: 'nic1', netdev: 'n1' })).toEqual(GOOD);
-      await first.shell(
-        `${waitFor('[ -e /sys/class/net/eth0 ]')}; ip link set eth0 up; udhcpc -q -n -i eth0 -s /etc/udhcpc.script`,
-      );
-      expect(await first.shell('ping -c 2 10.0.7.2')).toContain('2 packets received');
-      expect(await qmp.value('query-block')).toMatchObject([
-        { device: '', qdev: '/machine/peripheral/disk1', inserted: { file: disk, 'node-name': 'd1', drv: 'qcow2' } },
-      ]);
-      const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { qdev_id: string; slot: number }[] }];
-      expect(devices.filter(({ slot }) => slot >= 17).map(({ qdev_id, slot }) => [qdev_id, slot])).toEqual([
-        ['nic1', 17],
-        ['disk1', 24],
-        ['lpc-bridge', 31],
-      ]);
-      expect(await qmp.ask('device_del', { id: 'virtio-rng0' })).toMatchObject({ error: { class: 'GenericError' } });
-      expect(await qmp.ask('blockdev-del', { 'node-name': 'd1' })).toMatchObject({
-        error: { desc: 'Node d1 is in use' },
-      });
-      first.vitrine.kill('SIGTERM');
-      await first.vitrine.ended;
-      expect((await stat(saved)).size).toBeGreaterThan(0);
+  it('a disk and a network card are plugged, used, saved with the machine, and taken out', async () => {
+    const [raw, disk, saved] = ['raw', 'disk.qcow2', 'saved'].map((name) => path.join(folder, name));
+    await mke2fs.run(['-q', '-t', 'ext4', raw, '32M']);
+    await qemuImg.run(['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
+    const { vmlinux, initrd } = guest.files;
+    const kernel = [
+      '--kernel',
+      vmlinux,
+      '--initrd',
+      initrd,
+      '--append',
+      `console=ttyS0 quiet ${KERNEL_WORDS}`,
+      '--memory',
+      '128M',
+    ];
+    const first = await Running.start('a', 'run', ...kernel, '--net', 'none', '--save-on-exit', saved);
+    const { qmp } = first;
+    const file = { driver: 'file', filename: disk };
+    expect(await qmp.ask('blockdev-add', { driver: 'qcow2', 'node-name': 'd1', file })).toEqual(GOOD);
+    await first.prompt();
+    await first.shell('modprobe virtio_blk; modprobe virtio_net');
+    expect(
+      await qmp.ask('device_add', {
+        driver: 'virtio-blk-pci',
+        id: 'disk1',
+        drive: 'd1',
+        serial: 'MORE',
+        addr: '0x18',
+      }),
+    ).toEqual(GOOD);
+    expect(await first.shell(`${waitFor('[ -b /dev/vda ]')}; cat /sys/block/vda/serial; echo`)).toBe('MORE');
+    await first.shell('mount -t ext4 /dev/vda /mnt; dd if=/dev/urandom of=/mnt/one bs=1k count=3000; sync');
+    const sum = await first.shell('md5sum </mnt/one');
+    expect(sum).toMatch(/^[0-9a-f]{32}/);
+    expect(await qmp.ask('netdev_add', { type: 'user', id: 'n1', net: '10.0.7.0/24' })).toEqual(GOOD);
+    expect(await qmp.ask('device_add', { driver: 'virtio-net-pci', id: 'nic1', netdev: 'n1' })).toEqual(GOOD);
+    await first.shell(
+      `${waitFor('[ -e /sys/class/net/eth0 ]')}; ip link set eth0 up; udhcpc -q -n -i eth0 -s /etc/udhcpc.script`,
+    );
+    expect(await first.shell('ping -c 2 10.0.7.2')).toContain('2 packets received');
+    expect(await qmp.value('query-block')).toMatchObject([
+      { device: '', qdev: '/machine/peripheral/disk1', inserted: { file: disk, 'node-name': 'd1', drv: 'qcow2' } },
+    ]);
+    const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { qdev_id: string; slot: number }[] }];
+    expect(devices.filter(({ slot }) => slot >= 17).map(({ qdev_id, slot }) => [qdev_id, slot])).toEqual([
+      ['nic1', 17],
+      ['disk1', 24],
+      ['lpc-bridge', 31],
+    ]);
+    expect(await qmp.ask('device_del', { id: 'virtio-rng0' })).toMatchObject({ error: { class: 'GenericError' } });
+    expect(await qmp.ask('blockdev-del', { 'node-name': 'd1' })).toMatchObject({
+      error: { desc: 'Node d1 is in use' },
+    });
+    first.vitrine.kill('SIGTERM');
+    await first.vitrine.ended;
+    expect((await stat(saved)).size).toBeGreaterThan(0);
 
-      const second = await Running.start('b', 'resume', saved);
-      expect(await second.shell('echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/one')).toBe(sum);
-      expect(await second.shell('ping -c 1 10.0.7.2')).toContain('1 packets received');
-      await second.shell('cp /mnt/one /mnt/two; umount /mnt');
-      await second.unplug('disk1');
-      await second.unplug('nic1');
-      expect(await second.shell('ls /dev/vda; ls /sys/class/net')).toMatch(/vda: No such file or directory\s+lo$/);
-      expect(await second.qmp.ask('blockdev-del', { 'node-name': 'd1' })).toEqual(GOOD);
-      expect(await second.qmp.ask('netdev_del', { id: 'n1' })).toEqual(GOOD);
-      expect(await second.qmp.value('query-named-block-nodes')).toEqual([]);
-      // The image is nobody's any more, while the machine runs.
-      await qemuImg.run(['check', disk]);
-      await qemuImg.run(['convert', '-f', 'qcow2', '-O', 'raw', disk, raw]);
-      await e2fsck.run(['-f', '-n', raw]);
-      second.qmp.close();
-      second.vitrine.type('poweroff\n');
-      expect((await second.vitrine.ended).code).toBe(0);
-    },
-  );
+    const second = await Running.start('b', 'resume', saved);
+    expect(await second.shell('echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/one')).toBe(sum);
+    expect(await second.shell('ping -c 1 10.0.7.2')).toContain('1 packets received');
+    await second.shell('cp /mnt/one /mnt/two; umount /mnt');
+    await second.unplug('disk1');
+    await second.unplug('nic1');
+    expect(await second.shell('ls /dev/vda; ls /sys/class/net')).toMatch(/vda: No such file or directory\s+lo$/);
+    expect(await second.qmp.ask('blockdev-del', { 'node-name': 'd1' })).toEqual(GOOD);
+    expect(await second.qmp.ask('netdev_del', { id: 'n1' })).toEqual(GOOD);
+    expect(await second.qmp.value('query-named-block-nodes')).toEqual([]);
+    // The image is nobody's any more, while the machine runs.
+    await qemuImg.run(['check', disk]);
+    await qemuImg.run(['convert', '-f', 'qcow2', '-O', 'raw', disk, raw]);
+    await e2fsck.run(['-f', '-n', raw]);
+    second.qmp.close();
+    second.vitrine.type('poweroff\n');
+    expect((await second.vitrine.ended).code).toBe(0);
+  });
 });

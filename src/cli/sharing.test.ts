@@ -69,7 +69,7 @@ describeWith([amd64, generic], 'shared folders', () => {
   it.each([
     ['virtiofs', 'amd64', 'mount -t virtiofs'],
     ['9p', 'amd64-generic', 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144'],
-  ] as const)('carry trees both ways by %s', { timeout: 240_000 }, async (driver, guest, mount) => {
+  ] as const)('carry trees both ways by %s', async (driver, guest, mount) => {
     const [place, secret] = [folder(), folder()];
     fs.mkdirSync(path.join(place, 'tree'));
     const sums = plant(path.join(place, 'tree'));
@@ -141,7 +141,7 @@ async function reach(socketPath: string, port: number): Promise<{ readonly socke
 }
 
 describeWith([amd64], 'sockets and ports', () => {
-  it('connect programs of guest and host, before and after the machine was saved', { timeout: 240_000 }, async () => {
+  it('connect programs of guest and host, before and after the machine was saved', async () => {
     const place = folder();
     const [vsock, port, snapshot] = ['v', 'p', 'snapshot'].map((name) => path.join(place, name));
     const shared = path.join(place, 'shared');
@@ -204,7 +204,7 @@ describeWith([amd64], 'sockets and ports', () => {
     expect(fs.existsSync(vsock)).toBe(false);
   });
 
-  it('say in one line what is wrong with them', { timeout: 60_000 }, async () => {
+  it('say in one line what is wrong with them', async () => {
     const place = folder();
     const server = createServer().listen(path.join(place, 'used'));
     onTestFinished(() => void server.close());

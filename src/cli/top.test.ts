@@ -47,7 +47,7 @@ async function look(names: readonly string[]): Promise<MachineRow[]> {
 }
 
 describe('vitrine top', () => {
-  it('finds machines of other processes, and says what they do', { timeout: 60_000 }, async () => {
+  it('finds machines of other processes, and says what they do', async () => {
     const [capped, free] = [run('--name', 'capped', '--cpu-cap', '25', '--cpu-shares', '512'), run()];
     const own = `vm-${String(free.pid)}`;
     const socket = path.join(sockets, 'capped.sock');
@@ -111,7 +111,7 @@ describe('vitrine top', () => {
     expect(existsSync(socket)).toBe(false);
   });
 
-  it('shows how machines of several processes share a processor', { timeout: 60_000 }, async () => {
+  it('shows how machines of several processes share a processor', async () => {
     const [processor] = usableProcessors();
     const machines = [1, 4].map((n) =>
       run('--name', `n${n}`, '--cpu-group', 'g', '--cpu-pin', String(processor), '--cpu-shares', String(n * 100)),

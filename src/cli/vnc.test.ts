@@ -49,7 +49,7 @@ async function screenshot(port: number, to: string, words = ''): Promise<string>
 }
 
 describeWith([seabios, chromium, novnc], 'noVNC in Chromium', () => {
-  it('shows the picture and types', { timeout: 120_000 }, async () => {
+  it('shows the picture and types', async () => {
     const bios = seabios.files['bios-256k.bin'];
     const disk = path.join(folder, 'menu.img');
     writeFileSync(disk, graphicsBootSector());
@@ -73,7 +73,7 @@ describeWith([seabios, chromium, novnc], 'noVNC in Chromium', () => {
 describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => {
   const bios = seabios.files['bios-256k.bin'];
 
-  it('shows SeaBIOS’s text to Debian’s clients as to our own', { timeout: 90_000 }, async () => {
+  it('shows SeaBIOS’s text to Debian’s clients as to our own', async () => {
     const { machine, port, webSocket } = await started(['--bios', bios, '--vnc', ':auto,websocket']);
     await machine.until(/No bootable device/);
     const ours = await screenshot(port, 'text.png');
@@ -98,7 +98,7 @@ describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => 
     expect(await new Promise((resolve) => foreign.once('error', (error) => resolve(error.message)))).toMatch(/401/);
   });
 
-  it('shows VESA graphics, to who knows the password', { timeout: 90_000 }, async () => {
+  it('shows VESA graphics, to who knows the password', async () => {
     const disk = path.join(folder, 'disk.img');
     writeFileSync(disk, graphicsBootSector());
     const { machine, port } = await started(['--bios', bios, '--disk', disk, '--vnc', ':auto,password=secret']);

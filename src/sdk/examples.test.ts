@@ -64,14 +64,14 @@ describe('the examples', () => {
     const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
     const options = ['--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023', '--strict', '--types', 'node'];
     built = await run([compiler, ...options, '--skipLibCheck', ...examples, 'readme.ts']);
-  }, 120_000);
+  });
 
   it('are right in their types', () => {
     expect(built).toMatchObject({ stdout: '', status: 0 });
   });
 
   describeWith([guest], 'that need no registry', () => {
-    it('run', { timeout: 120_000 }, async () => {
+    it('run', async () => {
       const sorted = { stdout: 'exit code 0, sorted: 1 2 3\nLinux x86_64\n', status: 0, stderr: '' };
       expect(await run(['ten-lines.js'])).toEqual(sorted);
       const greeting = { stdout: 'hello, world\nended with 43\n', status: 0, stderr: '' };
@@ -80,7 +80,7 @@ describe('the examples', () => {
   });
 
   describeWith([guest, python, registryTool, skopeo, umoci], "README's, with an image of a registry", () => {
-    it('prints what README says, in ten lines', { timeout: 120_000 }, async () => {
+    it('prints what README says, in ten lines', async () => {
       const lines = readme.trim().split('\n');
       expect(lines.length).toBeLessThanOrEqual(10);
       const [, image] = /image: '([^']+)'/.exec(readme) ?? [];

@@ -56,7 +56,7 @@ describeWith([guest, busybox, registryTool, skopeo, umoci], 'a machine of a cont
     rmSync(folder, { recursive: true });
   });
 
-  it('has its files, and runs commands as the image says', { timeout: 120_000 }, async () => {
+  it('has its files, and runs commands as the image says', async () => {
     const steps: string[] = [];
     await using vm = await sdk.Vm.create({ image: name, memory: 256, onProgress: ({ text }) => steps.push(text) });
     expect(new Set(steps)).toContain(`pulling ${name}`);

@@ -142,7 +142,7 @@ const FOCUS = 'document.activeElement';
 const labelled = (label: string): string => `document.querySelector('[aria-label=${JSON.stringify(label)}]')`;
 
 describeWith([amd64, chromium], 'the console', () => {
-  it('makes, uses, forks, saves and deletes machines by clicks and keys', { timeout: 300_000 }, async () => {
+  it('makes, uses, forks, saves and deletes machines by clicks and keys', async () => {
     const page = await ConsolePage.open();
 
     // Without a good token there is a form, and nothing else.

@@ -219,7 +219,7 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     await alice.removeImage(`${between.host}/app:1`);
   });
 
-  it('become machines, and what these can write counts', { timeout: 60_000 }, async () => {
+  it('become machines, and what these can write counts', async () => {
     const image = `${registry.host}/app:1`;
     await alice.create({ name: 'one', image, memory: 128, machine: 'microvm' });
     const { disk } = (await alice.info()).usage;
@@ -242,7 +242,7 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     expect((await alice.info()).usage.disk).toBe(0);
   });
 
-  it('stay while a machine or a snapshot needs them, although their tag has gone', { timeout: 60_000 }, async () => {
+  it('stay while a machine or a snapshot needs them, although their tag has gone', async () => {
     const image = `${registry.host}/app:moves`;
     const tag = async (from: string): Promise<void> => {
       const words = ['--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false'];

@@ -42,7 +42,7 @@ const CREATE = `
 `;
 
 describeWith([amd64, chromium], 'the library in a page', () => {
-  it('runs its example', { timeout: 120_000 }, async () => {
+  it('runs its example', async () => {
     const page = await openPage('/examples/browser.html');
     const text = "document.querySelector('#output').textContent";
     for (const end = Date.now() + 90_000; Date.now() < end;)
@@ -115,7 +115,7 @@ describeWith([amd64, chromium], 'the library in a page', () => {
     },
   );
 
-  it('reaches the network behind the relay of a server', { timeout: 120_000 }, async () => {
+  it('reaches the network behind the relay of a server', async () => {
     const target = await RangeServer.start(new Uint8Array(0));
     onTestFinished(() => target.close());
     const page = await openPage(EMPTY);

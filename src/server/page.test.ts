@@ -158,7 +158,7 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
     },
   );
 
-  it('goes on with what Node has saved, on one worker without shared memory', { timeout: 240_000 }, async () => {
+  it('goes on with what Node has saved, on one worker without shared memory', async () => {
     const file = path.join(folder, 'node.snap');
     const node = new VitrineProcess(['run', '--accel', 'wasm', '--memory', '128M', '--save-on-exit', file]);
     await node.until(/^vitrine:~# /m);
@@ -176,7 +176,7 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
     await page.untilRow('kept');
   });
 
-  it('passes on what keys and pointer do, by where they are', { timeout: 120_000 }, async () => {
+  it('passes on what keys and pointer do, by where they are', async () => {
     const kernel = path.join(folder, 'input-kernel');
     writeFileSync(kernel, inputKernel());
     const page = await DemoPage.open('memory=64&net=none', { kernel });
@@ -206,7 +206,7 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
     await ends('m08 m00 m00');
   });
 
-  it("shows a machine's screen", { timeout: 120_000 }, async () => {
+  it("shows a machine's screen", async () => {
     const file = path.join(folder, 'screen.snap');
     const bios = seabios.files['bios-256k.bin'];
     const words = ['--accel', 'wasm', '--memory', '32M', '--net', 'none', '--save-on-exit', file];

@@ -67,7 +67,7 @@ describeWith([guest], 'vitrine serve', () => {
     ({ server, address } = await start());
     alice = new ApiClient(new NodeTransport(address, { token }));
     await alice.create({ name: 'one', ...MACHINE });
-  }, 180_000);
+  });
   afterAll(async () => {
     if (server.exitCode !== null) return;
     server.kill();
@@ -252,7 +252,7 @@ describeWith([guest], 'vitrine serve', () => {
     expect((await alice.get('again')).display).toBe(true);
     await alice.removeSnapshot('kept');
     expect(readdirSync(shelf)).toEqual([]);
-  }, 60_000);
+  });
 
   it('lets one server have a folder', () => {
     expect(() => vitrine('serve', '--port', '0', '--config', config, '--state', state)).toThrow('another server uses');

@@ -126,7 +126,7 @@ describe('a machine', () => {
     expect(read(8, 4)).toEqual([0, 0, 0, 0]);
   });
 
-  it('saved at three moments and restored goes on as if nothing had been', { timeout: 60_000 }, () => {
+  it('saved at three moments and restored goes on as if nothing had been', () => {
     const whole = new TestHost();
     const first = whole.create({ boot: demo });
     expect(first.run()).toEqual({ kind: 'power-off' });

@@ -127,7 +127,7 @@ const timers = (): number =>
     .filter((line) => line.startsWith('ID:')).length;
 
 describeWith([kvm], 'CPUs of a machine on threads of their own', () => {
-  it('lose no kick, whenever it comes', { timeout: 60_000 }, async () => {
+  it('lose no kick, whenever it comes', async () => {
     const vm = await machine();
     const runners = [runner(vm.share, 1), runner(vm.share, 2)];
     try {
@@ -155,7 +155,7 @@ describeWith([kvm], 'CPUs of a machine on threads of their own', () => {
     }
   });
 
-  it('stand still when the machine ends, wherever they are, and leave nothing', { timeout: 60_000 }, async () => {
+  it('stand still when the machine ends, wherever they are, and leave nothing', async () => {
     const [fds, clocks] = [kvms(), timers()];
     for (let i = 0; i < 10; i++) {
       const vm = await machine();
@@ -168,7 +168,7 @@ describeWith([kvm], 'CPUs of a machine on threads of their own', () => {
     }
   });
 
-  it('stand still also when they are out of the guest just then', { timeout: 60_000 }, async () => {
+  it('stand still also when they are out of the guest just then', async () => {
     const [fds, clocks] = [kvms(), timers()];
     for (let i = 0; i < 20; i++) {
       const vm = await machine();

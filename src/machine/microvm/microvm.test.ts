@@ -27,7 +27,7 @@ async function say(vitrine: VitrineProcess, command: string): Promise<string> {
 }
 
 describeWith([amd64], 'Linux on a microvm', () => {
-  it('has disk, network, console, entropy, folder, balloon, GPU and keyboard', { timeout: 240_000 }, async () => {
+  it('has disk, network, console, entropy, folder, balloon, GPU and keyboard', async () => {
     const place = await folder();
     const disk = path.join(place, 'disk');
     await writeFile(disk, new Uint8Array(MIB));
@@ -52,7 +52,7 @@ describeWith([amd64], 'Linux on a microvm', () => {
     expect((await readFile(disk)).subarray(512, 523).toString()).toBe('on the disk');
   });
 
-  it('resets, and starts once more from its bzImage', { timeout: 240_000 }, async () => {
+  it('resets, and starts once more from its bzImage', async () => {
     const { vmlinuz, initrd } = amd64.files;
     const kernel = [
       '--kernel',
@@ -73,7 +73,7 @@ describeWith([amd64], 'Linux on a microvm', () => {
   it.each([
     ['interp', 'wasm'],
     ['wasm', 'interp'],
-  ])('is saved on %s and goes on with %s', { timeout: 240_000 }, async (before, after) => {
+  ])('is saved on %s and goes on with %s', async (before, after) => {
     const file = path.join(await folder(), 'snap');
     const first = new VitrineProcess(['run', '--machine', 'microvm', '--accel', before, '--save-on-exit', file]);
     await first.until(PROMPT);

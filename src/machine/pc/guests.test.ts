@@ -17,7 +17,7 @@ const start = (boot: BootSource, memory = 64 * MIB): ReturnType<typeof startMach
 };
 
 describeWith([invaders], 'a multiboot kernel', () => {
-  it('draws its screen: GRUB Invaders', { timeout: 60_000 }, async () => {
+  it('draws its screen: GRUB Invaders', async () => {
     const name = 'invaders.exec';
     const data = readFileSync(invaders.files[name]);
     const machine = await start({ kernel: { name, data, commandLine: '', modules: [] } });
@@ -29,7 +29,7 @@ describeWith([invaders], 'a multiboot kernel', () => {
 });
 
 describeWith([seabios], 'a BIOS', () => {
-  it('runs from reset to "No bootable device": SeaBIOS', { timeout: 60_000 }, async () => {
+  it('runs from reset to "No bootable device": SeaBIOS', async () => {
     const name = 'bios-256k.bin';
     const machine = await start({ bios: { name, image: readFileSync(seabios.files[name]) } });
     await machine.serialWith(/No bootable device/);
@@ -41,7 +41,7 @@ describeWith([seabios], 'a BIOS', () => {
 });
 
 describeWith([xen, linux], 'Xen', () => {
-  it('prints its banner, finds its memory and unpacks dom0', { timeout: 90_000 }, async () => {
+  it('prints its banner, finds its memory and unpacks dom0', async () => {
     const { vmlinuz } = linux.files;
     const dom0 = { name: vmlinuz, data: readFileSync(vmlinuz), arguments: 'console=hvc0' };
     const data = readFileSync(xen.files['xen.gz']);

@@ -101,5 +101,5 @@ describe('the user-mode stack', () => {
     expect(flagsOf(frames[0])).toBe(0x14);
   });
 
-  it('survives frames that are almost right, and noise', { timeout: 60_000 }, () => fuzz(userNetTarget, 40_000));
+  it('survives frames that are almost right, and noise', () => fuzz(userNetTarget, 40_000));
 });

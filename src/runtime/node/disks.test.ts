@@ -195,7 +195,7 @@ describeWith([img], 'an image whose machine was killed', () => {
     { seed: 1, size: 64 << 20 },
     { seed: 2, size: 8 << 20, clusterSize: 4096 },
     { seed: 3, size: 8 << 20, backing: 'kill-base' },
-  ])('is sound, with all that was promised (%o)', { timeout: 60_000 }, async (round) => {
+  ])('is sound, with all that was promised (%o)', async (round) => {
     if (round.backing !== undefined) writeFileSync(file(round.backing), new Uint8Array(round.size).fill(9));
     await killRound({ img }, { ...round, file: file(`kill-${round.seed}`) });
   });

@@ -145,7 +145,7 @@ describe('a machine ends with one line, and others go on, when', () => {
     },
     { FAULT: 'terminate', FAULT_AT: 'machine', message: /^the machine's thread has ended, with code 1$/ },
     { FAULT: 'reserve', message: /^cannot reserve 80 MiB of memory for the guest$/ },
-  ])('a thread meets $FAULT ($FAULT_AT)', { timeout: 60_000 }, async ({ FAULT, FAULT_AT = 'cpu', message }) => {
+  ])('a thread meets $FAULT ($FAULT_AT)', async ({ FAULT, FAULT_AT = 'cpu', message }) => {
     const { broken, other } = await runBoth({ FAULT, FAULT_AT });
     expect(broken.message).toMatch(message);
     expect(broken.name).toMatch(/^(Vitrine|Host)Error$/);
@@ -154,7 +154,7 @@ describe('a machine ends with one line, and others go on, when', () => {
 });
 
 describe('output of a machine that has ended', () => {
-  it('does not count for the next one', { timeout: 60_000 }, async () => {
+  it('does not count for the next one', async () => {
     const script = path.join(folder, 'late.mjs');
     writeFileSync(
       script,
@@ -208,7 +208,7 @@ describe('vitrine run', () => {
 });
 
 describeWith([kvm], 'vitrine run on KVM', () => {
-  it.each(['throw', 'exit', 'terminate'])('ends with one line after a CPU: %s', { timeout: 60_000 }, async (FAULT) => {
+  it.each(['throw', 'exit', 'terminate'])('ends with one line after a CPU: %s', async (FAULT) => {
     const vitrine = new VitrineProcess(
       ['run', '--accel', 'kvm', '--kernel', LONG_RING3, '--smp', '3', '--memory', '64M', '--net', 'none'],
       { FAULT, NODE_OPTIONS: `--require ${PRELOAD}` },

@@ -41,7 +41,7 @@ const kvms = (): number =>
   }).length;
 
 describeWith([kvm], 'machines on KVM in one process', () => {
-  it('give back what they had', { timeout: 60_000 }, async () => {
+  it('give back what they had', async () => {
     for (let i = 0; i < 5; i++) {
       const machine = await startMachine({ kind: 'create', config: config({}) }, 'kvm');
       expect(kvms()).toBeGreaterThan(0);
@@ -50,7 +50,7 @@ describeWith([kvm], 'machines on KVM in one process', () => {
     await vi.waitFor(() => expect(kvms()).toBe(0), 5000);
   });
 
-  it('with several CPUs end wherever those are', { timeout: 60_000 }, async () => {
+  it('with several CPUs end wherever those are', async () => {
     for (const wait of [0, 20, 100, 300]) {
       const data = litmusKernel({ cpus: 3, rounds: 1, sums: 2e9, splits: 10, wides: 1, ring3: true });
       const boot = { kernel: { name: 'litmus', data, commandLine: '', modules: [] } };
@@ -61,7 +61,7 @@ describeWith([kvm], 'machines on KVM in one process', () => {
     await vi.waitFor(() => expect(kvms()).toBe(0), 5000);
   });
 
-  it('go on when one of them fails', { timeout: 60_000 }, async () => {
+  it('go on when one of them fails', async () => {
     const first = await startMachine({ kind: 'create', config: config({}) }, 'kvm');
     const running = kvms();
     // More than there is room for, which shows when the board is there.

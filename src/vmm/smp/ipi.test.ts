@@ -23,7 +23,7 @@ async function interrupt(...accel: string[]): Promise<void> {
 }
 
 describe('a CPU that halts', () => {
-  it.each(['interp', 'wasm'])('is woken by each interrupt of another one: %s', { timeout: 60_000 }, interrupt);
+  it.each(['interp', 'wasm'])('is woken by each interrupt of another one: %s', interrupt);
 });
 
 describeWith([kvm], 'a CPU that halts on KVM', () => {

@@ -28,7 +28,7 @@ describe('what CPUs see of each other', () => {
     { accel: 'wasm', cpus: 2, clock: 'host' },
     { accel: 'wasm', cpus: 4, clock: 'host' },
     { accel: 'wasm', cpus: 4, clock: 'virtual' },
-  ])('is what x86 allows: $cpus on $accel, clock $clock', { timeout: 60_000 }, async ({ accel, cpus, clock }) => {
+  ])('is what x86 allows: $cpus on $accel, clock $clock', async ({ accel, cpus, clock }) => {
     const options = { cpus, ...FEW, rounds: FEW.rounds / cpus };
     const { output, code } = await new VitrineProcess([...prepare(options).run, '--accel', accel, '--clock', clock])
       .ended;
@@ -36,7 +36,7 @@ describe('what CPUs see of each other', () => {
     expect(wrongCounts(readCounts(output), options)).toEqual([]);
   });
 
-  it('stays so when the machine is saved amid all this, and goes on elsewhere', { timeout: 60_000 }, async () => {
+  it('stays so when the machine is saved amid all this, and goes on elsewhere', async () => {
     const options = { cpus: 2, ...FEW, sums: 20_000_000 };
     const { run, snapshot } = prepare(options);
     const first = new VitrineProcess([...run, '--accel', 'wasm', '--save-on-exit', snapshot]);
@@ -56,7 +56,7 @@ describeWith([kvm], 'what CPUs on KVM see of each other', () => {
     [2, 'off'],
     [4, 'off'],
     [4, 'split'],
-  ] as const)('is what x86 allows, in ring 3: %d, --kernel-irqchip %s', { timeout: 120_000 }, async (cpus, irqchip) => {
+  ] as const)('is what x86 allows, in ring 3: %d, --kernel-irqchip %s', async (cpus, irqchip) => {
     const options = { cpus, ...FEW, rounds: 80 / cpus, ring3: true };
     const way = ['--accel', 'kvm', '--kernel-irqchip', irqchip];
     const { output, code } = await new VitrineProcess([...prepare(options).run, ...way]).ended;

@@ -19,7 +19,7 @@ describe('a tap interface that cannot be had', () => {
 
 const tap = await requireTap();
 describeWith([tap], 'a tap interface of the host', () => {
-  it('carries frames both ways, with what is left to do', { timeout: 20_000 }, async () => {
+  it('carries frames both ways, with what is left to do', async () => {
     const frames: { frame: Uint8Array; info: FrameInfo }[] = [];
     let full = false;
     const end = Tap.open(NAME, {
