@@ -5,6 +5,7 @@
  */
 import { REG, type Draft } from './addresses.js';
 import { CASE, GPR_PLACE, LEAD_SIZE } from './case-format.js';
+import { immediateSize } from './encode.js';
 import { undefinedFlags } from './undefined-flags.js';
 
 const FLAG = { CF: 1, PF: 4, AF: 0x10, ZF: 0x40, SF: 0x80, OF: 0x800 } as const;
@@ -173,5 +174,10 @@ export function surround(draft: Draft): void {
   target.writeBigUInt64LE(rip - BigInt(lead.length), CASE.RIP);
   const end = CASE.CODE + target[CASE.LENGTH];
   const ending = writer.ending(unknown);
+  // A branch into the middle of it would find an instruction whose undefined flags nobody knows of.
+  const branch = row.operands.find(({ kind }) => kind === 'J');
+  const size = branch === undefined ? 0 : immediateSize(branch, draft.osz);
+  const distance = size === 0 ? 0 : target.readIntLE(end - size, size);
+  if (distance > 0 && distance < ending.length) return;
   if (end + ending.length < CASE.FX) target.set(ending, end);
 }
