@@ -1,0 +1,310 @@
+/** A machine on a thread, CPU and devices: how it begins, what it is given of its host, and how it ends. */
+import type { MessagePort } from 'node:worker_threads';
+import { cpuModel } from '../../arch/x86/cpu-models.js';
+import { disassemble } from '../../cpu/x86/disassembler.js';
+import { hostTime } from '../../host/node/clock.js';
+import { deflate, gunzip } from '../../host/node/deflate.js';
+import { hostEntropy } from '../../host/node/entropy.js';
+import { giveBack } from '../../host/node/give-back.js';
+import { LineWriter } from '../../host/node/line-writer.js';
+import { threadNumber } from '../../host/node/native/thread.js';
+import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
+import { FileSource } from '../../host/node/snapshot-file.js';
+import { zstdReady } from '../../host/node/zstd.js';
+import type { Vm } from '../../iface/vcpu.js';
+import type { VmRequest } from '../../machine/common/board.js';
+import { SnapshotReader } from '../../snapshot/container.js';
+import { readMachine } from '../../vmm/machine-snapshot.js';
+import type { MachineExit, MachineHost, VirtualMachine } from '../../vmm/machine.js';
+import { StreamMux } from '../../vmm/stream-mux.js';
+import { OutputBuffer } from '../common/output-buffer.js';
+import { traceTranslation, traceVm } from '../trace.js';
+import { chooseAccelerator, loadKvm, type Choice } from './choose-accelerator.js';
+import { cpuThreads } from './cpu-threads.js';
+import { createTurn, openSeat } from './cpu-turns.js';
+import { createVm } from './create-vm.js';
+import { Debugging } from './debugging.js';
+import { locateDisk, openDisk } from './disks.js';
+import type * as Kvm from './kvm.js';
+import { MachineCommands, portable } from './machine-commands.js';
+import { MachineOrigin } from './machine-origin.js';
+import { Networks } from './network-thread.js';
+import {
+  SHARED,
+  type Event,
+  type MachineFacts,
+  type MachineStart,
+  type WorkerData,
+  type WorkerOptions,
+} from './protocol.js';
+import { TranslationThreads } from './translation-threads.js';
+
+/** Why is told only of what was not asked for. */
+type Chosen = Pick<Choice, 'accel'> & Partial<Choice>;
+
+/** What was asked for, or else the best that works. Which machine a file holds it tells only where it may matter. */
+async function choose(start: MachineStart, options: WorkerOptions): Promise<Chosen> {
+  if (options.accel !== undefined) return { accel: options.accel };
+  const tracesCode = options.trace?.kinds.some((kind) => kind === 'exec' || kind === 'translate') ?? false;
+  if (start.kind === 'create') {
+    const { clock } = start.config;
+    return chooseAccelerator({ clock, tracesCode });
+  }
+  const any = await chooseAccelerator({ clock: 'host', tracesCode });
+  // Whoever forks a machine says what the other one runs on.
+  if (any.accel !== 'kvm' || start.kind === 'branch') return any;
+  const source = new FileSource(start.file, 'snapshot');
+  try {
+    const { config, tscHz } = readMachine(new SnapshotReader(source, deflate), start.file);
+    const knowsRate = !cpuModel(config.cpu).features.has('kvm_clocksource2');
+    return await chooseAccelerator({ clock: config.clock, tracesCode, ...(knowsRate && { tscHz }) });
+  } finally {
+    source.close();
+  }
+}
+
+/** What a machine runs on, with KVM, when it is that. */
+type Accelerator = Chosen & { readonly kvm: typeof Kvm | undefined };
+
+export class HostedMachine {
+  private readonly words: Int32Array<SharedArrayBuffer>;
+  private readonly output: OutputBuffer;
+  private readonly streams = new StreamMux((message) => this.post({ kind: 'stream', message }), 0);
+  private readonly networks: Networks;
+  private readonly origin: MachineOrigin;
+  private readonly commands: MachineCommands;
+  private readonly turn: ReturnType<typeof createTurn>;
+  /** Absent: what is written down of several CPUs is in one order. */
+  private readonly threads: ReturnType<typeof cpuThreads> | undefined;
+  /** What translates for several CPUs. */
+  private translation: TranslationThreads | undefined;
+  private trace: LineWriter | undefined;
+  private machine: VirtualMachine | undefined;
+  /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
+  private lent: Vm | undefined;
+
+  private constructor(
+    private readonly data: WorkerData,
+    private readonly port: MessagePort,
+    private readonly accelerator: Accelerator,
+  ) {
+    const { start, options, shared: words, seat } = data;
+    this.words = words;
+    this.output = new OutputBuffer({
+      post: (channel, bytes) => this.post({ kind: 'output', channel, bytes }),
+      written: () => Atomics.load(words, SHARED.WRITTEN) >>> 0,
+      wait: (seen) => this.waitForReader(seen),
+    });
+    this.networks = new Networks(words);
+    this.origin = new MachineOrigin(start);
+    this.commands = new MachineCommands({ port, words }, this.origin, this.streams);
+    const turn = createTurn(openSeat(seat), 0, (text) => this.report(text));
+    this.turn = turn;
+    if (options.trace) return;
+    this.threads = cpuThreads({
+      accel: accelerator.accel,
+      wake: { buffer: words.buffer, index: words.byteOffset / 4 + SHARED.WAKE },
+      seat,
+      yields: () => turn.yield(),
+      report: (text) => this.report(text),
+      translation: (cpu) => this.translation?.links(cpu),
+      watch: (index, life, cpuWords) => {
+        port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
+      },
+    });
+  }
+
+  /** Loads what the machine will need. Its commands come in `port`, which what it tells goes into. */
+  static async prepare(data: WorkerData, port: MessagePort): Promise<HostedMachine> {
+    const { start, options } = data;
+    const choice = await choose(start, options);
+    // It takes some 30 ms, and may be what an image needs.
+    if (start.kind !== 'create' || start.config.disks.length > 0) await zstdReady();
+    const kvm = choice.accel === 'kvm' ? await loadKvm() : undefined;
+    return new HostedMachine(data, port, { ...choice, kvm });
+  }
+
+  private post(event: Event): void {
+    this.port.postMessage(event);
+  }
+
+  private report(text: string): void {
+    this.post({ kind: 'report', text });
+  }
+
+  private waitForReader(seen: number): boolean {
+    Atomics.wait(this.words, SHARED.WRITTEN, seen | 0, 100);
+    this.commands.fetch();
+    // Whoever wants the machine to end does not want to wait for a reader that may never come.
+    return !this.commands.isStopping;
+  }
+
+  private createOn(request: VmRequest): Vm {
+    const { options } = this.data;
+    const { accel, kvm } = this.accelerator;
+    if (kvm) {
+      // CPUs that take turns must not wait for interrupts inside.
+      const taking = this.threads === undefined && request.cpus > 1;
+      return kvm.createKvmVm(request, (text) => this.report(text), taking ? 'off' : options.kernelIrqchip);
+    }
+    this.translation?.close();
+    this.translation = accel !== 'interp' && request.cpus > 1 ? new TranslationThreads(request.cpus) : undefined;
+    return createVm(request, {
+      accel: accel === 'kvm' ? undefined : accel,
+      translation: (cpu) => this.translation?.links(cpu),
+      report: (text) => this.report(text),
+      observe: options.trace?.kinds.includes('translate')
+        ? (translation) => traceTranslation(translation, (line) => this.trace?.line(line))
+        : undefined,
+    });
+  }
+
+  private createTracedVm(request: VmRequest): Vm {
+    const vm = this.createOn(request);
+    this.lent = vm;
+    const { trace } = this.data.options;
+    return trace ? traceVm(vm, new Set(trace.kinds), (line) => this.trace?.line(line)) : vm;
+  }
+
+  /** The CPUs are about to sleep. True: not now. */
+  private settle(): boolean {
+    this.output.flush();
+    return this.commands.areWaiting || this.networks.settle();
+  }
+
+  private poll(): void {
+    this.output.flush();
+    this.commands.fetch();
+    if (this.machine) {
+      this.commands.carryOutQuick(this.machine);
+      this.commands.reportTaken(this.machine);
+    }
+    this.networks.poll();
+  }
+
+  private sleep(nanoseconds: number | undefined): void {
+    if (this.settle()) return;
+    Atomics.wait(this.words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
+  }
+
+  private host(): MachineHost {
+    const { options, version } = this.data;
+    const { kvm } = this.accelerator;
+    const { output, networks, streams } = this;
+    const report = (text: string): void => this.report(text);
+    return {
+      version,
+      time: hostTime,
+      entropy: hostEntropy,
+      serial: [output.sink('serial'), output.sink('serial2')],
+      debugConsole: output.sink('debug'),
+      console: output.sink('console'),
+      holdInput: options.holdInput ?? false,
+      createVm: (request) => this.createTracedVm(request),
+      threads: this.threads,
+      turn: this.turn,
+      disassemble,
+      openDisk: (disk) => openDisk(disk, report),
+      locate: locateDisk,
+      sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
+      networks: {
+        openNetworks: (configs) => networks.open(configs, kvm !== undefined),
+        openNetwork: (config, id) => networks.add(config, id),
+      },
+      gunzip,
+      poll: () => this.poll(),
+      settle: () => this.settle(),
+      sleep: (nanoseconds) => this.sleep(nanoseconds),
+      report,
+      wasReset: () => this.post({ kind: 'reset' }),
+      cardRemoved: (card) => this.post({ kind: 'card-removed', card }),
+      trayMoved: (disk, open) => this.post({ kind: 'tray', disk, open }),
+      ...(kvm && { tscHz: kvm.kvmTscHz(), countsInstructions: false }),
+    };
+  }
+
+  /** Runs the machine, from its beginning to its end. Resolves when nothing of it is left. */
+  async live(): Promise<void> {
+    try {
+      const { machine, debugging } = this.begin();
+      this.finish(machine, this.runToEnd(machine, debugging));
+    } catch (error) {
+      await this.fail(error);
+    }
+    this.letGo();
+  }
+
+  private begin(): { readonly machine: VirtualMachine; readonly debugging: Debugging } {
+    const { options } = this.data;
+    const { reason } = this.accelerator;
+    if (options.trace) this.trace = new LineWriter(options.trace.file, 'trace');
+    const machine = this.origin.begin(this.host());
+    this.machine = machine;
+    // From here on there is a CPU, whose signals are no danger.
+    if (machine.vm.chips) Atomics.store(this.words, SHARED.THREAD, threadNumber());
+    this.networks.check();
+    if (reason !== undefined) this.report(`accelerator ${this.accelerator.accel}: ${reason}`);
+    if (machine.config.sharing) this.post({ kind: 'sharing', config: machine.config.sharing });
+    this.trace?.begin();
+    const debugging = new Debugging(machine, (event) => this.post(event), options.startStopped ?? false);
+    this.post({ kind: 'started', facts: this.factsOf(machine) });
+    return { machine, debugging };
+  }
+
+  private factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineFacts {
+    const resizable = board.display.adapter?.prefer !== undefined;
+    const { memory, note } = config;
+    return { accel: this.accelerator.accel, cpus: cpus.length, threads: threadCount, memory, resizable, note };
+  }
+
+  private runToEnd(machine: VirtualMachine, debugging: Debugging): MachineExit {
+    while (this.standStill(machine, debugging)) {
+      const ending = debugging.takeEnding();
+      if (ending) return ending;
+      const exit = machine.run();
+      if (debugging.ends(exit)) return exit;
+    }
+    return { kind: 'stopped' };
+  }
+
+  /** Carries out commands between two runs, for as long as a debugger has the machine or its owner wants it to pause. False: it ends. */
+  private standStill(machine: VirtualMachine, debugging: Debugging): boolean {
+    const { commands } = this;
+    while (commands.carryOutSlow(machine, debugging)) {
+      if (!debugging.stopped && !commands.isPaused) return true;
+      this.output.flush();
+      if (commands.areWaiting) commands.carryOutQuick(machine);
+      else Atomics.wait(this.words, SHARED.WAKE, 0);
+      commands.fetch();
+    }
+    return false;
+  }
+
+  private finish(machine: VirtualMachine, exit: MachineExit): void {
+    this.output.flush();
+    this.trace?.close();
+    machine.close();
+    if (this.data.options.stats) for (const cpu of machine.cpus) this.report(cpu.describeWork?.().join('\n') ?? '');
+    this.post({ kind: 'exit', exit });
+  }
+
+  private async fail(error: unknown): Promise<void> {
+    this.output.flush();
+    this.trace?.close();
+    try {
+      this.machine?.close();
+    } catch {
+      // The machine has failed already: that is told, not what fails besides. What the guest made durable is.
+    }
+    this.post({ kind: 'error', error: portable((await this.threads?.explain(error)) ?? error) });
+  }
+
+  /** Nothing of the machine is left. */
+  private letGo(): void {
+    Atomics.store(this.words, SHARED.THREAD, 0);
+    this.lent?.dispose();
+    this.threads?.settle();
+    this.networks.close();
+    this.origin.close();
+  }
+}
