@@ -32,7 +32,7 @@ import {
 } from './machine-snapshot.js';
 import { openNics, type NetHost } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
-import { RunLoop, type MachineTurn } from './run-loop.js';
+import { RunLoop, type LoopExit, type MachineTurn, type Pause } from './run-loop.js';
 import { CpuThreads, type ThreadHost } from './smp/cpu-threads.js';
 import { openSharing, type SharingHost } from './sharing-config.js';
 import { SeededEntropy } from './seeded-entropy.js';
@@ -385,28 +385,42 @@ export class VirtualMachine {
     for (;;) {
       if (this.vm.chips) for (const cpu of this.cpus) cpu.resume?.();
       this.threads?.go();
-      const exit = this.current.loop.run();
+      const end = this.current.loop.run();
       this.threads?.stop();
-      switch (exit.kind) {
-        case 'power-off':
-        case 'exit':
-          return exit;
-        case 'debug':
-        case 'stopped':
-          this.clock.pause();
-          return exit;
-        case 'reset':
-          if (this.config.noReboot) return exit;
-          this.reset();
-          break;
-        case 'shutdown':
-          if (this.config.noReboot) return { kind: 'triple-fault', cpu: this.describeCpu() };
-          this.reportTripleFault();
-          this.reset();
-          break;
-        default:
-          assertNever(exit);
-      }
+      const exit = this.takeEnd(end);
+      if (exit) return exit;
+    }
+  }
+
+  /** Runs a machine of one CPU for one slice, and comes back instead of sleeping. Otherwise as `run`. */
+  turn(): MachineExit | Pause {
+    this.clock.resume();
+    const end = this.current.loop.turn();
+    if (end.kind === 'asleep' || end.kind === 'slice-over') return end;
+    return this.takeEnd(end) ?? { kind: 'slice-over' };
+  }
+
+  /** What the end of a loop means for the machine. Undefined: it goes on. */
+  private takeEnd(exit: LoopExit): MachineExit | undefined {
+    switch (exit.kind) {
+      case 'power-off':
+      case 'exit':
+        return exit;
+      case 'debug':
+      case 'stopped':
+        this.clock.pause();
+        return exit;
+      case 'reset':
+        if (this.config.noReboot) return exit;
+        this.reset();
+        return undefined;
+      case 'shutdown':
+        if (this.config.noReboot) return { kind: 'triple-fault', cpu: this.describeCpu() };
+        this.reportTripleFault();
+        this.reset();
+        return undefined;
+      default:
+        return assertNever(exit);
     }
   }
 

@@ -13,6 +13,13 @@ export type LoopExit =
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
 
+/** What a slice comes to that nothing has ended. */
+export type Pause =
+  /** It is over, and the CPU has more to do. */
+  | { readonly kind: 'slice-over' }
+  /** There is nothing to do until something arrives from outside, or so many nanoseconds have passed (undefined: for ever). */
+  | { readonly kind: 'asleep'; readonly nanoseconds: number | undefined };
+
 /** What executes instructions, as far as the loop is concerned. */
 export type Runnable = Pick<Vcpu, 'run' | 'kick' | 'isTimed' | 'isAsleep'>;
 
@@ -67,6 +74,8 @@ const ASLEEP_TIME = 100e6;
 /** Instructions per nanosecond that a slice is planned with, until measured. */
 const ASSUMED_SPEED = 0.05;
 
+const SLICE_OVER: Pause = { kind: 'slice-over' };
+
 export class RunLoop {
   private request: LoopExit | undefined;
   private speed = ASSUMED_SPEED;
@@ -93,70 +102,86 @@ export class RunLoop {
   /** Runs until something ends it. */
   run(): LoopExit {
     try {
-      return this.slices();
+      for (;;) {
+        const end = this.slice();
+        if (end.kind === 'asleep') this.options.sleep(end.nanoseconds);
+        else if (end.kind !== 'slice-over') return end;
+      }
     } finally {
       this.options.turn?.rest();
     }
   }
 
-  private slices(): LoopExit {
-    const { cpu, clock, virtual, turn } = this.options;
-    for (;;) {
-      this.options.poll();
-      clock.runTimers();
-      if (this.request !== undefined) {
-        const { request } = this;
-        this.request = undefined;
-        return request;
-      }
-      const isAsleep = cpu.isAsleep === true;
-      if (isAsleep) turn?.rest();
-      const longest = !isAsleep ? MAX_TIME : this.options.settle?.() ? MIN_TIME : ASLEEP_TIME;
-      const allowed = turn ? turn.ask() : Infinity;
-      if (allowed < 0) {
-        this.wait(-allowed);
-        continue;
-      }
-      const started = clock.now();
-      const budget = virtual ? virtual.budget() : this.plan(started, allowed, longest);
-      // Virtual time stands still during a slice, so only what is due at once is early.
-      this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
-      const exit = cpu.run(budget);
-      this.sliceEnd = -Infinity;
-      switch (exit.kind) {
-        case 'budget':
-          if (!cpu.isTimed) this.measure(budget, clock.now() - started);
-          break;
-        case 'kicked':
-          break;
-        case 'halt': {
-          const next = clock.nextDeadline;
-          if (next !== undefined && virtual) virtual.skipTo(next);
-          else {
-            const left = next === undefined ? undefined : next - clock.now();
-            if (left === undefined || left > 0) {
-              turn?.rest();
-              this.options.sleep(left);
-            }
-          }
-          break;
-        }
-        case 'shutdown':
-          return { kind: 'shutdown' };
-        case 'debug':
-          return exit;
-        default:
-          assertNever(exit);
-      }
+  /** Runs one slice, and comes back instead of sleeping: for whoever has several machines on a thread. */
+  turn(): LoopExit | Pause {
+    let isAsleep = false;
+    try {
+      const end = this.slice();
+      isAsleep = end.kind === 'asleep';
+      return end;
+    } finally {
+      // A CPU that waits for a processor goes on waiting for it.
+      if (!isAsleep) this.options.turn?.rest();
     }
   }
 
+  private slice(): LoopExit | Pause {
+    const { cpu, clock, virtual, turn } = this.options;
+    this.options.poll();
+    clock.runTimers();
+    if (this.request !== undefined) {
+      const { request } = this;
+      this.request = undefined;
+      return request;
+    }
+    const isAsleep = cpu.isAsleep === true;
+    if (isAsleep) turn?.rest();
+    const longest = !isAsleep ? MAX_TIME : this.options.settle?.() ? MIN_TIME : ASLEEP_TIME;
+    const allowed = turn ? turn.ask() : Infinity;
+    if (allowed < 0) return this.wait(-allowed);
+    const started = clock.now();
+    const budget = virtual ? virtual.budget() : this.plan(started, allowed, longest);
+    // Virtual time stands still during a slice, so only what is due at once is early.
+    this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
+    const exit = cpu.run(budget);
+    this.sliceEnd = -Infinity;
+    switch (exit.kind) {
+      case 'budget':
+        if (!cpu.isTimed) this.measure(budget, clock.now() - started);
+        return SLICE_OVER;
+      case 'kicked':
+        return SLICE_OVER;
+      case 'halt':
+        return this.halted();
+      case 'shutdown':
+        return { kind: 'shutdown' };
+      case 'debug':
+        return exit;
+      default:
+        return assertNever(exit);
+    }
+  }
+
+  /** The CPU does nothing until it is interrupted. */
+  private halted(): Pause {
+    const { clock, virtual, turn } = this.options;
+    const next = clock.nextDeadline;
+    if (next !== undefined && virtual) {
+      virtual.skipTo(next);
+      return SLICE_OVER;
+    }
+    const nanoseconds = next === undefined ? undefined : next - clock.now();
+    if (nanoseconds !== undefined && nanoseconds <= 0) return SLICE_OVER;
+    turn?.rest();
+    return { kind: 'asleep', nanoseconds };
+  }
+
   /** Lets time pass without the CPU; devices go on. */
-  private wait(most: number): void {
+  private wait(most: number): Pause {
     const { clock, virtual } = this.options;
     const next = virtual ? undefined : clock.nextDeadline;
     const left = next === undefined ? most : Math.min(most, next - clock.now());
-    if (left > 0) this.options.sleep(left);
+    return left > 0 ? { kind: 'asleep', nanoseconds: left } : SLICE_OVER;
   }
 
   /** Instructions until the next deadline, as far as one can tell, or nanoseconds, `longest` at most; `allowed` are nanoseconds. */
