@@ -132,9 +132,14 @@ const webEntries = [
   'sdk/browser/index',
 ];
 /** Threads of Node's that are bundled as well: one file is loaded in a third of the time that hundreds take. */
-const threadEntries = ['machine-worker', 'cpu-worker', 'translation-worker', 'net-worker', 'http-worker'].map(
-  (name) => `runtime/node/${name}`,
-);
+const threadEntries = [
+  'machine-worker',
+  'shared-worker',
+  'cpu-worker',
+  'translation-worker',
+  'net-worker',
+  'http-worker',
+].map((name) => `runtime/node/${name}`);
 /** Copied for them. */
 const webFiles = filesBelow('src/web', (file) => /\.(html|css|svg)$/.test(file));
 const webPackages = ['fflate', 'zstddec', '@xterm/xterm', 'rolldown'];

@@ -28,6 +28,11 @@ export class OutputBuffer {
     return { write: (bytes) => this.write(channel, bytes) };
   }
 
+  /** Too much is under way: the machine should not run until its reader has caught up. */
+  get isBehind(): boolean {
+    return (this.posted - this.environment.written()) >>> 0 > MOST_UNDER_WAY;
+  }
+
   private write(channel: OutputChannel, bytes: Uint8Array): void {
     // One buffer for all, so that what goes to the same place stays in order.
     if (channel !== this.channel) {

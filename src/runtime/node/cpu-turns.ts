@@ -18,6 +18,17 @@ export function loadTurns(): void {
   threadCalls();
 }
 
+/** For a machine that takes turns with others on the thread that calls this: the thread's time is not the machine's, nor its place. */
+export function createTurnAmongOthers(seat: Seat, report: (text: string) => void): CpuTurn {
+  return new CpuTurn(seat, 0, {
+    now: hostTime.now,
+    threadTime: () => undefined,
+    threadNumber: () => 0,
+    pin: () => 'it shares its thread with others',
+    report,
+  });
+}
+
 /** For the thread that calls this. */
 export function createTurn(seat: Seat, cpu: number, report: (text: string) => void): CpuTurn {
   return new CpuTurn(seat, cpu, {

@@ -18,6 +18,8 @@ export interface VmOptions {
   readonly memory?: WebAssembly.Memory;
   /** The ways of a CPU to threads that translate for all; absent: each CPU has one of its own. */
   readonly translation?: (cpu: number) => readonly TranslationLink[] | undefined;
+  /** Gives ways to a thread that translates for several machines of one CPU; absent: a CPU has a thread of its own. */
+  readonly joinTranslation?: (() => TranslationLink) | undefined;
   /** Is told what the user should know, in one line or more. */
   readonly report: (text: string) => void;
   /** Gets each translation. */
@@ -37,7 +39,10 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
 }
 
 /** Memory and CPUs for a machine, in WebAssembly. */
-export function createVm(request: VmRequest, { accel = 'wasm', report, observe, memory, translation }: VmOptions): Vm {
+export function createVm(
+  request: VmRequest,
+  { accel = 'wasm', report, observe, memory, translation, joinTranslation: join }: VmOptions,
+): Vm {
   checkMemory(request.backingSize, request.cpus);
   const shared = memory && { memory };
   if (accel === 'interp') return new InterpVm({ ...request, ...shared, image: loadInterpImage(request.cpus) });
@@ -60,6 +65,7 @@ export function createVm(request: VmRequest, { accel = 'wasm', report, observe, 
                 variants,
                 report,
                 links: translation?.(cpu),
+                join,
               }),
           }),
     }),

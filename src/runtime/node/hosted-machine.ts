@@ -1,6 +1,7 @@
 /** A machine on a thread, CPU and devices: how it begins, what it is given of its host, and how it ends. */
 import type { MessagePort } from 'node:worker_threads';
 import { cpuModel } from '../../arch/x86/cpu-models.js';
+import { UsageError } from '../../base/errors.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
@@ -21,7 +22,7 @@ import { OutputBuffer } from '../common/output-buffer.js';
 import { traceTranslation, traceVm } from '../trace.js';
 import { chooseAccelerator, loadKvm, type Choice } from './choose-accelerator.js';
 import { cpuThreads } from './cpu-threads.js';
-import { createTurn, openSeat } from './cpu-turns.js';
+import { createTurn, createTurnAmongOthers, openSeat } from './cpu-turns.js';
 import { createVm } from './create-vm.js';
 import { Debugging } from './debugging.js';
 import { locateDisk, openDisk } from './disks.js';
@@ -37,10 +38,23 @@ import {
   type WorkerData,
   type WorkerOptions,
 } from './protocol.js';
-import { TranslationThreads } from './translation-threads.js';
+import { JoinedTranslation, TranslationThreads } from './translation-threads.js';
 
 /** Why is told only of what was not asked for. */
 type Chosen = Pick<Choice, 'accel'> & Partial<Choice>;
+
+/** A machine that has begun. */
+interface Life {
+  readonly machine: VirtualMachine;
+  readonly debugging: Debugging;
+  /** It is between two runs, in which its owner or a debugger may hold it. */
+  stands: boolean;
+}
+
+/** Of the machines that take turns on this thread. */
+const joined = new JoinedTranslation();
+
+const ONE_CPU = 'a machine that shares its worker has one CPU';
 
 /** What was asked for, or else the best that works. Which machine a file holds it tells only where it may matter. */
 async function choose(start: MachineStart, options: WorkerOptions): Promise<Chosen> {
@@ -74,12 +88,14 @@ export class HostedMachine {
   private readonly origin: MachineOrigin;
   private readonly commands: MachineCommands;
   private readonly turn: ReturnType<typeof createTurn>;
-  /** Absent: what is written down of several CPUs is in one order. */
+  /** Absent: what is written down of several CPUs is in one order; or there is but one CPU. */
   private readonly threads: ReturnType<typeof cpuThreads> | undefined;
   /** What translates for several CPUs. */
   private translation: TranslationThreads | undefined;
   private trace: LineWriter | undefined;
   private machine: VirtualMachine | undefined;
+  /** Of a machine that is given turns. */
+  private life: Life | undefined;
   /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
   private lent: Vm | undefined;
 
@@ -98,15 +114,16 @@ export class HostedMachine {
     this.networks = new Networks(words);
     this.origin = new MachineOrigin(start);
     this.commands = new MachineCommands({ port, words }, this.origin, this.streams);
-    const turn = createTurn(openSeat(seat), 0, (text) => this.report(text));
+    const report = (text: string): void => this.report(text);
+    const turn = data.together ? createTurnAmongOthers(openSeat(seat), report) : createTurn(openSeat(seat), 0, report);
     this.turn = turn;
-    if (options.trace) return;
+    if (options.trace || data.together) return;
     this.threads = cpuThreads({
       accel: accelerator.accel,
       wake: { buffer: words.buffer, index: words.byteOffset / 4 + SHARED.WAKE },
       seat,
       yields: () => turn.yield(),
-      report: (text) => this.report(text),
+      report,
       translation: (cpu) => this.translation?.links(cpu),
       watch: (index, life, cpuWords) => {
         port.postMessage({ kind: 'cpu-thread', index, life, words: cpuWords } satisfies Event, [life]);
@@ -124,6 +141,11 @@ export class HostedMachine {
     return new HostedMachine(data, port, { ...choice, kvm });
   }
 
+  /** What machines have had together that take turns on this thread. None of them is left. */
+  static endShared(): void {
+    joined.close();
+  }
+
   private post(event: Event): void {
     this.port.postMessage(event);
   }
@@ -133,6 +155,8 @@ export class HostedMachine {
   }
 
   private waitForReader(seen: number): boolean {
+    // Others are not held up: the machine has no turn until its reader has caught up.
+    if (this.data.together) return false;
     Atomics.wait(this.words, SHARED.WRITTEN, seen | 0, 100);
     this.commands.fetch();
     // Whoever wants the machine to end does not want to wait for a reader that may never come.
@@ -142,6 +166,7 @@ export class HostedMachine {
   private createOn(request: VmRequest): Vm {
     const { options } = this.data;
     const { accel, kvm } = this.accelerator;
+    if (this.data.together && request.cpus > 1) throw new UsageError(ONE_CPU);
     if (kvm) {
       // CPUs that take turns must not wait for interrupts inside.
       const taking = this.threads === undefined && request.cpus > 1;
@@ -152,6 +177,7 @@ export class HostedMachine {
     return createVm(request, {
       accel: accel === 'kvm' ? undefined : accel,
       translation: (cpu) => this.translation?.links(cpu),
+      joinTranslation: this.data.together ? () => joined.join() : undefined,
       report: (text) => this.report(text),
       observe: options.trace?.kinds.includes('translate')
         ? (translation) => traceTranslation(translation, (line) => this.trace?.line(line))
@@ -226,15 +252,78 @@ export class HostedMachine {
   /** Runs the machine, from its beginning to its end. Resolves when nothing of it is left. */
   async live(): Promise<void> {
     try {
-      const { machine, debugging } = this.begin();
-      this.finish(machine, this.runToEnd(machine, debugging));
+      const life = this.bringUp();
+      this.finish(life.machine, this.runToEnd(life));
     } catch (error) {
-      await this.fail(error);
+      this.fail((await this.threads?.explain(error)) ?? error);
     }
     this.letGo();
   }
 
-  private begin(): { readonly machine: VirtualMachine; readonly debugging: Debugging } {
+  /** Begins a machine that is then given turns. False: that has failed, and nothing of it is left. */
+  begin(): boolean {
+    return this.unlessItFails(() => {
+      this.life = this.bringUp();
+      return true;
+    });
+  }
+
+  /** There is something for it, whatever it waits for. */
+  get isCalled(): boolean {
+    return Atomics.load(this.words, SHARED.WAKE) !== 0;
+  }
+
+  /** Runs a slice. Milliseconds for which the machine has nothing to do then, unless it is called; undefined: it has ended, and nothing of it is left. */
+  takeTurn(): number | undefined {
+    const { life } = this;
+    if (!life) return undefined;
+    const rest = this.unlessItFails(() => {
+      const end = this.slice(life);
+      if (typeof end === 'number') return end;
+      this.finish(life.machine, end);
+      this.letGo();
+      return false;
+    });
+    return rest === false ? undefined : rest;
+  }
+
+  private unlessItFails<T>(work: () => T): T | false {
+    try {
+      return work();
+    } catch (error) {
+      this.fail(error);
+      this.letGo();
+      return false;
+    }
+  }
+
+  private slice(life: Life): MachineExit | number {
+    const { machine, debugging } = life;
+    if (life.stands) {
+      this.commands.fetch();
+      const ends = !this.commands.carryOutSlow(machine, debugging);
+      if (ends) return { kind: 'stopped' };
+      const ending = debugging.takeEnding();
+      if (ending) return ending;
+      if (debugging.stopped || this.commands.isPaused) return this.attend(machine);
+      life.stands = false;
+    }
+    if (this.output.isBehind) {
+      this.commands.fetch();
+      if (!this.commands.isStopping) return Infinity;
+    }
+    const end = machine.turn();
+    if (end.kind === 'slice-over') return 0;
+    if (end.kind === 'asleep') {
+      if (this.settle()) return 0;
+      return end.nanoseconds === undefined ? Infinity : end.nanoseconds / 1e6;
+    }
+    if (debugging.ends(end)) return end;
+    life.stands = true;
+    return 0;
+  }
+
+  private bringUp(): Life {
     const { options } = this.data;
     const { reason } = this.accelerator;
     if (options.trace) this.trace = new LineWriter(options.trace.file, 'trace');
@@ -248,7 +337,7 @@ export class HostedMachine {
     this.trace?.begin();
     const debugging = new Debugging(machine, (event) => this.post(event), options.startStopped ?? false);
     this.post({ kind: 'started', facts: this.factsOf(machine) });
-    return { machine, debugging };
+    return { machine, debugging, stands: true };
   }
 
   private factsOf({ config, cpus, threadCount, board }: VirtualMachine): MachineFacts {
@@ -257,7 +346,7 @@ export class HostedMachine {
     return { accel: this.accelerator.accel, cpus: cpus.length, threads: threadCount, memory, resizable, note };
   }
 
-  private runToEnd(machine: VirtualMachine, debugging: Debugging): MachineExit {
+  private runToEnd({ machine, debugging }: Life): MachineExit {
     while (this.standStill(machine, debugging)) {
       const ending = debugging.takeEnding();
       if (ending) return ending;
@@ -269,15 +358,20 @@ export class HostedMachine {
 
   /** Carries out commands between two runs, for as long as a debugger has the machine or its owner wants it to pause. False: it ends. */
   private standStill(machine: VirtualMachine, debugging: Debugging): boolean {
-    const { commands } = this;
-    while (commands.carryOutSlow(machine, debugging)) {
-      if (!debugging.stopped && !commands.isPaused) return true;
-      this.output.flush();
-      if (commands.areWaiting) commands.carryOutQuick(machine);
-      else Atomics.wait(this.words, SHARED.WAKE, 0);
-      commands.fetch();
+    while (this.commands.carryOutSlow(machine, debugging)) {
+      if (!debugging.stopped && !this.commands.isPaused) return true;
+      if (this.attend(machine) > 0) Atomics.wait(this.words, SHARED.WAKE, 0);
+      this.commands.fetch();
     }
     return false;
+  }
+
+  /** The machine stands still, and its owner may want something all the same. Milliseconds until the next look, unless the machine is called. */
+  private attend(machine: VirtualMachine): number {
+    this.output.flush();
+    if (!this.commands.areWaiting) return Infinity;
+    this.commands.carryOutQuick(machine);
+    return 0;
   }
 
   private finish(machine: VirtualMachine, exit: MachineExit): void {
@@ -288,7 +382,7 @@ export class HostedMachine {
     this.post({ kind: 'exit', exit });
   }
 
-  private async fail(error: unknown): Promise<void> {
+  private fail(error: unknown): void {
     this.output.flush();
     this.trace?.close();
     try {
@@ -296,7 +390,7 @@ export class HostedMachine {
     } catch {
       // The machine has failed already: that is told, not what fails besides. What the guest made durable is.
     }
-    this.post({ kind: 'error', error: portable((await this.threads?.explain(error)) ?? error) });
+    this.post({ kind: 'error', error: portable(error) });
   }
 
   /** Nothing of the machine is left. */
@@ -306,5 +400,6 @@ export class HostedMachine {
     this.threads?.settle();
     this.networks.close();
     this.origin.close();
+    this.life = undefined;
   }
 }

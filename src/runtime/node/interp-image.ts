@@ -28,7 +28,9 @@ function load(name: string, anyCpu: boolean): InterpImage {
   return image;
 }
 
+let variants: readonly Variant[] | undefined;
+
 /** The variant of each handler, which the translator needs. */
 export function loadVariants(): readonly Variant[] {
-  return readVariants(readBuilt('handlers.json'));
+  return (variants ??= readVariants(readBuilt('handlers.json')));
 }

@@ -1,6 +1,5 @@
-import type { Worker } from 'node:worker_threads';
 import { assert, assertNever } from '../../base/assert.js';
-import { HostError, VitrineError } from '../../base/errors.js';
+import { HostError, UsageError, VitrineError } from '../../base/errors.js';
 import type { MediaRequest } from '../../vmm/media.js';
 import type { HotplugRequest } from '../../vmm/hotplug.js';
 import type { Inspection } from '../../vmm/inspect.js';
@@ -11,11 +10,12 @@ import { closeBranch } from './branches.js';
 import { InputGate } from '../common/input-gate.js';
 import type { CpuLimits } from '../../vmm/sched/settings.js';
 import { SmpWords } from '../../vmm/smp/words.js';
+import { wakeThread } from '../../vmm/sched/words.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import { MachineSeat, type CpuUsage } from './scheduler.js';
 import type { StreamEnd, StreamListener } from '../../iface/streams.js';
-import { takeWorker } from './spare-worker.js';
 import { wakeMachine } from './wake.js';
+import { ownThread, sharedThread, type MachineThread } from './machine-thread.js';
 import { SocketBridge } from './socket-bridge.js';
 import type { DebugCommand } from './debugging.js';
 import {
@@ -64,6 +64,36 @@ export interface MachineOptions extends WorkerOptions {
   readonly limits?: Partial<CpuLimits>;
   /** Of processes of this user, whose machines share processors by their shares; absent: those of this process do. Linux only. */
   readonly group?: string;
+  /**
+   * `shared`: a worker that machines of this process share, which take turns on its thread. They are meant to be idle most of the time: one that computes
+   * slows the others down, and what one waits for (files and shared folders of the host, images on servers, being saved) all of them wait for. Such a machine has one CPU, on `wasm` or `interp`.
+   * `own`, unless given: a worker for this machine alone.
+   */
+  readonly worker?: WorkerKind;
+}
+
+/** Whose worker a machine is in. */
+export type WorkerKind = 'own' | 'shared';
+
+/** Throws a UsageError where a machine cannot share its worker. */
+export function checkSharing({
+  accel,
+  cpus = 1,
+}: {
+  readonly accel?: string | undefined;
+  readonly cpus?: number | undefined;
+}): void {
+  if (cpus > 1) throw new UsageError(`${SHARES} has one CPU`);
+  if (accel === 'kvm') throw new UsageError(`${SHARES} runs on wasm or interp`);
+}
+
+const SHARES = 'a machine that shares its worker';
+
+function checkOptions(start: MachineStart, { accel, trace, startStopped, group, limits }: MachineOptions): void {
+  checkSharing({ accel, cpus: start.kind === 'create' ? start.config.cpus : 1 });
+  if (trace || startStopped) throw new UsageError(`${SHARES} can neither be traced nor wait for a debugger`);
+  if (group !== undefined) throw new UsageError(`${SHARES} is in no CPU group`);
+  if (limits?.pin) throw new UsageError(`${SHARES} cannot be pinned`);
 }
 
 /** Bytes of input that may be under way before `send` asks for a pause. */
@@ -102,7 +132,9 @@ export class MachineHandle {
   readonly exited: Promise<MachineExit>;
   /** Resolves once the guest runs; never, when it could not start. */
   readonly started: Promise<void>;
-  private readonly worker: Worker;
+  private readonly thread: MachineThread;
+  /** Whose worker it is in. */
+  readonly worker: WorkerKind;
   private readonly seat: MachineSeat;
   private readonly words: Int32Array<SharedArrayBuffer>;
   private bridge: SocketBridge | undefined;
@@ -125,15 +157,29 @@ export class MachineHandle {
     private readonly listener: MachineListener,
     options: MachineOptions,
   ) {
-    const { version, limits, group, ...rest } = options;
+    const { version, limits, group, worker = 'own', ...others } = options;
+    this.worker = worker;
+    const isShared = worker === 'shared';
+    if (isShared) checkOptions(start, options);
+    const rest: WorkerOptions = isShared ? { accel: 'wasm', ...others } : others;
     this.seat = new MachineSeat(limits, group);
     const { seat } = this.seat;
     this.words = seat.shared;
     this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);
     const place = { buffer: seat.all.buffer, index: seat.index };
-    const data: WorkerData = { start, options: rest, shared: this.words, seat: place, version };
+    const data: WorkerData = {
+      start,
+      options: rest,
+      shared: this.words,
+      seat: place,
+      version,
+      together: isShared,
+    };
     try {
-      this.worker = takeWorker(data, movable(start));
+      if (isShared) {
+        seat.joinOthers();
+        this.thread = sharedThread(data, movable(start), seat.all.together);
+      } else this.thread = ownThread(data, movable(start));
     } catch (error) {
       this.seat.close();
       if (start.kind === 'branch') closeBranch(start.branch);
@@ -144,12 +190,14 @@ export class MachineHandle {
       this.markStarted = resolve;
     });
     this.exited = new Promise((resolve, reject) => {
-      this.worker.on('message', (event: Event) => this.handle(event, resolve, reject));
-      this.worker.on('error', (error) => reject(asHostError(error)));
-      // After `exit` or `error` this changes nothing.
-      this.worker.on('exit', (code) => {
-        this.seat.close();
-        reject(new HostError(`the machine's thread has ended, with code ${code}`));
+      this.thread.listen({
+        event: (event) => this.handle(event, resolve, reject),
+        broken: (error) => reject(asHostError(error)),
+        // After `exit` or `error` this changes nothing.
+        ended: (code) => {
+          this.seat.close();
+          reject(new HostError(`the machine's thread has ended, with code ${code}`));
+        },
       });
     });
     this.exited.then(
@@ -250,6 +298,8 @@ export class MachineHandle {
     if (this.seat.isClosed) return;
     Atomics.add(this.words, SHARED.WRITTEN, count);
     Atomics.notify(this.words, SHARED.WRITTEN);
+    // It may wait for that, and cannot on a word of its own.
+    if (this.worker === 'shared') this.wake();
   }
 
   private taken(count: number): void {
@@ -260,14 +310,12 @@ export class MachineHandle {
   }
 
   private post(command: Command): void {
-    this.worker.postMessage(command);
+    this.thread.post(command);
     this.wake();
   }
 
   private wake(): void {
-    if (this.seat.isClosed) return;
-    Atomics.store(this.words, SHARED.WAKE, 1);
-    Atomics.notify(this.words, SHARED.WAKE);
+    if (!this.seat.isClosed) wakeThread(this.words);
   }
 
   /**
@@ -369,6 +417,7 @@ export class MachineHandle {
   /** Changes it; at once, also while the machine runs. Throws a one-line error when this host cannot do that. */
   limit(limits: Partial<CpuLimits>): void {
     if (this.over) throw this.over;
+    if (limits.pin && this.worker === 'shared') throw new UsageError(`${SHARES} cannot be pinned`);
     this.seat.change(limits);
   }
 

@@ -1,4 +1,5 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
+import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MemoryLayers } from '../../host/node/layered-memory.js';
 import type { AcceleratorName, KernelIrqchip } from './accelerator-names.js';
@@ -61,7 +62,21 @@ export interface WorkerData {
   /** Among the machines of the process. */
   readonly seat: SeatData;
   readonly version: string;
+  /** It takes turns with others on its thread. */
+  readonly together: boolean;
 }
+
+/** What the worker is given that machines share. */
+export interface SharedWorkerData {
+  /** What it sleeps on. */
+  readonly word: Int32Array<SharedArrayBuffer>;
+}
+
+/** What it is told. */
+export type SharedWorkerCommand =
+  | { readonly kind: 'machine'; readonly data: WorkerData; readonly port: MessagePort }
+  /** Nobody needs it any more. */
+  | { readonly kind: 'end' };
 
 export interface WorkerOptions {
   /** Absent: the best that works, and its owner is told which that is. */
@@ -82,13 +97,15 @@ export interface WorkerOptions {
 export const SHARED = {
   /** Not 0 when commands wait; what the worker sleeps on. The first one: whoever gives it a processor wakes it, too. */
   WAKE: 0,
+  /** Where in the same memory the word is that the machine's thread sleeps on instead, if it has several machines; else 0. `wakeThread` knows both. */
+  ALSO: 1,
   /** Bytes of output that have left the process, modulo 2**32; what the worker waits for when too many have not. */
-  WRITTEN: 1,
+  WRITTEN: 2,
   /** Events of a user that the machine has taken, modulo 2**32. */
-  INPUT_TAKEN: 2,
+  INPUT_TAKEN: 3,
   /** The machine's thread, as the host numbers it, where it may wait in KVM_RUN, which takes a signal; otherwise 0. */
-  THREAD: 3,
-  SIZE: 4,
+  THREAD: 4,
+  SIZE: 5,
 } as const;
 
 export type Command =

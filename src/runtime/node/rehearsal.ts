@@ -2,8 +2,6 @@
  * A machine that nobody sees, made, run for a moment, saved and restored by a thread that waits for a real one: what all of that takes is then
  * compiled, which is the larger part of the time that a machine's start takes.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
@@ -15,6 +13,7 @@ import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
 import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { Unplugged } from '../../net/unplugged.js';
+import { collectGarbage } from './collect-garbage.js';
 import { createVm } from './create-vm.js';
 import { loadDemo } from './demo-image.js';
 
@@ -66,21 +65,10 @@ class Pages {
   }
 }
 
-/**
- * Collects what nobody needs any more: a thread that waits does not do so by itself, nor one whose machine is idle. V8 gives the function to contexts that are
- * made after the flag was set, which is the process's.
- */
-function collect(): void {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (() => void) | undefined;
-  setFlagsFromString('--no-expose-gc');
-  gc?.();
-}
-
 /** Takes a tenth of a second or two. Nothing of it is left. */
 export function rehearse(): void {
   play();
-  collect();
+  collectGarbage();
 }
 
 function play(): void {

@@ -16,7 +16,9 @@ const ENTRY = new URL('./machine-worker.js', import.meta.url);
 
 /** MiB for objects that were made lately: V8 would take 48, and a machine makes few. */
 const YOUNG = 6;
-const OPTIONS = { ...THREAD_OPTIONS, resourceLimits: { maxYoungGenerationSizeMb: YOUNG } };
+
+/** What the threads of machines are started with. */
+export const MACHINE_THREAD = { ...THREAD_OPTIONS, resourceLimits: { maxYoungGenerationSizeMb: YOUNG } };
 
 let waiting: { readonly worker: Worker; readonly word: Int32Array<SharedArrayBuffer> } | undefined;
 let wanted = false;
@@ -24,7 +26,7 @@ let wanted = false;
 function prepare(): void {
   if (waiting || !wanted) return;
   const word = new Int32Array(new SharedArrayBuffer(4));
-  const worker = new Worker(ENTRY, { ...OPTIONS, workerData: { spare: word } satisfies SpareWorker });
+  const worker = new Worker(ENTRY, { ...MACHINE_THREAD, workerData: { spare: word } satisfies SpareWorker });
   // Nobody need wait for it.
   worker.unref();
   const gone = (): void => {
@@ -43,7 +45,7 @@ export function keepSpareWorker(): void {
 
 /** A worker for a machine: the one that waits, else a new one. */
 export function takeWorker(data: WorkerData, transfer: readonly Transferable[]): Worker {
-  if (!waiting) return new Worker(ENTRY, { ...OPTIONS, workerData: data, transferList: [...transfer] });
+  if (!waiting) return new Worker(ENTRY, { ...MACHINE_THREAD, workerData: data, transferList: [...transfer] });
   const { worker, word } = waiting;
   waiting = undefined;
   worker.removeAllListeners('error');

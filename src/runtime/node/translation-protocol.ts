@@ -15,7 +15,7 @@ export interface TranslationLink {
 }
 
 export interface TranslationWorkerData {
-  /** By the CPU's index, or one for the only CPU. */
+  /** By the CPU's index, or one for the only CPU; none where machines come and go. */
   readonly links: readonly TranslationLink[];
   /** The code is for any CPU of the machine, and what one has had made is given to the others. */
   readonly anyCpu: boolean;
@@ -24,6 +24,11 @@ export interface TranslationWorkerData {
 }
 
 export type { PortableRequest };
+
+/** What a thread is told that translates for machines that come and go: one more. */
+export interface TranslationGuest {
+  readonly link: TranslationLink;
+}
 
 /** Errors lose their class on the way. */
 export type TranslationAnswer = Compiled;

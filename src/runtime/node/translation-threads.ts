@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { MessageChannel, Worker } from 'node:worker_threads';
-import type { TranslationLink, TranslationWorkerData } from './translation-protocol.js';
+import type { TranslationGuest, TranslationLink, TranslationWorkerData } from './translation-protocol.js';
 
 /** One for each two CPUs that can run at a time. */
 const threadsFor = (cpus: number): number => Math.max(1, Math.floor(Math.min(cpus, availableParallelism()) / 2));
@@ -29,6 +29,38 @@ export function translationLink(): readonly [TranslationLink, TranslationLink] {
     { port: port1, answers },
     { port: port2, answers },
   ];
+}
+
+/** The thread that translates for machines of one CPU that are on one thread. It starts when one of them has something to translate. */
+export class JoinedTranslation {
+  private worker: Worker | undefined;
+
+  /** `entry` is the thread's, for tests. */
+  constructor(private readonly entry?: URL) {}
+
+  /** A way to it for one machine, which ends when its port is closed. */
+  join(): TranslationLink {
+    const [own, link] = translationLink();
+    this.worker ??= this.start();
+    this.worker.postMessage({ link } satisfies TranslationGuest, [link.port]);
+    return own;
+  }
+
+  private start(): Worker {
+    const worker = startTranslationThread({ links: [], anyCpu: false, numbers: { first: 0, step: 1 } }, this.entry);
+    // Machines that come later have another.
+    const gone = (): void => {
+      if (this.worker === worker) this.worker = undefined;
+    };
+    worker.on('error', gone);
+    worker.on('exit', gone);
+    return worker;
+  }
+
+  close(): void {
+    void this.worker?.terminate();
+    this.worker = undefined;
+  }
 }
 
 export class TranslationThreads {

@@ -4,7 +4,7 @@
  */
 import { setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { fromPortable } from '../../accel/wasm/portable-region.js';
 import { compileRegions } from '../../accel/wasm/region-module.js';
 import type { CompiledRegion, RegionRequest } from '../../accel/wasm/compiler.js';
@@ -15,6 +15,8 @@ import {
   ANSWERS,
   type PortableRequest,
   type TranslationAnswer,
+  type TranslationGuest,
+  type TranslationLink,
   type TranslationWorkerData,
 } from './translation-protocol.js';
 
@@ -36,15 +38,24 @@ const FLAGS = [
 ];
 
 const { links, anyCpu, numbers } = workerData as TranslationWorkerData;
-const counts = links.map(({ answers }) => new Int32Array(answers));
 const variants = loadVariants();
 const bases = cpuBases(anyCpu);
 const cache = anyCpu ? new TranslationCache() : undefined;
 let nextModule = numbers.first;
 
+/** A CPU that asks. */
+interface Asker extends TranslationLink {
+  /** ANSWERS. */
+  readonly counts: Int32Array;
+}
+
+/** By number. */
+const askers = new Map<number, Asker>();
+let nextAsker = 0;
+
 interface Waiting {
   readonly request: PortableRequest;
-  /** Index of the CPU's link. */
+  /** Number of the asker. */
   readonly cpu: number;
 }
 
@@ -52,7 +63,7 @@ interface Waiting {
 const waiting: Waiting[] = [];
 
 function takeIn(): void {
-  for (const [cpu, { port }] of links.entries())
+  for (const [cpu, { port }] of askers)
     for (;;) {
       const request = receiveMessageOnPort(port)?.message as PortableRequest | undefined;
       if (request === undefined) break;
@@ -61,8 +72,9 @@ function takeIn(): void {
 }
 
 function answer(cpu: number, message: TranslationAnswer): void {
-  links[cpu].port.postMessage(message);
-  Atomics.add(counts[cpu], ANSWERS.POSTED, 1);
+  const asker = askers.get(cpu);
+  asker?.port.postMessage(message);
+  if (asker) Atomics.add(asker.counts, ANSWERS.POSTED, 1);
 }
 
 function compileModule(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
@@ -91,6 +103,11 @@ function failed(batch: readonly Waiting[], error: unknown): void {
     });
 }
 
+/** The latest request, if it may be in one module with another: what has different memories has nothing to do with each other. */
+function nextWith({ cpu }: Waiting): Waiting | undefined {
+  return anyCpu || waiting.at(-1)?.cpu === cpu ? waiting.pop() : undefined;
+}
+
 /** Compiles a request, and some that wait with it. */
 function compile(first: Waiting): void {
   const batch: Waiting[] = [];
@@ -99,7 +116,7 @@ function compile(first: Waiting): void {
   const twins: Waiting[] = [];
   try {
     let units = 0;
-    for (let next: Waiting | undefined = first; next; next = units < BATCH ? waiting.pop() : undefined) {
+    for (let next: Waiting | undefined = first; next; next = units < BATCH ? nextWith(first) : undefined) {
       if (isKnown(next)) continue;
       if (cache && batch.some((one) => isTwin(one, next))) {
         twins.push(next);
@@ -147,7 +164,10 @@ function isTwin({ request: a, cpu }: Waiting, { request: b, cpu: other }: Waitin
 
 if (process.platform === 'linux') setPriority(0, NICE);
 
-for (const [cpu, { port }] of links.entries())
+function serve(link: TranslationLink): void {
+  const cpu = nextAsker++;
+  const { port } = link;
+  askers.set(cpu, { ...link, counts: new Int32Array(link.answers) });
   port.on('message', (request: PortableRequest) => {
     waiting.push({ request, cpu });
     for (;;) {
@@ -157,3 +177,9 @@ for (const [cpu, { port }] of links.entries())
       compile(latest);
     }
   });
+  port.on('close', () => askers.delete(cpu));
+}
+
+for (const link of links) serve(link);
+// Of machines that come and go there may be none for a while.
+if (!anyCpu && links.length === 0) parentPort?.on('message', ({ link }: TranslationGuest) => serve(link));

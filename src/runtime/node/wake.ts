@@ -1,4 +1,5 @@
 /** Wakes a machine's thread: it sleeps on a word, or waits for interrupts with its CPU in the kernel. */
+import { wakeThread } from '../../vmm/sched/words.js';
 import { SHARED } from './protocol.js';
 
 /** Loaded when it is needed: not every host has what it stands on. */
@@ -16,8 +17,7 @@ export async function loadSignals(): Promise<void> {
 
 /** `words`: of SHARED. */
 export function wakeMachine(words: Int32Array): void {
-  Atomics.store(words, SHARED.WAKE, 1);
-  Atomics.notify(words, SHARED.WAKE);
+  wakeThread(words);
   const thread = Atomics.load(words, SHARED.THREAD);
   if (thread === 0) return;
   if (signal) signal(thread);

@@ -8,6 +8,8 @@ import { startTranslationThread, translationLink } from './translation-threads.j
 export interface WorkerCompilerOptions extends RemoteCompilerOptions {
   /** To threads that are there already, for all CPUs of the machine; absent: one is started for this CPU alone. */
   readonly links?: readonly TranslationLink[] | undefined;
+  /** Gives a way to a thread that is there for others, too, which this compiler ends by closing its port; absent: a thread is started. */
+  readonly join?: (() => TranslationLink) | undefined;
   /** The thread's entry; for tests. */
   readonly entry?: URL;
 }
@@ -44,6 +46,11 @@ export class WorkerCompiler extends RemoteCompiler {
   }
 
   private start(): void {
+    const { join } = this.options;
+    if (join) {
+      this.connect(join());
+      return;
+    }
     const [own, other] = translationLink();
     this.connect(own);
     const { bases, entry } = this.options;
@@ -67,10 +74,10 @@ export class WorkerCompiler extends RemoteCompiler {
 
   /** Threads that are the machine's go on for other CPUs. */
   protected override letGo(): void {
-    if (!this.worker) return;
+    if (this.options.links) return;
     for (const { port } of this.threads) port.close();
     this.threads = [];
-    void this.worker.terminate();
+    void this.worker?.terminate();
     this.worker = undefined;
   }
 }

@@ -60,7 +60,13 @@ const IMAGE = record({ disk: TEXT, fileSystem: TEXT, env: TEXTS, cwd: TEXT, user
 const DISK = record({ path: TEXT, format: TEXT, readOnly: FLAG, temporary: FLAG }, ['path']);
 const ALLOWED = record({ host: TEXT, port: whole(0, 65_535) }, ['host']);
 
-const START: Fields = { bootTimeout: NUMBER, signal: SIGNAL, onSerial: FUNCTION, onFrame: FUNCTION };
+const START: Fields = {
+  bootTimeout: NUMBER,
+  signal: SIGNAL,
+  onSerial: FUNCTION,
+  onFrame: FUNCTION,
+  worker: oneOf(['own', 'shared']),
+};
 
 const CREATE: Fields = {
   ...START,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { UsageError } from '../../base/errors.js';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
-import { MachineHandle } from '../../runtime/node/machine-handle.js';
+import { MachineHandle, type WorkerKind } from '../../runtime/node/machine-handle.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import { AgentConnection, AgentGoneError } from '../agent/connection.js';
 import { AGENT_PORT } from '../agent/protocol.js';
@@ -24,6 +24,12 @@ export interface StartOptions {
   readonly onSerial?: (bytes: Uint8Array) => void;
   /** What has changed on its screen, once for each `machine.requestFrame()`. */
   readonly onFrame?: (news: FrameNews) => void;
+  /**
+   * `shared`: the worker that such machines of this process share, where one that is idle takes a few MiB instead of some 40. They take turns on its thread, and are
+   * meant to be idle most of the time: one that computes slows the others down, and while one waits for files of the host, for an image on a server or for
+   * being saved, all do. One CPU, on `wasm` or `interp`. Unless given it is `own`, and for a fork what the other machine has.
+   */
+  readonly worker?: WorkerKind;
 }
 
 /** Throws what is wrong with them, or the signal's reason. */
@@ -49,7 +55,7 @@ export async function startMachine(
     readonly identity?: readonly string[] | undefined;
   },
 ): Promise<StartedMachine> {
-  const { signal, onSerial, onFrame, bootTimeout = BOOT_TIMEOUT, version, accel, identity } = options;
+  const { signal, onSerial, onFrame, bootTimeout = BOOT_TIMEOUT, worker, version, accel, identity } = options;
   checkStart(options);
   const serial = new SerialPort();
   const monitor = new Monitor();
@@ -70,7 +76,7 @@ export async function startMachine(
         monitor.tell({ kind: 'reset' });
       },
     },
-    { version, ...(accel && { accel }) },
+    { version, ...(accel && { accel }), ...(worker && { worker }) },
   );
   serial.connect({ send: (bytes) => machine.send('serial', bytes) });
   monitor.connect(machine);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { UsageError, VitrineError } from '../../base/errors.js';
 import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
-import type { MachineHandle } from '../../runtime/node/machine-handle.js';
+import { checkSharing, type MachineHandle } from '../../runtime/node/machine-handle.js';
 import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import type { MachineExit } from '../../vmm/machine.js';
@@ -131,6 +131,7 @@ export class Vm {
     onSerial,
     onFrame,
     bootTimeout,
+    worker,
     warm: _,
     ...wanted
   }: CreateOptions): Promise<Vm> {
@@ -139,8 +140,9 @@ export class Vm {
       ...(onSerial && { onSerial }),
       ...(onFrame && { onFrame }),
       ...(bootTimeout !== undefined && { bootTimeout }),
+      ...(worker && { worker }),
     };
-    keepSpareWorker();
+    if (worker !== 'shared') keepSpareWorker();
     const { image, ...others } = wanted;
     const { onProgress } = others;
     const root = typeof image === 'string' ? await pulledImage(image, { onProgress, signal }) : image;
@@ -277,11 +279,13 @@ export class Vm {
    */
   async fork(options: ForkOptions = {}): Promise<Vm> {
     checkFork(options);
-    const { identity, ...rest } = options;
+    const { identity, ...given } = options;
+    const rest = { ...given, worker: given.worker ?? this.machine.worker };
     checkStart(rest);
     const words = identity === false ? undefined : identityWords(forkIdentity(this.note, identity), this.note);
-    keepSpareWorker();
     const { forceCpu, accel = this.machine.facts?.accel } = rest;
+    if (rest.worker === 'own') keepSpareWorker();
+    else checkSharing({ accel, cpus: this.machine.facts?.cpus });
     const branch = await this.machine.branch();
     const forced = forceCpu !== undefined && { forceCpu };
     if (branch) return Vm.start({ kind: 'branch', branch, ...forced }, rest, accel, words);

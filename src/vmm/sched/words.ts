@@ -17,6 +17,8 @@ const ALL = {
   PROCESSORS: 1,
   /** 1: some machines are in other processes, whose threads cannot be woken from here; they look by themselves. */
   POLLED: 2,
+  /** Not 0: one of the machines that share a thread is to be looked at; what that thread sleeps on. */
+  TOGETHER: 3,
   /** Of each processor: the number that the host knows it by. */
   NUMBER: 16,
   /** Of each processor: the key of the CPU that has it, or 0. */
@@ -43,7 +45,7 @@ const SEAT = {
   PINNED: 5,
   /** A bit for each processor, by the host's number. */
   PIN: 8,
-  /** Of the machine and its owner, see `SHARED` in protocol.ts. Its first word is what the machine's thread sleeps on. */
+  /** Of the machine and its owner, see `SHARED` in protocol.ts. The first two are `WAKING`. */
   SHARED: 40,
   /** What the threads of CPUs from the second one on sleep on. */
   WAKE: 48,
@@ -54,6 +56,14 @@ const SEAT = {
   /** From here on in 64-bit words, see LONG. */
   LONGS: 96,
   SIZE: 256,
+} as const;
+
+/** Of the words of a machine and its owner: those by which the machine's thread is woken. */
+const WAKING = {
+  /** What the thread sleeps on, if it has but this machine. */
+  WAKE: 0,
+  /** Where in the same memory the word is that it sleeps on otherwise, or 0. */
+  ALSO: 1,
 } as const;
 
 /** 64-bit words of a seat. */
@@ -102,6 +112,16 @@ const KEPT = {
 
 /** 32-bit words that `SHARED` may have. */
 export const SHARED_WORDS = SEAT.WAKE - SEAT.SHARED;
+
+/** Wakes the thread that a machine is on. `words`: of the machine and its owner. */
+export function wakeThread(words: Int32Array): void {
+  Atomics.store(words, WAKING.WAKE, 1);
+  Atomics.notify(words, WAKING.WAKE);
+  const also = Atomics.load(words, WAKING.ALSO);
+  if (also === 0) return;
+  const all = new Int32Array(words.buffer);
+  if (Atomics.exchange(all, also, 1) === 0) Atomics.notify(all, also);
+}
 
 /** The words, for any thread. */
 export class SchedulerWords {
@@ -192,6 +212,11 @@ export class SchedulerWords {
   seat(index: number): Seat {
     return new Seat(this, index);
   }
+
+  /** What the thread sleeps on that machines share: one word, not 0 when one of them is to be looked at. */
+  get together(): Int32Array<SharedArrayBuffer> {
+    return new Int32Array(this.buffer, ALL.TOGETHER * 4, 1);
+  }
 }
 
 /** The words of one machine. */
@@ -278,6 +303,11 @@ export class Seat {
     return new Int32Array(this.all.buffer, (this.at + SEAT.SHARED) * 4, SHARED_WORDS);
   }
 
+  /** The machine is on the thread that machines share. */
+  joinOthers(): void {
+    Atomics.store(this.all.ints, this.at + SEAT.SHARED + WAKING.ALSO, ALL.TOGETHER);
+  }
+
   /** What the threads of CPUs sleep on, by their indices. That of CPU 0 is not used: it is on the machine's. */
   get wakes(): Int32Array<SharedArrayBuffer> {
     return new Int32Array(this.all.buffer, (this.at + SEAT.WAKE) * 4, MAX_VCPUS);
@@ -285,7 +315,11 @@ export class Seat {
 
   /** Wakes the thread of a CPU, if it sleeps. */
   wake(cpu: number): void {
-    const at = this.at + (cpu === 0 ? SEAT.SHARED : SEAT.WAKE + cpu);
+    if (cpu === 0) {
+      wakeThread(this.shared);
+      return;
+    }
+    const at = this.at + SEAT.WAKE + cpu;
     if (Atomics.exchange(this.all.ints, at, 1) === 0) Atomics.notify(this.all.ints, at);
   }
 
