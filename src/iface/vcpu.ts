@@ -169,5 +169,10 @@ export interface Vm extends BackingMemory {
   /** What CPUID tells the guest of features, where it tells more than it was asked to. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu;
+  /**
+   * Forgets what its CPUs can make again, while they do not run: the guest is slower for a moment when it goes on. Whole pages of memory that need not be
+   * there then, as they are all zeros or nobody reads them. Absent: there is nothing of the kind.
+   */
+  forget?(): readonly Uint8Array[];
   dispose(): void;
 }

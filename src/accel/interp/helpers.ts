@@ -7,6 +7,7 @@ export interface HelperExports {
   state_restored(): void;
   /** Drops translations: the memory map changed. */
   memory_map_changed(): void;
+  flush_code_cache(): void;
   /** `length` bytes at `host` were changed by a device. */
   invalidate_range(host: number, length: number): void;
   /** Physical address of a linear one in SCRATCH, as peekTranslate finds it; 0: not mapped. */

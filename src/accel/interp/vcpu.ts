@@ -331,6 +331,12 @@ export class InterpVcpu implements Vcpu {
     this.helpers.memory_map_changed();
   }
 
+  /** Forgets decoded and translated code. */
+  forget(): void {
+    this.helpers.flush_code_cache();
+    this.translator?.install();
+  }
+
   dispose(): void {
     this.translator?.close();
   }

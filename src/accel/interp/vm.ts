@@ -4,6 +4,7 @@ import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuSignals, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { assert } from '../../base/assert.js';
+import { PAGE_SIZE } from '../../base/units.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
 import { cpuOrigin, LAYOUT, REMOTE_FLAG } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
@@ -101,6 +102,20 @@ export class InterpVm implements Vm {
       this.memory.leave(index, REMOTE_FLAG.MAP);
     },
   };
+
+  forget(): readonly Uint8Array[] {
+    const { bytes } = this.memory;
+    return this.cpus.flatMap((cpu, index) => {
+      if (!cpu) return [];
+      cpu.forget();
+      const origin = cpuOrigin(index);
+      // The pool begins with what says how full it is.
+      return [
+        bytes.subarray(origin + LAYOUT.JUMP_CACHE, origin + LAYOUT.JUMP_CACHE_END),
+        bytes.subarray(origin + LAYOUT.CODE_POOL + PAGE_SIZE, origin + LAYOUT.CODE_POOL_END),
+      ];
+    });
+  }
 
   dispose(): void {
     for (const cpu of this.cpus) cpu?.dispose();

@@ -275,9 +275,9 @@ export class Translator implements CodeTranslator {
 
   /** Makes what has been compiled since the last time available, as far as its code still is what it was. */
   install(): void {
+    this.forgetIfFlushed();
     for (let compiled = this.compiler.take(); compiled; compiled = this.compiler.take()) {
       const began = this.now();
-      this.forgetIfFlushed();
       this.installOne(compiled);
       this.store.keepWithinLimits();
       this.times.install += this.now() - began;

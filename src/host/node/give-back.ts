@@ -6,6 +6,9 @@ const mapped = new WeakSet<ArrayBufferLike>();
 /** Lets the system have whole pages of memory, which are zeros then. False: it cannot. */
 export const giveBack = (bytes: Uint8Array): boolean => !mapped.has(bytes.buffer) && libc?.discard(bytes) === 0;
 
+/** The same where it is known that no file is mapped there, whatever is elsewhere in the buffer. */
+export const discard = (bytes: Uint8Array): boolean => libc?.discard(bytes) === 0;
+
 /**
  * Puts whole pages of an open file in the place of memory (which begins at a page of the system's): what is written becomes
  * the memory's own. The file must neither change nor become shorter. False: it cannot.

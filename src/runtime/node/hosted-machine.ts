@@ -6,7 +6,7 @@ import { disassemble } from '../../cpu/x86/disassembler.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
-import { giveBack } from '../../host/node/give-back.js';
+import { discard, giveBack } from '../../host/node/give-back.js';
 import { LineWriter } from '../../host/node/line-writer.js';
 import { threadNumber } from '../../host/node/native/thread.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
@@ -54,6 +54,9 @@ interface Life {
 /** Of the machines that take turns on this thread. */
 const joined = new JoinedTranslation();
 
+/** Milliseconds without anything from outside after which a machine among others gives back memory that it can do without. */
+const QUIET = 2000;
+
 const ONE_CPU = 'a machine that shares its worker has one CPU';
 
 /** What was asked for, or else the best that works. Which machine a file holds it tells only where it may matter. */
@@ -94,6 +97,8 @@ export class HostedMachine {
   private translation: TranslationThreads | undefined;
   private trace: LineWriter | undefined;
   private machine: VirtualMachine | undefined;
+  /** When it will have been quiet for so long that it gives back memory. Milliseconds. */
+  private quietAt = performance.now() + QUIET;
   /** Of a machine that is given turns. */
   private life: Life | undefined;
   /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
@@ -277,6 +282,7 @@ export class HostedMachine {
   takeTurn(): number | undefined {
     const { life } = this;
     if (!life) return undefined;
+    if (this.isCalled) this.quietAt = performance.now() + QUIET;
     const rest = this.unlessItFails(() => {
       const end = this.slice(life);
       if (typeof end === 'number') return end;
@@ -314,13 +320,20 @@ export class HostedMachine {
     }
     const end = machine.turn();
     if (end.kind === 'slice-over') return 0;
-    if (end.kind === 'asleep') {
-      if (this.settle()) return 0;
-      return end.nanoseconds === undefined ? Infinity : end.nanoseconds / 1e6;
-    }
+    if (end.kind === 'asleep') return this.settle() ? 0 : this.rest(machine, end.nanoseconds);
     if (debugging.ends(end)) return end;
     life.stands = true;
     return 0;
+  }
+
+  /** The guest sleeps. Milliseconds for which the machine has nothing to do, unless it is called. */
+  private rest({ vm }: VirtualMachine, nanoseconds = Infinity): number {
+    const now = performance.now();
+    if (now >= this.quietAt) {
+      this.quietAt = Infinity;
+      for (const bytes of vm.forget?.() ?? []) discard(bytes);
+    }
+    return Math.min(nanoseconds / 1e6, this.quietAt - now);
   }
 
   private bringUp(): Life {
