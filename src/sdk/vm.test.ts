@@ -412,6 +412,110 @@ describeWith([guest, mountNamespace], 'warm machines on a full disk', () => {
   });
 });
 
+describeWith([guest], 'machines that share a worker', () => {
+  const worker = 'shared';
+  let vm: Vm;
+  beforeAll(async () => {
+    vm = await sdk.Vm.create({ accel: 'wasm', memory: 128, worker, mounts: { '/host': folder } });
+  }, 120_000);
+  afterAll(() => vm.stop());
+  const answers = async (machine: Vm): Promise<void> =>
+    expect((await machine.exec('echo $((6 * 7))')).stdout).toBe('42\n');
+
+  it('do what others do', async () => {
+    const input = randomBytes(300_000);
+    expect(Buffer.from((await vm.exec(['cat'], { stdin: input })).stdoutBytes).equals(input)).toBe(true);
+    await vm.fs.write('/host/from-guest', 'written');
+    expect(readFileSync(path.join(folder, 'from-guest'), 'utf8')).toBe('written');
+    await vm.fs.mkdir('/www');
+    await vm.fs.write('/www/index.html', 'served');
+    await vm.exec('httpd -h /www -p 127.0.0.1:80; ping -c 1 10.0.2.2', { check: true });
+    const { hostPort } = await vm.ports.forward(80);
+    expect(await (await fetch(`http://127.0.0.1:${hostPort}/index.html`)).text()).toBe('served');
+    const shell = vm.spawn('read line; echo "heard $line"', { tty: true });
+    await shell.write('something\n');
+    expect(await shell.exited).toEqual({ exitCode: 0 });
+    const late = vm.exec('sleep 100', { timeout: 300 });
+    await expect(late).rejects.toMatchObject({ name: 'ExecTimeoutError' });
+    expect(vm.machine.facts).toMatchObject({ accel: 'wasm', threads: 1 });
+    expect(vm.machine.usage[0].retired).toBeGreaterThan(0n);
+  });
+
+  it('are forks of one, and of each other, that share nothing they write', async () => {
+    await vm.fs.write('/root/of-both', 'before');
+    const forks = await Promise.all([vm.fork(), vm.fork({ worker: 'own' })]);
+    try {
+      expect(forks.map(({ machine }) => machine.worker)).toEqual(['shared', 'own']);
+      await Promise.all(forks.map((machine, i) => machine.fs.write('/root/of-both', String(i))));
+      forks.push(await forks[0].fork(), await forks[1].fork({ worker }));
+      const machines = [vm, ...forks];
+      const contents = await Promise.all(machines.map((machine) => machine.fs.readText('/root/of-both')));
+      expect(contents).toEqual(['before', '0', '1', '0', '1']);
+      const names = await Promise.all(machines.map(async (machine) => (await machine.exec('hostname')).stdout));
+      expect(new Set(names).size).toBe(5);
+    } finally {
+      await Promise.all(forks.map((machine) => machine.stop()));
+    }
+  }, 60_000);
+
+  it('go on while one of them computes, stands still, is saved, or ends', async () => {
+    const [busy, held] = await Promise.all([vm.fork(), vm.fork()]);
+    const file = path.join(folder, 'of-several');
+    try {
+      const endless = busy.spawn('while :; do :; done');
+      await endless.pid;
+      await held.pause();
+      const waiting = held.exec('echo on');
+      await answers(vm);
+      await held.snapshot(file);
+      await answers(vm);
+      const restored = await sdk.Vm.restore(file, { accel: 'wasm', worker });
+      await answers(restored);
+      await restored.shutdown();
+      expect(await restored.exited).toEqual({ kind: 'power-off' });
+      await held.resume();
+      expect((await waiting).stdout).toBe('on\n');
+      endless.kill('SIGKILL');
+      expect(await endless.exited).toEqual({ exitCode: 137, signal: 'SIGKILL' });
+      await busy.stop();
+      expect(await busy.exited).toEqual({ kind: 'stopped' });
+    } finally {
+      await Promise.all([busy, held].map((machine) => machine.stop()));
+    }
+    await answers(vm);
+  }, 60_000);
+
+  it('do not fail with one that cannot begin', async () => {
+    const file = path.join(folder, 'no-snapshot');
+    writeFileSync(file, 'something else');
+    await expect(sdk.Vm.restore(file, { worker })).rejects.toThrow('no-snapshot');
+    await expect(vm.fork({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+    for (const [options, message] of [
+      [{ cpus: 2 }, 'a machine that shares its worker has one CPU'],
+      [{ accel: 'kvm' }, 'a machine that shares its worker runs on wasm or interp'],
+    ] as const)
+      await expect(sdk.Vm.create({ worker, ...options })).rejects.toMatchObject({ name: 'UsageError', message });
+    await expect(vm.fork({ accel: 'kvm' })).rejects.toMatchObject({ name: 'UsageError' });
+    expect(() => vm.machine.limit({ pin: [0] })).toThrow('cannot be pinned');
+    await answers(vm);
+  });
+
+  it('leave no memory behind', async () => {
+    const mappings = (): number => readFileSync('/proc/self/maps', 'utf8').match(/memfd:vitrine/g)?.length ?? 0;
+    for (let time = 0; time < 2; time++) {
+      const fork = await vm.fork();
+      await fork.stop();
+    }
+    // One that goes on has as many as it needs; each of ten more would have as many again.
+    const most = 2 * mappings();
+    for (let time = 0; time < 10; time++) {
+      const fork = await vm.fork();
+      await fork.stop();
+    }
+    await vi.waitFor(() => expect(mappings()).toBeLessThanOrEqual(most), { timeout: 20_000 });
+  }, 60_000);
+});
+
 describeWith([guest], 'machines that begin warm', () => {
   it('are as the first was, share nothing that they write, and can be doubled', async () => {
     vi.stubEnv('XDG_CACHE_HOME', path.join(folder, 'cache'));

@@ -113,6 +113,23 @@ describe('a machine', () => {
     expect(closed).toEqual(['a', 'b', 'c']);
   });
 
+  it('does the same in turns, and forgets in between what it can decode again', () => {
+    const whole = new TestHost();
+    const first = whole.create({ boot: demo });
+    expect(first.run()).toEqual({ kind: 'power-off' });
+    const host = new TestHost();
+    const machine = host.create({ boot: demo });
+    let turns = 0;
+    let end = machine.turn();
+    for (; end.kind === 'slice-over' || end.kind === 'asleep'; end = machine.turn(), turns++)
+      // As the host does with memory that it takes back.
+      if (turns % 100 === 50) for (const bytes of machine.vm.forget?.() ?? []) bytes.fill(0);
+    expect(end).toEqual({ kind: 'power-off' });
+    expect(turns).toBeGreaterThan(100);
+    expect(host.serialText).toBe(whole.serialText);
+    expect(machine.cpus[0].retired).toBe(first.cpus[0].retired);
+  });
+
   it('tells kernels that run without firmware of itself through fw_cfg', () => {
     const { bus } = new TestHost().create({ boot: demo }).board;
     const read = (key: number, bytes: number): number[] => {

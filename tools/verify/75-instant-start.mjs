@@ -5,13 +5,14 @@ import { setTimeout } from 'node:timers';
 import { Vm } from '../../dist/sdk/index.js';
 import { expect } from './lib.mjs';
 
-export const title = 'instant start: forks and warm machines to their first command, 50 forks in memory';
+export const title =
+  'instant start: forks and warm machines to their first command, 50 forks in memory, with workers of their own and in one';
 
 const ROUNDS = 11;
 const FORKS = 50;
 const MEMORY = 512;
 /** Aims, in milliseconds and MiB. */
-const AIM = { warm: 150, fork: 100, idle: 32, all: 4096 };
+const AIM = { warm: 150, fork: 100, idle: { own: 32, shared: 8 }, all: 4096 };
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -51,21 +52,28 @@ export async function run(log, { accel = 'wasm' }) {
     `warm: ${spread(warm.map(([at]) => at))}; to the end of its first command: ${spread(warm.map(([, at]) => at))}; aim ${AIM.warm} ms`,
   );
 
+  for (const worker of ['own', 'shared']) await forks(log, { ...options, worker });
+}
+
+/** Forks of a machine, one after the other and many at a time. */
+async function forks(log, options) {
+  const { worker } = options;
+  log(`workers: ${worker}`);
   const parent = await Vm.create(options);
   await parent.fs.write('/root/kept', 'kept');
-  const forks = [];
+  const times = [];
   for (let i = 0; i < ROUNDS; i++) {
     await pause(1500);
     const started = performance.now();
     const vm = await parent.fork();
     const created = performance.now() - started;
     await vm.exec(['/bin/true'], { check: true });
-    forks.push([created, performance.now() - started]);
+    times.push([created, performance.now() - started]);
     expect((await vm.fs.readText('/root/kept')) === 'kept', 'a fork has other files');
     await vm.stop();
   }
   log(
-    `fork: ${spread(forks.map(([at]) => at))}; to the end of its first command: ${spread(forks.map(([, at]) => at))}; aim ${AIM.fork} ms`,
+    `fork: ${spread(times.map(([at]) => at))}; to the end of its first command: ${spread(times.map(([, at]) => at))}; aim ${AIM.fork} ms`,
   );
 
   const before = memory();
@@ -75,10 +83,12 @@ export async function run(log, { accel = 'wasm' }) {
     for (let i = 0; i < FORKS; i++) machines.push(await parent.fork());
     await pause(5000);
     const idle = memory();
+    const each = (idle.pss - before.pss) / FORKS;
     log(
-      `${FORKS} idle forks of ${MEMORY} MiB: ${text(idle)}: ${((idle.pss - before.pss) / FORKS).toFixed(1)} MiB each, aim ${AIM.idle}; ` +
+      `${FORKS} idle forks of ${MEMORY} MiB: ${text(idle)}: ${each.toFixed(1)} MiB each, aim ${AIM.idle[worker]}; ` +
         `${mappings()} mappings, ${count('/proc/self/fd')} files, ${count('/proc/self/task')} threads`,
     );
+    if (worker === 'shared') expect(each <= AIM.idle.shared, `an idle fork takes ${each.toFixed(1)} MiB`);
     const answers = await Promise.all(machines.map((vm) => vm.exec('hostname; cat /root/kept', { check: true })));
     expect(
       answers.every(({ stdout }) => stdout.endsWith('\nkept')),
@@ -91,5 +101,19 @@ export async function run(log, { accel = 'wasm' }) {
   } finally {
     await Promise.all(machines.map((vm) => vm.stop()));
   }
+  if (worker === 'shared') await leavesNothing(log, parent);
   await parent.stop();
+}
+
+/** Forks that come and go in a worker leave nothing in it. */
+async function leavesNothing(log, parent) {
+  const round = async () => {
+    for (let i = 0; i < FORKS; i++) await (await parent.fork()).stop();
+    await pause(3000);
+    return memory();
+  };
+  const before = await round();
+  const after = await round();
+  log(`${FORKS} forks, made and stopped one after the other: ${text(before)}; as many more: ${text(after)}`);
+  expect(after.pss - before.pss < FORKS, `${FORKS} forks leave ${(after.pss - before.pss).toFixed(0)} MiB behind`);
 }

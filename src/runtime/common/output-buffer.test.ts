@@ -76,4 +76,16 @@ describe('output of a machine', () => {
     buffer.flush();
     expect(posted.reduce((sum, { text }) => sum + text.length, 0)).toBe(3 * 2 ** 20);
   });
+  it('tells whoever does not wait that its reader is behind', () => {
+    const reader = { written: 0, patient: false };
+    const { buffer } = setUp(() => reader);
+    buffer.sink('serial').write(new Uint8Array(2 ** 20));
+    expect(buffer.isBehind).toBe(false);
+    buffer.sink('serial').write(new Uint8Array(2 ** 20));
+    expect(buffer.isBehind).toBe(true);
+    reader.written = 2 ** 21;
+    buffer.sink('serial').write(bytes('x'));
+    buffer.flush();
+    expect(buffer.isBehind).toBe(false);
+  });
 });

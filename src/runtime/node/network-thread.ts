@@ -110,6 +110,7 @@ export class NetworkThread {
     if (Atomics.compareExchange(this.status, STATUS.NATIVE, IDLE, NEVER) === LOADING)
       Atomics.wait(this.status, STATUS.NATIVE, LOADING, START);
     this.isClosed = true;
+    this.channel.port1.close();
     this.worker = undefined;
     void worker?.terminate();
   }

@@ -78,8 +78,10 @@ function round(): number | false {
   return haveEnded ? false : next;
 }
 
-/** Lets ports and threads end that were closed: that takes the thread's event loop. */
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Lets ports and threads end that were closed: that takes the thread's event loop, which sees to it behind what is immediate. */
+async function settle(): Promise<void> {
+  for (let round = 0; round < 2; round++) await new Promise((resolve) => setImmediate(resolve));
+}
 
 /** Milliseconds until there is something to do. */
 function sleep(milliseconds: number): void {

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { R } from '../../cpu/x86/assembler/index.js';
 import { builtVariants } from '../../testing/accelerators.js';
 import { GuestBench, protectedMode } from '../../testing/x86-guest.js';
-import { TranslationThreads } from './translation-threads.js';
+import { JoinedTranslation, TranslationThreads } from './translation-threads.js';
 import { WorkerCompiler, type WorkerCompilerOptions } from './worker-compiler.js';
 
 const CODE = 0x10000;
@@ -73,6 +73,17 @@ describe('the thread that translates', () => {
     expect(texts[0]).toMatch(/translated +1 regions/);
     expect(texts[1]).toMatch(/translated +0 regions/);
     expect(texts[1]).toMatch(/made for other CPUs +1 regions/);
+  });
+
+  it('serves machines that come and go', () => {
+    const joined = new JoinedTranslation(ENTRY);
+    onTestFinished(() => {
+      joined.close();
+    });
+    for (let machine = 0; machine < 2; machine++) {
+      expect(runUntilTranslated({ join: () => joined.join() })).toMatch(/translated +1 regions/);
+      bench?.vm.dispose();
+    }
   });
 
   it('is done without when it cannot be started, with a warning', () => {
