@@ -96,6 +96,11 @@ function checkOptions(start: MachineStart, { accel, trace, startStopped, group, 
   if (limits?.pin) throw new UsageError(`${SHARES} cannot be pinned`);
 }
 
+/** No machine begins with it. */
+function letGo(start: MachineStart): void {
+  if (start.kind === 'branch') closeBranch(start.branch);
+}
+
 /** Bytes of input that may be under way before `send` asks for a pause. */
 const INPUT_HIGH = 0x1_0000;
 
@@ -160,9 +165,14 @@ export class MachineHandle {
     const { version, limits, group, worker = 'own', ...others } = options;
     this.worker = worker;
     const isShared = worker === 'shared';
-    if (isShared) checkOptions(start, options);
     const rest: WorkerOptions = isShared ? { accel: 'wasm', ...others } : others;
-    this.seat = new MachineSeat(limits, group);
+    try {
+      if (isShared) checkOptions(start, options);
+      this.seat = new MachineSeat(limits, group);
+    } catch (error) {
+      letGo(start);
+      throw error;
+    }
     const { seat } = this.seat;
     this.words = seat.shared;
     this.gate = new InputGate(() => Atomics.load(this.words, SHARED.INPUT_TAKEN) >>> 0);
@@ -182,7 +192,7 @@ export class MachineHandle {
       } else this.thread = ownThread(data, movable(start));
     } catch (error) {
       this.seat.close();
-      if (start.kind === 'branch') closeBranch(start.branch);
+      letGo(start);
       throw error;
     }
     alive++;
