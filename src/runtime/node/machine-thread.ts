@@ -1,6 +1,7 @@
 /** The thread that a machine lives on, as its owner sees it: a worker of its own, or one that it shares with others. */
 import { MessageChannel, Worker, type MessagePort, type Transferable } from 'node:worker_threads';
-import type { Command, Event, SharedWorkerCommand, SharedWorkerData, WorkerData } from './protocol.js';
+import type { Command, Event, WorkerData } from './protocol.js';
+import type { SharedWorkerCommand, SharedWorkerData } from './shared-worker-protocol.js';
 import { MACHINE_THREAD, takeWorker } from './spare-worker.js';
 
 export interface ThreadListener {

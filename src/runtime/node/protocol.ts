@@ -1,5 +1,4 @@
 /** What passes between a machine's worker and the thread that owns the machine. */
-import type { MessagePort } from 'node:worker_threads';
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MemoryLayers } from '../../host/node/layered-memory.js';
 import type { AcceleratorName, KernelIrqchip } from './accelerator-names.js';
@@ -65,18 +64,6 @@ export interface WorkerData {
   /** It takes turns with others on its thread. */
   readonly together: boolean;
 }
-
-/** What the worker is given that machines share. */
-export interface SharedWorkerData {
-  /** What it sleeps on. */
-  readonly word: Int32Array<SharedArrayBuffer>;
-}
-
-/** What it is told. */
-export type SharedWorkerCommand =
-  | { readonly kind: 'machine'; readonly data: WorkerData; readonly port: MessagePort }
-  /** Nobody needs it any more. */
-  | { readonly kind: 'end' };
 
 export interface WorkerOptions {
   /** Absent: the best that works, and its owner is told which that is. */

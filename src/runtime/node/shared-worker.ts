@@ -8,7 +8,8 @@ import { zstdReady } from '../../host/node/zstd.js';
 import { collectGarbage } from './collect-garbage.js';
 import { HostedMachine } from './hosted-machine.js';
 import { portable } from './machine-commands.js';
-import type { Event, SharedWorkerCommand, SharedWorkerData, WorkerData } from './protocol.js';
+import type { Event, WorkerData } from './protocol.js';
+import type { SharedWorkerCommand, SharedWorkerData } from './shared-worker-protocol.js';
 
 /** Milliseconds after a machine's beginning or end until what it has left behind is collected, if there is nothing else to do. */
 const TIDY = 400;
