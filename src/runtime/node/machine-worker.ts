@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.js';
 import { awaitMachine } from './awaited-machine.js';
-import { HostedMachine } from './hosted-machine.js';
+import { MachineOnThread } from './machine-on-thread.js';
 import { portable } from './machine-commands.js';
 import type { Event, WorkerData } from './protocol.js';
 import type { SpareWorker } from './spare-worker.js';
@@ -14,7 +14,7 @@ assert(parentPort !== null, 'this is the entry of a worker');
 const port = parentPort;
 const data = await awaitMachine(workerData as WorkerData | SpareWorker, port);
 try {
-  const machine = await HostedMachine.prepare(data, port);
+  const machine = await MachineOnThread.prepare(data, port);
   await machine.live();
 } catch (error) {
   port.postMessage({ kind: 'error', error: portable(error) } satisfies Event);

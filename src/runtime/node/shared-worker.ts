@@ -6,7 +6,7 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from '
 import { assert } from '../../base/assert.js';
 import { zstdReady } from '../../host/node/zstd.js';
 import { collectGarbage } from './collect-garbage.js';
-import { HostedMachine } from './hosted-machine.js';
+import { MachineOnThread } from './machine-on-thread.js';
 import { portable } from './machine-commands.js';
 import type { Event, WorkerData } from './protocol.js';
 import type { SharedWorkerCommand, SharedWorkerData } from './shared-worker-protocol.js';
@@ -19,7 +19,7 @@ const owner = parentPort;
 const { word } = workerData as SharedWorkerData;
 
 interface Guest {
-  readonly machine: HostedMachine;
+  readonly machine: MachineOnThread;
   readonly port: MessagePort;
   /** Until then it has nothing to do, unless it is called. */
   due: number;
@@ -37,7 +37,7 @@ function tellFailure(port: MessagePort, error: unknown): void {
 
 async function admit(data: WorkerData, port: MessagePort): Promise<void> {
   try {
-    const machine = await HostedMachine.prepare(data, port);
+    const machine = await MachineOnThread.prepare(data, port);
     const guest = { machine, port, due: 0 };
     if (machine.begin()) guests.add(guest);
     else port.close();
@@ -108,5 +108,5 @@ while (wanted) {
   const left = next - performance.now();
   if (left > 0) sleep(left);
 }
-HostedMachine.endShared();
+MachineOnThread.endShared();
 owner.close();

@@ -83,7 +83,7 @@ async function choose(start: MachineStart, options: WorkerOptions): Promise<Chos
 /** What a machine runs on, with KVM, when it is that. */
 type Accelerator = Chosen & { readonly kvm: typeof Kvm | undefined };
 
-export class HostedMachine {
+export class MachineOnThread {
   private readonly words: Int32Array<SharedArrayBuffer>;
   private readonly output: OutputBuffer;
   private readonly streams = new StreamMux((message) => this.post({ kind: 'stream', message }), 0);
@@ -137,13 +137,13 @@ export class HostedMachine {
   }
 
   /** Loads what the machine will need. Its commands come in `port`, which what it tells goes into. */
-  static async prepare(data: WorkerData, port: MessagePort): Promise<HostedMachine> {
+  static async prepare(data: WorkerData, port: MessagePort): Promise<MachineOnThread> {
     const { start, options } = data;
     const choice = await choose(start, options);
     // It takes some 30 ms, and may be what an image needs.
     if (start.kind !== 'create' || start.config.disks.length > 0) await zstdReady();
     const kvm = choice.accel === 'kvm' ? await loadKvm() : undefined;
-    return new HostedMachine(data, port, { ...choice, kvm });
+    return new MachineOnThread(data, port, { ...choice, kvm });
   }
 
   /** What machines have had together that take turns on this thread. None of them is left. */
