@@ -32,16 +32,8 @@ class Running {
   static async start(...args: readonly string[]): Promise<Running> {
     const socket = path.join(folder, 'socket');
     const { vmlinux, initrd } = guest.files;
-    const kernel = [
-      '--kernel',
-      vmlinux,
-      '--initrd',
-      initrd,
-      '--append',
-      `console=ttyS0 quiet ${KERNEL_WORDS}`,
-      '--memory',
-      '256M',
-    ];
+    const append = `console=ttyS0 quiet ${KERNEL_WORDS}`;
+    const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', append, '--memory', '256M'];
     const vitrine = new VitrineProcess(['run', ...kernel, '--qmp', `unix:${socket}`, ...args]);
     const running = new Running(vitrine, await qmpClient(socket));
     await running.qmp.ask('qmp_capabilities');

@@ -67,16 +67,8 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
     await mke2fs.run(['-q', '-t', 'ext4', raw, '32M']);
     await qemuImg.run(['convert', '-f', 'raw', '-O', 'qcow2', raw, disk]);
     const { vmlinux, initrd } = guest.files;
-    const kernel = [
-      '--kernel',
-      vmlinux,
-      '--initrd',
-      initrd,
-      '--append',
-      `console=ttyS0 quiet ${KERNEL_WORDS}`,
-      '--memory',
-      '128M',
-    ];
+    const append = `console=ttyS0 quiet ${KERNEL_WORDS}`;
+    const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', append, '--memory', '128M'];
     const first = await Running.start('a', 'run', ...kernel, '--net', 'none', '--save-on-exit', saved);
     const { qmp } = first;
     const file = { driver: 'file', filename: disk };

@@ -34,12 +34,8 @@ export type { PointerInfo } from '../machine/common/input-hub.js';
 export type { PciFunctionInfo } from '../machine/pc/describe-pci.js';
 export type { BiosImage, BootKernel, BootSource } from '../machine/common/board.js';
 export type { BalloonStatus, Button, PictureFormat } from '../runtime/common/commands.js';
-export {
-  MachineHandle,
-  type MachineListener,
-  type MachineOptions,
-  type WorkerKind,
-} from '../runtime/node/machine-handle.js';
+export { MachineHandle, type MachineListener, type MachineOptions } from '../runtime/node/machine-handle.js';
+export type { WorkerKind } from '../runtime/node/worker-kind.js';
 export type { Branch, InputChannel, MachineFacts, MachineStart, OutputChannel } from '../runtime/node/protocol.js';
 export { publishMachine, type PublishOptions } from '../runtime/node/publish.js';
 export { BUTTON, POINTER_RANGE } from '../iface/input.js';

@@ -1,5 +1,5 @@
 import { assert, assertNever } from '../../base/assert.js';
-import { HostError, UsageError, VitrineError } from '../../base/errors.js';
+import { HostError, VitrineError } from '../../base/errors.js';
 import type { MediaRequest } from '../../vmm/media.js';
 import type { HotplugRequest } from '../../vmm/hotplug.js';
 import type { Inspection } from '../../vmm/inspect.js';
@@ -17,6 +17,7 @@ import type { StreamEnd, StreamListener } from '../../iface/streams.js';
 import { wakeMachine } from './wake.js';
 import { ownThread, sharedThread, type MachineThread } from './machine-thread.js';
 import { SocketBridge } from './socket-bridge.js';
+import { checkSharing, type WorkerKind } from './worker-kind.js';
 import type { DebugCommand } from './debugging.js';
 import {
   SHARED,
@@ -70,30 +71,6 @@ export interface MachineOptions extends WorkerOptions {
    * `own`, unless given: a worker for this machine alone.
    */
   readonly worker?: WorkerKind;
-}
-
-/** Whose worker a machine is in. */
-export type WorkerKind = 'own' | 'shared';
-
-/** Throws a UsageError where a machine cannot share its worker. */
-export function checkSharing({
-  accel,
-  cpus = 1,
-}: {
-  readonly accel?: string | undefined;
-  readonly cpus?: number | undefined;
-}): void {
-  if (cpus > 1) throw new UsageError(`${SHARES} has one CPU`);
-  if (accel === 'kvm') throw new UsageError(`${SHARES} runs on wasm or interp`);
-}
-
-const SHARES = 'a machine that shares its worker';
-
-function checkOptions(start: MachineStart, { accel, trace, startStopped, group, limits }: MachineOptions): void {
-  checkSharing({ accel, cpus: start.kind === 'create' ? start.config.cpus : 1 });
-  if (trace || startStopped) throw new UsageError(`${SHARES} can neither be traced nor wait for a debugger`);
-  if (group !== undefined) throw new UsageError(`${SHARES} is in no CPU group`);
-  if (limits?.pin) throw new UsageError(`${SHARES} cannot be pinned`);
 }
 
 /** No machine begins with it. */
@@ -167,7 +144,8 @@ export class MachineHandle {
     const isShared = worker === 'shared';
     const rest: WorkerOptions = isShared ? { accel: 'wasm', ...others } : others;
     try {
-      if (isShared) checkOptions(start, options);
+      const cpus = start.kind === 'create' ? start.config.cpus : 1;
+      if (isShared) checkSharing({ ...options, cpus, pin: limits?.pin });
       this.seat = new MachineSeat(limits, group);
     } catch (error) {
       letGo(start);
@@ -427,7 +405,7 @@ export class MachineHandle {
   /** Changes it; at once, also while the machine runs. Throws a one-line error when this host cannot do that. */
   limit(limits: Partial<CpuLimits>): void {
     if (this.over) throw this.over;
-    if (limits.pin && this.worker === 'shared') throw new UsageError(`${SHARES} cannot be pinned`);
+    if (this.worker === 'shared') checkSharing({ pin: limits.pin });
     this.seat.change(limits);
   }
 

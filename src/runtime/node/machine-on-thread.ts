@@ -1,7 +1,6 @@
 /** A machine on a thread, CPU and devices: how it begins, what it is given of its host, and how it ends. */
 import type { MessagePort } from 'node:worker_threads';
 import { cpuModel } from '../../arch/x86/cpu-models.js';
-import { UsageError } from '../../base/errors.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
@@ -39,6 +38,7 @@ import {
   type WorkerOptions,
 } from './protocol.js';
 import { JoinedTranslation, TranslationThreads } from './translation-threads.js';
+import { checkSharing } from './worker-kind.js';
 
 /** Why is told only of what was not asked for. */
 type Chosen = Pick<Choice, 'accel'> & Partial<Choice>;
@@ -56,8 +56,6 @@ const joined = new JoinedTranslation();
 
 /** Milliseconds without anything from outside after which a machine among others gives back memory that it can do without. */
 const QUIET = 2000;
-
-const ONE_CPU = 'a machine that shares its worker has one CPU';
 
 /** What was asked for, or else the best that works. Which machine a file holds it tells only where it may matter. */
 async function choose(start: MachineStart, options: WorkerOptions): Promise<Chosen> {
@@ -171,7 +169,7 @@ export class MachineOnThread {
   private createOn(request: VmRequest): Vm {
     const { options } = this.data;
     const { accel, kvm } = this.accelerator;
-    if (this.data.together && request.cpus > 1) throw new UsageError(ONE_CPU);
+    if (this.data.together) checkSharing({ cpus: request.cpus });
     if (kvm) {
       // CPUs that take turns must not wait for interrupts inside.
       const taking = this.threads === undefined && request.cpus > 1;
