@@ -17,7 +17,8 @@ export class MemoryDisk implements BlockBackend {
     readonly size = 64 * 512,
     readonly readOnly = false,
   ) {
-    this.bytes = Uint8Array.from({ length: size }, (_, i) => (i >> 9) + i);
+    this.bytes = new Uint8Array(size);
+    for (let i = 0; i < size; i++) this.bytes[i] = (i >> 9) + i;
   }
 
   private do(what: string, from: number, length: number, act: () => void, done: Done): void {

@@ -327,8 +327,13 @@ export class DriverQueue {
       const element = used + 4 + 8 * (this.lastUsed % size);
       const head = this.view.getUint32(element, true);
       const parts = this.writable.get(head) ?? [];
-      const data = parts.flatMap(({ at, length }) => [...this.driver.memory.bytes.subarray(at, at + length)]);
-      returned.push({ head, length: this.view.getUint32(element + 4, true), data: Uint8Array.from(data) });
+      const data = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+      let filled = 0;
+      for (const { at, length } of parts) {
+        data.set(this.driver.memory.bytes.subarray(at, at + length), filled);
+        filled += length;
+      }
+      returned.push({ head, length: this.view.getUint32(element + 4, true), data });
       this.lastUsed = (this.lastUsed + 1) & 0xffff;
     }
     return returned;

@@ -221,6 +221,7 @@ export class Check {
     const { map } = this.metadata;
     for (let at = 0; at < map.perTable; at++) {
       const { invalid, compressed, offset } = map.entry(table, at);
+      if (!invalid && !compressed && offset === 0) continue;
       const what = `${name}cluster ${table.index * map.perTable + at}`;
       if (invalid) this.fatal(`${what} has an entry that leads nowhere`);
       else if (compressed) {
@@ -247,15 +248,9 @@ export class Check {
     for (const [i, block] of refcounts.blocks.entries()) {
       if (block === 0) continue;
       this.spend(perBlock);
-      for (let cluster = i * perBlock; cluster < (i + 1) * perBlock; cluster++) {
-        const [counted, found] = [refcounts.get(cluster), counters.get(cluster)];
-        if (counted !== 0 || found !== 0) look(cluster, counted, found);
-      }
+      for (const [cluster, counted] of refcounts.counted(i)) look(cluster, counted, counters.get(cluster));
     }
-    for (const [cluster, found] of counters.entries()) {
-      const i = Math.floor(cluster / perBlock);
-      if (i >= refcounts.blocks.length || refcounts.blocks[i] === 0) look(cluster, 0, found);
-    }
+    for (const [cluster, found] of counters.entries()) if (refcounts.get(cluster) === 0) look(cluster, 0, found);
     this.eachMark((what, marked, found) => {
       if (marked === (found === 1)) return undefined;
       this.result.errors++;

@@ -91,6 +91,15 @@ function readAll(disk: { readonly size: number; read(offset: number, into: Uint8
 }
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+/** Sectors that are not the same. */
+function differing(a: Uint8Array, b: Uint8Array): number[] {
+  const sectors = Array.from({ length: a.length / 512 }, (_, sector) => sector);
+  return sectors.filter(
+    (sector) => !same(a.subarray(sector * 512, sector * 512 + 512), b.subarray(sector * 512, sector * 512 + 512)),
+  );
+}
+
 const clean = { leaks: 0, errors: 0 };
 
 const LAYOUTS = [
@@ -206,27 +215,22 @@ describe.each([{ clusterSize: 512 }, { clusterSize: 65536 }, { clusterSize: 1638
         const before = model.slice();
         const from = file.log.length;
         const kind = step(disk, model, next);
-        for (let sector = 0; sector < model.length / 512; sector++)
-          if (
-            !same(before.subarray(sector * 512, sector * 512 + 512), model.subarray(sector * 512, sector * 512 + 512))
-          )
-            touched.add(sector);
+        for (const sector of differing(before, model)) touched.add(sector);
         for (let at = from; at <= file.log.length; at++) moments.push({ at, durable, touched });
         if (kind === 'flush') {
           durable = model.slice();
           touched = new Set();
         }
       }
+      const left = start.copy();
+      let applied = 0;
       for (const { at, durable: kept, touched: open } of moments.filter((_, i) => i % 3 === 0)) {
-        const left = replay(start, file.log.slice(0, at));
-        expect(checkQcow2(left)).toMatchObject(clean);
-        const after = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([left]));
-        const found = readAll(after);
-        for (let sector = 0; sector < kept.length / 512; sector++) {
-          const [from, to] = [sector * 512, sector * 512 + 512];
-          if (!open.has(sector))
-            expect(same(found.subarray(from, to), kept.subarray(from, to)), `${sector}`).toBe(true);
-        }
+        while (applied < at) left.apply(file.log[applied++]);
+        // What opening does to it is done to a copy.
+        const image = left.copy();
+        expect(checkQcow2(image)).toMatchObject(clean);
+        const after = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([image]));
+        expect(differing(readAll(after), kept).filter((sector) => !open.has(sector))).toEqual([]);
       }
     });
 
@@ -271,8 +275,8 @@ describe('a host that refuses a write', () => {
         // Any part of it may be there.
         failing = false;
         disk.read(0, model);
-        for (let at = 0; at < SIZE; at += 512)
-          expect(model[at] === before[at] || model[at] === 1 + (i % 255)).toBe(true);
+        const wrong = differing(model, before).filter((sector) => model[sector * 512] !== 1 + (i % 255));
+        expect(wrong).toEqual([]);
       }
       failing = false;
       if (i % 10 === 0) disk.flush();

@@ -85,6 +85,22 @@ export class Refcounts {
     return table ? readCount(table.view, cluster % this.perBlock, this.parts.order) : 0;
   }
 
+  /** The clusters of a block that are counted, with their counts. Most of a large block is zeros. */
+  *counted(index: number): Generator<readonly [cluster: number, count: number]> {
+    const view = this.load(index)?.view;
+    if (!view) return;
+    /** Counts in 8 bytes. */
+    const step = 64 >> this.parts.order;
+    for (let at = 0; at < this.perBlock; at += step) {
+      const place = (at / step) * 8;
+      if (view.getUint32(place) === 0 && view.getUint32(place + 4) === 0) continue;
+      for (let n = at; n < at + step; n++) {
+        const count = readCount(view, n, this.parts.order);
+        if (count !== 0) yield [index * this.perBlock + n, count];
+      }
+    }
+  }
+
   set(cluster: number, count: number): void {
     if (count > this.max)
       throw new ImageError(`the disk ${this.parts.file.name} cannot count so many references to a cluster`);

@@ -76,7 +76,8 @@ class Session implements FuzzSession {
     const queue =
       driver.queues[type === COMMAND.UPDATE_CURSOR || type === COMMAND.MOVE_CURSOR || random.once(20) ? 1 : 0];
     queue.exchange(parts, random.once(10) ? [random.below(40)] : [24, 1100]);
-    if (random.once(200)) gpu.prefer(random.u32(5000), random.u32(5000));
+    // Mostly small ones: each pixel of a screen is looked at.
+    if (random.once(200)) gpu.prefer(random.u32(300), random.u32(300));
     if (random.once(100)) driver.writeDevice(random.below(20), 4, random.next());
     if (++this.inputs % PICTURE_EVERY === 0) {
       this.scanOut.update(gpu.picture(), 0);
