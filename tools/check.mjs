@@ -1,14 +1,20 @@
 // `npm run check`: everything that is looked for in the sources without running them. Checks that have nothing to do with
 // each other run side by side, and all of them run, whatever the others found.
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+const { scripts, devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 const bin = path.join(root, 'node_modules', '.bin');
 const env = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH}` };
+
+for (const name of Object.keys(devDependencies))
+  if (!existsSync(path.join(root, 'node_modules', name))) {
+    console.error(`check: the package ${name} is not installed: npm ci`);
+    process.exit(1);
+  }
 
 /** Runs a command and shows what it says when it has ended, so that no two are mixed. */
 function run(name, command) {
@@ -36,8 +42,7 @@ async function lane(checks) {
   return results;
 }
 
-const results = await Promise.all([
-  lane([['types and lint', 'node tools/check-sources.mjs']]),
-  lane(['format', 'api', 'layers', 'licences'].map((name) => [name, scripts[`check:${name}`]])),
-]);
+const checks = (...names) => names.map((name) => [name, scripts[`check:${name}`]]);
+// The lint checks types as well, and uses all processors.
+const results = await Promise.all([lane(checks('lint', 'format')), lane(checks('api', 'layers', 'licences'))]);
 process.exitCode = results.flat().every(Boolean) ? 0 : 1;

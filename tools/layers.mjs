@@ -112,7 +112,7 @@ const result = await cruise(['src'], {
   // AssemblyScript is compiled apart and imports nothing from outside its folder.
   exclude: { path: ['^src/.*/assembly/', '^dist/'] },
   doNotFollow: { path: 'node_modules' },
-  tsConfig: { fileName: path.join(project, 'tsconfig.json') },
+  tsConfig: { fileName: path.join(project, 'tsconfig.node.json') },
   enhancedResolveOptions: {
     extensionAlias: { '.js': ['.ts', '.js'] },
     exportsFields: ['exports'],

@@ -110,7 +110,7 @@ function commonWord(common: Common, key: string, value: string): Common | undefi
     }
     case 'mac': {
       const mac = parseMac(value);
-      if (!mac || mac[0] & 1)
+      if (mac === undefined || (mac[0] & 1) !== 0)
         throw new UsageError(`--net mac=${value} is not an address of a card such as 52:54:00:12:34:56`);
       return { ...common, mac: value.toLowerCase() };
     }

@@ -12,7 +12,14 @@ import { VitrineError } from '../base/errors.js';
  * `storage` – the cache cannot be read or written.
  */
 export type ImageErrorCode =
-  'name' | 'not-found' | 'unauthorized' | 'network' | 'damaged' | 'unsupported' | 'too-large' | 'storage';
+  | 'name'
+  | 'not-found'
+  | 'unauthorized'
+  | 'network'
+  | 'damaged'
+  | 'unsupported'
+  | 'too-large'
+  | 'storage';
 
 /** Messages quote what registries and archives say: none of it may reach a terminal as anything but text. */
 const oneLine = (message: string): string =>

@@ -35,7 +35,7 @@ export class Quota {
   constructor(public limits: Limits) {}
 
   get used(): Load {
-    const sum = { ...NOTHING } as { -readonly [K in keyof Load]: number };
+    const sum: { -readonly [K in keyof Load]: number } = { ...NOTHING };
     for (const { load } of this.shares) for (const key of Object.keys(NAMES) as (keyof Load)[]) sum[key] += load[key];
     return sum;
   }

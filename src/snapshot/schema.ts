@@ -6,7 +6,14 @@
 
 /** Plain data as it stands in a snapshot. */
 export type Plain =
-  number | boolean | string | bigint | Uint8Array | null | readonly Plain[] | { readonly [key: string]: Plain };
+  | number
+  | boolean
+  | string
+  | bigint
+  | Uint8Array
+  | null
+  | readonly Plain[]
+  | { readonly [key: string]: Plain };
 
 /** Saved state does not fit its schema: the snapshot is damaged, or was made by something else. */
 export class SchemaError extends Error {

@@ -26,7 +26,8 @@ export interface InterpVcpuOptions {
   readonly memory: MachineMemory;
   /** For an image whose interpreter enters translated code. */
   readonly createTranslator?:
-    ((memory: MachineMemory, cpu: number, helpers: WebAssembly.Exports) => CodeTranslator) | undefined;
+    | ((memory: MachineMemory, cpu: number, helpers: WebAssembly.Exports) => CodeTranslator)
+    | undefined;
 }
 
 /** Turns hot guest code into functions of a table. */

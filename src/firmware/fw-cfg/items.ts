@@ -38,7 +38,8 @@ export const FW_CFG_KEY = {
 
 /** An item: with a selector of its own, or a file of the directory (names of at most 55 characters). */
 export type FwCfgItem =
-  { readonly key: number; readonly data: Uint8Array } | { readonly file: string; readonly data: Uint8Array };
+  | { readonly key: number; readonly data: Uint8Array }
+  | { readonly file: string; readonly data: Uint8Array };
 
 export interface FwCfgDescription {
   readonly cpus: number;

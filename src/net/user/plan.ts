@@ -14,7 +14,8 @@ export interface Plan {
   readonly firstGuest: Address;
   /** Undefined: no IPv6. */
   readonly six:
-    { readonly net: Prefix; readonly gateway: Address; readonly dns: Address; readonly linkLocal: Address } | undefined;
+    | { readonly net: Prefix; readonly gateway: Address; readonly dns: Address; readonly linkLocal: Address }
+    | undefined;
 }
 
 /** Whether an address is of the network. */

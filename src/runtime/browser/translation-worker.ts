@@ -17,7 +17,8 @@ import { READY, type TranslationStart } from './protocol.js';
 const BATCH = 256;
 
 let tools:
-  { readonly variants: readonly Variant[]; readonly bases: CpuBases; readonly answers: MessageRing } | undefined;
+  | { readonly variants: readonly Variant[]; readonly bases: CpuBases; readonly answers: MessageRing }
+  | undefined;
 /** In the order in which they came. */
 const waiting: PortableRequest[] = [];
 let scheduled = false;

@@ -24,7 +24,7 @@ export async function awaitMachine(data: WorkerData | SpareWorker, port: Message
   // Whoever waits for it already does not wait for that.
   if (Atomics.load(data.spare, 0) === 0) prepareByRehearsal();
   Atomics.wait(data.spare, 0, 0);
-  const received = receiveMessageOnPort(port) as { readonly message: WorkerData } | undefined;
+  const received: { readonly message: WorkerData } | undefined = receiveMessageOnPort(port);
   if (!received) throw new Error('a machine was announced and did not come');
   return received.message;
 }

@@ -20,4 +20,5 @@ export const HEADERS = ['content-range', 'etag', 'last-modified'] as const;
 
 /** What came back, as JSON in the text; the body is in the bytes. */
 export type HttpAnswer =
-  { readonly status: number; readonly headers: Readonly<Record<string, string>> } | { readonly error: string };
+  | { readonly status: number; readonly headers: Readonly<Record<string, string>> }
+  | { readonly error: string };

@@ -49,7 +49,7 @@ async function admit(data: WorkerData, port: MessagePort): Promise<void> {
 
 async function takeIn(): Promise<void> {
   for (;;) {
-    const received = receiveMessageOnPort(owner) as { readonly message: SharedWorkerCommand } | undefined;
+    const received: { readonly message: SharedWorkerCommand } | undefined = receiveMessageOnPort(owner);
     if (!received) return;
     const { message } = received;
     if (message.kind === 'end') wanted = false;

@@ -29,7 +29,9 @@ export const NAK = encoder.encode('-');
 
 /** What arrives: a packet with a good or a bad checksum, or the interrupt byte. */
 export type GdbInput =
-  { readonly kind: 'packet'; readonly data: string } | { readonly kind: 'damaged' } | { readonly kind: 'interrupt' };
+  | { readonly kind: 'packet'; readonly data: string }
+  | { readonly kind: 'damaged' }
+  | { readonly kind: 'interrupt' };
 
 /** Ctrl-C as gdb sends it. */
 const INTERRUPT = '\u0003';

@@ -63,7 +63,7 @@ function slotAt(n: usize): usize {
 
 @inline
 function currentPcid(): u32 {
-  return load<u64>(STATE + S_CR4) & CR4_PCIDE ? (<u32>load<u64>(STATE + S_CR3)) & 0xfff : 0;
+  return load<u64>(STATE + S_CR4) & CR4_PCIDE ? <u32>load<u64>(STATE + S_CR3) & 0xfff : 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------- filters
@@ -71,12 +71,12 @@ function currentPcid(): u32 {
 /** Bloom filters: a bit for each key modulo 4096. */
 @inline
 function inFilter(filter: usize, key: u32): bool {
-  return (((<u32>load<u8>(filter + ((key & 4095) >> 3))) >> (key & 7)) & 1) != 0;
+  return ((<u32>load<u8>(filter + ((key & 4095) >> 3)) >> (key & 7)) & 1) != 0;
 }
 @inline
 function enterFilter(filter: usize, key: u32): void {
   const at = filter + ((key & 4095) >> 3);
-  store<u8>(at, <u8>((<u32>load<u8>(at)) | (1 << (key & 7))));
+  store<u8>(at, <u8>(<u32>load<u8>(at) | (1 << (key & 7))));
 }
 
 /** Filters of what all spaces share are apart for the usual halves of the address space, so that user pages meet nothing there. */

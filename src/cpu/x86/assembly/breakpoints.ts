@@ -21,7 +21,7 @@ let met: bool = false;
 /** Whether code at an offset of its page has to be looked at each time. */
 @inline
 export function mayBreak(offset: u32): bool {
-  return (((<u32>load<u8>(OFFSETS + (offset >> 3))) >> (offset & 7)) & 1) != 0;
+  return ((<u32>load<u8>(OFFSETS + (offset >> 3)) >> (offset & 7)) & 1) != 0;
 }
 
 /** BREAK_ADDR has new addresses. */
@@ -29,13 +29,13 @@ export function breakpoints_changed(): void {
   let isNew = false;
   const count: usize = load<u32>(STATE + S_BREAK_COUNT);
   for (let n: usize = 0; n < count; n++) {
-    const offset = (<u32>load<u64>(STATE + S_BREAK_ADDR + n * 8)) & 0xfff;
+    const offset = <u32>load<u64>(STATE + S_BREAK_ADDR + n * 8) & 0xfff;
     // One that straddles two pages may have been translated while nobody wanted to be told.
     if (mayBreak(offset) && offset + MAX_LENGTH <= 4096) continue;
     isNew = true;
     const at = OFFSETS + (offset >> 3);
     const bit: u32 = (<u32>1) << (offset & 7);
-    store<u8>(at, <u8>((<u32>load<u8>(at)) | bit));
+    store<u8>(at, <u8>(<u32>load<u8>(at) | bit));
   }
   if (isNew) flush_code_cache();
 }

@@ -113,7 +113,7 @@ function findPage(hostPage: usize, key: u32, low: i32, high: i32): usize {
   store<i32>(page + PAGE_HIGH, high);
   store<u32>(page + PAGE_HOST, <u32>hostPage);
   store<u32>(POOL_PAGES, <u32>page);
-  store<u32>(directory, (<u32>page) | (first & 1));
+  store<u32>(directory, <u32>page | (first & 1));
   return page;
 }
 
@@ -342,7 +342,7 @@ export function record_at(host: usize, key: u32): usize {
 /** Where the jump cache of this CPU has `rip`: its entry (rip ^ rip >> 12) modulo JUMP_ENTRIES. */
 @inline
 function jumpEntry(rip: u64): usize {
-  const index = (<usize>(rip ^ (rip >> 12))) & (JUMP_ENTRIES - 1);
+  const index = <usize>(rip ^ (rip >> 12)) & (JUMP_ENTRIES - 1);
   return CPU + L_JUMP_CACHE + (index << 4);
 }
 
@@ -358,7 +358,7 @@ export function patch_link(record: usize): usize {
   let rip = base + <u64>target;
   if ((key & KEY_CODE) != 2) {
     // A jump that cuts RIP may lead elsewhere when the same page is reached by another address.
-    const is16 = ((<u32>load<u8>(record + R_PREFIX)) & 3) == 0;
+    const is16 = (<u32>load<u8>(record + R_PREFIX) & 3) == 0;
     if (is16 && ((key & KEY_CODE) == 1 || <i64>base + 4095 > 0xffff)) return 0;
     rip &= 0xffff_ffff;
     if (!(key & KEY_FLAT) && rip > <u64>load<u32>(STATE + S_SEG_LIMIT + (SEG_CS << 2))) return 0;
@@ -387,7 +387,7 @@ export function fetch_address(rip: u64): usize {
 @inline
 function straddleSlot(rip: u64): usize {
   const table = CPU + L_JUMP_CACHE + JUMP_ENTRIES * 16;
-  return table + (((<usize>(rip ^ (rip >> 12))) & (STRADDLES - 1)) << 2);
+  return table + ((<usize>(rip ^ (rip >> 12)) & (STRADDLES - 1)) << 2);
 }
 
 /** The block at `block` when it is for the instruction at `rip` and `host`, else 0. */

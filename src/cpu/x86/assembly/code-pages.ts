@@ -163,9 +163,9 @@ function tell(cpu: usize, page: usize): void {
     atomic.or<u32>(remote + REMOTE_AT_FLAGS, REMOTE_FLAG_FLUSH);
   } else {
     const at = atomic.add<u32>(remote + REMOTE_AT_HEAD, 1);
-    const place = remote + REMOTE_AT_PAGES + (((<usize>at) & (REMOTE_PAGES - 1)) << 3);
+    const place = remote + REMOTE_AT_PAGES + ((<usize>at & (REMOTE_PAGES - 1)) << 3);
     // With its number: so the reader sees whether it is there yet.
-    atomic.store<u64>(place, ((<u64>(at + 1)) << 32) | (<u64>page));
+    atomic.store<u64>(place, ((<u64>(at + 1)) << 32) | <u64>page);
   }
   atomic.or<u32>(origin + L_STATES + S_ATTN, ATTN_REMOTE);
 }
@@ -177,7 +177,7 @@ export function takeRemote(): bool {
   let tail = load<u32>(remote + REMOTE_AT_TAIL);
   const head = atomic.load<u32>(remote + REMOTE_AT_HEAD);
   while (tail != head) {
-    const entry = atomic.load<u64>(remote + REMOTE_AT_PAGES + (((<usize>tail) & (REMOTE_PAGES - 1)) << 3));
+    const entry = atomic.load<u64>(remote + REMOTE_AT_PAGES + ((<usize>tail & (REMOTE_PAGES - 1)) << 3));
     tail++;
     if (<u32>(entry >> 32) != tail) {
       // Taken by somebody who has not written it yet.

@@ -141,7 +141,7 @@ function rowByte(row: usize, field: usize): u32 {
 }
 
 function hasFeature(index: u32): bool {
-  return index == 0xff || (((<u32>load<u8>(STATE + S_FEATURES + (index >> 3))) >> (index & 7)) & 1) != 0;
+  return index == 0xff || ((<u32>load<u8>(STATE + S_FEATURES + (index >> 3)) >> (index & 7)) & 1) != 0;
 }
 
 /** Whether what is known of the instruction is what the row asks for. */

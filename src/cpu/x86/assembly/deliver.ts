@@ -176,12 +176,12 @@ function deliverLong(vector: i32, kind: i32, code: i32, rip: u64, flags: u32): b
   if (faulted()) return false;
   const high = sysLd64(at + 8);
   if (faulted()) return false;
-  const type = (<u32>(low >> 40)) & 0x1f;
+  const type = <u32>(low >> 40) & 0x1f;
   if (type != 0xe && type != 0xf) {
     raiseCode(GP, idtError);
     return false;
   }
-  if ((kind == EVENT_SOFTWARE || kind == EVENT_SOFTWARE_TRAP) && ((<u32>(low >> 45)) & 3) < cpl()) {
+  if ((kind == EVENT_SOFTWARE || kind == EVENT_SOFTWARE_TRAP) && (<u32>(low >> 45) & 3) < cpl()) {
     raiseCode(GP, idtError);
     return false;
   }
@@ -189,9 +189,9 @@ function deliverLong(vector: i32, kind: i32, code: i32, rip: u64, flags: u32): b
     raiseCode(NP, idtError);
     return false;
   }
-  const selector = (<u32>(low >> 16)) & 0xffff;
+  const selector = <u32>(low >> 16) & 0xffff;
   const target = (low & 0xffff) | ((low >> 32) & 0xffff_0000) | (high << 32);
-  const ist = (<u32>(low >> 32)) & 7;
+  const ist = <u32>(low >> 32) & 7;
   if (!(selector & 0xfffc)) {
     raiseCode(GP, ext);
     return false;
@@ -267,13 +267,13 @@ function deliverProtected(vector: i32, kind: i32, code: i32, rip: u64, flags: u3
   }
   const gate = sysLd64((load<u64>(STATE + S_IDTR_BASE) + slot) & 0xffff_ffff);
   if (faulted()) return false;
-  const type = (<u32>(gate >> 40)) & 0x1f;
+  const type = <u32>(gate >> 40) & 0x1f;
   const isTask = type == 5;
   if (!isTask && (type & 0x17) != 6 && (type & 0x17) != 7) {
     raiseCode(GP, idtError);
     return false;
   }
-  if ((kind == EVENT_SOFTWARE || kind == EVENT_SOFTWARE_TRAP) && ((<u32>(gate >> 45)) & 3) < cpl()) {
+  if ((kind == EVENT_SOFTWARE || kind == EVENT_SOFTWARE_TRAP) && (<u32>(gate >> 45) & 3) < cpl()) {
     raiseCode(GP, idtError);
     return false;
   }
@@ -281,7 +281,7 @@ function deliverProtected(vector: i32, kind: i32, code: i32, rip: u64, flags: u3
     raiseCode(NP, idtError);
     return false;
   }
-  const selector = (<u32>(gate >> 16)) & 0xffff;
+  const selector = <u32>(gate >> 16) & 0xffff;
   if (isTask) {
     store<u64>(STATE + S_RIP, rip);
     return switchTask(selector, TASK_INTERRUPT, flags, code);

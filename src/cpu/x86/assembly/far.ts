@@ -289,7 +289,7 @@ export function x_call_far_ptr(rec: usize, ea: u64): i32 {
 /** A far pointer immediate: the offset in the low half of IMM, the selector above. */
 @inline
 function pointerSelector(rec: usize): u32 {
-  return (<u32>(load<u64>(rec + R_IMM) >> 32)) & 0xffff;
+  return <u32>(load<u64>(rec + R_IMM) >> 32) & 0xffff;
 }
 @inline
 function pointerOffset(rec: usize): u64 {
@@ -368,7 +368,7 @@ function farReturn(rec: usize, count: u64): i32 {
   openCurrent();
   const rip = framePop(size);
   if (faulted()) return NEXT_FAULT;
-  const selector = (<u32>framePop(size)) & 0xffff;
+  const selector = <u32>framePop(size) & 0xffff;
   if (faulted()) return NEXT_FAULT;
   if (isRealStyle()) {
     if (rip > <u64>segLimit(SEG_CS)) return gp0();
@@ -389,7 +389,7 @@ function farReturn(rec: usize, count: u64): i32 {
   frameSkip(count);
   const sp = framePop(size);
   if (faulted()) return NEXT_FAULT;
-  const ss = (<u32>framePop(size)) & 0xffff;
+  const ss = <u32>framePop(size) & 0xffff;
   if (faulted()) return NEXT_FAULT;
   if (!checkEntry(rip) || !markAccessed()) return NEXT_FAULT;
   holdDescriptor();

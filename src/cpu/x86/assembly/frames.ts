@@ -90,7 +90,7 @@ function place(offset: u64, size: u32): u64 {
     lin = (base + offset) & 0xffff_ffff;
   }
   if (!good) {
-    raiseCode(SS, (<i32>selector) | ext);
+    raiseCode(SS, <i32>selector | ext);
     return ~(<u64>0);
   }
   return lin;

@@ -114,7 +114,7 @@ function returnParagraph(size: u32, virtual: bool): i32 {
   openCurrent();
   const rip = framePop(size);
   if (faulted()) return NEXT_FAULT;
-  const selector = (<u32>framePop(size)) & 0xffff;
+  const selector = <u32>framePop(size) & 0xffff;
   if (faulted()) return NEXT_FAULT;
   let image = <u32>framePop(size);
   if (faulted()) return NEXT_FAULT;
@@ -140,15 +140,15 @@ function returnParagraph(size: u32, virtual: bool): i32 {
 function returnToV86(rip: u64, selector: u32, image: u32): i32 {
   const sp = framePop(4);
   if (faulted()) return NEXT_FAULT;
-  const ss = (<u32>framePop(4)) & 0xffff;
+  const ss = <u32>framePop(4) & 0xffff;
   if (faulted()) return NEXT_FAULT;
-  const es = (<u32>framePop(4)) & 0xffff;
+  const es = <u32>framePop(4) & 0xffff;
   if (faulted()) return NEXT_FAULT;
-  const ds = (<u32>framePop(4)) & 0xffff;
+  const ds = <u32>framePop(4) & 0xffff;
   if (faulted()) return NEXT_FAULT;
-  const fs = (<u32>framePop(4)) & 0xffff;
+  const fs = <u32>framePop(4) & 0xffff;
   if (faulted()) return NEXT_FAULT;
-  const gs = (<u32>framePop(4)) & 0xffff;
+  const gs = <u32>framePop(4) & 0xffff;
   if (faulted()) return NEXT_FAULT;
   if (rip > 0xffff) return gp0();
   changeFlags(image, IRET_ALWAYS | FLAG_AC | FLAG_ID | FLAG_IF | FLAG_IOPL | FLAG_VIF | FLAG_VIP | FLAG_VM);
@@ -194,7 +194,7 @@ export function x_iret(rec: usize, ea: u64): i32 {
     openCurrent();
     rip = framePop(size);
     if (faulted()) return NEXT_FAULT;
-    selector = (<u32>framePop(size)) & 0xffff;
+    selector = <u32>framePop(size) & 0xffff;
     if (faulted()) return NEXT_FAULT;
     image = <u32>framePop(size);
     if (faulted()) return NEXT_FAULT;
@@ -223,7 +223,7 @@ export function x_iret(rec: usize, ea: u64): i32 {
     } else {
       sp = framePop(size);
       if (faulted()) return NEXT_FAULT;
-      ss = (<u32>framePop(size)) & 0xffff;
+      ss = <u32>framePop(size) & 0xffff;
       if (faulted()) return NEXT_FAULT;
     }
     if (!checkEntry(rip) || !markAccessed()) return NEXT_FAULT;

@@ -78,7 +78,7 @@ function portOf(rec: usize): u32 {
 }
 @inline
 function dx(): u32 {
-  return (<u32>gpr(RDX)) & 0xffff;
+  return <u32>gpr(RDX) & 0xffff;
 }
 
 export function x_in_al_imm(rec: usize, ea: u64): i32 {

@@ -139,7 +139,7 @@ function alignmentOf(size: i32): i32 {
 /** Whether an operand is aligned, where EFLAGS.AC asks for it; else #AC(0) is pending. */
 @inline
 export function checkAlignment(lin: u64, size: i32): bool {
-  if (tlbClass() == CLASS_SLOW && (<i32>lin) & (alignmentOf(size) - 1)) {
+  if (tlbClass() == CLASS_SLOW && <i32>lin & (alignmentOf(size) - 1)) {
     raiseCode(AC, 0);
     return false;
   }
@@ -159,7 +159,7 @@ function check(lin: u64, size: i32): bool {
 /** Bytes of an access of `size` at `lin` that lie in its first page. */
 @inline
 function firstPart(lin: u64, size: i32): i32 {
-  const room = 4096 - ((<i32>lin) & 0xfff);
+  const room = 4096 - (<i32>lin & 0xfff);
   return room < size ? room : size;
 }
 
@@ -532,7 +532,7 @@ export function fetchTranslate(lin: u64): usize {
       memory.fill(ones, 0xff, 4096);
       onesReady = true;
     }
-    host = ones + ((<usize>pa) & 0xfff);
+    host = ones + (<usize>pa & 0xfff);
   }
   noteFetched(lin, userBit() != 0, (walked & IS_GLOBAL) != 0);
   fillFetch(lin, host & ~0xfff);

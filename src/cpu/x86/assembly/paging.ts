@@ -193,7 +193,7 @@ function walkTail(lin: u64, access: i32, table: u64, above: u64, reserved: u64):
 
 function walkPae(lin: u64, access: i32): u64 {
   // The four pointers were checked and loaded with CR3, §4.4.1.
-  const pdpte = load<u64>(STATE + S_PDPTE + ((<usize>(lin >> 27)) & 0x18));
+  const pdpte = load<u64>(STATE + S_PDPTE + (<usize>(lin >> 27) & 0x18));
   if (!(pdpte & PRESENT)) return pageFault(lin, access, 0);
   return walkTail(lin, access, pdpte & FRAME, MAY_WRITE | MAY_USER, reservedBits(true));
 }
@@ -298,7 +298,7 @@ export function peekTranslate(lin: u64): u64 {
     return pte & PRESENT ? (pte & 0xffff_f000) | (lin & 0xfff) : NO_PAGE;
   }
   if (!(load<u64>(STATE + S_EFER) & EFER_LMA)) {
-    const pdpte = load<u64>(STATE + S_PDPTE + ((<usize>(lin >> 27)) & 0x18));
+    const pdpte = load<u64>(STATE + S_PDPTE + (<usize>(lin >> 27) & 0x18));
     if (!(pdpte & PRESENT)) return NO_PAGE;
     table = pdpte & FRAME;
     shift = 21;

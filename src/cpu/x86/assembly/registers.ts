@@ -107,7 +107,7 @@ export function arithmeticFlags(): u32 {
   flags |= (aux & 8) << 1;
   flags |= ((res < 0 ? 1 : 0) ^ (aux & 1)) << 7;
   if (res == 0) flags |= FLAG_ZF;
-  if (!(popcnt<u32>(((<u32>res) ^ (aux >> 8)) & 0xff) & 1)) flags |= FLAG_PF;
+  if (!(popcnt<u32>((<u32>res ^ (aux >> 8)) & 0xff) & 1)) flags |= FLAG_PF;
   return flags;
 }
 

@@ -66,7 +66,7 @@ export function setExt(value: i32): void {
 
 /** Raises an exception with a selector error code. */
 export function raiseSelector(vector: i32, selector: u32): i32 {
-  return raiseCode(vector, (<i32>(selector & 0xfffc)) | ext);
+  return raiseCode(vector, <i32>(selector & 0xfffc) | ext);
 }
 
 export const DESC_OK: i32 = 0;
@@ -166,7 +166,7 @@ export function descAttr(): u32 {
   return (descHigh >> 8) & 0xf0ff;
 }
 export function descBase(): u64 {
-  return (<u64>((descLow >> 16) | ((descHigh & 0xff) << 16) | (descHigh & 0xff00_0000))) | ((<u64>descUpper) << 32);
+  return <u64>((descLow >> 16) | ((descHigh & 0xff) << 16) | (descHigh & 0xff00_0000)) | ((<u64>descUpper) << 32);
 }
 export function descLimit(): u32 {
   const limit = (descLow & 0xffff) | (descHigh & 0xf_0000);

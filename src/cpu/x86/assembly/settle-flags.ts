@@ -25,17 +25,17 @@ export function settle_flags(kind: i32, a: u64, b: u64): void {
       carries = (~a & b) | ((~a | b) & result);
     }
     const top = carries << spare;
-    aux = ((<u32>(top >> 32)) & 0xc000_0000) | ((<u32>carries) & AUX_AF);
+    aux = (<u32>(top >> 32) & 0xc000_0000) | (<u32>carries & AUX_AF);
   } else {
     result = a;
     const lowest = (<u64>1) << 63;
     const shifted = result << spare;
     const isInc = operation == FLAG_KIND_INC;
     const overflow = <u32>(shifted == (isInc ? lowest : ~lowest & (~(<u64>0) << spare)));
-    const carry = (<u32>b) & 1;
-    const half = ((<u32>result) & 15) == (isInc ? 0 : 15) ? AUX_AF : 0;
+    const carry = <u32>b & 1;
+    const half = (<u32>result & 15) == (isInc ? 0 : 15) ? AUX_AF : 0;
     aux = (carry << 31) | ((carry ^ overflow) << 30) | half;
   }
-  store<u64>(STATE + S_FLAG_RES, <u64>((<i64>(result << spare)) >> spare));
+  store<u64>(STATE + S_FLAG_RES, <u64>(<i64>(result << spare) >> spare));
   store<u32>(STATE + S_FLAG_AUX, aux);
 }

@@ -318,7 +318,7 @@ export function x_cvtpi2pd(rec: usize, ea: u64): i32 {
 function storeMmx(rec: usize, a: i64, b: i64): i32 {
   if (!settled()) return NEXT_FAULT;
   enterMmx();
-  writeMmx(mmxReg(rec), (<u64>(<u32>a)) | ((<u64>b) << 32));
+  writeMmx(mmxReg(rec), <u64>(<u32>a) | ((<u64>b) << 32));
   return NEXT_CONTINUE;
 }
 

@@ -40,7 +40,7 @@ export function imm8(rec: usize): u32 {
 @inline
 function selectWords(s: usize, selector: u32): u64 {
   return (
-    (<u64>load<u16>(s + ((selector & 3) << 1))) |
+    <u64>load<u16>(s + ((selector & 3) << 1)) |
     ((<u64>load<u16>(s + (((selector >> 2) & 3) << 1))) << 16) |
     ((<u64>load<u16>(s + (((selector >> 4) & 3) << 1))) << 32) |
     ((<u64>load<u16>(s + (((selector >> 6) & 3) << 1))) << 48)
@@ -50,7 +50,7 @@ function selectWords(s: usize, selector: u32): u64 {
 /** Two neighbouring doublewords of the result, named by the low four bits of the selector. */
 @inline
 function selectDoublewords(s: usize, selector: u32): u64 {
-  return (<u64>load<u32>(s + ((selector & 3) << 2))) | ((<u64>load<u32>(s + (((selector >> 2) & 3) << 2))) << 32);
+  return <u64>load<u32>(s + ((selector & 3) << 2)) | ((<u64>load<u32>(s + (((selector >> 2) & 3) << 2))) << 32);
 }
 
 @inline

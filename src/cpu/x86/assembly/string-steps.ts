@@ -26,7 +26,7 @@ const DEVICE_COST: u64 = 1024;
 /** What address size 16, 32 and 64 keep of an address. */
 @inline
 export function addressMask(rec: usize): u64 {
-  const size = ((<u32>load<u8>(rec + R_PREFIX)) >> 2) & 3;
+  const size = (<u32>load<u8>(rec + R_PREFIX) >> 2) & 3;
   return size == 2 ? ~(<u64>0) : size == 1 ? 0xffff_ffff : 0xffff;
 }
 

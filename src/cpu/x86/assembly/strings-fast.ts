@@ -113,7 +113,7 @@ function element(at: usize, shift: u32): u64 {
 /** The bytes of 16 that differ (`differ`) or are equal. */
 @inline
 function bytesOf(a: v128, b: v128, differ: u32): u32 {
-  return (<u32>i8x16.bitmask(i8x16.eq(a, b))) ^ ((0 - differ) & 0xffff);
+  return <u32>i8x16.bitmask(i8x16.eq(a, b)) ^ ((0 - differ) & 0xffff);
 }
 
 /**
@@ -146,7 +146,7 @@ export function searchPair(a: usize, b: usize, n: usize, shift: u32, untilEqual:
     const inOne: usize = 16 >> shift;
     for (; done + inOne <= n; done += inOne) {
       const found = bytesOf(v128.load(a + (done << shift)), v128.load(b + (done << shift)), differ);
-      if (found != 0) return done + ((<usize>ctz(found)) >> shift) + 1;
+      if (found != 0) return done + (<usize>ctz(found) >> shift) + 1;
     }
   }
   while (done < n) {
@@ -163,10 +163,10 @@ export function setCompareFlags(a: u64, b: u64, size: u32): void {
   const borrow = (~a & b) | (~(a ^ b) & r);
   const top = size * 8 - 1;
   const shift = 63 - top;
-  store<i64>(STATE + S_FLAG_RES, (<i64>(r << shift)) >> shift);
+  store<i64>(STATE + S_FLAG_RES, <i64>(r << shift) >> shift);
   store<u32>(
     STATE + S_FLAG_AUX,
-    ((<u32>((borrow >> top) & 1)) << 31) | ((<u32>((borrow >> (top - 1)) & 1)) << 30) | ((<u32>borrow) & 8),
+    ((<u32>((borrow >> top) & 1)) << 31) | ((<u32>((borrow >> (top - 1)) & 1)) << 30) | (<u32>borrow & 8),
   );
 }
 

@@ -85,7 +85,7 @@ export function x_syscall(rec: usize, ea: u64): i32 {
   changeFlags(0, mask & ~2);
   store<u32>(STATE + S_EFLAGS, load<u32>(STATE + S_EFLAGS) & ~FLAG_RF);
   if (mask & FLAG_TF) store<u32>(STATE + S_DEBUG_FLAGS, load<u32>(STATE + S_DEBUG_FLAGS) & ~DEBUG_STEP);
-  const cs = (<u32>(load<u64>(STATE + S_STAR) >> 32)) & 0xfffc;
+  const cs = <u32>(load<u64>(STATE + S_STAR) >> 32) & 0xfffc;
   setFlatPair(cs, cs + 8, CODE64, 0);
   return arrive(load<u64>(STATE + S_LSTAR));
 }
@@ -101,12 +101,12 @@ export function x_sysret(rec: usize, ea: u64): i32 {
   const base = <u32>(load<u64>(STATE + S_STAR) >> 48);
   setFlatPair((base + (wide ? 16 : 0)) | 3, (base + 8) | 3, wide ? CODE64 : CODE32, 3);
   // RF and VM come out clear.
-  changeFlags((<u32>gpr(R11)) & ~(FLAG_RF | FLAG_VM), 0x3f_7fd5);
+  changeFlags(<u32>gpr(R11) & ~(FLAG_RF | FLAG_VM), 0x3f_7fd5);
   return arrive(rip);
 }
 
 export function x_sysenter(rec: usize, ea: u64): i32 {
-  const cs = (<u32>load<u64>(STATE + S_SYSENTER_CS)) & 0xfffc;
+  const cs = <u32>load<u64>(STATE + S_SYSENTER_CS) & 0xfffc;
   if (isReal() || cs == 0) return gp0();
   changeFlags(0, FLAG_VM | FLAG_IF | FLAG_RF);
   const wide = isLong();
@@ -118,7 +118,7 @@ export function x_sysenter(rec: usize, ea: u64): i32 {
 }
 
 export function x_sysexit(rec: usize, ea: u64): i32 {
-  const cs = (<u32>load<u64>(STATE + S_SYSENTER_CS)) & 0xfffc;
+  const cs = <u32>load<u64>(STATE + S_SYSENTER_CS) & 0xfffc;
   if (isReal() || cpl() != 0 || cs == 0) return gp0();
   const wide = operandSize(rec) == 2;
   const rsp = gpr(RCX);

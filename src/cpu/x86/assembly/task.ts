@@ -295,7 +295,7 @@ export function switchTask(selector: u32, source: i32, eflags: u32, code: i32): 
     store<u64>(STATE + S_CR3, newCr3);
     switchSpace(false);
     if (load<u64>(STATE + S_CR4) & CR4_PAE && !loadPdptes(newCr3)) {
-      raiseCode(TS, (<i32>(selector & 0xfffc)) | ext);
+      raiseCode(TS, <i32>(selector & 0xfffc) | ext);
       return false;
     }
   }

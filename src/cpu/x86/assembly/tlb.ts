@@ -93,7 +93,7 @@ export function updateContext(): void {
 
 @inline
 export function tlbClass(): u32 {
-  return ((<u32>load<u64>(STATE + S_TLB_CTX)) >> 1) & 3;
+  return (<u32>load<u64>(STATE + S_TLB_CTX) >> 1) & 3;
 }
 
 // ------------------------------------------------------------------------------------------------------------ lists
@@ -193,7 +193,7 @@ export function dropLocals(): void {
 
 @inline
 export function entryOf(half: usize, lin: u64): usize {
-  return tlbBase + half + (((<usize>(lin >> 12)) & (TLB_ENTRIES - 1)) << 4);
+  return tlbBase + half + ((<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << 4);
 }
 
 @inline

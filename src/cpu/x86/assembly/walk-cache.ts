@@ -59,7 +59,7 @@ export function forgetWalks(lin: u64): void {
 
 @inline
 function pdeOf(lin: u64): usize {
-  return tlbBase + TLB_PDES + (((<usize>((lin >> 21) ^ (lin >> 29) ^ (tablesTag * 11))) & (<usize>PDES - 1)) << 4);
+  return tlbBase + TLB_PDES + ((<usize>((lin >> 21) ^ (lin >> 29) ^ (tablesTag * 11)) & (<usize>PDES - 1)) << 4);
 }
 
 /** Bits 47:21 and the space: its tags never come again. */

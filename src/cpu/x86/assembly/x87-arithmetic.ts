@@ -85,7 +85,7 @@ function loadInteger16(ea: u64): bool {
 function toTop(rec: usize, op: i32): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xd8);
-  const i = (<u32>load<u8>(rec + R_MODRM)) & 7;
+  const i = <u32>load<u8>(rec + R_MODRM) & 7;
   if (isEmpty(0) || isEmpty(i)) return underflow(0, 0);
   const b = st(i);
   operate(op, st(0), seOf(b), sigOf(b));
@@ -96,7 +96,7 @@ function toTop(rec: usize, op: i32): i32 {
 function toOther(rec: usize, op: i32): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xdc);
-  const i = (<u32>load<u8>(rec + R_MODRM)) & 7;
+  const i = <u32>load<u8>(rec + R_MODRM) & 7;
   if (isEmpty(0) || isEmpty(i)) return underflow(i, 0);
   const b = st(0);
   operate(op, st(i), seOf(b), sigOf(b));
@@ -107,7 +107,7 @@ function toOther(rec: usize, op: i32): i32 {
 function andPop(rec: usize, op: i32): i32 {
   if (!ready()) return NEXT_FAULT;
   note(rec, 0xde);
-  const i = (<u32>load<u8>(rec + R_MODRM)) & 7;
+  const i = <u32>load<u8>(rec + R_MODRM) & 7;
   if (isEmpty(0) || isEmpty(i)) return underflow(i, 1);
   const b = st(0);
   if (operate(op, st(i), seOf(b), sigOf(b))) pop();

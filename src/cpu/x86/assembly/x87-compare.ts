@@ -85,7 +85,7 @@ function compareRegister(rec: usize, opcode: u32, i: u32, signalling: bool, pops
 
 @inline
 function index(rec: usize): u32 {
-  return (<u32>load<u8>(rec + R_MODRM)) & 7;
+  return <u32>load<u8>(rec + R_MODRM) & 7;
 }
 
 export function x_fcom_sti(rec: usize, ea: u64): i32 {

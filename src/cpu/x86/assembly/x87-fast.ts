@@ -19,12 +19,12 @@ const REFUSED: u32 = 0xffffffff;
 /** Without a branch of its own. */
 @inline
 function isNormal(se: u32, sig: u64): bool {
-  return <bool>(i32((se & 0x7fff) - 1 < 0x7ffe) & (<i32>(sig >> 63)));
+  return <bool>(i32((se & 0x7fff) - 1 < 0x7ffe) & <i32>(sig >> 63));
 }
 
 @inline
 function isZero(se: u32, sig: u64): bool {
-  return ((<u64>(se & 0x7fff)) | sig) == 0;
+  return (<u64>(se & 0x7fff) | sig) == 0;
 }
 
 /** Neither a NaN nor infinite, subnormal or unsupported. */
@@ -55,7 +55,7 @@ function conclude(s: usize, f: u32, at: usize, sign: u32, exp: i32, hi: u64, lo:
   // A carry has left 0.
   exp += i32(hi == 0);
   store<u64>(at, hi | INTEGER_BIT);
-  store<u64>(at, sign | (<u32>exp), 8);
+  store<u64>(at, sign | <u32>exp, 8);
   return (f & ~C1) | ((<u32>up) << 9) | (u32(lo != 0) << 5);
 }
 

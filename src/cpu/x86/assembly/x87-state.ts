@@ -305,8 +305,8 @@ export function loadSingle(ea: u64): bool {
 export function loadDouble(ea: u64): bool {
   const v = ld64(ea);
   if (faulted()) return false;
-  const e = (<u32>(v >> 52)) & 0x7ff;
-  if (e - 1 < 0x7fe) X.setResult(((<u32>(v >> 48)) & 0x8000) | (e + 16383 - 1023), (v << 11) | 0x8000000000000000);
+  const e = <u32>(v >> 52) & 0x7ff;
+  if (e - 1 < 0x7fe) X.setResult((<u32>(v >> 48) & 0x8000) | (e + 16383 - 1023), (v << 11) | 0x8000000000000000);
   else {
     C.setSubnormals(false, false);
     X.fromBinary(1, v);

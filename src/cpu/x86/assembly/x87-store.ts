@@ -34,7 +34,7 @@ import {
 
 @inline
 function index(rec: usize): u32 {
-  return (<u32>load<u8>(rec + R_MODRM)) & 7;
+  return <u32>load<u8>(rec + R_MODRM) & 7;
 }
 
 // ---- FST ----
@@ -173,7 +173,7 @@ function canStore(ea: u64, bytes: i32): bool {
 }
 
 function storeBits(ea: u64, v: i64, bits: i32): bool {
-  if (bits == 16) return st16(ea, (<u32>v) & 0xffff);
+  if (bits == 16) return st16(ea, <u32>v & 0xffff);
   return bits == 32 ? st32(ea, <u32>v) : st64(ea, <u64>v);
 }
 

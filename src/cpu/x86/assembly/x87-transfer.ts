@@ -36,7 +36,7 @@ import {
 
 @inline
 function index(rec: usize): u32 {
-  return (<u32>load<u8>(rec + R_MODRM)) & 7;
+  return <u32>load<u8>(rec + R_MODRM) & 7;
 }
 
 // ---- FLD ----
@@ -171,7 +171,7 @@ export function x_fbld(rec: usize, ea: u64): i32 {
     v = v * 100 + (b >> 4) * 10 + (b & 15);
   }
   X.fromInteger(v);
-  pushOrFault(X.se | (((<u32>load<u8>(work, 9)) & 0x80) << 8), X.sig);
+  pushOrFault(X.se | ((<u32>load<u8>(work, 9) & 0x80) << 8), X.sig);
   return done();
 }
 
@@ -220,7 +220,7 @@ function zero(): bool {
 }
 @inline
 function parity(): bool {
-  const b = (<u32>load<u8>(STATE + S_FLAG_RES)) ^ ((load<u32>(STATE + S_FLAG_AUX) >> 8) & 0xff);
+  const b = <u32>load<u8>(STATE + S_FLAG_RES) ^ ((load<u32>(STATE + S_FLAG_AUX) >> 8) & 0xff);
   return (popcnt<u32>(b) & 1) == 0;
 }
 

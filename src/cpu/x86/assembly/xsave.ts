@@ -101,8 +101,8 @@ function x87ToImage(wide: bool): void {
     store<u64>(at, load<u64>(STATE + S_FIP), 8);
     store<u64>(at, load<u64>(STATE + S_FDP), 16);
   } else {
-    store<u64>(at, (<u64>load<u32>(STATE + S_FIP)) | ((<u64>load<u16>(STATE + S_FCS)) << 32), 8);
-    store<u64>(at, (<u64>load<u32>(STATE + S_FDP)) | ((<u64>load<u16>(STATE + S_FDS)) << 32), 16);
+    store<u64>(at, <u64>load<u32>(STATE + S_FIP) | ((<u64>load<u16>(STATE + S_FCS)) << 32), 8);
+    store<u64>(at, <u64>load<u32>(STATE + S_FDP) | ((<u64>load<u16>(STATE + S_FDS)) << 32), 16);
   }
   for (let i: u32 = 0; i < 8; i++) {
     const from = stRegister(i);
@@ -234,7 +234,7 @@ function xsaveReady(rec: usize, ea: u64, isWrite: bool): bool {
 /** Components that EDX:EAX asks for. */
 @inline
 function requested(): u64 {
-  return (<u64>load<u32>(STATE + S_GPR)) | ((<u64>load<u32>(STATE + S_GPR + 16)) << 32);
+  return <u64>load<u32>(STATE + S_GPR) | ((<u64>load<u32>(STATE + S_GPR + 16)) << 32);
 }
 
 /** Stores the components in `mask`, MXCSR if asked. The end of the area comes first: it faults before anything is written. */

@@ -20,7 +20,7 @@ export function maxExponent(f: i32): i32 {
 }
 @inline
 function signOf(f: i32, v: u64): u32 {
-  return (<u32>(v >> (f ? 63 : 31))) & 1;
+  return <u32>(v >> (f ? 63 : 31)) & 1;
 }
 @inline
 export function infinity(f: i32, sign: u32): u64 {
@@ -62,7 +62,7 @@ export function unpackA(f: i32, v: u64): i32 {
   const sign = signOf(f, v);
   const bits = fractionBits(f);
   const top = maxExponent(f) * 2 + 1;
-  const e = (<i32>(v >> bits)) & top;
+  const e = <i32>(v >> bits) & top;
   const fraction = v & (((<u64>1) << bits) - 1);
   if (e == 0) {
     if (fraction == 0 || C.denormalsAreZero) {

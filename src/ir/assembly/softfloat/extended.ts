@@ -200,7 +200,7 @@ export function compare(aSe: u32, aSig: u64, bSe: u32, bSig: u64, signalling: bo
 export function fromBinary(f: i32, v: u64): void {
   const c = B.unpackA(f, v);
   const sign = N.aSign << 15;
-  if (c == N.CLASS_FINITE) setResult(sign | (<u32>(N.aExp + BIAS)), N.aSig);
+  if (c == N.CLASS_FINITE) setResult(sign | <u32>(N.aExp + BIAS), N.aSig);
   else if (c == N.CLASS_ZERO) setResult(sign, 0);
   else setResult(sign | TOP, INTEGER_BIT | (f ? v << 11 : v << 40));
 }
@@ -240,7 +240,7 @@ export function fromInteger(v: i64): void {
   }
   const magnitude = v < 0 ? 0 - <u64>v : <u64>v;
   const shift = <i32>clz(magnitude);
-  setResult((v < 0 ? 0x8000 : 0) | (<u32>(BIAS + 63 - shift)), magnitude << shift);
+  setResult((v < 0 ? 0x8000 : 0) | <u32>(BIAS + 63 - shift), magnitude << shift);
 }
 
 /**
