@@ -3,6 +3,8 @@ import { FINISHED, GSO } from '../iface/net.js';
 import { bytes, struct, type Infer } from '../snapshot/schema.js';
 import { OFFLOAD, type FrameRing } from './frame-ring.js';
 import { cutSegments } from './segment.js';
+import type { FrameSink } from './user/ip-output.js';
+import type { NearGateway } from './user/near-gateway.js';
 
 const stateSchema = struct({
   /** What the thread of the network wants to find again; its own format. */
@@ -12,6 +14,8 @@ type State = Infer<typeof stateSchema>;
 
 /** Frames handed to a card in one go, so that the CPU gets its turn. */
 const BATCH = 256;
+/** Answers of the near gateway that wait for the card; more are lost. */
+const MAX_ANSWERS = 256;
 
 /** The thread that a network lives on, as the machine's thread sees it. */
 export interface NetThread {
@@ -34,7 +38,10 @@ export class RingBackend implements NetBackend {
   readonly stateSchema = stateSchema;
   linkUp = true;
   private nic: Nic | undefined;
-  /** Packets of a frame that was cut, which the card had no room for yet. */
+  private readonly near: NearGateway | undefined;
+  /** What the card fills next. */
+  private room: Uint8Array | undefined;
+  /** Packets of a frame that was cut, which the card had no room for yet, and answers of the near gateway. */
   private waiting: Uint8Array[] = [];
   private starved = false;
   private waitsForRoom = false;
@@ -44,7 +51,22 @@ export class RingBackend implements NetBackend {
     private readonly toNetwork: FrameRing,
     private readonly fromNetwork: FrameRing,
     private readonly thread: NetThread,
-  ) {}
+    openNear: (sink: FrameSink) => NearGateway | undefined,
+  ) {
+    this.near = openNear(this.nearSink());
+  }
+
+  private nearSink(): FrameSink {
+    let answer = new Uint8Array(0);
+    return {
+      offloads: { checksum: false, tcp4: false, tcp6: false },
+      reserve: (length) => {
+        answer = new Uint8Array(length);
+        return this.waiting.length < MAX_ANSWERS ? answer : undefined;
+      },
+      commit: () => this.waiting.push(answer),
+    };
+  }
 
   connect(nic: Nic): void {
     if (this.nic) this.thread.reset();
@@ -70,10 +92,12 @@ export class RingBackend implements NetBackend {
       this.waitsForRoom = room === undefined;
       if (this.waitsForRoom) this.flush();
     }
+    this.room = room;
     return room;
   }
 
   commit(info: FrameInfo): void {
+    if (this.room && this.near?.receive(this.room)) return;
     this.toNetwork.commit(info);
   }
 
@@ -109,6 +133,7 @@ export class RingBackend implements NetBackend {
   poll(): void {
     const { nic } = this;
     if (!nic) return;
+    this.near?.poll();
     if (this.waitsForRoom && this.toNetwork.reserve(2048)) {
       this.waitsForRoom = false;
       nic.sendReady();

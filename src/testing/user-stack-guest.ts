@@ -8,9 +8,10 @@ import type {
   HostStream,
   StreamEvents,
 } from '../iface/host-sockets.js';
-import type { UserNetConfig } from '../iface/net-config.js';
+import type { NetConfig, UserNetConfig } from '../iface/net-config.js';
 import { parseAddress } from '../net/addresses.js';
-import { IpOutput } from '../net/user/ip-output.js';
+import { IpOutput, type FrameSink } from '../net/user/ip-output.js';
+import { NearGateway } from '../net/user/near-gateway.js';
 import { put16, put32 } from '../net/user/packet.js';
 import { UserStack } from '../net/user/user-stack.js';
 import { noise } from './noise.js';
@@ -107,7 +108,7 @@ export interface StackParts {
   readonly sockets: FakeSockets;
 }
 
-export function userStack(config: Partial<UserNetConfig> = {}): StackParts {
+function listSink(): { readonly frames: Uint8Array[]; readonly sink: FrameSink } {
   const frames: Uint8Array[] = [];
   let room = new Uint8Array(0);
   const sink = {
@@ -115,9 +116,35 @@ export function userStack(config: Partial<UserNetConfig> = {}): StackParts {
     reserve: (length: number) => (room = new Uint8Array(length)),
     commit: () => void frames.push(room),
   };
+  return { frames, sink };
+}
+
+export function userStack(config: Partial<UserNetConfig> = {}): StackParts {
+  const { frames, sink } = listSink();
   const sockets = new FakeSockets();
   const stack = new UserStack({ config: { ...CONFIG, ...config }, mac: MAC, mtu: 1500, sink, sockets });
   return { stack, frames, sockets };
+}
+
+/** A card on a user network. */
+export const CARD: NetConfig = {
+  network: CONFIG,
+  model: 'virtio-net',
+  mac: '52:54:00:12:34:56',
+  queues: 1,
+  mtu: 1500,
+  pcap: '',
+};
+
+/** The gateway on the machine's thread, and what it answers. */
+export function nearGateway(
+  config: Partial<UserNetConfig> = {},
+  now = (): number => 0,
+): { readonly near: NearGateway; readonly frames: Uint8Array[] } {
+  const { frames, sink } = listSink();
+  const near = NearGateway.of({ ...CARD, network: { ...CONFIG, ...config } }, sink, now);
+  if (!near) throw new Error('a user network has no near gateway');
+  return { near, frames };
 }
 
 /** A frame with an IP packet of the guest, checksums and all. */

@@ -44,13 +44,14 @@ export class IpOutput {
     readonly mtu: number,
   ) {}
 
-  /** Remembers who uses an address. */
-  learn(address: Uint8Array, mac: Uint8Array): void {
+  /** Remembers who uses an address. True: that was not known. */
+  learn(address: Uint8Array, mac: Uint8Array): boolean {
     const key = address.join('.');
     const known = this.neighbours.get(key);
-    if (known?.every((byte, i) => byte === mac[i])) return;
+    if ((known ?? this.mac).every((byte, i) => byte === mac[i])) return false;
     if (!known && this.neighbours.size >= MAX_NEIGHBOURS) this.neighbours.clear();
     this.neighbours.set(key, mac.slice());
+    return true;
   }
 
   private macOf(address: Uint8Array): Uint8Array {

@@ -1,6 +1,7 @@
 import { UsageError } from '../../base/errors.js';
 import type { UserNetConfig } from '../../iface/net-config.js';
 import { addressIn, isWithin, parseAddress, parsePrefix, type Address, type Prefix } from '../addresses.js';
+import { get16 } from './packet.js';
 
 /** The network's own Ethernet address, 52:55:0a:00:02:02. */
 export const GATEWAY_MAC = Uint8Array.of(0x52, 0x55, 0x0a, 0x00, 0x02, 0x02);
@@ -21,6 +22,10 @@ export interface Plan {
 /** Whether an address is of the network. */
 export const isInside = ({ net, six }: Plan, address: Address): boolean =>
   isWithin(address, net) || (six !== undefined && isWithin(address, six.net));
+
+/** Whether an address is one that cards of the network have: RFC 4291 §2.5.6 for those that begin with fe80. */
+export const isNeighbour = (plan: Plan, address: Address): boolean =>
+  isInside(plan, address) || (plan.six !== undefined && address.length === 16 && get16(address, 0) >> 6 === 0x3fa);
 
 function address(text: string, option: string): Address {
   const found = parseAddress(text);

@@ -2,14 +2,16 @@ import { UsageError } from '../../base/errors.js';
 import type { HostDatagrams, HostSockets } from '../../iface/host-sockets.js';
 import type { ForwardConfig, UserNetConfig } from '../../iface/net-config.js';
 import type { FrameInfo } from '../../iface/net.js';
-import { isWithin, parseAddress, sameAddress, type Address } from '../addresses.js';
+import { parseAddress, sameAddress, type Address } from '../addresses.js';
 import { DHCP_PORTS, DhcpServer } from './dhcp.js';
 import { DnsProxy } from './dns.js';
+import { Fragments } from './fragments.js';
+import { ADVERTISE, Gateway } from './gateway.js';
 import { Icmp } from './icmp.js';
-import { IpInput } from './ip-input.js';
+import { readV4, readV6 } from './ip-input.js';
 import { IpOutput, type FrameSink } from './ip-output.js';
-import { ETHER, ETHERNET_HEADER, get16, PROTOCOL, put16, type IpPacket } from './packet.js';
-import { GATEWAY_MAC, isInside, planNetwork, type Plan } from './plan.js';
+import { ETHER, ETHERNET_HEADER, get16, PROTOCOL, type IpPacket } from './packet.js';
+import { isInside, planNetwork, type Plan } from './plan.js';
 import { Policy } from './policy.js';
 import { TcpService, type SavedConnection } from './tcp-service.js';
 import { parseDatagram, UdpService, type Datagram } from './udp-service.js';
@@ -17,8 +19,6 @@ import { parseDatagram, UdpService, type Datagram } from './udp-service.js';
 const DNS_PORT = 53;
 /** Milliseconds between two looks at what is due. */
 const TICK = 50;
-/** Milliseconds between two unasked router advertisements, RFC 4861 §6.2.1. */
-const ADVERTISE = 200_000;
 
 export interface UserStackParts {
   readonly config: UserNetConfig;
@@ -37,7 +37,8 @@ export interface UserStackParts {
 export class UserStack {
   private readonly plan: Plan;
   private readonly ip: IpOutput;
-  private readonly input: IpInput;
+  private readonly fragments: Fragments;
+  private readonly gateway: Gateway;
   private readonly icmp: Icmp;
   private readonly policy: Policy;
   private readonly dns: DnsProxy;
@@ -52,7 +53,8 @@ export class UserStack {
     const { config, sockets, sink, mac, mtu } = parts;
     this.plan = planNetwork(config);
     this.ip = new IpOutput(sink, mac, mtu);
-    this.input = new IpInput(() => sockets.now());
+    this.fragments = new Fragments(() => sockets.now());
+    this.gateway = new Gateway(this.ip, this.plan);
     this.policy = new Policy(this.plan, config.restrict, config.allow, sockets);
     this.icmp = new Icmp(this.ip, this.plan, sockets, this.policy);
     this.dns = new DnsProxy(sockets, this.policy, () => this.nameServers());
@@ -70,7 +72,7 @@ export class UserStack {
       this.dns.tick();
       this.icmp.tick();
     });
-    sockets.every(ADVERTISE, () => this.icmp.advertiseRouter());
+    sockets.every(ADVERTISE, () => this.gateway.advertiseRouter());
   }
 
   private nameServers(): readonly { readonly address: string; readonly port: number }[] {
@@ -96,13 +98,13 @@ export class UserStack {
     const payload = frame.subarray(ETHERNET_HEADER);
     switch (get16(frame, 12)) {
       case ETHER.ARP:
-        this.receiveArp(payload);
+        this.gateway.receiveArp(payload);
         break;
       case ETHER.IPV4:
-        this.receiveIp(this.input.readV4(payload, info.checksumStart > 0), frame);
+        this.receiveIp(this.fragments.whole(readV4(payload, info.checksumStart > 0)), frame);
         break;
       case ETHER.IPV6:
-        if (this.plan.six) this.receiveIp(this.input.readV6(payload, info.checksumStart > 0), frame);
+        if (this.plan.six) this.receiveIp(this.fragments.whole(readV6(payload, info.checksumStart > 0)), frame);
         break;
       default:
         this.dropped++;
@@ -119,35 +121,22 @@ export class UserStack {
     this.tcp.room();
   }
 
-  /** RFC 826: the network's own addresses are at the gateway. */
-  private receiveArp(arp: Uint8Array): void {
-    if (arp.length < 28 || get16(arp, 0) !== 1 || get16(arp, 2) !== ETHER.IPV4 || arp[4] !== 6 || arp[5] !== 4) return;
-    const [sender, target] = [arp.subarray(14, 18), arp.subarray(24, 28)];
-    if (isWithin(sender, this.plan.net)) this.ip.learn(sender, arp.subarray(8, 14));
-    const ours = sameAddress(target, this.plan.gateway) || sameAddress(target, this.plan.dns);
-    if (get16(arp, 6) !== 1 || !ours) return;
-    const reply = arp.slice(0, 28);
-    put16(reply, 6, 2);
-    reply.set(GATEWAY_MAC, 8);
-    reply.set(target, 14);
-    reply.set(arp.subarray(8, 18), 18);
-    this.ip.sendFrame(arp.slice(8, 14), ETHER.ARP, reply);
-  }
-
   private receiveIp(packet: IpPacket | undefined, frame: Uint8Array): void {
     if (!packet) {
       this.dropped++;
       return;
     }
     const { source, protocol } = packet;
-    if (isInside(this.plan, source)) this.ip.learn(source, frame.subarray(6, 12));
+    this.gateway.learn(source, frame.subarray(6, 12));
     if (protocol === PROTOCOL.UDP) {
       const datagram = parseDatagram(packet);
       if (datagram) this.receiveDatagram(datagram, frame);
       return;
     }
     const six = source.length === 16;
-    if (protocol === (six ? PROTOCOL.ICMP6 : PROTOCOL.ICMP)) this.icmp.receive(packet);
+    if (protocol === (six ? PROTOCOL.ICMP6 : PROTOCOL.ICMP)) {
+      if (!this.gateway.receiveIcmp(packet)) this.icmp.echo(packet);
+    }
     // Only the guests of this network are served: an answer to another address would go astray.
     else if (protocol === PROTOCOL.TCP && isInside(this.plan, source)) this.tcp.receive(packet);
     else this.dropped++;

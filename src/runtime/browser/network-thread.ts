@@ -3,6 +3,7 @@ import { UsageError } from '../../base/errors.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
 import { RingBackend } from '../../net/ring-backend.js';
+import { NearGateway } from '../../net/user/near-gateway.js';
 import { Unplugged } from '../../net/unplugged.js';
 import type { NetBackend } from '../../iface/net.js';
 import { MessageRing } from '../common/message-ring.js';
@@ -37,15 +38,21 @@ export class NetworkThread {
   private constructor(start: NetStart, place: Place) {
     this.links = new Int32Array(start.status);
     this.backends = start.networks.map(
-      ({ fromGuest, toGuest }, network) =>
-        new RingBackend(`net${network}`, new FrameRing(fromGuest), new FrameRing(toGuest), {
-          wake: () => place.post({ kind: 'ring' }),
-          reset: () => place.post({ kind: 'reset', network }),
-          save: () => place.save(network),
-          restore: (connections) => {
-            if (connections.length > 0) place.post({ kind: 'restore', network, connections });
+      ({ config, fromGuest, toGuest }, network) =>
+        new RingBackend(
+          `net${network}`,
+          new FrameRing(fromGuest),
+          new FrameRing(toGuest),
+          {
+            wake: () => place.post({ kind: 'ring' }),
+            reset: () => place.post({ kind: 'reset', network }),
+            save: () => place.save(network),
+            restore: (connections) => {
+              if (connections.length > 0) place.post({ kind: 'restore', network, connections });
+            },
           },
-        }),
+          (sink) => NearGateway.of(config, sink, () => performance.now()),
+        ),
     );
   }
 

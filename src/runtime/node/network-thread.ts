@@ -5,7 +5,8 @@ import type { NetConfig } from '../../iface/net-config.js';
 import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
 import { planNetwork } from '../../net/user/plan.js';
-import { RingBackend } from '../../net/ring-backend.js';
+import { RingBackend, type NetThread } from '../../net/ring-backend.js';
+import { NearGateway } from '../../net/user/near-gateway.js';
 import { NATIVE, STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
 
 /** Bytes of a ring: some tens of the longest frames. */
@@ -51,14 +52,17 @@ export class NetworkThread {
     this.backends = rings.map(({ from, to }, network) => {
       // So that the first frame starts the thread.
       from.markAsleep();
-      return new RingBackend(ids?.[network] ?? `net${network}`, from, to, {
+      const end: NetThread = {
         wake: () => this.wake(),
         reset: () => this.post({ kind: 'reset', network }),
         save: () => this.save(network),
         restore: (connections) => {
           if (connections.length > 0) this.post({ kind: 'restore', network, connections });
         },
-      });
+      };
+      return new RingBackend(ids?.[network] ?? `net${network}`, from, to, end, (sink) =>
+        NearGateway.of(networks[network], sink, () => performance.now()),
+      );
     });
     this.channel.port1.unref();
     if (networks.some(mayFail)) this.start();

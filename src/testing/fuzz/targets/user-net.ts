@@ -1,7 +1,7 @@
 import { FINISHED } from '../../../iface/net.js';
-import { put16, put32 } from '../../../net/user/packet.js';
+import { ETHER, get16, put16, put32 } from '../../../net/user/packet.js';
 import type { RandomSource } from '../../random-source.js';
-import { packet, segment, userStack } from '../../user-stack-guest.js';
+import { nearGateway, packet, segment, userStack } from '../../user-stack-guest.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
 
 const HOSTS = ['10.0.2.2', '10.0.2.3', '192.0.2.1', '10.0.2.77', '255.255.255.255', '127.0.0.1'];
@@ -19,12 +19,25 @@ function datagram(to: number, payload: Uint8Array, length = payload.length + 8):
   return bytes;
 }
 
+/** Without the card, which both learn from frames of their own, and what IPv4 counts. */
+function sameAnswers(some: readonly Uint8Array[], others: readonly Uint8Array[]): boolean {
+  const plain = (frame: Uint8Array): string => {
+    const bytes = frame.slice(6);
+    if (get16(frame, 12) === ETHER.IPV4) for (const at of [12, 13, 18, 19]) bytes[at] = 0;
+    return bytes.join();
+  };
+  return some.map(plain).join(';') === others.map(plain).join(';');
+}
+
 class Session implements FuzzSession {
   private readonly parts;
+  private readonly near;
   private inputs = 0;
 
   constructor(private readonly random: RandomSource) {
-    this.parts = userStack(random.once(3) ? { restrict: true, allow: [{ host: '192.0.2.1', port: 80 }] } : {});
+    const config = random.once(3) ? { restrict: true, allow: [{ host: '192.0.2.1', port: 80 }] } : {};
+    this.parts = userStack(config);
+    this.near = nearGateway(config);
   }
 
   /** DHCP as RFC 2131 has it, with options of any kind and length. */
@@ -106,7 +119,11 @@ class Session implements FuzzSession {
     const frame = random.damage(this.frame(), 5);
     // Most of what is damaged would go no further than its checksum.
     const checksumStart = random.once(2) ? 34 : 0;
-    stack.receive(frame, { ...FINISHED, checksumStart });
+    const info = { ...FINISHED, checksumStart };
+    const isNear = this.near.near.receive(frame);
+    stack.receive(frame, info);
+    if (isNear) must(sameAnswers(this.near.frames, frames), 'what is answered near is answered otherwise far away');
+    this.near.frames.length = 0;
     if (++this.inputs % 16 === 0) {
       stack.endBatch();
       sockets.time += random.below(3000);
