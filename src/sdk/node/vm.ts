@@ -149,6 +149,7 @@ export class Vm {
     const root = typeof image === 'string' ? await pulledImage(image, { onProgress, signal }) : image;
     const rest = { ...others, ...(root && { image: root }) };
     const file = await templateFile(rest, version());
+    let isStuck = false;
     for (;;) {
       // Another machine of this process may be making it. Nothing is waited for between a look at that and saying that this one does.
       const other = making.get(file);
@@ -156,13 +157,14 @@ export class Vm {
         if (await other) continue;
         return Vm.create({ ...rest, ...startOptions });
       }
-      if (!hasTemplate(file)) break;
+      if (isStuck || !hasTemplate(file)) break;
       try {
         return await Vm.begin(file, startOptions, rest.accel);
       } catch (error) {
         // What the machine's own thread refuses: a template of another version, or a damaged one. It is made anew.
         if (!(error instanceof VitrineError) || error.name !== 'VitrineError') throw error;
-        await rm(file, { force: true });
+        // In a cache that can only be read it stays, and none can be kept instead.
+        await rm(file, { force: true }).catch(() => (isStuck = true));
       }
     }
     const work = Vm.makeTemplate(file, { ...rest, ...startOptions });
