@@ -347,8 +347,10 @@ export class ApiClient {
     return this.call('POST', '/v1/images', { body: { name }, ...options });
   }
 
-  removeImage(name: string, options: CallOptions = {}): Promise<void> {
-    return this.call('DELETE', '/v1/images', { query: { name }, ...options });
+  /** `force`: one that is needed loses its name. */
+  removeImage(name: string, options: CallOptions & { readonly force?: boolean } = {}): Promise<void> {
+    const { force, ...rest } = options;
+    return this.call('DELETE', '/v1/images', { query: { name, ...(force && { force: 'true' }) }, ...rest });
   }
 
   // ---- events ----

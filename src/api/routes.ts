@@ -291,6 +291,7 @@ export const routes = {
     summary: 'Removes an image',
     query: query({
       name: Type.String({ minLength: 1, maxLength: 512, description: 'Its name, or the beginning of its digest.' }),
+      force: maybe(flag('Also one that is needed, which loses its name and goes when nothing needs it any more.')),
     }),
     status: 204,
   },

@@ -317,7 +317,14 @@ export const ImageInfo = Type.Object({
   platform: Type.String(),
   size: Type.Integer({ description: 'Bytes of what was pulled.' }),
   pulled: Type.String({ description: 'ISO 8601.' }),
-  untagged: maybe(Type.Boolean({ description: 'Its tag has gone to another image; machines or snapshots need it.' })),
+  untagged: maybe(
+    Type.Boolean({ description: 'Its tag has gone to another image, or was removed; machines or snapshots need it.' }),
+  ),
+  neededBy: maybe(
+    Type.Array(Type.Object({ kind: oneOf(['machine', 'snapshot'], 'What it is.'), name: Type.String() }), {
+      description: 'While these are there, it is not removed.',
+    }),
+  ),
 });
 export type ImageInfo = Static<typeof ImageInfo>;
 export const ImageList = Type.Object({ images: Type.Array(ImageInfo) });

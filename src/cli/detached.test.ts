@@ -252,6 +252,8 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect(await told('exec', 'again', 'ls', '-d', '/only-here')).toBe('/only-here\n');
     expect(await told('ls', '-q')).toBe('box\nagain\n');
     expect(await told('ls', '-sq')).toBe('first\n');
+    const [{ digest }] = JSON.parse(await told('image', 'ls', '--json')) as { readonly digest: string }[];
+    expect((await vitrine(['image', 'rm', digest])).err).toMatch(/^vitrine: the machine box needs the image .*\n$/);
     await told('rm', '-s', 'first');
     await told('pause', 'box');
     expect(await told('ls')).toMatch(/^box +paused/m);

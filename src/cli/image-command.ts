@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { findSupervisor } from '../api/node-supervisor.js';
 import { UsageError } from '../base/errors.js';
 import {
   familiarName,
@@ -53,12 +54,13 @@ Examples:
     .command('rm')
     .description('remove images, and what no other image needs')
     .argument('<name...>', 'names, or the beginnings of digests')
+    .option('-f, --force', 'also what machines or snapshots need: it loses its name, and stays')
     .option('--json', 'as JSON')
     .action(remove);
   command
     .command('prune')
     .description('remove what no image needs: left by pulls that failed or were given up')
-    .option('--untagged', 'and images whose tag has gone to a newer one; machines saved with one need it')
+    .option('--untagged', 'and images without a name; machines that were saved to files with one need it')
     .option('--json', 'as JSON')
     .action(prune);
   command
@@ -177,10 +179,28 @@ const listed = ({
   ...(formerly !== undefined && { untagged: true }),
 });
 
-async function remove(names: readonly string[], { json }: JsonOption): Promise<void> {
+/** Of machines in the background, and their snapshots: who needs which image, by its digest. */
+async function usersOfImages(): Promise<ReadonlyMap<string, string>> {
+  const client = await findSupervisor();
+  try {
+    const images = (await client?.images()) ?? [];
+    return new Map(
+      images.flatMap(({ digest, neededBy: [user] = [] }) => (user ? [[digest, `the ${user.kind} ${user.name}`]] : [])),
+    );
+  } finally {
+    client?.close();
+  }
+}
+
+interface RemoveOptions extends JsonOption {
+  readonly force?: boolean;
+}
+
+async function remove(names: readonly string[], { force = false, json }: RemoveOptions): Promise<void> {
   const store = new ImageStore();
+  const users = await usersOfImages();
   let freed = 0;
-  for (const name of names) freed += await store.remove(name);
+  for (const name of names) freed += await store.remove(name, { force, neededBy: ({ digest }) => users.get(digest) });
   console.log(json ? JSON.stringify({ removed: names, freed }, null, 2) : `${readableSize(freed)} are free again`);
 }
 
@@ -190,19 +210,18 @@ interface PruneOptions extends JsonOption {
 
 async function prune({ untagged: all = false, json }: PruneOptions): Promise<void> {
   const store = new ImageStore();
-  const freed = await store.prune(() => all);
+  const users = all ? await usersOfImages() : new Map<string, string>();
+  const freed = await store.prune(({ digest }) => all && !users.has(digest));
   if (json) {
     console.log(JSON.stringify({ freed }, null, 2));
     return;
   }
   console.log(`${readableSize(freed)} are free again`);
   const left = (await store.list()).filter(({ formerly }) => formerly !== undefined);
-  if (left.length > 0)
-    console.log(
-      left.length === 1
-        ? 'one untagged image stays; --untagged removes it, too'
-        : `${left.length} untagged images stay; --untagged removes them, too`,
-    );
+  if (left.length === 0) return;
+  const [stay, them] =
+    left.length === 1 ? ['one untagged image stays', 'it'] : [`${left.length} untagged images stay`, 'them'];
+  console.log(all ? `${stay}: machines or snapshots need ${them}` : `${stay}; --untagged removes ${them}, too`);
 }
 
 async function inspect(name: string, { json }: JsonOption): Promise<void> {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
+import { DiskFile } from '../host/node/disk-file.js';
 import { VitrineProcess, type Ended } from '../testing/machine-process.js';
 import { layer, startRegistry, umociImage } from '../testing/oci-images.js';
 import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
@@ -108,6 +109,25 @@ describe('vitrine image', () => {
     expect(await told('image', 'prune', '--untagged')).not.toContain('stays');
     expect(fs.existsSync(old)).toBe(false);
     expect(JSON.parse(await told('image', 'ls', '--json'))).toHaveLength(1);
+  });
+
+  it('does not remove what a machine runs from, unless it is forced to, and then the name alone', async () => {
+    const archive = path.join(root, 'used.tar');
+    fs.writeFileSync(archive, layer([{ path: 'file', content: 'used' }]));
+    const made = await told('image', 'build-from', archive, '--name', 'used', '--json');
+    const { rootDisk } = JSON.parse(made) as { readonly rootDisk: string };
+    // As a machine has it.
+    const disk = DiskFile.open(rootDisk, { writable: false, lock: true });
+    try {
+      const refused = await vitrine('image', 'rm', 'used');
+      expect(refused).toMatchObject({ code: 1, errors: 'vitrine: a machine that runs needs the image used\n' });
+      await told('image', 'rm', '--force', 'used');
+      const stays = 'one untagged image stays: machines or snapshots need it';
+      expect(await told('image', 'prune', '--untagged')).toContain(stays);
+      expect(fs.existsSync(rootDisk)).toBe(true);
+    } finally {
+      disk.close();
+    }
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { VitrineError } from '../base/errors.js';
  * `damaged` – what came is not what its digest or size says, or is not an image;
  * `unsupported` – an image of a kind that is not known here;
  * `too-large` – more than the limits allow;
+ * `in-use` – something needs it;
  * `storage` – the cache cannot be read or written.
  */
 export type ImageErrorCode =
@@ -19,6 +20,7 @@ export type ImageErrorCode =
   | 'damaged'
   | 'unsupported'
   | 'too-large'
+  | 'in-use'
   | 'storage';
 
 /** Messages quote what registries and archives say: none of it may reach a terminal as anything but text. */

@@ -1,8 +1,9 @@
 /** The disks that are made of images: one for each manifest, beside what its configuration says. */
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { publish, withTemporaryFolder } from '../host/node/cache.js';
 import { withFileLock } from '../host/node/file-lock.js';
+import { isImageUsed } from '../host/node/image-lock.js';
 import type { BlobStore } from './blob-store.js';
 import type { DiskLimits } from './build-disk.js';
 import { buildDiskApart } from './build-thread.js';
@@ -52,6 +53,16 @@ export class ImageDisks {
   /** Where the disk of a manifest is. */
   folderOf(digest: Digest): string {
     return path.join(this.root, 'disks', `${digest.replace(':', '-')}-${RECIPE}`);
+  }
+
+  /** Whether a machine has the disk of a manifest open, where locks tell that. */
+  async isUsed(digest: Digest): Promise<boolean> {
+    const handle = await open(path.join(this.folderOf(digest), DISK)).catch(() => undefined);
+    try {
+      return handle !== undefined && isImageUsed(handle.fd);
+    } finally {
+      await handle?.close();
+    }
   }
 
   /** Throws a one-line error (OciError) for a configuration that does not belong to the manifest. */

@@ -87,6 +87,18 @@ export class ImageRecords {
     });
   }
 
+  /** Takes a name away from its image, which stays, untagged, unless it has other names. */
+  async untag(name: string): Promise<void> {
+    await withFileLock(`${this.folder}.lock`, 'exclusive', undefined, async () => {
+      const all = await this.list();
+      const record = all.find((one) => one.name === name);
+      if (!record || record.formerly !== undefined) return;
+      if (all.every((one) => one === record || one.digest !== record.digest))
+        await this.write({ ...record, name: untaggedName(name, record.digest), formerly: name });
+      await this.remove(name);
+    });
+  }
+
   private async write(record: ImageRecord): Promise<void> {
     await withTemporaryFolder(this.cache, async (scratch) => {
       const file = path.join(scratch, 'record');

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { DiskFile } from '../host/node/disk-file.js';
 import { layer, startRegistry, umociImage, type TestRegistry } from '../testing/oci-images.js';
 import { describeWith, requireTool } from '../testing/tools.js';
 import { OciError } from './errors.js';
@@ -436,5 +437,37 @@ describe('an empty store', () => {
     const empty = new ImageStore({ cache: path.join(tmpdir(), 'vitrine-none') });
     expect(await empty.list()).toEqual([]);
     expect(await empty.find('alpine')).toBeUndefined();
+  });
+});
+
+describe('an image that is needed', () => {
+  const needed = path.join(tmpdir(), `vitrine-needed-${process.pid}`);
+  afterAll(() => fs.rmSync(needed, { recursive: true, force: true }));
+
+  it('loses one of two names, and its last one only by force', async () => {
+    const own = new ImageStore({ cache: needed });
+    fs.mkdirSync(needed);
+    const archive = path.join(needed, 'image.tar');
+    fs.writeFileSync(archive, layer([{ path: 'file', content: 'needed' }]));
+    const { rootDisk, digest } = await own.build(archive, { name: 'one' });
+    await own.build(archive, { name: 'two' });
+    const names = async (): Promise<string[]> => (await own.list()).map(({ name }) => name);
+    // As a machine has it.
+    const disk = DiskFile.open(rootDisk, { writable: false, lock: true });
+    await own.remove('two');
+    await expect(own.remove('one')).rejects.toMatchObject({ code: 'in-use' });
+    await expect(own.remove(digest)).rejects.toMatchObject({ code: 'in-use' });
+    await own.remove('one', { force: true });
+    const untagged = [`docker.io/library/one@${digest}`];
+    expect(await names()).toEqual(untagged);
+    await own.remove(digest, { force: true });
+    await own.prune(() => true);
+    expect(await names()).toEqual(untagged);
+    disk.close();
+    const neededBy = (): string => 'the snapshot kept';
+    await expect(own.remove(digest, { neededBy })).rejects.toThrow('the snapshot kept needs the image');
+    await own.prune(() => true);
+    expect(await names()).toEqual([]);
+    expect(fs.existsSync(rootDisk)).toBe(false);
   });
 });

@@ -76,6 +76,14 @@ export interface StoreOptions {
   readonly limits?: Partial<DiskLimits>;
 }
 
+/** How an image is removed. */
+export interface RemoveOptions {
+  /** Also what is needed. */
+  readonly force?: boolean;
+  /** Who needs it, besides whoever has its disk open; undefined: nobody. */
+  readonly neededBy?: (record: ImageRecord) => string | undefined;
+}
+
 /** The container images of a cache folder: pulled, built, listed, removed, and made into disks (docs/images.md). */
 export class ImageStore {
   private readonly cache: string;
@@ -199,23 +207,36 @@ export class ImageStore {
     return all.length === 1 ? all[0] : undefined;
   }
 
-  /** Removes a name, and whatever no other name leads to. Returns the bytes that this freed. Throws a one-line error (OciError). */
-  async remove(name: string): Promise<number> {
+  /**
+   * Removes a name, and whatever no other name leads to. The only name of an image that something needs is not removed; with `force` it is, and the image stays,
+   * untagged. Returns the bytes that this freed. Throws a one-line error (OciError).
+   */
+  async remove(name: string, { force = false, neededBy }: RemoveOptions = {}): Promise<number> {
     const record = await this.lookUp(name);
     if (record === undefined) throw new OciError('not-found', `there is no image ${name} here`);
     return this.alone(async () => {
-      await this.records.remove(record.name);
+      const { digest } = record;
+      const isLast = (await this.list()).every((one) => one.digest !== digest || one.name === record.name);
+      const user = isLast ? (neededBy?.(record) ?? (await this.runningFrom(digest))) : undefined;
+      if (user === undefined) await this.records.remove(record.name);
+      else if (force) await this.records.untag(record.name);
+      else throw new OciError('in-use', `${user} needs the image ${name}`);
     });
+  }
+
+  private async runningFrom(digest: Digest): Promise<string | undefined> {
+    return (await this.disks.isUsed(digest)) ? 'a machine that runs' : undefined;
   }
 
   /**
    * Removes what no name leads to: what pulls have left that were given up or failed, and of untagged images those that `drop` says are
-   * needed no more, none unless given. Returns the bytes that this freed.
+   * needed no more, none unless given, and that no machine runs from. Returns the bytes that this freed.
    */
   prune(drop: (untagged: ImageRecord) => boolean = () => false): Promise<number> {
     return this.alone(async () => {
       for (const record of await this.list())
-        if (record.formerly !== undefined && drop(record)) await this.records.remove(record.name);
+        if (record.formerly !== undefined && drop(record) && !(await this.disks.isUsed(record.digest)))
+          await this.records.remove(record.name);
     });
   }
 

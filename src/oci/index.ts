@@ -5,6 +5,7 @@ export {
   type BuildOptions,
   type PullOptions,
   type PullProgress,
+  type RemoveOptions,
   type StoredImage,
   type StoreOptions,
 } from './image-store.js';

@@ -98,6 +98,7 @@ export {
   type Port,
   type PullOptions,
   type PullProgress,
+  type RemoveOptions,
   type StoredImage,
   type StoreOptions,
 } from '../oci/index.js';

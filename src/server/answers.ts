@@ -24,6 +24,7 @@ const OCI_CODE: Readonly<Record<string, string>> = {
   'not-found': 'not-found',
   name: 'invalid',
   'too-large': 'limit',
+  'in-use': 'conflict',
 };
 
 /** What a client is told. `local`: it may know about this host. Undefined: it is a bug of ours. */

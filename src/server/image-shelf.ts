@@ -20,6 +20,7 @@ export interface PullHooks {
 
 /** A machine, saved or not, and what it was made of. */
 export interface ImageUser {
+  readonly kind: 'machine' | 'snapshot';
   readonly name: string;
   /** As it was asked for. */
   readonly image?: string | undefined;
@@ -33,14 +34,19 @@ const needs = ({ image, digest }: ImageUser, record: ImageRecord): boolean => {
   return name !== undefined && (name === record.name || name === record.formerly);
 };
 
-const infoOf = ({ name, digest, platform, size, pulled, formerly }: ImageRecord): ImageInfo => ({
-  name: familiarName(name),
-  digest,
-  platform,
-  size,
-  pulled: new Date(pulled).toISOString(),
-  ...(formerly !== undefined && { untagged: true }),
-});
+function infoOf(record: ImageRecord, users: readonly ImageUser[]): ImageInfo {
+  const { name, digest, platform, size, pulled, formerly } = record;
+  const neededBy = users.filter((user) => needs(user, record)).map(({ kind, name }) => ({ kind, name }));
+  return {
+    name: familiarName(name),
+    digest,
+    platform,
+    size,
+    pulled: new Date(pulled).toISOString(),
+    ...(formerly !== undefined && { untagged: true }),
+    ...(neededBy.length > 0 && { neededBy }),
+  };
+}
 
 /** As the store knows it. A disk of the user's own is none of its images. */
 function nameOf(image: string): string | undefined {
@@ -60,7 +66,7 @@ export class ImageShelf {
 
   /**
    * `cache`: where they are; undefined: with those that the user has anyway. `registries`: whose images may be had; undefined: of any
-   * registry, and files of the host. `users`: machines and snapshots that may need an image whose tag has gone to another one.
+   * registry, and files of the host. `users`: machines and snapshots that may need an image.
    */
   constructor(
     private readonly cache: string | undefined,
@@ -118,7 +124,8 @@ export class ImageShelf {
   }
 
   async list(): Promise<ImageInfo[]> {
-    return (await this.store.list()).map(infoOf);
+    const users = this.users();
+    return (await this.store.list()).map((record) => infoOf(record, users));
   }
 
   /** Throws an ApiError for a name that the tenant may not use. */
@@ -193,19 +200,20 @@ export class ImageShelf {
     );
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('failed', `the image ${name} is not there after it was pulled`);
-    return { image, info: infoOf(record) };
+    return { image, info: infoOf(record, this.users()) };
   }
 
-  /** `snapshots`: of machines; what one of them needs is not removed. Throws a one-line error. */
-  async remove(name: string, snapshots: readonly ImageUser[]): Promise<void> {
+  /** What a machine or a snapshot needs is not removed; with `force` it loses its name. Throws a one-line error. */
+  async remove(name: string, force: boolean): Promise<void> {
     const record = await this.store.lookUp(name);
     if (!record) throw new ApiError('not-found', `there is no image ${name} here`);
-    const user = snapshots.find((snapshot) => needs(snapshot, record));
-    if (user) throw new ApiError('conflict', `the snapshot ${user.name} needs the image ${name}`);
     await this.inTurn(undefined, async () => {
-      await this.store.remove(record.name);
-      this.kept.get(record.name)?.share.release();
-      this.kept.delete(record.name);
+      const neededBy = (one: ImageRecord): string | undefined => {
+        const user = this.users().find((each) => needs(each, one));
+        return user && `the ${user.kind} ${user.name}`;
+      };
+      await this.store.remove(record.name, { force, neededBy });
+      if (this.cache !== undefined) await this.count();
     });
   }
 }

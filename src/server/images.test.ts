@@ -233,12 +233,28 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'images of a server'
     await alice.create({ name: 'two', snapshot: 'kept' });
     expect((await alice.info()).usage.disk).toBeGreaterThan(before + 8192);
     expect((await alice.exec('two', { command: 'echo "$COLOUR"' })).stdout).toBe('a b\n');
-    // What a snapshot needs stays; machines have their disks without it.
-    await expect(alice.removeImage(image)).rejects.toMatchObject({ status: 409, code: 'conflict' });
+    // What a machine or a snapshot needs stays.
+    const needed = (by: string): object => ({
+      status: 409,
+      code: 'conflict',
+      message: `the ${by} needs the image ${image}`,
+    });
+    await expect(alice.removeImage(image)).rejects.toMatchObject(needed('machine two'));
     await alice.removeSnapshot('kept');
-    await alice.removeImage(image);
-    expect((await alice.exec('two', { command: '/bin/busybox ls /bin' })).stdout).toBe('busybox\nsh\n');
+    await expect(alice.removeImage(image)).rejects.toMatchObject(needed('machine two'));
+    expect((await alice.images())[0].neededBy).toEqual([{ kind: 'machine', name: 'two' }]);
+    // It can lose its name, and what is saved then can go on.
+    await alice.removeImage(image, { force: true });
+    expect((await alice.images())[0].untagged).toBe(true);
+    await alice.snapshot('two', { name: 'late' });
     await alice.remove('two');
+    await alice.create({ name: 'three', snapshot: 'late' });
+    expect((await alice.exec('three', { command: '/bin/busybox ls /bin' })).stdout).toBe('busybox\nsh\n');
+    await alice.remove('three');
+    const [{ digest }] = await alice.images();
+    await expect(alice.removeImage(digest)).rejects.toMatchObject({ status: 409 });
+    await alice.removeSnapshot('late');
+    await expect.poll(() => alice.images(), { timeout: 10_000 }).toEqual([]);
     expect((await alice.info()).usage.disk).toBe(0);
   });
 

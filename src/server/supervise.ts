@@ -52,7 +52,7 @@ export function localServer(
     },
   });
   const quota = new Quota({});
-  const tenant = new Tenant({
+  const tenant: Tenant = new Tenant({
     name: LOCAL,
     local: true,
     settings: {},
@@ -62,7 +62,7 @@ export function localServer(
       undefined,
       quota,
       () => undefined,
-      () => [],
+      () => tenant.imageUsers,
     ),
   });
   service.add(tenant);

@@ -86,8 +86,13 @@ export class Tenant {
 
   /** Machines that run or are saved. */
   get imageUsers(): ImageUser[] {
-    const running = this.active.map(({ name, description: { image }, digest }) => ({ name, image, digest }));
-    return [...running, ...this.snapshots.list()];
+    const running = this.active.map(({ name, description: { image }, digest }): ImageUser => ({
+      kind: 'machine',
+      name,
+      image,
+      digest,
+    }));
+    return [...running, ...this.snapshots.list().map((saved): ImageUser => ({ kind: 'snapshot', ...saved }))];
   }
 
   forget(machine: HostedMachine): void {

@@ -39,6 +39,9 @@ export function lockImage(fd: number, name: string, writable: boolean): LockOutc
   return 'locked';
 }
 
+/** Whether somebody uses an open file as an image, this process included. False where that cannot be told. */
+export const isImageUsed = (fd: number): boolean => libc?.isLocked(fd, LOCK.WRITE, HOLDS + READS, 1) === true;
+
 function inUse(name: string, writable: boolean): UsageError {
   return new UsageError(
     writable

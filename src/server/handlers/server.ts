@@ -54,7 +54,7 @@ export const serverHandlers: HttpHandlers = {
     return { json: info };
   },
   deleteImage: async ({ tenant, query }) => {
-    await tenant.images.remove(query['name'], tenant.snapshots.list());
+    await tenant.images.remove(query['name'], query['force'] === 'true');
     tenant.tell({ type: 'image-removed', name: query['name'] });
     return undefined;
   },
