@@ -1,6 +1,7 @@
 /** What the threads of CPUs need to ask whether they may run. */
 import { hostTime } from '../../host/node/clock.js';
-import { threadCalls, threadNumber } from '../../host/node/native/thread.js';
+import { threadCalls } from '../../host/node/native/thread.js';
+import { threadNumber } from '../../host/node/native/thread-number.js';
 import { usableProcessors } from '../../host/node/processors.js';
 import { CpuTurn } from '../../vmm/sched/cpu-turn.js';
 import { SchedulerWords, type Seat } from '../../vmm/sched/words.js';

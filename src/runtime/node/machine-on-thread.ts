@@ -7,7 +7,7 @@ import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import { discard, giveBack } from '../../host/node/give-back.js';
 import { LineWriter } from '../../host/node/line-writer.js';
-import { threadNumber } from '../../host/node/native/thread.js';
+import { threadNumber } from '../../host/node/native/thread-number.js';
 import { HostFolder } from '../../host/node/shared-folder/host-folder.js';
 import { FileSource } from '../../host/node/snapshot-file.js';
 import { zstdReady } from '../../host/node/zstd.js';

@@ -1,6 +1,7 @@
 /** Functions of the C library that Node does not have, called by the package koffi. */
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
+import { keepKoffiMemory } from './koffi-memory.js';
 
 /** `async`: on another thread; the last argument is called when it is done. */
 export type NativeCall = ((...args: unknown[]) => number) & { async: (...args: unknown[]) => void };
@@ -16,6 +17,7 @@ export interface CLibrary {
 export function cLibrary(): CLibrary {
   const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
   const library = koffi.load(null);
+  keepKoffiMemory(koffi, library);
   return { koffi, library, func: (declaration) => library.func(declaration) as NativeCall };
 }
 

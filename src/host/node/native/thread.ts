@@ -2,7 +2,6 @@
  * What a thread can ask of Linux about itself, and Node does not have: its processor time, and the processors that it keeps to. Where
  * that cannot be had, `threadCalls` gives undefined, and whoever wants it does without.
  */
-import * as fs from 'node:fs';
 import { onLinux } from './c-library.js';
 
 /** clock_gettime(2), as all architectures of Linux have it. */
@@ -50,13 +49,4 @@ let loaded: { readonly calls: ThreadCalls | undefined } | undefined;
 export function threadCalls(): ThreadCalls | undefined {
   loaded ??= { calls: load() };
   return loaded.calls;
-}
-
-/** Linux's number of this thread; 0: it has none. */
-export function threadNumber(): number {
-  try {
-    return Number(/\/task\/(\d+)$/.exec(fs.readlinkSync('/proc/thread-self'))?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
 }
