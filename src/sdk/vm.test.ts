@@ -1,13 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  readSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -412,6 +418,15 @@ describeWith([guest, mountNamespace], 'warm machines on a full disk', () => {
   });
 });
 
+/** The first letters of a file. */
+function beginning(file: string): string {
+  const bytes = Buffer.alloc(7);
+  const fd = openSync(file, 'r');
+  readSync(fd, bytes);
+  closeSync(fd);
+  return bytes.toString();
+}
+
 describeWith([guest], 'machines that share a worker', () => {
   const worker = 'shared';
   let vm: Vm;
@@ -498,6 +513,31 @@ describeWith([guest], 'machines that share a worker', () => {
     await expect(vm.fork({ accel: 'kvm' })).rejects.toMatchObject({ name: 'UsageError' });
     expect(() => vm.machine.limit({ pin: [0] })).toThrow('cannot be pinned');
     await answers(vm);
+  });
+
+  it('do not fail with one that breaks while it runs', async () => {
+    const broken = await vm.fork();
+    // What they boot is read when they are reset, from a file in memory that they have together.
+    const boot = readdirSync('/proc/self/fd')
+      .map((fd) => `/proc/self/fd/${fd}`)
+      .find(
+        (file) => existsSync(file) && readlinkSync(file).includes('memfd:vitrine') && beginning(file) === 'VITRINE',
+      );
+    const fd = openSync(boot ?? '', 'r+');
+    writeSync(fd, 'DAMAGED', 0);
+    try {
+      const gone = { name: 'AgentGoneError', message: expect.stringMatching(/^the machine broke: /) as string };
+      await expect(broken.reset()).rejects.toMatchObject(gone);
+      await expect(broken.exec('true')).rejects.toMatchObject(gone);
+      await expect(broken.exited).rejects.toMatchObject({ name: 'VitrineError' });
+      await answers(vm);
+    } finally {
+      writeSync(fd, 'VITRINE', 0);
+      closeSync(fd);
+    }
+    const next = await vm.fork();
+    await answers(next);
+    await next.stop();
   });
 
   it('leave no memory behind', async () => {

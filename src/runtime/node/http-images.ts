@@ -25,6 +25,12 @@ function ask(url: string, range: string, retries: number): Reply {
   if (!worker) {
     worker = new Worker(new URL('./http-worker.js', import.meta.url), THREAD_OPTIONS);
     worker.unref();
+    // Whoever waits for it gives up; others go on, with another.
+    const gone = (): void => {
+      worker = undefined;
+    };
+    worker.on('error', gone);
+    worker.on('exit', gone);
   }
   const shared = new SharedArrayBuffer(BODY_AT + MAX_FETCH);
   const words = new Int32Array(shared, 0, TEXT_AT / 4);

@@ -16,6 +16,7 @@ import type { VmRequest } from '../../machine/common/board.js';
 import { SnapshotReader } from '../../snapshot/container.js';
 import { readMachine } from '../../vmm/machine-snapshot.js';
 import type { MachineExit, MachineHost, VirtualMachine } from '../../vmm/machine.js';
+import type { Seat } from '../../vmm/sched/words.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { OutputBuffer } from '../common/output-buffer.js';
 import { traceTranslation, traceVm } from '../trace.js';
@@ -89,6 +90,7 @@ export class MachineOnThread {
   private readonly origin: MachineOrigin;
   private readonly commands: MachineCommands;
   private readonly turn: ReturnType<typeof createTurn>;
+  private readonly seat: Seat;
   /** Absent: what is written down of several CPUs is in one order; or there is but one CPU. */
   private readonly threads: ReturnType<typeof cpuThreads> | undefined;
   /** What translates for several CPUs. */
@@ -118,7 +120,8 @@ export class MachineOnThread {
     this.origin = new MachineOrigin(start);
     this.commands = new MachineCommands({ port, words }, this.origin, this.streams);
     const report = (text: string): void => this.report(text);
-    const turn = data.together ? createTurnAmongOthers(openSeat(seat), report) : createTurn(openSeat(seat), 0, report);
+    this.seat = openSeat(seat);
+    const turn = data.together ? createTurnAmongOthers(this.seat, report) : createTurn(this.seat, 0, report);
     this.turn = turn;
     if (options.trace || data.together) return;
     this.threads = cpuThreads({
@@ -274,6 +277,11 @@ export class MachineOnThread {
   /** There is something for it, whatever it waits for. */
   get isCalled(): boolean {
     return Atomics.load(this.words, SHARED.WAKE) !== 0;
+  }
+
+  /** What it is to get of the thread, beside others. */
+  get shares(): number {
+    return this.seat.shares;
   }
 
   /** Runs a slice. Milliseconds for which the machine has nothing to do then, unless it is called; undefined: it has ended, and nothing of it is left. */

@@ -1,10 +1,11 @@
 /**
  * Machines that share a thread. Each runs a slice when it has something to do, one after the other, and the thread sleeps when none
- * has, on a word that whoever wakes one of them changes.
+ * has, on a word that whoever wakes one of them, or has another for it, changes.
  */
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { assert } from '../../base/assert.js';
 import { zstdReady } from '../../host/node/zstd.js';
+import { FairTurns, type TurnTaker } from '../../vmm/sched/fair-turns.js';
 import { collectGarbage } from './collect-garbage.js';
 import { MachineOnThread } from './machine-on-thread.js';
 import { portable } from './machine-commands.js';
@@ -18,14 +19,33 @@ assert(parentPort !== null, 'this is the entry of a worker');
 const owner = parentPort;
 const { word } = workerData as SharedWorkerData;
 
-interface Guest {
-  readonly machine: MachineOnThread;
-  readonly port: MessagePort;
-  /** Until then it has nothing to do, unless it is called. */
-  due: number;
+/** A machine, with the way to its owner. */
+class Guest implements TurnTaker {
+  constructor(
+    private readonly machine: MachineOnThread,
+    readonly port: MessagePort,
+  ) {}
+
+  get isCalled(): boolean {
+    return this.machine.isCalled;
+  }
+
+  get shares(): number {
+    return this.machine.shares;
+  }
+
+  takeTurn(): number | undefined {
+    try {
+      return this.machine.takeTurn();
+    } catch (error) {
+      // Not even its end went well. The others have nothing to do with it.
+      tellFailure(this.port, error);
+      return undefined;
+    }
+  }
 }
 
-const guests = new Set<Guest>();
+const turns = new FairTurns<Guest>(() => performance.now());
 let wanted = true;
 /** When a machine last began or ended, unless all has been collected since. */
 let untidy: number | undefined;
@@ -38,8 +58,7 @@ function tellFailure(port: MessagePort, error: unknown): void {
 async function admit(data: WorkerData, port: MessagePort): Promise<void> {
   try {
     const machine = await MachineOnThread.prepare(data, port);
-    const guest = { machine, port, due: 0 };
-    if (machine.begin()) guests.add(guest);
+    if (machine.begin()) turns.add(new Guest(machine, port));
     else port.close();
   } catch (error) {
     tellFailure(port, error);
@@ -55,28 +74,6 @@ async function takeIn(): Promise<void> {
     if (message.kind === 'end') wanted = false;
     else await admit(message.data, message.port);
   }
-}
-
-/** Gives each its turn. When one of them is due again; false: some have ended. */
-function round(): number | false {
-  let next = Infinity;
-  let haveEnded = false;
-  for (const guest of guests) {
-    if (guest.due > performance.now() && !guest.machine.isCalled) {
-      next = Math.min(next, guest.due);
-      continue;
-    }
-    const rest = guest.machine.takeTurn();
-    if (rest === undefined) {
-      guests.delete(guest);
-      guest.port.close();
-      haveEnded = true;
-      continue;
-    }
-    guest.due = rest === 0 ? 0 : performance.now() + rest;
-    next = Math.min(next, guest.due);
-  }
-  return haveEnded ? false : next;
 }
 
 /** Lets ports and threads end that were closed: that takes the thread's event loop, which sees to it behind what is immediate. */
@@ -97,16 +94,16 @@ function sleep(milliseconds: number): void {
 
 await zstdReady();
 while (wanted) {
-  Atomics.store(word, 0, 0);
-  await takeIn();
-  const next = round();
-  if (next === false) {
-    untidy = performance.now();
-    await settle();
+  if (Atomics.exchange(word, 0, 0) !== 0) await takeIn();
+  const turn = turns.next();
+  if (typeof turn === 'number') {
+    sleep(turn);
     continue;
   }
-  const left = next - performance.now();
-  if (left > 0) sleep(left);
+  if (!turn.ended) continue;
+  turn.ended.port.close();
+  untidy = performance.now();
+  await settle();
 }
 MachineOnThread.endShared();
 owner.close();
