@@ -18,7 +18,7 @@ import { addressText } from '../net/addresses.js';
 import { planNetwork } from '../net/user/plan.js';
 import { resolveUser, type StoredImage } from '../oci/index.js';
 import { AGENT_PORT } from '../sdk/agent/protocol.js';
-import { writeNote } from '../sdk/node/note.js';
+import { writeNote } from '../sdk/note.js';
 import type { DiskConfig, MachineConfig } from '../vmm/config.js';
 import type { SharingConfig } from '../vmm/sharing-config.js';
 import type { GuestProgramOptions } from './guest-program.js';

@@ -77,7 +77,7 @@ export { HostGuestFiles } from './node/host-files.js';
 export { GuestProcess } from './process.js';
 export { SerialPort } from './serial.js';
 export { Display } from './node/display.js';
-export type { Identity } from './node/identity.js';
+export type { Identity } from './identity.js';
 export { Monitor, type Metrics, type VmEvent } from './node/monitor.js';
 export type { StartOptions } from './node/start-machine.js';
 export { Vm, type CreateOptions, type ForkOptions, type RestoreOptions, type ShellOptions } from './node/vm.js';

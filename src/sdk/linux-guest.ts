@@ -6,15 +6,10 @@ import type { TerminalSize } from './agent/protocol.js';
 import { runApplet } from './applet.js';
 import { errnoText } from './errno.js';
 import { VmError } from './errors.js';
-import {
-  exec,
-  type CommandDefaults,
-  type CommandLine,
-  type ExecOptions,
-  type ExecResult,
-  type SpawnOptions,
-} from './exec.js';
+import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from './exec.js';
 import { GuestFiles } from './files.js';
+import { identityWords, type Identity } from './identity.js';
+import type { Note } from './note.js';
 import { GuestProcess } from './process.js';
 
 export interface ShellOptions extends SpawnOptions {
@@ -40,7 +35,8 @@ export interface GuestMachine {
 /** What a guest is given. */
 export interface GuestParts {
   readonly connection: AgentConnection;
-  readonly defaults: CommandDefaults;
+  /** What it was made with. */
+  readonly note: Note;
   /** Milliseconds since 1970. */
   readonly time: () => number;
   /** Calls back after so many milliseconds, unless the result is called before. */
@@ -76,12 +72,12 @@ export class LinuxGuest<Machine extends GuestMachine> {
    * what that left running goes on, unheard. Rejected with an ExecError when it cannot be started.
    */
   exec(command: CommandLine, options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(this.parts.connection, command, options, this.parts.defaults);
+    return exec(this.parts.connection, command, options, this.parts.note.defaults);
   }
 
   /** Starts a command, whose streams can be used while it runs. */
   spawn(command: CommandLine, options: SpawnOptions = {}): GuestProcess {
-    return new GuestProcess(this.parts.connection, command, options, this.parts.defaults);
+    return new GuestProcess(this.parts.connection, command, options, this.parts.note.defaults);
   }
 
   /** An interactive shell on a terminal of its own. */
@@ -115,16 +111,10 @@ export class LinuxGuest<Machine extends GuestMachine> {
     return this.administer(['sync']);
   }
 
-  /** Gives the guest a name, and an id of its machine (32 hexadecimal digits): two that were one need names of their own. */
-  async identify({ hostname, machineId }: { readonly hostname?: string; readonly machineId?: string }): Promise<void> {
-    if (hostname !== undefined) {
-      if (!/^[\w.-]{1,64}$/.test(hostname)) throw new UsageError(`a guest cannot be called "${hostname}"`);
-      await this.administer(['hostname', hostname]);
-    }
-    if (machineId !== undefined) {
-      if (!/^[0-9a-f]{32}$/.test(machineId)) throw new UsageError(`"${machineId}" is no id of a machine`);
-      await this.administer(['machine-id', machineId]);
-    }
+  /** Gives the guest what two machines that were one must not share. What is not given stays as it is. */
+  async identify(identity: Identity): Promise<void> {
+    const words = identityWords(identity, this.parts.note);
+    if (words.some((word) => word !== '')) await this.administer(['identity', ...words]);
   }
 
   /** Sets the guest's clock by its host's, as every restore does. */

@@ -58,18 +58,15 @@ describeWith([amd64, chromium], 'the library in a page', () => {
     );
   });
 
-  it(
-    'keeps disks, reads images of servers in parts, and asks for what the guest asks for',
-    { timeout: 120_000 },
-    async () => {
-      const image = new Uint8Array(2 ** 20).fill(0x41);
-      const server = await RangeServer.start(image);
-      onTestFinished(() => server.close());
-      const page = await openPage(EMPTY);
-      const base = `${server.address}/base.raw`;
-      const first = await run(
-        page,
-        `${CREATE}
+  it('keeps disks, reads images of servers in parts, and asks for what the guest asks for', async () => {
+    const image = new Uint8Array(2 ** 20).fill(0x41);
+    const server = await RangeServer.start(image);
+    onTestFinished(() => server.close());
+    const page = await openPage(EMPTY);
+    const base = `${server.address}/base.raw`;
+    const first = await run(
+      page,
+      `${CREATE}
       const chosen = new File(['chosen'.padEnd(512, '.')], 'chosen.img');
       const vm = await Vm.create({ memory: 96, disks: [
         { image: 'disks/own.qcow2', create: { size: 2 ** 24 } },
@@ -85,35 +82,70 @@ describeWith([amd64, chromium], 'the library in a page', () => {
         http_proxy=http://$name wget -q -O - ${server.address}/public; echo
         http_proxy=http://$name wget -q -O - ${server.address}/private 2>&1
       \`);`,
-      );
-      expect(String(first).split('\n')).toEqual([
-        'AAAAchosen',
-        'vdavdbvdcvdd',
-        '{"version"',
-        '',
-        '198.18.0.1',
-        'a page of another origin',
-        'wget: server returned error: HTTP/1.1 502 Bad Gateway',
-        '',
-      ]);
-      // One byte for the size, and what was read.
-      expect(server.asked.length).toBeLessThan(8);
+    );
+    expect(String(first).split('\n')).toEqual([
+      'AAAAchosen',
+      'vdavdbvdcvdd',
+      '{"version"',
+      '',
+      '198.18.0.1',
+      'a page of another origin',
+      'wget: server returned error: HTTP/1.1 502 Bad Gateway',
+      '',
+    ]);
+    // One byte for the size, and what was read.
+    expect(server.asked.length).toBeLessThan(8);
 
-      // What another machine has open it writes alone, in whatever page.
-      expect(await run(page, `${CREATE} await Vm.create({ memory: 96, disks: [{ image: 'disks/own.qcow2' }] });`)).toBe(
-        'thrown: cannot open the disk disks/own.qcow2: another machine uses it, in this page or another',
-      );
-      const again = await run(
-        page,
-        `${CREATE}
+    // What another machine has open it writes alone, in whatever page.
+    expect(await run(page, 'await globalThis.vm.fork();')).toMatch('another machine uses it');
+    expect(await run(page, `${CREATE} await Vm.create({ memory: 96, disks: [{ image: 'disks/own.qcow2' }] });`)).toBe(
+      'thrown: cannot open the disk disks/own.qcow2: another machine uses it, in this page or another',
+    );
+    const again = await run(
+      page,
+      `${CREATE}
       await globalThis.vm.stop();
       const vm = await Vm.create({ memory: 96, threads: false, disks: [
         { image: 'disks/own.qcow2' }, { image: 'disks/over.qcow2', readOnly: true }, { image: '${base}' } ] });
       return [crossOriginIsolated, await sh('head -c 3 /dev/vda; head -c 8 /dev/vdb; head -c 4 /dev/vdc')].join();`,
-      );
-      expect(again).toBe('true,vdavdb\nAAAAAAAA');
-    },
-  );
+    );
+    expect(again).toBe('true,vdavdb\nAAAAAAAA');
+  });
+
+  it('forks machines, which then have names and memory of their own', async () => {
+    const page = await openPage(EMPTY);
+    const text = await run(
+      page,
+      `${CREATE}
+      const chosen = new File(['chosen'.padEnd(512, '.')], 'chosen.img');
+      const vm = await Vm.create({ memory: 96, disks: [{ image: chosen }] });
+      await sh('echo before >/tmp/note; echo written | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null');
+      const fork = await vm.fork();
+      await sh('echo behind >/tmp/note');
+      const look = 'cat /tmp/note; head -c 7 /dev/vda; echo; cat /sys/class/net/eth0/address /proc/sys/kernel/hostname';
+      const [one, other] = await Promise.all([vm, fork].map(async (it) => (await it.exec(look)).stdout.split('\\n')));
+      await vm.stop();
+      const { exitCode } = await fork.exec('true');
+      const bad = await fork.fork({ identity: { mac: 'x' } }).catch(({ message }) => message);
+      await fork.stop();
+      const left = [];
+      for await (const name of (await navigator.storage.getDirectory()).keys()) if (name.startsWith('.fork')) left.push(name);
+      return JSON.stringify({ one, other, exitCode, bad, left });`,
+    );
+    expect(JSON.parse(String(text))).toEqual({
+      one: ['behind', 'written', '52:54:00:12:34:56', 'vitrine', ''],
+      other: [
+        'before',
+        'written',
+        expect.stringMatching(/^52:54:00:(?!12:34:56)/),
+        expect.stringMatching(/^vitrine-[0-9a-f]{6}$/),
+        '',
+      ],
+      exitCode: 0,
+      bad: '"x" is no hardware address of a card: six bytes, as 52:54:00:12:34:56',
+      left: [],
+    });
+  });
 
   it('reaches the network behind the relay of a server', async () => {
     const target = await RangeServer.start(new Uint8Array(0));

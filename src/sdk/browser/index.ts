@@ -51,7 +51,8 @@ export {
   type FolderEntry,
   type WriteOptions,
 } from '../files.js';
+export type { Identity } from '../identity.js';
 export { LinuxGuest, type GuestMachine, type ShellOptions } from '../linux-guest.js';
 export { GuestProcess } from '../process.js';
 export type { DiskOptions, NetworkOptions, RootImage, Source, VmOptions } from './launch.js';
-export { Vm, type CreateOptions, type RestoreOptions, type StartOptions } from './vm.js';
+export { Vm, type CreateOptions, type ForkOptions, type RestoreOptions, type StartOptions } from './vm.js';

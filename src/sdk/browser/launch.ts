@@ -9,7 +9,7 @@ import type { NewImage, PageParts } from '../../runtime/browser/protocol.js';
 import type { DiskConfig, MachineConfig } from '../../vmm/config.js';
 import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
-import type { CommandDefaults } from '../exec.js';
+import { DEFAULT_HOSTNAME, writeNote, type Note } from '../note.js';
 
 /** Bytes, or where they are: an address, or a file that the user chose. */
 export type Source = string | URL | Blob | Uint8Array;
@@ -76,10 +76,16 @@ export interface VmOptions {
 export interface Launch {
   readonly config: MachineConfig;
   readonly parts: PageParts;
-  readonly defaults: CommandDefaults;
+  readonly note: Note;
 }
 
-const NETWORK = { address: '10.0.2.15/24', gateway: '10.0.2.2', dns: '10.0.2.3', mac: '52:54:00:12:34:56' } as const;
+const NETWORK = {
+  card: 'eth0',
+  address: '10.0.2.15/24',
+  gateway: '10.0.2.2',
+  dns: '10.0.2.3',
+  mac: '52:54:00:12:34:56',
+} as const;
 
 async function bytesOf(source: Source, what: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   if (source instanceof Uint8Array) return source;
@@ -123,7 +129,7 @@ function network({ restrict = false, allow = [] }: NetworkOptions): NetConfig {
 
 /** What the agent does when it is the first process. */
 function bootSteps(
-  { image, disks = [], net = true, hostname = 'vitrine' }: VmOptions,
+  { image, disks = [], net = true, hostname = DEFAULT_HOSTNAME }: VmOptions,
   isOwnGuest: boolean,
 ): BootStep[] {
   const modules = ['virtio_pci', 'virtio_console', 'virtio_rng'];
@@ -134,7 +140,7 @@ function bootSteps(
   if (image) steps.push(['root', '/dev/vda', image.fileSystem ?? 'ext4', image.readOnly ? 'r' : ''], ['enter']);
   else if (isOwnGuest) steps.push(['run', '/bin/busybox', '--install', '-s']);
   steps.push(['basics'], ['hostname', hostname], ['network', 'lo', '', '127.0.0.1/8', '', '']);
-  if (net !== false) steps.push(['network', 'eth0', '', NETWORK.address, NETWORK.gateway, NETWORK.dns]);
+  if (net !== false) steps.push(['network', NETWORK.card, '', NETWORK.address, NETWORK.gateway, NETWORK.dns]);
   return steps;
 }
 
@@ -156,7 +162,12 @@ export async function prepareLaunch(options: VmOptions, base: URL, signal?: Abor
   ]);
   const agent = await bytesOf(new URL(`agent/agent-${architectureOf(kernel)}`, base), "guest's agent", signal);
   const { disks: configs, files, images } = describeDisks([...(image ? [image] : []), ...disks]);
-  const defaults = { env: image?.env ?? {}, cwd: image?.cwd ?? '', user: image?.user ?? '' };
+  const note: Note = {
+    defaults: { env: image?.env ?? {}, cwd: image?.cwd ?? '', user: image?.user ?? '' },
+    hostname: options.hostname ?? DEFAULT_HOSTNAME,
+    ...(net !== false && { network: { interface: NETWORK.card, gateway: NETWORK.gateway } }),
+    display: display !== undefined,
+  };
   const networks = net === false ? undefined : net === true ? {} : net;
   const config: MachineConfig = {
     cpu: 'x86-64-v2',
@@ -169,8 +180,7 @@ export async function prepareLaunch(options: VmOptions, base: URL, signal?: Abor
     display: { vga: display ?? 'none', rom: null, input: display ? 'virtio' : 'ps2' },
     sharing: { ports: [{ name: AGENT_PORT, path: null }] },
     networks: networks ? [network(networks)] : [],
-    // As the library writes it in Node.
-    note: JSON.stringify({ defaults }),
+    note: writeNote(note),
     boot: {
       kernel: {
         name: isOwnGuest ? `${folder}kernel` : 'kernel',
@@ -180,21 +190,5 @@ export async function prepareLaunch(options: VmOptions, base: URL, signal?: Abor
       },
     },
   };
-  return { config, parts: { files, images, relay: networks?.relay }, defaults };
-}
-
-/** What commands get in a machine whose description has that note; nothing where something else made it. */
-export function readDefaults(note: string | undefined): CommandDefaults {
-  const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-  try {
-    const { defaults } = JSON.parse(note ?? '') as {
-      readonly defaults?: Partial<Record<keyof CommandDefaults, unknown>>;
-    };
-    const env = Object.entries(defaults?.env ?? {}).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    );
-    return { env: Object.fromEntries(env), cwd: text(defaults?.cwd), user: text(defaults?.user) };
-  } catch {
-    return { env: {}, cwd: '', user: '' };
-  }
+  return { config, parts: { files, images, relay: networks?.relay }, note };
 }

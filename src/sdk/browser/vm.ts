@@ -1,6 +1,6 @@
 /** A virtual machine as a program in a page has it. */
 import { HostError, UsageError, VitrineError } from '../../base/errors.js';
-import { openFile } from '../../host/browser/files.js';
+import { openFile, removeFile } from '../../host/browser/files.js';
 import { BrowserMachine } from '../../runtime/browser/machine-handle.js';
 import type { AcceleratorName, Frame, MachineStart, PageParts } from '../../runtime/browser/protocol.js';
 import { version } from '../../runtime/browser/version.js';
@@ -9,10 +9,11 @@ import { AGENT_PORT } from '../agent/protocol.js';
 import { BOOT_TIMEOUT, describeExit, lastWords } from '../boot.js';
 import { after } from '../deadline.js';
 import { asError, VmError } from '../errors.js';
-import type { CommandDefaults } from '../exec.js';
+import { forkIdentity, identityWords, type Identity } from '../identity.js';
 import { LinuxGuest, type GuestParts } from '../linux-guest.js';
+import { readNote } from '../note.js';
 import { SerialPort } from '../serial.js';
-import { prepareLaunch, readDefaults, type VmOptions } from './launch.js';
+import { prepareLaunch, type VmOptions } from './launch.js';
 
 /** What every start of a machine takes. */
 export interface StartOptions {
@@ -42,6 +43,14 @@ export interface RestoreOptions extends StartOptions {
   readonly parts?: PageParts;
 }
 
+/** A machine that is to be as another one is. */
+export interface ForkOptions extends StartOptions {
+  /** What the fork is not to share with this one; what is not given is chosen. false: it is the same in everything. */
+  readonly identity?: Identity | false;
+}
+
+const random = (count: number): Uint8Array => crypto.getRandomValues(new Uint8Array(count));
+
 function later(milliseconds: number, work: () => void): () => void {
   const timer = after(milliseconds, work);
   return () => clearTimeout(timer);
@@ -54,15 +63,20 @@ function later(milliseconds: number, work: () => void): () => void {
  *   const { stdout } = await vm.exec('uname -a');
  */
 export class Vm extends LinuxGuest<BrowserMachine> {
-  private constructor(machine: BrowserMachine, parts: GuestParts) {
-    super(machine, parts);
+  private constructor(
+    machine: BrowserMachine,
+    private readonly guest: GuestParts,
+    /** What its disks and networks need, and where Vitrine's files are, for forks. */
+    private readonly begun: { readonly parts: PageParts; readonly options: StartOptions },
+  ) {
+    super(machine, guest);
   }
 
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
   static async create(options: CreateOptions = {}): Promise<Vm> {
     options.signal?.throwIfAborted();
-    const { config, parts, defaults } = await prepareLaunch(options, baseOf(options), options.signal);
-    return Vm.start({ kind: 'create', config }, parts, options, () => defaults);
+    const { config, parts } = await prepareLaunch(options, baseOf(options), options.signal);
+    return Vm.start({ kind: 'create', config }, parts, options);
   }
 
   /**
@@ -74,15 +88,10 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const file = typeof snapshot === 'string' ? await openFile(snapshot) : snapshot;
     const name = typeof snapshot === 'string' ? snapshot : snapshot instanceof File ? snapshot.name : 'the snapshot';
     if (!file) throw new HostError(`there is no snapshot ${name} in this page's storage`);
-    return Vm.start({ kind: 'resume', name, file }, options.parts ?? {}, options, readDefaults);
+    return Vm.start({ kind: 'resume', name, file }, options.parts ?? {}, options);
   }
 
-  private static async start(
-    start: MachineStart,
-    parts: PageParts,
-    options: StartOptions,
-    defaultsOf: (note: string | undefined) => CommandDefaults,
-  ): Promise<Vm> {
+  private static async start(start: MachineStart, parts: PageParts, options: StartOptions): Promise<Vm> {
     const { signal, onSerial, onFrame, onReport, bootTimeout = BOOT_TIMEOUT, accel, threads } = options;
     signal?.throwIfAborted();
     if (!(bootTimeout > 0)) throw new UsageError(`a boot timeout of ${bootTimeout} ms`);
@@ -137,7 +146,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
         },
         {
           time: () => Date.now(),
-          random: (count) => crypto.getRandomValues(new Uint8Array(count)),
+          random,
           why: () => gone,
         },
         start.kind === 'resume',
@@ -145,7 +154,8 @@ export class Vm extends LinuxGuest<BrowserMachine> {
       late.connection = connection;
       void gone.then((error) => connection.fail(error));
       await Promise.race([connection.ready, trouble]);
-      return new Vm(machine, { connection, defaults: defaultsOf(note), time: () => Date.now(), after: later });
+      const guest = { connection, note: readNote(note), time: () => Date.now(), after: later };
+      return new Vm(machine, guest, { parts, options });
     } catch (error) {
       machine.stop();
       await end;
@@ -158,6 +168,34 @@ export class Vm extends LinuxGuest<BrowserMachine> {
   /** Saves the machine into the page's storage, for `Vm.restore`; it goes on afterwards. */
   snapshot(name: string): Promise<void> {
     return this.machine.save(name);
+  }
+
+  /**
+   * A second machine that is as this one is now; both go on. It takes as long as a save and a restore, by way of a file in the page's storage
+   * that is removed again. Its disks are temporary, read-only, on servers or chosen files. Unless told otherwise it has another name than this
+   * one, another id of its machine and another hardware address.
+   */
+  async fork({ identity, ...options }: ForkOptions = {}): Promise<Vm> {
+    options.signal?.throwIfAborted();
+    const { note } = this.guest;
+    const own = identity === false ? {} : forkIdentity(note, random, identity);
+    // Before anything is begun.
+    identityWords(own, note);
+    const { parts, options: begun } = this.begun;
+    const file = `.fork-${crypto.randomUUID()}`;
+    try {
+      await this.machine.save(file);
+      const { files, threads } = begun;
+      const same = { ...(files !== undefined && { files }), ...(threads !== undefined && { threads }) };
+      const fork = await Vm.restore(file, { ...same, ...options, parts });
+      await fork.identify(own).catch(async (error: unknown) => {
+        await fork.stop();
+        throw error;
+      });
+      return fork;
+    } finally {
+      await removeFile(file).catch(() => undefined);
+    }
   }
 }
 

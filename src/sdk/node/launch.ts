@@ -24,7 +24,7 @@ import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import type { ShareConfig } from '../../vmm/sharing-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
 import type { CommandDefaults } from '../exec.js';
-import { DEFAULT_HOSTNAME, writeNote, type Note } from './note.js';
+import { DEFAULT_HOSTNAME, writeNote, type Note } from '../note.js';
 import { pulledImage } from './pulled-image.js';
 
 /** A root file system, and what commands in it get unless they are given something else. */

@@ -1,4 +1,5 @@
 /** A virtual machine as a program has it. */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { UsageError, VitrineError } from '../../base/errors.js';
@@ -15,15 +16,15 @@ import { errnoText } from '../errno.js';
 import { VmError } from '../errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from '../exec.js';
 import { furnish } from '../furnish.js';
+import { forkIdentity, identityWords, type Identity } from '../identity.js';
+import { readNote, type Note } from '../note.js';
 import { GuestProcess } from '../process.js';
 import type { SerialPort } from '../serial.js';
 import { checkCreate, checkFork, checkRestore } from './check-options.js';
 import { Display } from './display.js';
 import { HostGuestFiles } from './host-files.js';
-import { forkIdentity, identityWords, type Identity } from './identity.js';
 import { NAMESERVER, prepareLaunch, type VmOptions } from './launch.js';
 import type { Monitor } from './monitor.js';
-import { readNote, type Note } from './note.js';
 import { PortForwards } from './ports.js';
 import { pulledImage } from './pulled-image.js';
 import { checkStart, startMachine, type StartedMachine, type StartOptions } from './start-machine.js';
@@ -285,7 +286,8 @@ export class Vm {
     const { identity, ...given } = options;
     const rest = { ...given, worker: given.worker ?? this.machine.worker };
     checkStart(rest);
-    const words = identity === false ? undefined : identityWords(forkIdentity(this.note, identity), this.note);
+    const words =
+      identity === false ? undefined : identityWords(forkIdentity(this.note, randomBytes, identity), this.note);
     const { forceCpu, accel = this.machine.facts?.accel } = rest;
     if (rest.worker === 'own') keepSpareWorker();
     else checkSharing({ accel, cpus: this.machine.facts?.cpus });

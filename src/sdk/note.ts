@@ -1,5 +1,5 @@
 /** What is written into a machine's description, to be found again when it is restored. */
-import type { CommandDefaults } from '../exec.js';
+import type { CommandDefaults } from './exec.js';
 
 /** The card that the agent has set up. */
 export interface NotedNetwork {

@@ -1,6 +1,5 @@
 /** What two machines that were one must not share. */
-import { randomBytes, randomInt } from 'node:crypto';
-import { UsageError } from '../../base/errors.js';
+import { UsageError } from '../base/errors.js';
 import type { Note } from './note.js';
 
 /** What a guest is known by. */
@@ -19,16 +18,17 @@ const LONGEST_HOSTNAME = 64;
 /** Addresses of the user-mode network that nobody else there has: beyond gateway, name server and the one that machines are made with. */
 const [FIRST, LAST] = [16, 250];
 
-/** What a fork gets: what is given, the rest chosen at random. */
-export function forkIdentity(note: Note, given: Identity = {}): Identity {
-  const suffix = `-${randomBytes(3).toString('hex')}`;
+/** What a fork gets: what is given, the rest chosen at `random`, which gives so many bytes. */
+export function forkIdentity(note: Note, random: (count: number) => Uint8Array, given: Identity = {}): Identity {
+  const digits = (count: number): string[] => [...random(count)].map((byte) => byte.toString(16).padStart(2, '0'));
+  const suffix = `-${digits(3).join('')}`;
   const card = note.network && {
-    mac: `52:54:00:${[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`,
-    address: `10.0.2.${randomInt(FIRST, LAST + 1)}/24`,
+    mac: `52:54:00:${digits(3).join(':')}`,
+    address: `10.0.2.${FIRST + (parseInt(digits(4).join(''), 16) % (LAST - FIRST + 1))}/24`,
   };
   return {
     hostname: note.hostname.slice(0, LONGEST_HOSTNAME - suffix.length) + suffix,
-    machineId: randomBytes(16).toString('hex'),
+    machineId: digits(16).join(''),
     ...card,
     ...given,
   };
