@@ -74,13 +74,14 @@ export {
   type WriteOptions,
 } from './files.js';
 export { HostGuestFiles } from './node/host-files.js';
+export { LinuxGuest, type GuestMachine, type ShellOptions } from './linux-guest.js';
 export { GuestProcess } from './process.js';
 export { SerialPort } from './serial.js';
 export { Display } from './node/display.js';
 export type { Identity } from './identity.js';
 export { Monitor, type Metrics, type VmEvent } from './node/monitor.js';
 export type { StartOptions } from './node/start-machine.js';
-export { Vm, type CreateOptions, type ForkOptions, type RestoreOptions, type ShellOptions } from './node/vm.js';
+export { Vm, type CreateOptions, type ForkOptions, type RestoreOptions } from './node/vm.js';
 export type { DiskOptions, MountOptions, NetworkOptions, RootImage, VmOptions } from './node/launch.js';
 export { PortForwards, type ForwardOptions, type PortForward } from './node/ports.js';
 export {

@@ -4,10 +4,11 @@ import type { MachineExit } from '../vmm/machine.js';
 import type { AgentConnection } from './agent/connection.js';
 import type { TerminalSize } from './agent/protocol.js';
 import { runApplet } from './applet.js';
+import { after } from './deadline.js';
 import { errnoText } from './errno.js';
 import { VmError } from './errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from './exec.js';
-import { GuestFiles } from './files.js';
+import type { GuestFiles } from './files.js';
 import { identityWords, type Identity } from './identity.js';
 import type { Note } from './note.js';
 import { GuestProcess } from './process.js';
@@ -39,23 +40,22 @@ export interface GuestParts {
   readonly note: Note;
   /** Milliseconds since 1970. */
   readonly time: () => number;
-  /** Calls back after so many milliseconds, unless the result is called before. */
-  readonly after: (milliseconds: number, work: () => void) => () => void;
 }
 
 /** All methods are rejected with an AgentGoneError when the machine has ended or was reset meanwhile. */
-export class LinuxGuest<Machine extends GuestMachine> {
-  /** Files of the guest. */
-  readonly fs: GuestFiles;
-  private over = false;
+export class LinuxGuest<Machine extends GuestMachine, Files extends GuestFiles = GuestFiles> {
+  /** It has ended, or broken. */
+  protected over = false;
 
   /** @internal */
   protected constructor(
     /** The machine underneath: its screen, its drives, its buttons. */
     readonly machine: Machine,
-    private readonly parts: GuestParts,
+    /** Files of the guest. */
+    readonly fs: Files,
+    /** @internal */
+    protected readonly parts: GuestParts,
   ) {
-    this.fs = new GuestFiles(parts.connection);
     const ended = (): void => {
       this.over = true;
     };
@@ -98,11 +98,9 @@ export class LinuxGuest<Machine extends GuestMachine> {
 
   /** Presses the reset button; resolves when commands can be run again. What ran is gone. */
   async reset(): Promise<void> {
-    const { connection, after } = this.parts;
-    const before = connection.ready;
-    await this.machine.press('reset');
+    const { connection } = this.parts;
     // The news of the reset comes behind the answer, or ahead of it.
-    while (connection.ready === before && !this.over) await new Promise<void>((resolve) => after(1, resolve));
+    await Promise.all([connection.nextReset(), this.machine.press('reset')]);
     await connection.ready;
   }
 
@@ -135,18 +133,17 @@ export class LinuxGuest<Machine extends GuestMachine> {
   async shutdown({ grace = 5000 }: { readonly grace?: number } = {}): Promise<void> {
     if (!Number.isInteger(grace) || grace < 0 || grace > 3_600_000) throw new UsageError(`a grace of ${grace} ms`);
     if (this.over) return;
-    const { connection, after } = this.parts;
-    let cancel: () => void = () => {};
+    let timer: ReturnType<typeof after>;
     const late = new Promise<void>((resolve) => {
-      cancel = after(2 * grace + 10_000, resolve);
+      timer = after(2 * grace + 10_000, resolve);
     });
-    const asked = runApplet(connection, ['power-off', String(grace)]).then(
+    const asked = runApplet(this.parts.connection, ['power-off', String(grace)]).then(
       // An init of the image's sees to it itself.
       (answer) => ('errno' in answer ? this.machine.press('power') : undefined),
       () => undefined,
     );
     await Promise.race([Promise.all([asked, this.machine.exited]), late]);
-    cancel();
+    clearTimeout(timer);
     await this.stop();
   }
 

@@ -9,6 +9,7 @@ import { AGENT_PORT } from '../agent/protocol.js';
 import { BOOT_TIMEOUT, describeExit, lastWords } from '../boot.js';
 import { after } from '../deadline.js';
 import { asError, VmError } from '../errors.js';
+import { GuestFiles } from '../files.js';
 import { forkIdentity, identityWords, type Identity } from '../identity.js';
 import { LinuxGuest, type GuestParts } from '../linux-guest.js';
 import { readNote } from '../note.js';
@@ -51,11 +52,6 @@ export interface ForkOptions extends StartOptions {
 
 const random = (count: number): Uint8Array => crypto.getRandomValues(new Uint8Array(count));
 
-function later(milliseconds: number, work: () => void): () => void {
-  const timer = after(milliseconds, work);
-  return () => clearTimeout(timer);
-}
-
 /**
  * A virtual machine with Linux in it, in workers of this page.
  *
@@ -65,11 +61,11 @@ function later(milliseconds: number, work: () => void): () => void {
 export class Vm extends LinuxGuest<BrowserMachine> {
   private constructor(
     machine: BrowserMachine,
-    private readonly guest: GuestParts,
+    parts: GuestParts,
     /** What its disks and networks need, and where Vitrine's files are, for forks. */
     private readonly begun: { readonly parts: PageParts; readonly options: StartOptions },
   ) {
-    super(machine, guest);
+    super(machine, new GuestFiles(parts.connection), parts);
   }
 
   /** Boots a machine; resolves when commands can be run. Rejected with a one-line error when it cannot be. */
@@ -128,10 +124,10 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const settled = new AbortController();
     const trouble = new Promise<never>((_, reject) => {
       void end.then(reject);
-      const cancel = later(bootTimeout, () => {
+      const timer = after(bootTimeout, () => {
         reject(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
       });
-      settled.signal.addEventListener('abort', cancel);
+      settled.signal.addEventListener('abort', () => clearTimeout(timer));
       signal?.addEventListener('abort', () => reject(asError(signal.reason)), { signal: settled.signal });
     });
     // It may come when nobody waits any more.
@@ -154,7 +150,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
       late.connection = connection;
       void gone.then((error) => connection.fail(error));
       await Promise.race([connection.ready, trouble]);
-      const guest = { connection, note: readNote(note), time: () => Date.now(), after: later };
+      const guest = { connection, note: readNote(note), time: () => Date.now() };
       return new Vm(machine, guest, { parts, options });
     } catch (error) {
       machine.stop();
@@ -177,7 +173,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
    */
   async fork({ identity, ...options }: ForkOptions = {}): Promise<Vm> {
     options.signal?.throwIfAborted();
-    const { note } = this.guest;
+    const { note } = this.parts;
     const own = identity === false ? {} : forkIdentity(note, random, identity);
     // Before anything is begun.
     identityWords(own, note);

@@ -8,17 +8,10 @@ import type { MachineHandle } from '../../runtime/node/machine-handle.js';
 import { checkSharing } from '../../runtime/node/worker-kind.js';
 import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
-import type { MachineExit } from '../../vmm/machine.js';
-import type { AgentConnection } from '../agent/connection.js';
-import type { TerminalSize } from '../agent/protocol.js';
-import { runApplet } from '../applet.js';
-import { errnoText } from '../errno.js';
-import { VmError } from '../errors.js';
-import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from '../exec.js';
 import { furnish } from '../furnish.js';
 import { forkIdentity, identityWords, type Identity } from '../identity.js';
-import { readNote, type Note } from '../note.js';
-import { GuestProcess } from '../process.js';
+import { LinuxGuest } from '../linux-guest.js';
+import { readNote } from '../note.js';
 import type { SerialPort } from '../serial.js';
 import { checkCreate, checkFork, checkRestore } from './check-options.js';
 import { Display } from './display.js';
@@ -54,14 +47,6 @@ export interface ForkOptions extends RestoreOptions {
   readonly identity?: Identity | false;
 }
 
-/** An interactive shell. */
-export interface ShellOptions extends SpawnOptions {
-  /** The shell, `/bin/sh` unless given. */
-  readonly command?: readonly string[];
-  /** 80 columns and 24 rows unless given. */
-  readonly size?: TerminalSize;
-}
-
 /** Templates that are being made, and whether others can begin with them, or are to try themselves: false when they cannot be kept. */
 const making = new Map<string, Promise<boolean>>();
 
@@ -75,37 +60,23 @@ const version = (): string => {
  *
  *   await using vm = await Vm.create();
  *   const { stdout } = await vm.exec('uname -a');
- *
- * All methods are rejected with an AgentGoneError when the machine has ended or was reset meanwhile.
  */
-export class Vm {
-  /** Files of the guest. */
-  readonly fs: HostGuestFiles;
+export class Vm extends LinuxGuest<MachineHandle, HostGuestFiles> {
   /** Ports of this host that lead into the guest. */
   readonly ports: PortForwards;
   /** Its first serial port. */
   readonly serial: SerialPort;
   /** What happens to it, and what it does. */
   readonly monitor: Monitor;
-  /** The machine underneath: its screen, its drives, its buttons. */
-  readonly machine: MachineHandle;
-  private readonly connection: AgentConnection;
-  private readonly note: Note;
   private screen: Display | undefined;
-  private over = false;
 
   private constructor({ machine, connection, serial, monitor }: StartedMachine) {
-    this.machine = machine;
-    this.connection = connection;
+    const note = readNote(machine.facts?.note);
+    super(machine, new HostGuestFiles(connection), { connection, note, time: () => Date.now() });
     this.serial = serial;
     this.monitor = monitor;
-    this.note = readNote(machine.facts?.note);
-    this.fs = new HostGuestFiles(connection);
     this.ports = new PortForwards(connection);
-    const ended = (): void => {
-      this.over = true;
-      this.ports.close();
-    };
+    const ended = (): void => this.ports.close();
     machine.exited.then(ended, ended);
   }
 
@@ -120,7 +91,7 @@ export class Vm {
     if (options.image === undefined || options.init !== undefined || options.keepWrites) return vm;
     try {
       const nameserver = options.net === false ? undefined : NAMESERVER;
-      await furnish(vm.fs, { hostname: vm.note.hostname, nameserver, workdir: defaults.cwd });
+      await furnish(vm.fs, { hostname: vm.parts.note.hostname, nameserver, workdir: defaults.cwd });
       return vm;
     } catch (error) {
       await vm.stop();
@@ -225,51 +196,18 @@ export class Vm {
 
   /** Its screen. Throws a UsageError when it was made without one. */
   get display(): Display {
-    if (!this.note.display) throw new UsageError('this machine has no screen: it was made without "display"');
+    if (!this.parts.note.display) throw new UsageError('this machine has no screen: it was made without "display"');
     return (this.screen ??= new Display(this.machine));
   }
 
-  /** How the machine ends; rejected when it breaks. */
-  get exited(): Promise<MachineExit> {
-    return this.machine.exited;
-  }
-
-  /**
-   * Runs a command to its end: a program with its arguments, or a script for `/bin/sh`. It has ended when its process has;
-   * what that left running goes on, unheard. Rejected with an ExecError when it cannot be started.
-   */
-  exec(command: CommandLine, options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(this.connection, command, options, this.note.defaults);
-  }
-
-  /** Starts a command, whose streams can be used while it runs. */
-  spawn(command: CommandLine, options: SpawnOptions = {}): GuestProcess {
-    return new GuestProcess(this.connection, command, options, this.note.defaults);
-  }
-
-  /** An interactive shell on a terminal of its own. */
-  shell(options: ShellOptions = {}): GuestProcess {
-    const { command = ['/bin/sh', '-i'], size, ...rest } = options;
-    return new GuestProcess(this.connection, command, { tty: size ?? true, ...rest }, this.note.defaults);
-  }
-
-  /** Makes the machine stand still, and its time with it. */
-  async pause(): Promise<void> {
-    await this.machine.pause();
+  override async pause(): Promise<void> {
+    await super.pause();
     this.monitor.tell({ kind: 'paused' });
   }
 
-  /** Lets it go on. */
-  async resume(): Promise<void> {
-    await this.machine.resume();
+  override async resume(): Promise<void> {
+    await super.resume();
     this.monitor.tell({ kind: 'resumed' });
-  }
-
-  /** Presses the reset button; resolves when commands can be run again. What ran is gone. */
-  async reset(): Promise<void> {
-    // The news of the reset comes behind the answer, or ahead of it.
-    await Promise.all([this.connection.nextReset(), this.machine.press('reset')]);
-    await this.connection.ready;
   }
 
   /** Saves the machine to a file, for `Vm.restore`; it goes on afterwards. The file is this user's only: it holds all memory. */
@@ -287,7 +225,9 @@ export class Vm {
     const rest = { ...given, worker: given.worker ?? this.machine.worker };
     checkStart(rest);
     const words =
-      identity === false ? undefined : identityWords(forkIdentity(this.note, randomBytes, identity), this.note);
+      identity === false
+        ? undefined
+        : identityWords(forkIdentity(this.parts.note, randomBytes, identity), this.parts.note);
     const { forceCpu, accel = this.machine.facts?.accel } = rest;
     if (rest.worker === 'own') keepSpareWorker();
     else checkSharing({ accel, cpus: this.machine.facts?.cpus });
@@ -303,58 +243,8 @@ export class Vm {
     }
   }
 
-  /** The guest's file systems have written everything to their disks. */
-  async sync(): Promise<void> {
-    await this.administer(['sync']);
-  }
-
-  /** Gives the guest what two machines that were one must not share. What is not given stays as it is. */
-  async identify(identity: Identity): Promise<void> {
-    const words = identityWords(identity, this.note);
-    if (words.some((word) => word !== '')) await this.administer(['identity', ...words]);
-  }
-
-  /** Sets the guest's clock by this host's, as every restore does. */
-  async setClock(): Promise<void> {
-    const now = Date.now();
-    await this.administer(['clock', String(Math.floor(now / 1000)), String((now % 1000) * 1e6)]);
-  }
-
-  private async administer(argv: readonly string[]): Promise<void> {
-    const answer = await runApplet(this.connection, argv);
-    if ('errno' in answer) throw new VmError(`the guest refuses ${argv[0]}: ${errnoText(answer.errno)}`);
-  }
-
-  /**
-   * Has the guest end its processes, write everything to its disks and switch the machine off. `grace`: milliseconds that
-   * processes have to end, 5,000 unless given; when the guest has not ended twice that later, the machine is stopped.
-   */
-  async shutdown({ grace = 5000 }: { readonly grace?: number } = {}): Promise<void> {
-    if (!Number.isInteger(grace) || grace < 0 || grace > 3_600_000) throw new UsageError(`a grace of ${grace} ms`);
-    if (this.over) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, 2 * grace + 10_000);
-    });
-    const asked = runApplet(this.connection, ['power-off', String(grace)]).then(
-      // An init of the image's sees to it itself.
-      async (answer) => ('errno' in answer ? this.machine.press('power') : undefined),
-      () => undefined,
-    );
-    await Promise.race([Promise.all([asked, this.machine.exited]), late]);
-    clearTimeout(timer);
-    await this.stop();
-  }
-
-  /** Ends the machine at once, as if its cord were pulled. */
-  async stop(): Promise<void> {
+  override stop(): Promise<void> {
     this.ports.close();
-    if (!this.over) this.machine.stop();
-    await this.machine.exited.catch(() => undefined);
-  }
-
-  /** `stop`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stop();
+    return super.stop();
   }
 }
