@@ -122,9 +122,10 @@ export class Lockstep {
       let budget = r.oneIn(4) ? 1 + r.below(8) : 1 + r.below(shortest);
       if (slice === cut?.slice) budget = cut.budget;
       const exits = all.map((bench) => this.slice(bench, budget));
-      const [a] = all.map((bench) => bench.state);
-      const [ranA] = all.map((bench) => bench.cpu.retired - this.began(bench));
+      const a = this.reference.state;
+      const ranA = this.reference.cpu.retired - this.began(this.reference);
       for (const [i, bench] of all.entries()) {
+        if (bench === this.reference) continue;
         const wrong = differences(a, bench.state, this.reference.vm.backing, bench.vm.backing);
         if (exits[0] !== exits[i]) wrong.unshift(`exit: ${exits[0]}, ${exits[i]}`);
         const ranB = bench.cpu.retired - this.began(bench);
