@@ -25,7 +25,11 @@ export class VitrineProcess {
   private readonly child: ChildProcess;
   private waiters: (() => void)[] = [];
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  constructor(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    atEnd: (end: () => void) => void = onTestFinished,
+  ) {
     this.child = spawn(process.execPath, [CLI, ...args], { env: { ...process.env, ...env }, stdio: 'pipe' });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
@@ -34,7 +38,7 @@ export class VitrineProcess {
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors += text;
     });
-    onTestFinished(() => {
+    atEnd(() => {
       this.child.kill('SIGKILL');
     });
     // It may end before it has read everything.
@@ -45,6 +49,11 @@ export class VitrineProcess {
         this.wake();
       });
     });
+  }
+
+  /** One that several tests use, such as a guest that takes long to boot: who makes it kills it behind them. */
+  static ofSuite(args: readonly string[]): VitrineProcess {
+    return new VitrineProcess(args, {}, () => {});
   }
 
   private wake(): void {
