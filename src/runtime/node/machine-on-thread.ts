@@ -29,7 +29,7 @@ import { locateDisk, openDisk } from './disks.js';
 import type * as Kvm from './kvm.js';
 import { MachineCommands, portable } from './machine-commands.js';
 import { MachineOrigin } from './machine-origin.js';
-import { Networks } from './network-thread.js';
+import { JoinedNetworks, Networks } from './network-thread.js';
 import {
   SHARED,
   type Event,
@@ -53,7 +53,7 @@ interface Life {
 }
 
 /** Of the machines that take turns on this thread. */
-const joined = new JoinedTranslation();
+const joined = { translation: new JoinedTranslation(), networks: new JoinedNetworks() };
 
 /** Milliseconds without anything from outside after which a machine among others gives back memory that it can do without. */
 const QUIET = 2000;
@@ -116,7 +116,7 @@ export class MachineOnThread {
       written: () => Atomics.load(words, SHARED.WRITTEN) >>> 0,
       wait: (seen) => this.waitForReader(seen),
     });
-    this.networks = new Networks(words);
+    this.networks = new Networks(words, data.together ? joined.networks : undefined);
     this.origin = new MachineOrigin(start);
     this.commands = new MachineCommands({ port, words }, this.origin, this.streams);
     const report = (text: string): void => this.report(text);
@@ -149,7 +149,8 @@ export class MachineOnThread {
 
   /** What machines have had together that take turns on this thread. None of them is left. */
   static endShared(): void {
-    joined.close();
+    joined.translation.close();
+    joined.networks.close();
   }
 
   private post(event: Event): void {
@@ -183,7 +184,7 @@ export class MachineOnThread {
     return createVm(request, {
       accel: accel === 'kvm' ? undefined : accel,
       translation: (cpu) => this.translation?.links(cpu),
-      joinTranslation: this.data.together ? () => joined.join() : undefined,
+      joinTranslation: this.data.together ? () => joined.translation.join() : undefined,
       report: (text) => this.report(text),
       observe: options.trace?.kinds.includes('translate')
         ? (translation) => traceTranslation(translation, (line) => this.trace?.line(line))

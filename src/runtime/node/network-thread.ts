@@ -15,26 +15,70 @@ const RING = 2 * 2 ** 20;
 const START = 30_000;
 const ANSWER = 2000;
 
+const ENTRY = new URL('./net-worker.js', import.meta.url);
+
 /** Whether opening the network may fail, which is to be known before the guest runs. */
 const mayFail = ({ network, pcap }: NetConfig): boolean =>
   network.kind !== 'user' || network.forwards.length > 0 || pcap !== '';
+
+/** A thread for the networks of machines that are on one thread themselves. It starts when one of them has something to send. */
+export class JoinedNetworks {
+  private worker: Worker | undefined;
+
+  /** The networks end when the other end of the port is closed. */
+  add(data: NetWorkerData): void {
+    this.worker ??= this.start();
+    this.worker.postMessage(data, [data.port]);
+  }
+
+  private start(): Worker {
+    const worker = new Worker(ENTRY);
+    worker.unref();
+    // Machines that come later have another.
+    const gone = (): void => {
+      if (this.worker === worker) this.worker = undefined;
+    };
+    worker.on('error', gone);
+    worker.on('exit', gone);
+    return worker;
+  }
+
+  /** No machine has a network there any more. */
+  close(): void {
+    void this.worker?.terminate();
+    this.worker = undefined;
+  }
+}
+
+/** What networks are on, and for whom. */
+export interface NetworkPlace {
+  /** The machine's words. */
+  readonly shared: NetWorkerData['shared'];
+  /** Its thread may have to be woken by a signal. */
+  readonly signals: boolean;
+  /** A thread that there is for several machines. */
+  readonly joined: JoinedNetworks | undefined;
+}
 
 export class NetworkThread {
   readonly backends: readonly RingBackend[];
   private readonly status: Int32Array;
   private readonly data: Omit<NetWorkerData, 'port'>;
   private readonly channel = new MessageChannel();
+  /** A thread of its own. */
   private worker: Worker | undefined;
+  private hasStarted = false;
   private checked = false;
   private isClosed = false;
+  /** Where it starts instead: what may fail is not for a thread that others need. */
+  private readonly joined: JoinedNetworks | undefined;
+  private readonly signals: boolean;
 
-  /** `shared`: the machine's words. `signals`: its thread may have to be woken by one. `ids`: of back ends, in snapshots. */
-  constructor(
-    networks: readonly NetConfig[],
-    shared: NetWorkerData['shared'],
-    private readonly signals: boolean,
-    ids?: readonly string[],
-  ) {
+  /** `ids`: of back ends, in snapshots. */
+  constructor(networks: readonly NetConfig[], { shared, signals, joined }: NetworkPlace, ids?: readonly string[]) {
+    this.signals = signals;
+    const isRisky = networks.some(mayFail);
+    this.joined = isRisky ? undefined : joined;
     const status = new SharedArrayBuffer((STATUS.LINK + networks.length) * 4);
     this.status = new Int32Array(status);
     this.status.fill(1, STATUS.LINK);
@@ -65,29 +109,35 @@ export class NetworkThread {
       );
     });
     this.channel.port1.unref();
-    if (networks.some(mayFail)) this.start();
+    if (isRisky) this.start();
   }
 
   /** Networks whose opening cannot fail wait for the first frame: many guests never send one. */
-  private start(): Worker {
+  private start(): void {
     const { port2: port } = this.channel;
     const data: NetWorkerData = { ...this.data, port };
-    const worker = new Worker(new URL('./net-worker.js', import.meta.url), { workerData: data, transferList: [port] });
+    this.hasStarted = true;
+    if (this.joined) {
+      this.joined.add(data);
+      return;
+    }
+    const worker = new Worker(ENTRY, { workerData: data, transferList: [port] });
     worker.unref();
+    // Its network is gone; it takes no other machine of this thread with it.
+    worker.on('error', () => {});
     this.worker = worker;
-    return worker;
   }
 
   private wake(): void {
     if (this.isClosed) return;
-    if (!this.worker) this.start();
+    if (!this.hasStarted) this.start();
     Atomics.add(this.status, STATUS.DOORBELL, 1);
     Atomics.notify(this.status, STATUS.DOORBELL);
   }
 
   private post(command: NetCommand): void {
     if (this.isClosed) return;
-    if (!this.worker) {
+    if (!this.hasStarted) {
       if (command.kind !== 'restore') return;
       this.start();
     }
@@ -120,7 +170,7 @@ export class NetworkThread {
   }
 
   private save(network: number): Uint8Array {
-    if (!this.worker) return new Uint8Array(0);
+    if (!this.hasStarted) return new Uint8Array(0);
     const before = Atomics.load(this.status, STATUS.ANSWERS);
     this.post({ kind: 'save', network });
     Atomics.wait(this.status, STATUS.ANSWERS, before, ANSWER);
@@ -151,12 +201,21 @@ export class Networks {
   /** Of networks that came while the machine runs: each has its own. */
   private readonly late = new Set<NetworkThread>();
 
-  constructor(private readonly shared: NetWorkerData['shared']) {}
+  /** `shared`: the machine's words. `joined`: for machines that are on one thread. */
+  constructor(
+    private readonly shared: NetWorkerData['shared'],
+    private readonly joined: JoinedNetworks | undefined,
+  ) {}
+
+  private get place(): NetworkPlace {
+    const { shared, signals, joined } = this;
+    return { shared, signals, joined };
+  }
 
   /** `signals`: the machine's thread may have to be woken by one. */
   open(networks: readonly NetConfig[], signals: boolean): readonly RingBackend[] {
     this.signals = signals;
-    this.thread = new NetworkThread(networks, this.shared, signals);
+    this.thread = new NetworkThread(networks, this.place);
     return this.thread.backends;
   }
 
@@ -164,7 +223,7 @@ export class Networks {
   add(network: NetConfig, id: string): LateNetwork {
     // What its thread would find out with the first frame.
     if (network.network.kind === 'user') planNetwork(network.network);
-    const thread = new NetworkThread([network], this.shared, this.signals, [`net.${id}`]);
+    const thread = new NetworkThread([network], this.place, [`net.${id}`]);
     try {
       thread.check();
     } catch (error) {

@@ -3,8 +3,8 @@ import * as fs from 'node:fs';
 import { HostError } from '../../base/errors.js';
 import { LinkSocket } from '../../host/node/net/link-socket.js';
 import { Tap } from '../../host/node/net/tap.js';
-import { NodeSockets } from '../../host/node/net/node-sockets.js';
 import { reasonOf } from '../../host/node/read-file.js';
+import type { HostSockets } from '../../iface/host-sockets.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import { pcapHeader, pcapRecord } from '../../net/pcap.js';
 import type { RingSink } from '../../net/ring-sink.js';
@@ -20,8 +20,8 @@ import {
 export interface NetworkParts extends RingPair {
   readonly config: NetConfig;
   readonly wakeMachine: () => void;
-  /** Loads native code, or gives undefined where it is too late for that. */
-  readonly whileLoading: <T>(load: () => T) => T | undefined;
+  /** What the user-mode network goes through. */
+  readonly sockets: HostSockets;
   /** A network at the other end came or went. */
   readonly setLink: (up: boolean) => void;
 }
@@ -37,11 +37,11 @@ export async function startNetwork(parts: NetworkParts): Promise<RunningNetwork>
   });
 }
 
-async function openEnd({ config, setLink, whileLoading }: NetworkParts, sink: RingSink): Promise<NetworkEnd> {
+async function openEnd({ config, setLink, sockets }: NetworkParts, sink: RingSink): Promise<NetworkEnd> {
   const { network } = config;
   switch (network.kind) {
     case 'user':
-      return userEnd(config, network, sink, new NodeSockets(whileLoading));
+      return userEnd(config, network, sink, sockets);
     case 'link': {
       const link = await LinkSocket.open(network.path, {
         frame: (frame) => sink.sendWhole(frame),
