@@ -69,6 +69,29 @@ describe('CPUID', () => {
     expect(cpuid(table, 0x16, 0, off).eax).toBe(2000);
   });
 
+  it.each([
+    [2_500_000_000, 1e9, true],
+    [2_893_202_000, 1e9, true],
+    [2_499_998_000, 1e9, true],
+    [3_333_333_000, 1e9, true],
+    [33_000_000, 1e9, true],
+    // No fraction of small numbers comes near it.
+    [2_500_145_000, 1e9, false],
+    [2_000_000_000, 5e9, false],
+  ])(
+    'leaf 15h tells a rate of %d Hz at a crystal of %d as Linux can compute it, or not at all',
+    (tscHz, crystalHz, told) => {
+      const { eax, ebx, ecx } = cpuid(cpuidLeaves(DEFAULT_CPU_MODEL, { ...topology, tscHz, crystalHz }), 0x15, 0, off);
+      if (!told) {
+        expect([eax, ebx, ecx]).toEqual([0, 0, 0]);
+        return;
+      }
+      const product = (ecx / 1000) * ebx;
+      expect(product).toBeLessThan(2 ** 32);
+      expect(Math.abs((product / eax) * (1000 / tscHz) - 1)).toBeLessThan(1e-6);
+    },
+  );
+
   it('shows OSXSAVE and the APIC as the CPU stands', () => {
     expect(cpuid(table, 1, 0, off).ecx & (1 << 27)).toBe(0);
     expect(cpuid(table, 1, 0, { ...off, cr4: 1 << 18 }).ecx & (1 << 27)).not.toBe(0);

@@ -54,9 +54,43 @@ function word(text: string, at: number): number {
 /** ceil(log2(n)) */
 const bitsFor = (n: number): number => 32 - Math.clz32(n - 1);
 
-function gcd(a: number, b: number): number {
-  while (b !== 0) [a, b] = [b, a % b];
-  return a;
+/** By how much the rate that leaf 15h tells may be another one: KVM tells the host's in kHz, which is as much. */
+const RATE_TOLERANCE = 1e-6;
+
+interface Ratio {
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+/**
+ * Ticks of the time-stamp counter for each of the crystal's, of the best fraction that guests can take; undefined: there is none. Linux multiplies the crystal's kHz by the
+ * numerator in 32 bits (native_calibrate_tsc), and goes by whatever is left.
+ */
+function tscRatio({ tscHz, crystalHz }: CpuTopology): Ratio | undefined {
+  if (crystalHz > 0xffff_ffff) return undefined;
+  const most = Math.floor(0xffff_ffff / Math.ceil(crystalHz / 1000));
+  // Convergents of the continued fraction.
+  let [before, now]: Ratio[] = [
+    { numerator: 0, denominator: 1 },
+    { numerator: 1, denominator: 0 },
+  ];
+  for (let [a, b] = [tscHz, crystalHz]; b !== 0; [a, b] = [b, a % b]) {
+    const term = Math.floor(a / b);
+    const room = now.numerator === 0 ? term : Math.floor((most - before.numerator) / now.numerator);
+    const factor = Math.min(term, room);
+    [before, now] = [
+      now,
+      {
+        numerator: factor * now.numerator + before.numerator,
+        denominator: factor * now.denominator + before.denominator,
+      },
+    ];
+    if (factor < term) break;
+  }
+  const error = ({ numerator, denominator }: Ratio): number =>
+    Math.abs((numerator / denominator) * (crystalHz / tscHz) - 1);
+  const best = error(now) <= error(before) ? now : before;
+  return error(best) <= RATE_TOLERANCE ? best : undefined;
 }
 
 /** A feature word of a model. */
@@ -143,11 +177,9 @@ export function cpuidLeaves(model: CpuModel, topology: CpuTopology): CpuidEntry[
   }
   if (model.maxLeaf >= 0x16) {
     for (let leaf = 0xe; leaf <= 0x14; leaf++) add(leaf, {});
-    const divisor = gcd(topology.tscHz, topology.crystalHz);
-    const [numerator, denominator] = [topology.tscHz / divisor, topology.crystalHz / divisor];
-    // Rates whose ratio does not fit are not reported: guests then measure them.
-    const fits = numerator <= 0xffff_ffff && denominator <= 0xffff_ffff && topology.crystalHz <= 0xffff_ffff;
-    add(0x15, fits ? { eax: denominator, ebx: numerator, ecx: topology.crystalHz } : {});
+    // A rate that cannot be told is not reported: guests then measure it.
+    const ratio = tscRatio(topology);
+    add(0x15, ratio ? { eax: ratio.denominator, ebx: ratio.numerator, ecx: topology.crystalHz } : {});
     const mhz = Math.min(Math.round(topology.tscHz / 1e6), 0xffff);
     add(0x16, { eax: mhz, ebx: mhz, ecx: 100 });
   }
