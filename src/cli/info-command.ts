@@ -1,9 +1,11 @@
 import { totalmem, availableParallelism } from 'node:os';
 import { Command } from 'commander';
-import { CPU_MODELS } from '../arch/x86/cpu-models.js';
+import { CPU_MODELS, DEFAULT_CPU_MODEL } from '../arch/x86/cpu-models.js';
 import { maxBacking } from '../accel/interp/memory.js';
 import { MIB } from '../base/units.js';
 import { cacheRoot } from '../guests/index.js';
+import { featureLeaves, missingFeatures } from '../machine/common/cpu-features.js';
+import { boardCpuid } from '../machine/common/identity.js';
 import { kvmStatus, type KvmStatus } from '../runtime/node/choose-accelerator.js';
 import { MACHINES, type MachineKind } from '../vmm/config.js';
 import { productVersion } from './version.js';
@@ -65,6 +67,12 @@ async function hostInfo(): Promise<HostInfo> {
   if (kvm.masksCpuid === false)
     warnings.push(
       'guests on KVM see features of the host’s processor that their CPU model does not have: machines that are saved there go on only where those are',
+    );
+  const model = featureLeaves(boardCpuid(DEFAULT_CPU_MODEL, 1e9, 1, 0));
+  const hidden = kvm.supported ? missingFeatures(model, kvm.supported) : [];
+  if (hidden.length > 0)
+    warnings.push(
+      `guests on KVM find no ${hidden.join(', ')}, which this host's KVM does not have: machines that have seen these go on with wasm`,
     );
   const webAssembly = { works: sharedMemory, maxMemory: Math.floor(maxBacking(1) / MIB) };
   return {

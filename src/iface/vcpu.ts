@@ -166,7 +166,7 @@ export interface Vm extends BackingMemory {
   setSlots(slots: readonly MemorySlot[]): void;
   /** Interrupt controllers that the accelerator has itself; absent: all are the board's. */
   readonly chips?: AcceleratorChips | undefined;
-  /** What CPUID tells the guest of features, where it tells more than it was asked to. */
+  /** What CPUID tells the guest of features, where that may be more or less than it was asked to. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
   createVcpu(index: number, environment: VcpuEnvironment): Vcpu;
   /**

@@ -20,6 +20,7 @@ export const ERRNO = {
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
+  E2BIG: 7,
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,

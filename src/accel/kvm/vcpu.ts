@@ -119,7 +119,7 @@ export class KvmVcpu implements Vcpu {
   }
 
   private setCpuid(): void {
-    const entries = this.vm.options.cpuid(this.index);
+    const entries = this.vm.cpuid(this.index);
     const list = new Structure(8 + SIZE.CPUID_ENTRY * entries.length);
     list.view.setUint32(0, entries.length, true);
     for (const [i, { leaf, subleaf, indexed, eax, ebx, ecx, edx }] of entries.entries())

@@ -13,6 +13,7 @@ import { KvmChips } from './chips.js';
 import { CpuWords } from './cpu-words.js';
 import { addressOf, close, deleteTimer, ioctl, map, mapMemory, preferHugePages, viewAt } from './libc.js';
 import { hasKvmClock, Structure } from './registers.js';
+import { readSupportedCpuid, withSupported } from './supported-cpuid.js';
 import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
 
@@ -54,6 +55,8 @@ export interface KvmShare {
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
   readonly irqchip: KernelIrqchip;
+  /** What it can tell guests of the processor. */
+  readonly supported: readonly CpuidWords[];
   /** Where far memory is, and its bytes. Absent: there is none. */
   readonly far: { readonly address: bigint; readonly size: number } | undefined;
 }
@@ -90,12 +93,14 @@ class Resources {
   readonly far: KvmShare['far'];
   readonly runSize: number;
   readonly capabilities: KvmCapabilities;
+  readonly supported: readonly CpuidWords[];
   private readonly given: (() => void)[] = [() => this.system.close()];
 
   constructor(cpus: number, { model, tscHz, irqchip = 'off', farSize = 0 }: KvmVmOptions) {
     const { system, given } = this;
     try {
       this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
+      this.supported = readSupportedCpuid(system.fd);
       this.runSize = system.runSize;
       if (farSize > 0) this.far = this.mapFar(farSize);
       this.fd = system.createVm();
@@ -172,13 +177,18 @@ export class KvmVm implements Vm {
   private acquire(memory: WebAssembly.Memory, options: KvmVmOptions): KvmShare {
     preferHugePages(this.backing);
     this.resources = new Resources(options.cpus ?? 1, options);
-    const { fd, cpus, runSize, capabilities, far } = this.resources;
+    const { fd, cpus, runSize, capabilities, supported, far } = this.resources;
     const { irqchip = 'off' } = options;
-    return { memory, words: this.signals.buffer, vm: fd, cpus, runSize, capabilities, irqchip, far };
+    return { memory, words: this.signals.buffer, vm: fd, cpus, runSize, capabilities, supported, irqchip, far };
   }
 
-  get seenCpuid(): readonly CpuidWords[] | undefined {
-    return this.options.seenCpuid;
+  get seenCpuid(): readonly CpuidWords[] {
+    return this.options.seenCpuid ?? this.cpuid(0);
+  }
+
+  /** CPUID of a CPU, as KVM is told it. */
+  cpuid(index: number): readonly CpuidEntry[] {
+    return withSupported(this.options.cpuid(index), this.share.supported);
   }
 
   /** KVM sees writes to memory by itself. */

@@ -59,5 +59,11 @@ describe('the choice of an accelerator', () => {
     if (!status.works) expect(choice.reason).toBe(status.reason);
     // A guest that was saved goes on where its time-stamp counter runs as it did.
     expect((await chooseAccelerator({ ...plain, tscHz: 1e9 })).accel).toBe('wasm');
+    // And where it finds what it has seen.
+    const seen = [{ leaf: 7, subleaf: 0, eax: 0, ebx: 0, ecx: 0, edx: 0x8000_0000 }];
+    const elsewhere = await chooseAccelerator({ ...plain, seen });
+    expect(elsewhere.accel).toBe('wasm');
+    if (status.works)
+      expect(elsewhere.reason).toBe("the guest has seen 7h:EDX[31], which this host's KVM does not have");
   });
 });

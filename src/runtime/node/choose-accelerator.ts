@@ -2,6 +2,8 @@
 import { HostError } from '../../base/errors.js';
 import { hostFiles, whyNoKvmDevice, type HostFiles } from '../../host/node/virtualization.js';
 import type { AcceleratorName } from './accelerator-names.js';
+import type { CpuidWords } from '../../iface/vcpu.js';
+import { missingFeatures } from '../../machine/common/cpu-features.js';
 import { TSC_TOLERANCE } from './accelerators.js';
 import type * as Kvm from './kvm.js';
 
@@ -19,6 +21,8 @@ export interface KvmStatus {
   readonly tscHz?: number;
   /** Of what Vitrine uses of it: whether it is there. */
   readonly capabilities?: Readonly<Record<string, boolean>>;
+  /** What it can tell guests of the processor. */
+  readonly supported?: readonly CpuidWords[];
 }
 
 /** What runs guests on KVM. It stands on a library that not every host has: throws a one-line error (HostError) without it. */
@@ -36,7 +40,7 @@ export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus>
   if (missing !== undefined) return { opens: false, works: false, reason: missing };
   try {
     const { examineKvm } = await loadKvm();
-    const { lacking, masksCpuid, tscHz, capabilities } = examineKvm();
+    const { lacking, masksCpuid, tscHz, capabilities, supported } = examineKvm();
     const works = lacking.length === 0;
     return {
       opens: true,
@@ -45,6 +49,7 @@ export async function kvmStatus(host: HostFiles = hostFiles): Promise<KvmStatus>
       masksCpuid,
       tscHz,
       capabilities,
+      supported,
     };
   } catch (error) {
     return { opens: false, works: false, reason: error instanceof Error ? error.message : String(error) };
@@ -58,6 +63,8 @@ export interface Needs {
   readonly tracesCode: boolean;
   /** Of a machine that was saved: ticks per second of the time-stamp counter that its guest knows. */
   readonly tscHz?: number;
+  /** Of a machine that was saved: what its guest has seen of the processor's features. */
+  readonly seen?: readonly CpuidWords[];
 }
 
 export interface Choice {
@@ -77,10 +84,13 @@ function unsuited({ clock, tracesCode }: Needs): string | undefined {
 export async function chooseAccelerator(needs: Needs, host: HostFiles = hostFiles): Promise<Choice> {
   const unfit = unsuited(needs);
   if (unfit !== undefined) return { accel: 'wasm', reason: unfit };
-  const { works, reason, tscHz, capabilities } = await kvmStatus(host);
+  const { works, reason, tscHz, capabilities, supported } = await kvmStatus(host);
   if (!works) return { accel: 'wasm', reason: reason ?? 'there is no KVM' };
   const isFixed = !capabilities?.['TSC_CONTROL'];
   if (isFixed && needs.tscHz !== undefined && tscHz !== undefined && Math.abs(tscHz / needs.tscHz - 1) > TSC_TOLERANCE)
     return { accel: 'wasm', reason: "the guest knows its time-stamp counter by another rate than KVM's here" };
+  const missing = supported ? missingFeatures(needs.seen ?? [], supported) : [];
+  if (missing.length > 0)
+    return { accel: 'wasm', reason: `the guest has seen ${missing.join(', ')}, which this host's KVM does not have` };
   return { accel: 'kvm', reason: "this host's KVM runs operating systems" };
 }

@@ -1,11 +1,12 @@
 /** Machines on KVM. Loaded only when asked for: not every host has what it stands on. */
 import { CAP } from '../../accel/kvm/abi.js';
+import { readSupportedCpuid } from '../../accel/kvm/supported-cpuid.js';
 import { KvmSystem } from '../../accel/kvm/system.js';
 import { probeKvm, type KvmProbe } from '../../accel/kvm/probe.js';
 import { KvmVm, type KvmShare } from '../../accel/kvm/vm.js';
 import { UsageError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
-import type { Vm } from '../../iface/vcpu.js';
+import type { CpuidWords, Vm } from '../../iface/vcpu.js';
 import { GUEST_MEMORY_LIMIT } from '../../memory/layout.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import type { KernelIrqchip } from './accelerator-names.js';
@@ -16,13 +17,20 @@ export interface KvmExamination extends KvmProbe {
   readonly tscHz: number;
   /** Of what Vitrine uses of it: whether it is there. */
   readonly capabilities: Readonly<Record<string, boolean>>;
+  /** What it can tell guests of the processor. */
+  readonly supported: readonly CpuidWords[];
 }
 
 /** What the host's KVM can do. Throws a one-line error when there is none. */
 export function examineKvm(): KvmExamination {
   const system = new KvmSystem();
   try {
-    return { ...probeKvm(), tscHz: system.tscHz(), capabilities: system.capabilities };
+    return {
+      ...probeKvm(),
+      tscHz: system.tscHz(),
+      capabilities: system.capabilities,
+      supported: readSupportedCpuid(system.fd),
+    };
   } finally {
     system.close();
   }

@@ -71,9 +71,9 @@ async function choose(start: MachineStart, options: WorkerOptions): Promise<Chos
   if (any.accel !== 'kvm' || start.kind === 'branch') return any;
   const source = new FileSource(start.file, 'snapshot');
   try {
-    const { config, tscHz } = readMachine(new SnapshotReader(source, deflate), start.file);
+    const { config, tscHz, cpuid } = readMachine(new SnapshotReader(source, deflate), start.file);
     const knowsRate = !cpuModel(config.cpu).features.has('kvm_clocksource2');
-    return await chooseAccelerator({ clock: config.clock, tracesCode, ...(knowsRate && { tscHz }) });
+    return await chooseAccelerator({ clock: config.clock, tracesCode, seen: cpuid, ...(knowsRate && { tscHz }) });
   } finally {
     source.close();
   }
