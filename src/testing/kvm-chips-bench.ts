@@ -64,8 +64,9 @@ export class KvmChipsBench {
     vm.setSlots([{ start: 0 as Gpa, size: MEMORY, offset: 0, kind: 'ram' }]);
     const { chips } = vm;
     const apicBus = new ApicBus(chips && ((message, destination) => chips.send(message, destination)));
+    // Where KVM has one, this one is connected with nothing.
     const ioApic = new IoApic(apicBus, (entries) => {
-      chips?.setRedirections(entries);
+      if (!chips?.controllers) chips?.setRedirections(entries);
     });
     const { cpu, apic } = createCpu({
       index: 0,

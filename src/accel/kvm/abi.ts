@@ -156,6 +156,10 @@ export const SIZE = {
   LAPIC: 1024,
   MSI: 32,
   ROUTE: 48,
+  IRQCHIP: 520,
+  IRQ_LEVEL: 8,
+  PIT_CONFIG: 64,
+  PIT2: 112,
 } as const;
 
 /** struct kvm_regs: where the general registers are, in the order in which instructions encode them. */
@@ -254,3 +258,54 @@ export const MP_STATE = { RUNNABLE: 0, UNINITIALIZED: 1, INIT_RECEIVED: 2, HALTE
 
 /** kvm_irq_routing_entry.type. */
 export const ROUTE = { IRQCHIP: 1, MSI: 2 } as const;
+
+/** struct kvm_irqchip: which chip, and where its state begins. */
+export const IRQCHIP = { PIC_FIRST: 0, PIC_SECOND: 1, IOAPIC: 2, STATE: 8 } as const;
+
+/** struct kvm_pic_state. */
+export const PIC = {
+  LAST_IRR: 0,
+  IRR: 1,
+  IMR: 2,
+  ISR: 3,
+  PRIORITY_ADD: 4,
+  BASE: 5,
+  READ_ISR: 6,
+  POLL: 7,
+  SPECIAL_MASK: 8,
+  INIT_STATE: 9,
+  AUTO_EOI: 10,
+  ROTATE: 11,
+  NESTED: 12,
+  INIT4: 13,
+  ELCR: 14,
+} as const;
+
+/** struct kvm_ioapic_state. */
+export const IOAPIC = { SELECT: 8, ID: 12, IRR: 16, ENTRIES: 24 } as const;
+
+/** struct kvm_pit_config and kvm_pit_state2. */
+export const PIT = {
+  SPEAKER_DUMMY: 1,
+  CHANNEL_SIZE: 24,
+  FLAGS: 72,
+  HPET_LEGACY: 1,
+  SPEAKER_DATA_ON: 2,
+} as const;
+
+/** struct kvm_pit_channel_state. */
+export const CHANNEL = {
+  COUNT: 0,
+  LATCHED_COUNT: 4,
+  COUNT_LATCHED: 6,
+  STATUS_LATCHED: 7,
+  STATUS: 8,
+  READ_STATE: 9,
+  WRITE_STATE: 10,
+  WRITE_LATCH: 11,
+  RW_MODE: 12,
+  MODE: 13,
+  BCD: 14,
+  GATE: 15,
+  LOAD_TIME: 16,
+} as const;

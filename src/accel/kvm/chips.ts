@@ -3,11 +3,9 @@ import type { AcceleratorChips, Redirections } from '../../iface/chips.js';
 import type { ApicMessage, DeliveryMode, Destination } from '../../iface/local-apic.js';
 import { KVM, ROUTE, SIZE } from './abi.js';
 import { KernelApic } from './kernel-apic.js';
+import { KernelControllers } from './kernel-controllers.js';
 import { ioctl, tryIoctl } from './libc.js';
 import { Structure } from './registers.js';
-
-/** Pins of the I/O APIC, whose routes KVM looks through for level-triggered interrupts. */
-export const IO_APIC_PINS = 24;
 
 /** Message address and data, SDM vol. 3 §11.11. */
 const ADDRESS = { BASE: 0xfee0_0000, ID_SHIFT: 12, LOGICAL: 1 << 2 } as const;
@@ -50,12 +48,16 @@ export class KvmChips implements AcceleratorChips {
   private readonly apics: (KernelApic | undefined)[] = [];
   private readonly message = new Structure(SIZE.MSI);
   private routes = '';
+  readonly controllers: KernelControllers | undefined;
 
-  /** `vm` and `cpus` are KVM's descriptors. */
+  /** `vm` and `cpus` are KVM's descriptors; `hasAll`: 8259s, I/O APIC and 8254, too. */
   constructor(
     private readonly vm: number,
     private readonly cpus: readonly { readonly fd: number }[],
-  ) {}
+    hasAll: boolean,
+  ) {
+    if (hasAll) this.controllers = new KernelControllers(vm);
+  }
 
   localApic(index: number): KernelApic {
     const apic = this.apics[index] ?? new KernelApic(this.cpus[index].fd);

@@ -103,6 +103,7 @@ describeWith([kvm], 'a KVM that refuses', () => {
     ['ENOMEM', 'off'],
     ['EBUSY', 'off'],
     ['EINVAL', 'split'],
+    ['ENOMEM', 'on'],
   ] as const)('any request with %s leaves nothing open: --kernel-irqchip %s', (name, irqchip) => {
     const { bench, check } = other();
     const before = open();

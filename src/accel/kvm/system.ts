@@ -4,7 +4,7 @@ import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { KernelIrqchip } from '../common/kernel-irqchip.js';
 import { MSR } from '../../arch/x86/msrs.js';
 import { API_VERSION, CAP, KVM, MSR_FILTER, MSR_REASONS, SIZE } from './abi.js';
-import { IO_APIC_PINS } from './chips.js';
+import { createControllers, IO_APIC_PINS } from './kernel-controllers.js';
 import { addressOf, close, ERRNO, errorText, ioctl, open, SystemError } from './libc.js';
 import { hasKvmClock, Structure } from './registers.js';
 
@@ -32,6 +32,12 @@ const CHIPS_NEED: readonly (readonly [number, string])[] = [
   [CAP.SIGNAL_MSI, 'messages to local APICs'],
   [CAP.IRQ_ROUTING, 'routes of interrupts'],
   [CAP.MP_STATE, 'the state of CPUs that wait'],
+];
+/** Besides, where it has all of them. */
+const CONTROLLERS_NEED: typeof CHIPS_NEED = [
+  [CAP.IRQCHIP, 'interrupt controllers of its own'],
+  [CAP.PIT2, 'an 8254 of its own'],
+  [CAP.PIT_STATE2, 'the state of its 8254'],
 ];
 
 /** Ranges of MSRs that KVM itself is to hold; all others come to the same code as on the other accelerators. */
@@ -116,8 +122,13 @@ export class KvmSystem {
   /** Gives the machine its part of KVM's interrupt controllers; before it has CPUs. */
   createChips(vm: number, irqchip: KernelIrqchip): void {
     if (irqchip === 'off') return;
-    const lacking = CHIPS_NEED.find(([capability]) => !this.has(capability));
+    const needed = irqchip === 'on' ? [...CHIPS_NEED, ...CONTROLLERS_NEED] : CHIPS_NEED;
+    const lacking = needed.find(([capability]) => !this.has(capability));
     if (lacking) throw new HostError(`the host's KVM does not offer ${lacking[1]}: --kernel-irqchip off needs none`);
+    if (irqchip === 'on') {
+      createControllers(vm);
+      return;
+    }
     const capability = new Structure(SIZE.ENABLE_CAP);
     capability.view.setUint32(0, CAP.SPLIT_IRQCHIP, true);
     capability.setU64(8, BigInt(IO_APIC_PINS));

@@ -12,6 +12,7 @@ import { debugReason, debugStructure, REGISTERS } from './debug.js';
 import { Exits } from './exits.js';
 import { NEWS, type CpuWords } from './cpu-words.js';
 import type { KernelApic } from './kernel-apic.js';
+import type { KernelControllers } from './kernel-controllers.js';
 import {
   ERRNO,
   ioctl,
@@ -91,10 +92,9 @@ export class KvmVcpu implements Vcpu {
       // Not always the rate that the machine was made for.
       const hz = ioctl(fd, KVM.GET_TSC_KHZ, 0, 'KVM_GET_TSC_KHZ') * 1000;
       this.tsc = new TimeStampCounter({ fd, index, registers, words, hz });
-      this.kernelApic?.attach({
-        stood: () => this.tsc.stood(this.environment.now()),
-        settle: () => this.runNothing(),
-      });
+      const stood = (): number => this.tsc.stood(this.environment.now());
+      this.kernelApic?.attach({ stood, settle: () => this.runNothing() });
+      if (this.controllers) this.controllers.stood = stood;
       [this.msrs, this.exits] = this.partsFor(environment);
       this.reset();
     } catch (error) {
@@ -186,11 +186,18 @@ export class KvmVcpu implements Vcpu {
   resume(): void {
     this.words.enter(this.index);
     try {
-      this.kernelApic?.resume(this.followClock());
+      const stood = this.followClock();
+      this.kernelApic?.resume(stood);
+      this.controllers?.resume(stood);
       this.environment.apic.tscChanged();
     } finally {
       this.words.leave(this.index);
     }
+  }
+
+  /** KVM's, which the first CPU looks after. */
+  private get controllers(): KernelControllers | undefined {
+    return this.index === 0 ? this.vm.chips?.controllers : undefined;
   }
 
   get isAsleep(): boolean {

@@ -171,7 +171,7 @@ export class KvmVm implements Vm {
     if (!share) for (const piece of this.far ?? []) preferHugePages(piece);
     this.slotDma = new SlotDma(this.backing, () => {}, undefined, this.far);
     this.dma = this.slotDma;
-    if (irqchip !== 'off') this.chips = new KvmChips(vm, handles);
+    if (irqchip !== 'off') this.chips = new KvmChips(vm, handles, irqchip === 'on');
   }
 
   private acquire(memory: WebAssembly.Memory, options: KvmVmOptions): KvmShare {

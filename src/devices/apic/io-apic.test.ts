@@ -186,6 +186,34 @@ snapshotSuite('the I/O APIC', {
     chip.endOfInterrupt(0x55);
     return [before, chip.read(0x10, 4)];
   },
+  // It is the machine's from its beginning on.
+  untouched: ['version'],
+});
+
+describe('the I/O APIC of a machine that began with another one', () => {
+  const withVersion = (version: number): IoApic => {
+    const chip = new IoApic(new ApicBus());
+    chip.restore({ ...chip.save(), version, low: chip.save().low.map(() => LEVEL | 0x4055) });
+    return chip;
+  };
+  const entry = (chip: IoApic, register: number): number => {
+    chip.write(0, 4, register);
+    return chip.read(0x10, 4);
+  };
+
+  it('stays that one: without an EOI register', () => {
+    const [plain, usual] = [withVersion(0x11), withVersion(0x20)];
+    for (const chip of [plain, usual]) chip.write(0x40, 4, 0x55);
+    expect([entry(plain, 1), entry(usual, 1)]).toEqual([0x17_0011, 0x17_0020]);
+    expect([entry(plain, 0x10), entry(usual, 0x10)]).toEqual([LEVEL | 0x4055, LEVEL | 0x55]);
+  });
+
+  it('goes on from a state of version 1, which was always one with an EOI register', () => {
+    const chip = withVersion(0x11);
+    const { version: _, ...old } = chip.save();
+    chip.restore(chip.stateSchema.check(chip.upgrade(old), 'ioapic'));
+    expect(entry(chip, 1)).toBe(0x17_0020);
+  });
 });
 
 snapshotSuite('the APIC bus', {

@@ -1,25 +1,29 @@
 import type { IoHandler } from '../../iface/bus.js';
 import type { Redirections } from '../../iface/chips.js';
 import type { IrqLine } from '../../iface/lines.js';
-import { array, bool, struct, u32, u8, type Infer } from '../../snapshot/schema.js';
+import type { Plain } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 import type { ApicBus, EoiListener } from './apic-bus.js';
+import {
+  IO_APIC_PINS,
+  IO_APIC_STATE_VERSION,
+  IO_APIC_VERSION,
+  ioApicStateSchema,
+  upgradeIoApic,
+  type IoApicState,
+} from './io-apic-state.js';
 import { DELIVERY_MODES } from './registers.js';
 
 /** Where a PC has its first I/O APIC; ICH9 datasheet §13.5.1. */
 export const IO_APIC_BASE = 0xfec0_0000;
 /** Size of the window to claim for it, bytes. */
 export const IO_APIC_SIZE = 0x1000;
-export const IO_APIC_PINS = 24;
 
 /** Direct registers, as offsets. 82093AA datasheet §3.1; EOI: ICH9 datasheet §13.5.4. */
 const DIRECT = { SELECT: 0x00, WINDOW: 0x10, EOI: 0x40 } as const;
 
 /** Indirect registers, 82093AA §3.2. A redirection entry has two, low half first. */
 const INDIRECT = { ID: 0, VERSION: 1, ARBITRATION: 2, REDIRECTION: 0x10 } as const;
-
-/** §3.2.2: version 0x20, which has the EOI register; the highest entry is 23. */
-const VERSION_VALUE = ((IO_APIC_PINS - 1) << 16) | 0x20;
 
 /** Redirection table, low half, §3.2.4. Delivery status (bit 12) always reads 0. */
 const ENTRY = {
@@ -34,24 +38,17 @@ const ENTRY = {
   WRITABLE: 0x1_afff,
 } as const;
 
-const stateSchema = struct({
-  apicId: u8,
-  select: u8,
-  low: array(u32, { length: IO_APIC_PINS }),
-  high: array(u32, { length: IO_APIC_PINS }),
-  levels: array(bool, { length: IO_APIC_PINS }),
-});
-type State = Infer<typeof stateSchema>;
-
 /**
  * I/O APIC: Intel 82093AA datasheet (290566-001) with the EOI register of the ICH9 (316972-004 §13.5). Edges at a masked
  * pin are lost; a level is delivered as soon as its pin is unmasked.
  */
-export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
+export class IoApic implements IoHandler, EoiListener, Snapshotable<IoApicState> {
   readonly id = 'ioapic';
-  readonly stateVersion = 1;
-  readonly stateSchema = stateSchema;
+  readonly stateVersion = IO_APIC_STATE_VERSION;
+  readonly stateSchema = ioApicStateSchema;
 
+  /** Another one for a machine that began with an I/O APIC of its accelerator's. */
+  private version: number = IO_APIC_VERSION.EOI;
   private apicId = 0;
   private select = 0;
   private readonly low = new Array<number>(IO_APIC_PINS).fill(ENTRY.MASKED);
@@ -112,13 +109,13 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
   write(offset: number, _size: number, value: number): void {
     if (offset === DIRECT.SELECT) this.select = value & 0xff;
     else if (offset === DIRECT.WINDOW) this.writeIndirect(value);
-    else if (offset === DIRECT.EOI) this.endOfInterrupt(value & 0xff);
+    else if (offset === DIRECT.EOI && this.version === IO_APIC_VERSION.EOI) this.endOfInterrupt(value & 0xff);
   }
 
   private readIndirect(): number {
     const { select } = this;
     if (select === INDIRECT.ID || select === INDIRECT.ARBITRATION) return this.apicId << 24;
-    if (select === INDIRECT.VERSION) return VERSION_VALUE;
+    if (select === INDIRECT.VERSION) return ((IO_APIC_PINS - 1) << 16) | this.version;
     const pin = (select - INDIRECT.REDIRECTION) >> 1;
     if (pin < 0 || pin >= IO_APIC_PINS) return 0xffff_ffff;
     return select & 1 ? this.high[pin] : this.low[pin];
@@ -180,8 +177,9 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
     }
   }
 
-  save(): State {
+  save(): IoApicState {
     return {
+      version: this.version,
       apicId: this.apicId,
       select: this.select,
       low: [...this.low],
@@ -190,8 +188,13 @@ export class IoApic implements IoHandler, EoiListener, Snapshotable<State> {
     };
   }
 
+  upgrade(state: Plain): Plain {
+    return upgradeIoApic(state);
+  }
+
   /** Sends nothing: what was delivered before stands in the local APICs. */
-  restore(state: State): void {
+  restore(state: IoApicState): void {
+    this.version = state.version;
     this.apicId = state.apicId & 0xf;
     this.select = state.select;
     state.low.forEach((entry, pin) => (this.low[pin] = entry & (ENTRY.WRITABLE | ENTRY.REMOTE_IRR)));

@@ -9,7 +9,8 @@ import { SharedLine } from '../../bus/interrupts.js';
 import { Bus } from '../../bus/io-space.js';
 import { GED_SIZE, GenericEventDevice } from '../../devices/acpi/generic-event.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
-import { IO_APIC_BASE, IO_APIC_PINS, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
+import { IO_APIC_PINS } from '../../devices/apic/io-apic-state.js';
+import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
 import { ResetControl } from '../../devices/legacy/reset-ports.js';
 import { Rtc } from '../../devices/legacy/rtc/rtc.js';
@@ -83,6 +84,8 @@ export class MicroVm implements Board {
     vm.setSlots(memorySlots(ramSize));
 
     const { chips } = vm;
+    if (chips?.controllers)
+      throw new UsageError('the machine microvm has no 8259s and no 8254 that KVM could have: --kernel-irqchip split');
     const apicBus = new ApicBus(chips && ((message, destination) => chips.send(message, destination)));
     this.apicBus = apicBus;
     const ioApic = new IoApic(apicBus, (entries) => {

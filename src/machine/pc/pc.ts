@@ -7,15 +7,12 @@ import { PciBus } from '../../bus/pci/pci-bus.js';
 import { HEADER } from '../../bus/pci/registers.js';
 import { ApicBus } from '../../devices/apic/apic-bus.js';
 import { HOTPLUG_EVENT, HOTPLUG_PORTS } from '../../devices/acpi/pci-hotplug.js';
-import { IO_APIC_BASE, IO_APIC_SIZE, IoApic } from '../../devices/apic/io-apic.js';
 import { ApicMsiSink } from '../../devices/apic/msi.js';
 import { CoprocessorError } from '../../devices/legacy/coprocessor-error.js';
 import { DebugConsole, DebugExit } from '../../devices/legacy/debug-ports.js';
 import { FwCfg } from '../../devices/legacy/fw-cfg/fw-cfg.js';
 import { Hpet, HPET_SIZE } from '../../devices/legacy/hpet/hpet.js';
 import { I8042 } from '../../devices/legacy/i8042/i8042.js';
-import { DualPic } from '../../devices/legacy/pic/dual-pic.js';
-import { Pit } from '../../devices/legacy/pit/pit.js';
 import { AcpiPm } from '../../devices/legacy/pm/acpi-pm.js';
 import { FastA20, ResetControl } from '../../devices/legacy/reset-ports.js';
 import { Rtc } from '../../devices/legacy/rtc/rtc.js';
@@ -44,6 +41,7 @@ import { DiskControllers } from './disks.js';
 import { PcDisplay, type PcDisplayOptions } from './display.js';
 import { FlashChips, type PcFlash } from './flash.js';
 import { PcHotplug } from './hotplug.js';
+import { makeControllers, type PcControllers, type Ticking } from './interrupt-controllers.js';
 import { PC } from './layout.js';
 import { memorySlots, ShadowWrites } from './memory.js';
 
@@ -52,9 +50,6 @@ export const SERIAL_PORTS = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
 ] as const;
-
-/** Where interrupt 0 ends at the I/O APIC. */
-const TICK_PIN = 2;
 
 /** Where PIRQA … PIRQH lead on the 8259s, when no firmware says otherwise. */
 const PIRQ_TO_ISA = [10, 10, 11, 11, 10, 10, 11, 11] as const;
@@ -113,7 +108,7 @@ export class Pc implements Board {
   readonly processors: BoardCpus;
   private readonly coprocessorError: CoprocessorError;
   private readonly apicBus: ApicBus;
-  private readonly pic: DualPic;
+  private readonly interrupts: PcControllers;
   private readonly shadow: ShadowWrites;
 
   constructor(
@@ -127,7 +122,7 @@ export class Pc implements Board {
     const { chips } = connections.vm;
     this.apicBus = new ApicBus(chips && ((message, destination) => chips.send(message, destination)));
     // Whichever timer ticks on interrupt 0 gives ticks that it owes.
-    const ticking: { acknowledged(): void }[] = [];
+    const ticking: Ticking[] = [];
     const tickEnded = (): void => {
       for (const timer of ticking) timer.acknowledged();
     };
@@ -137,16 +132,11 @@ export class Pc implements Board {
         this.processors.setLint(0, asserted);
       },
     };
-    this.pic = new DualPic(intr, (irq) => {
-      if (irq === 0) tickEnded();
-    });
-    const ioApic = new IoApic(this.apicBus, (entries) => {
-      chips?.setRedirections(entries);
-    });
-    ioApic.watchEnd(TICK_PIN, tickEnded);
+    const interrupts = makeControllers({ chips, bus: this.bus, apicBus: this.apicBus, intr, tickEnded });
+    this.interrupts = interrupts;
     this.router = new InterruptRouter(
-      (pin) => this.pic.input(pin),
-      (pin) => ioApic.pin(pin),
+      (pin) => interrupts.pic.input(pin),
+      (pin) => interrupts.ioApic.pin(pin),
     );
     this.coprocessorError = new CoprocessorError(this.router.isa(13));
     const { vm, entropy, observe, threads } = connections;
@@ -163,7 +153,7 @@ export class Pc implements Board {
       threads,
       bus: {
         setFerr: (asserted) => this.coprocessorError.setFerr(asserted),
-        acknowledgeExtInt: () => this.pic.acknowledge(),
+        acknowledgeExtInt: () => this.interrupts.acknowledge(),
         endOfInterrupt: (vector) => this.endOfInterrupt(vector),
       },
     });
@@ -184,11 +174,16 @@ export class Pc implements Board {
     // ---- legacy chips at their fixed places ----
     // In legacy replacement mode the HPET takes the interrupts of the 8254 and the RTC.
     const hpet = new Hpet(
-      { isa0: this.router.isa(0), isa8: this.router.isa(8), ioApic: (pin) => this.router.ioApicPin(pin) },
+      {
+        isa0: this.router.isa(0),
+        isa8: this.router.isa(8),
+        ioApic: (pin) => this.router.ioApicPin(pin),
+        replacePit: interrupts.replacePit,
+      },
       clock,
     );
-    const pit = new Pit(hpet.pit, clock);
-    ticking.push(pit, hpet);
+    const pit = interrupts.pit(hpet.pit, clock);
+    ticking.push(...(pit.ticking ? [pit.ticking] : []), hpet);
     this.rtc = new Rtc(hpet.rtc, clock, () => {
       this.pm.rtcAlarm();
     });
@@ -205,13 +200,7 @@ export class Pc implements Board {
     const a20 = new FastA20(a20Gate.driver(), control);
     this.fwCfg = new FwCfg(connections.vm.dma);
     const resetControl = new ResetControl(control);
-    ports.claim('pic', 2, this.pic.firstPorts, 0x20);
-    ports.claim('pic-slave', 2, this.pic.secondPorts, 0xa0);
-    ports.claim('elcr', 2, this.pic.elcrPorts, 0x4d0);
-    ports.claim('pit', 4, pit.ports, 0x40);
     ports.claim('i8042', 5, this.keyboard, 0x60);
-    // Between the i8042's two ports.
-    ports.claim('system-control', 1, pit.systemControl, 0x61);
     ports.claim('rtc', 4, this.rtc.ports, 0x70);
     ports.claim('fast-a20', 1, a20, 0x92);
     ports.claim('apm', 2, this.pm.apmPorts, 0xb2);
@@ -225,12 +214,11 @@ export class Pc implements Board {
     ports.claim('debugcon', 1, debugConsole, 0xe9);
     ports.claim('debugcon-bios', 1, debugConsole, 0x402);
     if (options.debugExit) ports.claim('debug-exit', 4, new DebugExit(control), 0xf4);
-    memory.claim('ioapic', IO_APIC_SIZE, ioApic, IO_APIC_BASE);
     memory.claim('hpet', HPET_SIZE, hpet, PC.HPET);
 
     // In the order in which they are restored: bridges first, since they say where things are; interrupt controllers
     // last, so that they see no edges that never were; the HPET after those whose interrupts pass through it.
-    this.devices.push(this.hostBridge, this.lpc, this.pm, pit, this.rtc, hpet, ...this.serial, this.keyboard, a20);
+    this.devices.push(this.hostBridge, this.lpc, this.pm, pit.part, this.rtc, hpet, ...this.serial, this.keyboard, a20);
     this.devices.push(this.coprocessorError, resetControl, this.fwCfg);
 
     this.flash = new FlashChips({
@@ -289,7 +277,7 @@ export class Pc implements Board {
     this.devices.push(this.hotplug.registers);
     for (const card of connections.cards ?? []) this.hotplug.insert(card);
 
-    this.controllers = [this.pic, ioApic, this.apicBus, ...this.processors.parts];
+    this.controllers = [interrupts.pic, interrupts.ioApic, this.apicBus, ...this.processors.parts];
   }
 
   setFerr(asserted: boolean): void {
@@ -297,7 +285,7 @@ export class Pc implements Board {
   }
 
   acknowledgeExtInt(): number {
-    return this.pic.acknowledge();
+    return this.interrupts.acknowledge();
   }
 
   endOfInterrupt(vector: number): void {
@@ -331,7 +319,9 @@ export class Pc implements Board {
     this.lpc.enablePm(PC.PM_BASE);
     this.lpc.routePirqs(PIRQ_TO_ISA);
     // For kernels without ACPI: PCI interrupts are level-triggered, and each function says which one it has.
-    this.pic.elcrPorts.write(1, 1, (1 << (10 - 8)) | (1 << (11 - 8)));
+    const { pic } = this.interrupts;
+    const state = pic.save();
+    pic.restore({ ...state, second: { ...state.second, elcr: (1 << (10 - 8)) | (1 << (11 - 8)) } });
     for (const [devfn, { config, interruptPin }] of this.pci.attached)
       if (interruptPin > 0)
         config.write(HEADER.INTERRUPT_LINE, 1, PIRQ_TO_ISA[ich9PirqRoutes[devfn >> 3][interruptPin - 1]]);

@@ -27,7 +27,7 @@ describe('a CPU that halts', () => {
 });
 
 describeWith([kvm], 'a CPU that halts on KVM', () => {
-  it.each(['off', 'split'])(
+  it.each(['off', 'split', 'on'])(
     'is woken by each interrupt of another one: --kernel-irqchip %s',
     { timeout: 60_000 },
     (who) => interrupt('kvm', '--kernel-irqchip', who),

@@ -59,6 +59,8 @@ export interface HpetLines {
   readonly isa8: IrqLine;
   /** A pin of the I/O APIC. Asked for once for every pin that a comparator can use. */
   ioApic(pin: number): IrqLine;
+  /** The 8254 has interrupt 0 by itself, not by `Hpet.pit`: this makes it give it up, or take it back. */
+  readonly replacePit?: ((replaced: boolean) => void) | undefined;
 }
 
 /**
@@ -92,11 +94,11 @@ export class Hpet implements IoHandler, Snapshotable<State> {
   readonly rtc: IrqLine;
 
   constructor(
-    lines: HpetLines,
+    private readonly outputs: HpetLines,
     private readonly clock: Clock,
   ) {
     this.time = clock.now();
-    this.legacyLines = [lines.isa0, lines.isa8];
+    this.legacyLines = [outputs.isa0, outputs.isa8];
     this.timers = ROUTES.map(
       (routes, n) =>
         new HpetTimer(
@@ -106,7 +108,7 @@ export class Hpet implements IoHandler, Snapshotable<State> {
     );
     this.lines = ROUTES.map((routes) => {
       const pins = new Map<number, IrqLine>();
-      for (let pin = 0; pin < IO_APIC_PINS; pin++) if (routes & (1 << pin)) pins.set(pin, lines.ioApic(pin));
+      for (let pin = 0; pin < IO_APIC_PINS; pin++) if (routes & (1 << pin)) pins.set(pin, outputs.ioApic(pin));
       return pins;
     });
     this.catchUp = new TickCatchUp(clock, () => {
@@ -233,8 +235,10 @@ export class Hpet implements IoHandler, Snapshotable<State> {
     for (let n = 0; n < HPET_COMPARATORS; n++) this.release(n);
     this.config = config;
     this.setCounter(counter);
-    if (this.legacy !== wasLegacy)
+    if (this.legacy !== wasLegacy) {
+      this.outputs.replacePit?.(this.legacy);
       for (const [n, line] of this.legacyLines.entries()) line.set(!this.legacy && this.inputs[n]);
+    }
     for (let n = 0; n < HPET_COMPARATORS; n++) if (this.status & (1 << n)) this.assert(n);
   }
 
@@ -340,9 +344,12 @@ export class Hpet implements IoHandler, Snapshotable<State> {
       if (deadline === null) timer.timer.cancel();
       else timer.timer.arm(nanoseconds(deadline));
     }
+    const { replacePit } = this.outputs;
+    replacePit?.(this.legacy);
     for (const [n, line] of this.legacyLines.entries()) {
-      this.inputs[n] = state.inputs[n];
-      line.set(!this.legacy && state.inputs[n]);
+      // Nobody would take back what an 8254 had on the line that came in here.
+      this.inputs[n] = state.inputs[n] && !(n === 0 && replacePit);
+      line.set(!this.legacy && this.inputs[n]);
     }
     for (let n = 0; n < HPET_COMPARATORS; n++) if (state.asserted[n]) this.assert(n);
     this.catchUp.restore(state.catchUp);

@@ -13,13 +13,13 @@ const ELCR1_MASK = 0xf8;
 const ELCR2_MASK = 0xde;
 const CASCADE = 2;
 
-const stateSchema = struct({ first: pic8259State, second: pic8259State });
-type State = Infer<typeof stateSchema>;
+export const dualPicState = struct({ first: pic8259State, second: pic8259State });
+export type DualPicState = Infer<typeof dualPicState>;
 
-export class DualPic implements Snapshotable<State> {
+export class DualPic implements Snapshotable<DualPicState> {
   readonly id = 'pic';
   readonly stateVersion = 1;
-  readonly stateSchema = stateSchema;
+  readonly stateSchema = dualPicState;
 
   private readonly first: Pic8259;
   private readonly second: Pic8259;
@@ -69,11 +69,11 @@ export class DualPic implements Snapshotable<State> {
     return this.second.vector(this.second.acknowledge());
   }
 
-  save(): State {
+  save(): DualPicState {
     return { first: this.first.save(), second: this.second.save() };
   }
 
-  restore(state: State): void {
+  restore(state: DualPicState): void {
     // The second one drives the first, whose own state then has the last word.
     this.second.restore(state.second);
     this.first.restore(state.first);

@@ -51,26 +51,28 @@ export const pic8259State = struct({
 });
 type State = Infer<typeof pic8259State>;
 
+/** The chip has no reset input and is undefined until ICW1; masked is the one harmless choice. */
+export const PIC_POWER_ON: State = {
+  irr: 0,
+  isr: 0,
+  imr: 0xff,
+  pins: 0,
+  elcr: 0,
+  base: 0,
+  bottom: 7,
+  expecting: 0,
+  single: false,
+  withIcw4: false,
+  autoEoi: false,
+  rotateAutoEoi: false,
+  fullyNested: false,
+  specialMask: false,
+  readIsr: false,
+  poll: false,
+};
+
 export class Pic8259 {
-  private state: State = {
-    irr: 0,
-    isr: 0,
-    // The chip has no reset input and is undefined until ICW1; masked is the one harmless choice.
-    imr: 0xff,
-    pins: 0,
-    elcr: 0,
-    base: 0,
-    bottom: 7,
-    expecting: 0,
-    single: false,
-    withIcw4: false,
-    autoEoi: false,
-    rotateAutoEoi: false,
-    fullyNested: false,
-    specialMask: false,
-    readIsr: false,
-    poll: false,
-  };
+  private state: State = { ...PIC_POWER_ON };
 
   /**
    * `output` drives INT. `elcrMask` has the inputs whose trigger mode can be chosen. `cascaded` says that input 2

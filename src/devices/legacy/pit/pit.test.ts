@@ -4,7 +4,8 @@ import { FakeClock } from '../../../host/fake/clock.js';
 import { RecordingLine } from '../../../host/fake/lines.js';
 import { snapshotSuite } from '../../../testing/snapshot-suite.js';
 import { Oscillator } from '../oscillator.js';
-import { Pit, PIT_HZ } from './pit.js';
+import { PIT_HZ } from './pit-state.js';
+import { Pit } from './pit.js';
 
 const CONTROL = 3;
 

@@ -6,37 +6,20 @@ import { nanoseconds } from '../../../base/units.js';
 import type { Clock, Timer } from '../../../iface/clock.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { IrqLine } from '../../../iface/lines.js';
-import { array, bool, int, nullable, range, struct, type Infer, type Plain } from '../../../snapshot/schema.js';
+import type { Plain } from '../../../snapshot/schema.js';
 import type { Snapshotable } from '../../../snapshot/snapshotable.js';
 import { Oscillator } from '../oscillator.js';
-import { catchUpState, NOTHING_OWED, TickCatchUp } from '../tick-catch-up.js';
-import { ACCESS, counterState, PitCounter } from './pit-counter.js';
-
-/** CLK of all counters in Hz: a twelfth of 14.31818 MHz, rounded as every driver does. */
-export const PIT_HZ = 1_193_182;
+import { TickCatchUp } from '../tick-catch-up.js';
+import { ACCESS, PitCounter } from './pit-counter.js';
+import { PIT_HZ, PIT_STATE_VERSION, pitStateSchema, PORT_61, upgradePit, type PitState } from './pit-state.js';
 
 /** The port of the control word; the ones before it are the counters. */
 const CONTROL = 3;
 /** Read-back command: counter select 11; the latches are active low. */
 const READ_BACK = { SELECT: 3, NO_STATUS: 1 << 4, NO_COUNT: 1 << 5 } as const;
 
-/** Port 0x61. Bits 3:0 can be written; SERR# and IOCHK# never occur here. */
-const PORT_61 = { GATE_2: 1 << 0, SPEAKER: 1 << 1, REFRESH: 1 << 4, OUT_2: 1 << 5, WRITABLE: 0x0f } as const;
 /** CLK periods between changes of the refresh bit: counter 1 counts 18 in a PC, about 15 µs. */
 const REFRESH_PERIODS = 18;
-
-const stateSchema = struct({
-  counters: array(counterState, { length: 3 }),
-  /** Bits 3:0 of port 0x61 as written. */
-  control: range(0, 15),
-  /** The level of interrupt 0. */
-  line: bool,
-  /** When the next rising edge of interrupt 0 is due, ns; kept, because it may be due already. */
-  deadline: nullable(int),
-  /** Of counter 0. */
-  catchUp: catchUpState,
-});
-type State = Infer<typeof stateSchema>;
 
 /**
  * Interrupt 0 follows OUT of counter 0, with two liberties: OUT's falling edge in the periodic modes is shown together
@@ -44,10 +27,10 @@ type State = Infer<typeof stateSchema>;
  * periods, their interrupts are made up for (`TickCatchUp`). Deadlines come from the period in which the count was loaded,
  * so nothing drifts.
  */
-export class Pit implements Snapshotable<State> {
+export class Pit implements Snapshotable<PitState> {
   readonly id = 'pit';
-  readonly stateVersion = 2;
-  readonly stateSchema = stateSchema;
+  readonly stateVersion = PIT_STATE_VERSION;
+  readonly stateSchema = pitStateSchema;
 
   private readonly oscillator: Oscillator;
   private readonly counters: readonly PitCounter[];
@@ -161,7 +144,7 @@ export class Pit implements Snapshotable<State> {
     else this.timer.arm(this.oscillator.time(edge));
   }
 
-  save(): State {
+  save(): PitState {
     return {
       counters: this.counters.map((counter) => counter.save()),
       control: this.control,
@@ -171,14 +154,11 @@ export class Pit implements Snapshotable<State> {
     };
   }
 
-  /** Version 1 made up for nothing. */
   upgrade(state: Plain): Plain {
-    return typeof state === 'object' && state !== null
-      ? { ...(state as { [key: string]: Plain }), catchUp: { ...NOTHING_OWED } }
-      : state;
+    return upgradePit(state);
   }
 
-  restore(state: State): void {
+  restore(state: PitState): void {
     for (const [i, counter] of this.counters.entries()) counter.restore(state.counters[i]);
     this.control = state.control;
     this.drive(state.line);
