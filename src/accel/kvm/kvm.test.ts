@@ -172,6 +172,10 @@ describeWith([kvm], 'a CPU on KVM', () => {
       const shifted = shift < 0 ? delta >> BigInt(-shift) : delta << BigInt(shift);
       return Number(bench.view.getBigUint64(TIME + 16, true) + ((shifted * BigInt(multiplier)) >> 32n));
     };
+    // The timer of a CPU that ran before on this thread may end a run of this one.
+    const runToHalt = (bench: KvmBench): void => {
+      while (bench.cpu.run(SECOND).kind !== 'halt');
+    };
     const off = (bench: KvmBench): number => Math.abs(clock(bench) - bench.clock());
     const bench = new KvmBench(makeVm, 'x86-64-v2,kvmclock');
     benches.push(bench);
@@ -196,14 +200,14 @@ describeWith([kvm], 'a CPU on KVM', () => {
     bench.view.setUint16(0x20 * 4 + 2, CODE >> 4, true);
     bench.asm(16, CODE + 0x100, (asm) => asm.emit('iret'));
     bench.realMode({ rsp: 0x8000n });
-    expect(bench.cpu.run(SECOND).kind).toBe('halt');
+    runToHalt(bench);
     expect(off(bench)).toBeLessThan(20e6);
     const powered = bench.view.getUint32(WALL + 4, true);
     expect(Math.abs(Date.now() / 1000 - 5 - powered)).toBeLessThan(5);
     // The machine stood still for three seconds.
     bench.clock = () => (performance.now() - began) * 1e6 + 2e9;
     bench.pending.push(0x20);
-    expect(bench.cpu.run(SECOND).kind).toBe('halt');
+    runToHalt(bench);
     expect(off(bench)).toBeLessThan(20e6);
     const { state } = bench;
     const next = new KvmBench(makeVm, 'x86-64-v2,kvmclock');
@@ -211,7 +215,7 @@ describeWith([kvm], 'a CPU on KVM', () => {
     next.clock = () => (performance.now() - began) * 1e6 + 60e9;
     next.vm.backing.set(bench.vm.backing);
     next.cpu.restoreState({ ...state, activity: 'running' });
-    expect(next.cpu.run(SECOND).kind).toBe('halt');
+    runToHalt(next);
     expect(off(next)).toBeLessThan(20e6);
   });
 
