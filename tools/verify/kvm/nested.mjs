@@ -1,0 +1,123 @@
+// A Linux with the real KVM on a processor that QEMU emulates, AMD-V and nested paging included: a host for our KVM accelerator where this one has none.
+//
+//   node tools/verify/kvm/nested.mjs [--limit SECONDS] [--append WORDS] COMMAND     one command of a shell, with its output; `sh` to type more
+//
+// It sees all files of this machine, and what it writes is gone afterwards.
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Apt } from '../../../dist/guests/apt.js';
+import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
+import { buildInitramfs, GUEST_MODULES } from '../../../dist/guests/initramfs.js';
+import { readModules } from '../../../dist/guests/kernel-modules.js';
+import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
+import { expect, FIRST_PROCESS, initrdWith, root, runProgram, withFolder } from '../lib.mjs';
+
+/** What the host that is emulated needs besides. */
+const MODULES = ['kvm_amd', 'kvm_intel', 'overlay', ...GUEST_MODULES];
+const META = 'linux-image-amd64';
+const SUITE = 'bookworm';
+
+/** The first process. Files of this machine are below what it writes, which is in memory. */
+const INIT = `${FIRST_PROCESS}
+modprobe -a 9p overlay
+modprobe kvm_amd || modprobe kvm_intel
+dmesg -n 4
+ip link set lo up
+mkdir -p /lower /upper /host
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=524288,cache=loose host /lower || poweroff -f
+mount -t tmpfs tmpfs /upper
+mkdir /upper/data /upper/work
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /host || poweroff -f
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+for folder in dev proc sys; do mount -o rbind /$folder /host/$folder; done
+mount -t tmpfs tmpfs /host/run
+cp /commands /host/run/commands
+stty -echo
+echo "@up"
+# Programs find no terminal.
+{ chroot /host /bin/sh /run/commands; echo $? >/code; } 2>&1 | cat
+echo "@exit $(cat /code)"
+poweroff -f
+`;
+
+const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
+
+/** Kernel and initramfs, in the cache. */
+async function files() {
+  const cache = cacheRoot();
+  const apt = new Apt({ cache, suite: SUITE, architecture: 'amd64' });
+  const [meta] = await apt.fetch(META);
+  const name = /linux-image-\d[^ ,]*/.exec(meta.depends)?.[0];
+  const packages = (await apt.fetch(name, 'busybox-static')).map(({ file }) => file);
+  const identity = createHash('sha256').update(JSON.stringify([MODULES, packages.map((file) => path.basename(file))]));
+  const place = path.join(cache, 'verify', `kvm-nested-${identity.digest('hex').slice(0, 12)}`);
+  if (!existsSync(place))
+    await withTemporaryFolder(cache, async (folder) => {
+      const [tree, made, scratch] = ['tree', 'made', 'scratch'].map((part) => path.join(folder, part));
+      for (const part of [made, scratch]) mkdirSync(part);
+      await unpackPackages(packages, tree);
+      const image = readdirSync(path.join(tree, 'boot')).find((file) => file.startsWith('vmlinuz-'));
+      copyFileSync(path.join(tree, 'boot', image), path.join(made, 'vmlinuz'));
+      const release = image.slice('vmlinuz-'.length);
+      const modules = await readModules(path.join(tree, 'lib/modules', release), MODULES, scratch, { cache });
+      const busybox = readFileSync(path.join(tree, 'bin/busybox'));
+      writeFileSync(path.join(made, 'initrd'), buildInitramfs({ busybox, release, modules }));
+      mkdirSync(path.dirname(place), { recursive: true });
+      await publish(made, place);
+    });
+  return { kernel: path.join(place, 'vmlinuz'), initrd: path.join(place, 'initrd') };
+}
+
+/** The program that emulates, and its arguments. */
+async function emulator(folder, commands, { append = '', memory = 4096 }) {
+  const { kernel, initrd } = await files();
+  // The caches are found where they are on this machine.
+  const head = `export HOME=/run/home PATH=${quote(process.env.PATH)} XDG_CACHE_HOME=${quote(path.dirname(cacheRoot()))}
+mkdir -p $HOME
+cd ${quote(root)}
+`;
+  const ours = initrdWith(initrd, path.join(folder, 'initrd'), { nested: INIT, commands: head + commands });
+  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache: cacheRoot() });
+  const words = `console=ttyS0 quiet panic=-1 rdinit=/nested tsc=reliable mitigations=off ${append}`;
+  // Without XSAVE: QEMU 7.2 lets guests of guests set XCR0 without telling the hypervisor.
+  const args = [
+    ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'max,la57=off,xsave=off', '-machine', 'q35', '-smp', '2'],
+    ...['-m', String(memory), '-display', 'none', '-serial', 'stdio', '-nic', 'none', '-no-reboot'],
+    ...['-virtfs', 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'],
+    ...['-kernel', kernel, '-initrd', ours, '-append', words],
+  ];
+  return { command: qemu.path, args, env: { ...process.env, ...qemu.env } };
+}
+
+/** Runs commands of a shell on that host, in this clone. What they wrote, and the exit code of the last one. `limit`: seconds. `seen` gets the output as it comes. */
+export const onNestedKvm = (commands, { limit = 600, seen, script, ...more } = {}) =>
+  withFolder(async (folder) => {
+    const { command, args, env } = await emulator(folder, commands, more);
+    const { stdout, seconds } = await runProgram(command, args, { env, limit, seen, script });
+    const text = stdout.replaceAll('\r', '');
+    const end = /^@exit (\d+)$/m.exec(text);
+    expect(end !== null, `the host that QEMU emulates went down before the commands had ended\n${text.slice(-2000)}`);
+    return { code: Number(end[1]), output: text.slice(text.indexOf('@up\n') + 4, end.index), seconds };
+  });
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values, positionals } = parseArgs({
+    options: { limit: { type: 'string', default: '3600' }, append: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const seen = (text) => process.stdout.write(text);
+  const typed = (child) => process.stdin.on('data', (text) => child.stdin.write(text)).on('end', () => {});
+  const { code } = await onNestedKvm(positionals.join(' '), {
+    limit: Number(values.limit),
+    append: values.append,
+    seen,
+    script: [[/@up/, typed]],
+  });
+  process.stdin.destroy();
+  process.exitCode = code;
+}
