@@ -95,7 +95,7 @@ cd "$HOME"
 const UDHCPC_SCRIPT = `#!/bin/sh
 # Called by udhcpc with what the network said.
 case $1 in
-  deconfig) ip addr flush dev "$interface" ;;
+  deconfig) ip -4 addr flush dev "$interface" ;;
   bound | renew)
     ip addr replace "$ip/$mask" dev "$interface"
     for gateway in $router; do ip route replace default via "$gateway"; done
