@@ -3,7 +3,7 @@
 //   node tools/verify.mjs 54
 import path from 'node:path';
 import { expect, guest, initrdWith, initrdWithChecks, withFolder } from './lib.mjs';
-import { onNestedKvm } from './kvm/nested.mjs';
+import { CPU_FOR_LINUX as cpu, onNestedKvm } from './kvm/nested.mjs';
 
 export const title =
   'KVM on AMD-V as QEMU emulates it: the tests that need it, Linux with each kind of interrupt controllers, and moves';
@@ -59,7 +59,7 @@ export async function run(log) {
     for (const [who, cpus] of WAYS) {
       const boot = linux(checks, 'rdinit=/check checks=cpu,mem,fp,fork,rng');
       const command = `${vitrine} ${boot} --accel kvm --kernel-irqchip ${who} --smp ${cpus}`;
-      const { output, code, seconds } = await onNestedKvm(command, { limit: 1800 });
+      const { output, code, seconds } = await onNestedKvm(command, { cpu, limit: 1800 });
       expect(
         code === 0 && /@done/.test(output) && !/@bad/.test(output),
         `Linux, ${who}, ${cpus}: ${output.slice(-2000)}`,
@@ -75,7 +75,7 @@ export async function run(log) {
       `move '@count 1[0-9]' ${vitrine} resume ${file} --accel wasm --save-on-exit ${file}`,
       `move '@nothing' ${vitrine} resume ${file} --accel kvm`,
     ];
-    const { output } = await onNestedKvm(MOVE + ways.join('\n'), { limit: 2400 });
+    const { output } = await onNestedKvm(MOVE + ways.join('\n'), { cpu, limit: 2400 });
     const counted = [...output.matchAll(/^@count (\d+)/gm)].map((match) => Number(match[1]));
     const missed = Array.from({ length: 60 }, (_, i) => i + 1).filter((n) => !counted.includes(n));
     expect(
