@@ -237,12 +237,20 @@ export class KernelControllers implements OutsideControllers {
 
   /** DEVIATION: what counts again and again begins its period anew, since KVM takes no other beginning; BCD it does not know. */
   storePit(counters: readonly PitRegisters[], speaker: boolean): void {
+    this.waiting = { counters, speaker };
+    // KVM would count, and interrupt, while the machine stands still.
+    this.put(
+      counters.map((counter, n) => (n === 0 ? { ...counter, mode: undefined } : counter)),
+      speaker,
+    );
+  }
+
+  private put(counters: readonly PitRegisters[], speaker: boolean): void {
     const state = this.pit;
     for (const [n, counter] of counters.entries()) storeCounter(state, PIT.CHANNEL_SIZE * n, counter, n === 0);
     const replaced = state.view.getUint32(PIT.FLAGS, true) & PIT.HPET_LEGACY;
     state.view.setUint32(PIT.FLAGS, replaced | (speaker ? PIT.SPEAKER_DATA_ON : 0), true);
     this.pit = state;
-    this.waiting = { counters, speaker };
   }
 
   replacePit(replaced: boolean): void {
@@ -252,18 +260,24 @@ export class KernelControllers implements OutsideControllers {
     this.pit = state;
   }
 
+  /** The guest is about to run. */
+  begin(): void {
+    const { waiting } = this;
+    this.waiting = undefined;
+    if (waiting) this.put(waiting.counters, waiting.speaker);
+  }
+
   /** The machine's clock goes on, which has stood still for so many nanoseconds. */
   resume(stood: number): void {
-    const { waiting } = this;
-    if (waiting) this.storePit(waiting.counters, waiting.speaker);
-    else if (stood > 0) {
-      const { counters, speaker } = this.loadPit();
-      this.storePit(
-        counters.map((counter) => (isOver(counter) ? counter : { ...counter, age: Math.max(0, counter.age - stood) })),
-        speaker,
-      );
+    if (this.waiting || stood === 0) {
+      this.begin();
+      return;
     }
-    this.waiting = undefined;
+    const { counters, speaker } = this.loadPit();
+    this.put(
+      counters.map((counter) => (isOver(counter) ? counter : { ...counter, age: Math.max(0, counter.age - stood) })),
+      speaker,
+    );
   }
 }
 

@@ -146,6 +146,7 @@ export class KvmVcpu implements Vcpu {
     const { apic } = environment;
     if (this.followClock() !== 0) apic.tscChanged();
     kernelApic?.thaw();
+    this.controllers?.begin();
     this.isEnding = false;
     timer.set(Math.min(budget, LONGEST_RUN));
     for (;;) {
