@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import * as dgram from 'node:dgram';
 import * as http from 'node:http';
 import * as net from 'node:net';
-import { mkdtemp, rm, readFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { describeWith, requireGuest } from '../testing/tools.js';
 
@@ -14,9 +15,15 @@ const amd64 = await requireGuest('amd64');
 
 const PROMPT = /^vitrine:~# /m;
 
-const listening = async (server: net.Server | http.Server): Promise<number> => {
+const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-net-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Does something when what uses it is over. */
+type AtEnd = (end: () => void) => unknown;
+
+const listening = async (server: net.Server | http.Server, atEnd: AtEnd = onTestFinished): Promise<number> => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => void server.close());
+  atEnd(() => void server.close());
   return (server.address() as net.AddressInfo).port;
 };
 
@@ -53,7 +60,7 @@ function webServer(): http.Server {
 }
 
 /** A name server that knows one name: example.test is 192.0.2.7. */
-async function nameServer(): Promise<number> {
+async function nameServer(atEnd: AtEnd): Promise<number> {
   const socket = dgram.createSocket('udp4');
   socket.on('message', (question, { port, address }) => {
     const end = question.indexOf(0, 12) + 5;
@@ -70,7 +77,7 @@ async function nameServer(): Promise<number> {
     socket.send(answer, port, address);
   });
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  onTestFinished(() => void socket.close());
+  atEnd(() => void socket.close());
   return socket.address().port;
 }
 
@@ -89,7 +96,7 @@ class Shell {
   private constructor(readonly vitrine: VitrineProcess) {}
 
   static async boot(args: readonly string[]): Promise<Shell> {
-    const shell = new Shell(new VitrineProcess(['run', ...args]));
+    const shell = new Shell(VitrineProcess.ofSuite(['run', '--memory', '256M', ...args]));
     shell.at = await shell.vitrine.until(PROMPT);
     return shell;
   }
@@ -119,15 +126,65 @@ function talk(port: number, text: string): Promise<string> {
   });
 }
 
-describeWith([amd64], '--net user', () => {
-  it('gives a guest addresses, names, downloads, uploads and forwarded ports', async () => {
-    const web = await listening(webServer());
-    const [dns, ssh] = [await nameServer(), await freePort()];
-    const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-net-'));
-    onTestFinished(() => rm(folder, { recursive: true }));
-    const pcap = path.join(folder, 'x.pcap');
+describeWith([amd64], 'networks of guests', () => {
+  const ends: (() => void)[] = [];
+  const atEnd: AtEnd = (end) => ends.push(end);
+  const pcap = path.join(folder, 'x.pcap');
+  let [free, restricted]: Shell[] = [];
+  let [ssh, allowed] = [0, 0];
+  // Two machines with two cards each: one of its own, and one of both.
+  beforeAll(async () => {
+    const dns = await nameServer(atEnd);
+    ssh = await freePort();
+    allowed = await listening(webServer(), atEnd);
+    const both = `link,path=${path.join(folder, 'wire')}`;
     const words = [`resolver=127.0.0.1:${dns}`, `hostfwd=tcp::${ssh}-:22`, 'hostname=vm', `pcap=${pcap}`];
-    const shell = await Shell.boot(['--net', ['user', ...words].join()]);
+    const rules = ['restrict=on', `allow=10.0.2.2:${allowed}`, 'allow=example.test:80', `resolver=127.0.0.1:${dns}`];
+    [free, restricted] = await Promise.all(
+      [words, rules].map((own) => Shell.boot(['--net', ['user', ...own].join(), '--net', both])),
+    );
+  });
+  afterAll(() => {
+    for (const shell of [free, restricted] as (Shell | undefined)[]) shell?.vitrine.kill('SIGKILL');
+    for (const end of ends) end();
+  });
+
+  it('link joins two of them', async () => {
+    const set = (n: number): string => `ip link set eth1 up; ip addr add 192.168.7.${n}/24 dev eth1`;
+    await free.run(`${set(1)}; dd if=/dev/urandom of=/tmp/x bs=1k count=3000`);
+    await restricted.run(`${set(2)}; (nc -l -p 9 -e cat) & sleep 1`);
+    expect(await free.run('ping -c 3 192.168.7.2')).toContain(' 0% packet loss');
+    expect(await free.run('sha256sum </tmp/x; nc 192.168.7.2 9 </tmp/x | sha256sum')).toMatch(/([0-9a-f]{64})[^]*\1/);
+  });
+
+  it('user with restrict=on lets nothing but what is allowed through', async () => {
+    const shell = restricted;
+    let intruders = 0;
+    const forbidden = await listening(
+      net.createServer((socket) => {
+        intruders++;
+        socket.destroy();
+      }),
+    );
+    const udp = dgram.createSocket('udp4', () => intruders++);
+    await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
+    onTestFinished(() => void udp.close());
+    await shell.online();
+    expect(await shell.run(`wget -q -O - http://10.0.2.2:${allowed}/1 | sha256sum`)).toContain(digest(1));
+    expect(await shell.run(`wget -q -O - http://10.0.2.2:${forbidden}/; echo over`)).toContain('refused');
+    expect(
+      await shell.run(`echo x | nc -w 1 127.0.0.1 ${forbidden}; echo x | nc -w 1 fec0::2 ${forbidden}; echo over`),
+    ).toContain('over');
+    expect(await shell.run(`echo x | nc -u -w 1 10.0.2.2 ${udp.address().port}; echo over`)).toContain('over');
+    expect(await shell.run('nslookup example.test')).toContain('192.0.2.7');
+    expect(await shell.run('nslookup secret.other.test')).toContain('REFUSED');
+    expect(await shell.run('ping -c 1 -W 1 192.0.2.7; echo over')).toContain('100% packet loss');
+    expect(intruders).toBe(0);
+  });
+
+  it('user gives addresses, names, downloads, uploads and forwarded ports', async () => {
+    const shell = free;
+    const web = await listening(webServer());
     await shell.online();
     expect(await shell.run('ping -c 2 10.0.2.2')).toContain(' 0% packet loss');
     expect(await shell.run('ping -c 1 -s 4000 10.0.2.2')).toContain(' 0% packet loss');
@@ -148,47 +205,6 @@ describeWith([amd64], '--net user', () => {
     const capture = await readFile(pcap);
     expect(capture.readUInt32LE(0)).toBe(0xa1b2_c3d4);
     expect(capture.length).toBeGreaterThan(50 * 2 ** 20);
-  });
-
-  it('lets nothing but what is allowed through under restrict=on', async () => {
-    const allowed = await listening(webServer());
-    let intruders = 0;
-    const forbidden = await listening(
-      net.createServer((socket) => {
-        intruders++;
-        socket.destroy();
-      }),
-    );
-    const udp = dgram.createSocket('udp4', () => intruders++);
-    await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
-    onTestFinished(() => void udp.close());
-    const dns = await nameServer();
-    const words = ['restrict=on', `allow=10.0.2.2:${allowed}`, 'allow=example.test:80', `resolver=127.0.0.1:${dns}`];
-    const shell = await Shell.boot(['--net', ['user', ...words].join()]);
-    await shell.online();
-    expect(await shell.run(`wget -q -O - http://10.0.2.2:${allowed}/1 | sha256sum`)).toContain(digest(1));
-    expect(await shell.run(`wget -q -O - http://10.0.2.2:${forbidden}/; echo over`)).toContain('refused');
-    expect(
-      await shell.run(`echo x | nc -w 1 127.0.0.1 ${forbidden}; echo x | nc -w 1 fec0::2 ${forbidden}; echo over`),
-    ).toContain('over');
-    expect(await shell.run(`echo x | nc -u -w 1 10.0.2.2 ${udp.address().port}; echo over`)).toContain('over');
-    expect(await shell.run('nslookup example.test')).toContain('192.0.2.7');
-    expect(await shell.run('nslookup secret.other.test')).toContain('REFUSED');
-    expect(await shell.run('ping -c 1 -W 1 192.0.2.7; echo over')).toContain('100% packet loss');
-    expect(intruders).toBe(0);
-  });
-});
-
-describeWith([amd64], '--net link', () => {
-  it('joins two machines', async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-link-'));
-    onTestFinished(() => rm(folder, { recursive: true }));
-    const link = ['--memory', '256M', '--net', `link,path=${path.join(folder, 'wire')}`];
-    const [a, b] = await Promise.all([Shell.boot(link), Shell.boot(link)]);
-    await a.run('killall udhcpc; ip addr add 192.168.7.1/24 dev eth0; dd if=/dev/urandom of=/tmp/x bs=1k count=3000');
-    await b.run('killall udhcpc; ip addr add 192.168.7.2/24 dev eth0; (nc -l -p 9 -e cat) & sleep 1');
-    expect(await a.run('ping -c 3 192.168.7.2')).toContain(' 0% packet loss');
-    expect(await a.run('sha256sum </tmp/x; nc 192.168.7.2 9 </tmp/x | sha256sum')).toMatch(/([0-9a-f]{64})[^]*\1/);
   });
 });
 
