@@ -86,7 +86,7 @@ export async function run(log) {
 
     const tests = await onNestedKvm(`npx vitest run ${TESTS.join(' ')} --testTimeout 3600000`, { limit: 7200 });
     expect(tests.code === 0, tests.output.slice(-4000));
-    // eslint-disable-next-line no-control-regex
+    // eslint-disable-next-line no-control-regex -- what is taken out is colours
     log(`tests: ${/Tests {2}(.*)/.exec(tests.output.replaceAll(/\x1b\[[0-9;]*m/g, ''))?.[1]}`);
   });
 }

@@ -7,7 +7,12 @@ import { ETHER, ETHERNET_HEADER, get16, PROTOCOL, type IpPacket } from './packet
 import { planNetwork } from './plan.js';
 
 /** Where in a frame IPv4's protocol is, IPv6's next header, and addresses of who sends ARP. */
-const AT = { PROTOCOL: ETHERNET_HEADER + 9, NEXT: ETHERNET_HEADER + 6, ARP_MAC: 22, ARP_ADDRESS: 28 } as const;
+const AT = {
+  PROTOCOL: ETHERNET_HEADER + 9,
+  NEXT: ETHERNET_HEADER + 6,
+  ARP_MAC: ETHERNET_HEADER + 8,
+  ARP_ADDRESS: ETHERNET_HEADER + 14,
+} as const;
 const ARP_LENGTH = ETHERNET_HEADER + 28;
 
 /**
@@ -48,13 +53,16 @@ export class NearGateway {
       case ETHER.ARP:
         return this.receiveArp(frame);
       case ETHER.IPV4:
-        return frame[AT.PROTOCOL] === PROTOCOL.ICMP && this.receiveIcmp(readV4(frame.subarray(14), false), frame);
+        return (
+          frame[AT.PROTOCOL] === PROTOCOL.ICMP &&
+          this.receiveIcmp(readV4(frame.subarray(ETHERNET_HEADER), false), frame)
+        );
       case ETHER.IPV6:
         if (!this.hasSix) return true;
         // Reports of multicast listeners have an option before them.
         return (
           (frame[AT.NEXT] === PROTOCOL.ICMP6 || frame[AT.NEXT] === PROTOCOL.HOP_BY_HOP) &&
-          this.receiveIcmp(readV6(frame.subarray(14), false), frame)
+          this.receiveIcmp(readV6(frame.subarray(ETHERNET_HEADER), false), frame)
         );
       default:
         return false;

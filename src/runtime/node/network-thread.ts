@@ -4,7 +4,6 @@ import { HostError, VitrineError } from '../../base/errors.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
-import { planNetwork } from '../../net/user/plan.js';
 import { RingBackend, type NetThread } from '../../net/ring-backend.js';
 import { NearGateway } from '../../net/user/near-gateway.js';
 import { NATIVE, STATUS, type NetAnswer, type NetCommand, type NetWorkerData } from './net-protocol.js';
@@ -20,6 +19,11 @@ const ENTRY = new URL('./net-worker.js', import.meta.url);
 /** Whether opening the network may fail, which is to be known before the guest runs. */
 const mayFail = ({ network, pcap }: NetConfig): boolean =>
   network.kind !== 'user' || network.forwards.length > 0 || pcap !== '';
+
+/** A thread of networks broke, which is a fault of ours: machines go on without. */
+function tellBroken({ message }: Error): void {
+  process.stderr.write(`vitrine: the thread of a network has ended: ${message}\n`);
+}
 
 /** A thread for the networks of machines that are on one thread themselves. It starts when one of them has something to send. */
 export class JoinedNetworks {
@@ -38,7 +42,7 @@ export class JoinedNetworks {
     const gone = (): void => {
       if (this.worker === worker) this.worker = undefined;
     };
-    worker.on('error', gone);
+    worker.on('error', tellBroken);
     worker.on('exit', gone);
     return worker;
   }
@@ -123,8 +127,10 @@ export class NetworkThread {
     }
     const worker = new Worker(ENTRY, { workerData: data, transferList: [port] });
     worker.unref();
-    // Its network is gone; it takes no other machine of this thread with it.
-    worker.on('error', () => {});
+    worker.on('error', (error) => {
+      tellBroken(error);
+      this.status.fill(0, STATUS.LINK);
+    });
     this.worker = worker;
   }
 
@@ -221,8 +227,6 @@ export class Networks {
 
   /** One more network. Throws a one-line error when it cannot be had. */
   add(network: NetConfig, id: string): LateNetwork {
-    // What its thread would find out with the first frame.
-    if (network.network.kind === 'user') planNetwork(network.network);
     const thread = new NetworkThread([network], this.place, [`net.${id}`]);
     try {
       thread.check();

@@ -181,8 +181,12 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const file = `.fork-${crypto.randomUUID()}`;
     try {
       await this.machine.save(file);
-      const { files, threads } = begun;
-      const same = { ...(files !== undefined && { files }), ...(threads !== undefined && { threads }) };
+      const { files, threads, accel } = begun;
+      const same = {
+        ...(files !== undefined && { files }),
+        ...(threads !== undefined && { threads }),
+        ...(accel && { accel }),
+      };
       const fork = await Vm.restore(file, { ...same, ...options, parts });
       await fork.identify(own).catch(async (error: unknown) => {
         await fork.stop();
