@@ -125,38 +125,34 @@ class DemoPage {
 }
 
 describeWith([amd64, seabios, chromium], 'the page', () => {
-  it(
-    'boots Linux on two CPUs, saves it, goes on after a reload; Node goes on with it, too',
-    { timeout: 240_000 },
-    async () => {
-      const page = await DemoPage.open('cpus=2&memory=128');
-      await page.untilRow('vitrine:~#');
-      expect(await page.status()).toMatch(/^running: 2 CPUs on 2 workers, 128 MiB, wasm/);
-      await page.type('clear\nv=kept\nnproc\n');
-      await page.untilRow('2');
-      await page.click('save');
-      await page.until("/^saved/.test(document.getElementById('status').textContent)");
-      const file = path.join(folder, 'page.snap');
-      writeFileSync(file, await page.saved());
+  it('boots Linux on two CPUs, saves it, goes on after a reload; Node goes on with it, too', async () => {
+    const page = await DemoPage.open('cpus=2&memory=128');
+    await page.untilRow('vitrine:~#');
+    expect(await page.status()).toMatch(/^running: 2 CPUs on 2 workers, 128 MiB, wasm/);
+    await page.type('clear\nv=kept\nnproc\n');
+    await page.untilRow('2');
+    await page.click('save');
+    await page.until("/^saved/.test(document.getElementById('status').textContent)");
+    const file = path.join(folder, 'page.snap');
+    writeFileSync(file, await page.saved());
 
-      await page.evaluate(`location.href = ${JSON.stringify(`${page.address}&resume`)}`);
-      await page.until("/^running: 2 CPUs/.test(document.getElementById('status').textContent)");
-      await page.type('echo $v\n');
-      await page.untilRow('kept');
+    await page.evaluate(`location.href = ${JSON.stringify(`${page.address}&resume`)}`);
+    await page.until("/^running: 2 CPUs/.test(document.getElementById('status').textContent)");
+    await page.type('echo $v\n');
+    await page.untilRow('kept');
 
-      // The thread of the second CPU ends, as far as anybody can see: it holds its lock no more. The page before may still hold one.
-      await page.evaluate(`(async () => {
+    // The thread of the second CPU ends, as far as anybody can see: it holds its lock no more. The page before may still hold one.
+    await page.evaluate(`(async () => {
         for (const { name } of (await navigator.locks.query()).held)
           if (/^vitrine-life/.test(name)) await navigator.locks.request(name, { steal: true }, () => {});
       })()`);
-      await page.until("/CPU 1 has failed: its thread has ended/.test(document.getElementById('notes').textContent)");
+    await page.until("/CPU 1 has failed: its thread has ended/.test(document.getElementById('notes').textContent)");
 
-      const node = new VitrineProcess(['resume', file]);
-      node.type('echo $v$v; poweroff\n');
-      await node.until(/keptkept/);
-      expect((await node.ended).code).toBe(0);
-    },
-  );
+    const node = new VitrineProcess(['resume', file]);
+    node.type('echo $v$v; poweroff\n');
+    await node.until(/keptkept/);
+    expect((await node.ended).code).toBe(0);
+  });
 
   it('goes on with what Node has saved, on one worker without shared memory', async () => {
     const file = path.join(folder, 'node.snap');
