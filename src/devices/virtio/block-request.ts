@@ -16,6 +16,10 @@ const STATUS = { ok: 0, 'io-error': 1, unsupported: 2 } as const;
 const ID_BYTES = 20;
 const SECTOR = 512;
 
+/** Where headers are read to: requests begin one after the other. */
+const header = new Uint8Array(HEADER.SIZE);
+const headerView = new DataView(header.buffer);
+
 /** Bytes that are moved between guest and back end at once. */
 const CHUNK = 0x4_0000;
 
@@ -49,8 +53,8 @@ interface Step {
 
 /** A request to a block device, from its chain to its status byte. Large transfers go through in chunks. */
 export class BlockRequest {
-  private readonly header = new Uint8Array(HEADER.SIZE);
-  private readonly view = new DataView(this.header.buffer);
+  /** First byte that the header names. */
+  private offset = 0;
   private written = 0;
 
   constructor(
@@ -66,11 +70,13 @@ export class BlockRequest {
       this.owner.malformed();
       return;
     }
-    if (!chain.read(0, this.header)) {
+    if (!chain.read(0, header)) {
       this.finish('io-error');
       return;
     }
-    const steps = this.plan(this.view.getUint32(HEADER.TYPE, true));
+    // Sectors beyond what a double holds are beyond any disk.
+    this.offset = Number(headerView.getBigUint64(HEADER.SECTOR, true)) * SECTOR;
+    const steps = this.plan(headerView.getUint32(HEADER.TYPE, true));
     if (typeof steps === 'string') this.finish(steps);
     else this.run(steps);
   }
@@ -92,11 +98,6 @@ export class BlockRequest {
       default:
         return 'unsupported';
     }
-  }
-
-  /** First byte that the header names. Sectors beyond what a double holds are beyond any disk. */
-  private get offset(): number {
-    return Number(this.view.getBigUint64(HEADER.SECTOR, true)) * SECTOR;
   }
 
   private within(length: number): boolean {

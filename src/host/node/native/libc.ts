@@ -1,5 +1,5 @@
 /**
- * Calls of the C library that Node does not have, on Linux: locks of open files, and holes. Where they cannot be had,
+ * Calls of the C library that Node does not have, on Linux: locks of open files, holes, and others. Where they cannot be had,
  * `libc` is undefined, and whoever wants them does without.
  */
 import { onLinux } from './c-library.js';
@@ -11,6 +11,8 @@ export const LOCK = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 export type LockKind = (typeof LOCK)[keyof typeof LOCK];
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
+/** sync_file_range(2). */
+const SYNC_FILE_RANGE_WRITE = 2;
 /** madvise(2): memory of the process's own is zeros at the next access. */
 const MADV_DONTNEED = 4;
 /** mmap(2), asm-generic/mman-common.h: all but MIPS, PA-RISC and Alpha, on which Node 20 does not run here. */
@@ -26,6 +28,8 @@ export interface Libc {
   isLocked(fd: number, kind: LockKind, start: number, length: number): boolean | number;
   /** Makes a hole. 0, or an error number. */
   punchHole(fd: number, offset: number, length: number): number;
+  /** Has the system write what is changed of a range to its disk from now on, which is nothing to rely on. 0, or an error number. */
+  beginStoring(fd: number, offset: number, length: number): number;
   /** Puts a file's pages in the place of memory, copied when they are written to. 0, or an error number. */
   mapPrivate(bytes: Uint8Array, fd: number, offset: number): number;
   /** Lets the system have whole pages of memory, which are zeros then. 0, or an error number. */
@@ -37,6 +41,7 @@ const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'];
 export const libc = onLinux<Libc>(({ koffi, library, func }) => {
   const fcntl = func('int fcntl(int fd, int command, ...)');
   const fallocate = func('int fallocate(int fd, int mode, int64 offset, int64 length)');
+  const syncFileRange = func('int sync_file_range(int fd, int64 offset, int64 length, unsigned int flags)');
   const madvise = func('int madvise(void *start, size_t length, int advice)');
   const mmap = library.func(
     'intptr_t mmap(void *address, size_t length, int protection, int flags, int fd, int64 offset)',
@@ -57,6 +62,8 @@ export const libc = onLinux<Libc>(({ koffi, library, func }) => {
       const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
       return error === 0 ? found !== LOCK.UNLOCK : -error;
     },
+    beginStoring: (fd, offset, length) =>
+      syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE) === 0 ? 0 : koffi.errno(),
     mapPrivate: (bytes, fd, offset) => {
       const at = mmap(bytes, bytes.length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset);
       return Number(at) === -1 ? koffi.errno() : 0;
