@@ -7,6 +7,7 @@ export class SlotDma implements Dma {
   private readonly word = new Int32Array(new SharedArrayBuffer(4));
   private readonly scratch = new Uint8Array(8);
   private readonly scratchView = new DataView(this.scratch.buffer);
+  private readonly view: DataView;
 
   /** `written` is told of every range of the backing that a device changed. */
   constructor(
@@ -15,7 +16,9 @@ export class SlotDma implements Dma {
     /** Of another thread, where that sets them. */
     private readonly othersSlots?: () => readonly MemorySlot[],
     private readonly far?: readonly Uint8Array[],
-  ) {}
+  ) {
+    this.view = new DataView(backing.buffer, backing.byteOffset, backing.length);
+  }
 
   setSlots(slots: readonly MemorySlot[]): void {
     this.ownSlots = slots;
@@ -30,7 +33,16 @@ export class SlotDma implements Dma {
   }
 
   private slotAt(address: number): MemorySlot | undefined {
-    return this.slots.find((slot) => address >= slot.start && address < slot.start + slot.size);
+    for (const slot of this.slots) if (address >= slot.start && address < slot.start + slot.size) return slot;
+    return undefined;
+  }
+
+  /** Where a range lies in the backing if all of it does, in one slot of that kind or any: nearly always. Negative: it does not. */
+  private nearAt(from: number, length: number, kind?: 'ram'): number {
+    const slot = this.slotAt(from);
+    if (slot === undefined || from + length > slot.start + slot.size || (kind ?? slot.kind) !== slot.kind) return -1;
+    const offset = slot.offset + (from - slot.start);
+    return offset + length <= this.backing.length ? offset : -1;
   }
 
   /** Calls `visit` for each piece of a range: in a slot, or outside all (undefined). False when any part was outside. */
@@ -61,6 +73,11 @@ export class SlotDma implements Dma {
   }
 
   read(from: Gpa, into: Uint8Array): boolean {
+    const near = this.nearAt(from, into.length);
+    if (near >= 0) {
+      into.set(this.backing.subarray(near, near + into.length));
+      return true;
+    }
     return this.walk(from, into.length, (done, count, slot, offset) => {
       if (!slot) into.fill(0xff, done, done + count);
       else if (offset < this.backing.length) into.set(this.backing.subarray(offset, offset + count), done);
@@ -75,6 +92,12 @@ export class SlotDma implements Dma {
   }
 
   write(to: Gpa, bytes: Uint8Array): boolean {
+    const near = this.nearAt(to, bytes.length, 'ram');
+    if (near >= 0) {
+      this.backing.set(bytes, near);
+      this.written(near, bytes.length);
+      return true;
+    }
     return this.walk(to, bytes.length, (done, count, slot, offset) => {
       if (slot?.kind !== 'ram') return;
       if (offset < this.backing.length) this.backing.set(bytes.subarray(done, done + count), offset);
@@ -89,19 +112,23 @@ export class SlotDma implements Dma {
     });
   }
 
+  /** Little-endian bytes at the beginning of what it answers. */
   private fetch(from: Gpa, length: number): DataView {
     this.read(from, this.scratch.subarray(0, length));
     return this.scratchView;
   }
 
   readU16(from: Gpa): number {
-    return this.fetch(from, 2).getUint16(0, true);
+    const near = this.nearAt(from, 2);
+    return near >= 0 ? this.view.getUint16(near, true) : this.fetch(from, 2).getUint16(0, true);
   }
   readU32(from: Gpa): number {
-    return this.fetch(from, 4).getUint32(0, true);
+    const near = this.nearAt(from, 4);
+    return near >= 0 ? this.view.getUint32(near, true) : this.fetch(from, 4).getUint32(0, true);
   }
   readU64(from: Gpa): bigint {
-    return this.fetch(from, 8).getBigUint64(0, true);
+    const near = this.nearAt(from, 8);
+    return near >= 0 ? this.view.getBigUint64(near, true) : this.fetch(from, 8).getBigUint64(0, true);
   }
   writeU16(to: Gpa, value: number): void {
     this.scratchView.setUint16(0, value, true);
