@@ -141,6 +141,11 @@ describe.each<[string, readonly string[], RegExp]>([
   ['an encrypted qcow2 disk', ['run', 'demo', '--disk', file('secret.qcow2')], /is encrypted, which is not supported/],
   ['a qcow2 disk with features of tomorrow', ['run', 'demo', '--disk', file('new.qcow2')], /not known here: bit 9/],
   ['disks that stand on each other', ['run', 'demo', '--disk', file('a.qcow2')], /backing files make a loop/],
+  [
+    'an address past the cache',
+    ['run', 'demo', '--disk', 'http://127.0.0.1:9/x,cache=none'],
+    /the disk http:\S+ cannot be used with cache=none: that is for files of this host/,
+  ],
   ['a disk twice', ['run', 'demo', '--disk', file('zeros'), '--disk', file('zeros')], /zeros is in use by another/],
   [
     'a disk on a server that is not there',

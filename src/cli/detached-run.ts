@@ -48,8 +48,8 @@ function refuseOthers(command: Command): void {
 
 function disksOf(options: DiskOptions): NonNullable<MachineRequest['disks']> {
   return configureDisks(options).map(
-    ({ path: file, format, readOnly, temporary, attach, serial, internal, queues }) => {
-      if (attach !== 'virtio' || serial !== null || internal !== null || queues !== undefined)
+    ({ path: file, format, readOnly, temporary, attach, serial, internal, queues, cache }) => {
+      if (attach !== 'virtio' || serial !== null || internal !== null || (queues ?? cache) !== undefined)
         throw new UsageError(
           `--disk ${file}: a detached machine has plain virtio disks: format=, readonly and snapshot`,
         );

@@ -15,6 +15,7 @@ const plain = {
 describe('--disk', () => {
   it('takes a file and words', () => {
     expect(parseDisk('a.img')).toEqual(plain);
+    expect(parseDisk('a.img,cache=none')).toEqual({ ...plain, cache: 'none' });
     expect(parseDisk('a.img,format=raw,readonly')).toEqual({ ...plain, format: 'raw', readOnly: true });
     expect(parseDisk('a.img,format=qcow2,snapshot,if=ide,serial=QM00001')).toEqual({
       ...plain,
@@ -49,6 +50,7 @@ describe('--disk', () => {
     ['a,format=vmdk', 'does not know format=vmdk; there are auto, raw, qcow2'],
     ['a,if=scsi', 'does not know if=scsi; there are virtio, sata, ide, floppy'],
     ['a,media=tape', 'does not know media=tape; there are disk, cdrom'],
+    ['a,cache=unsafe', 'does not know cache=unsafe; there are writeback, none'],
     ['a,serial=', 'is not 1 to 20 characters'],
     ['a,serial=123456789012345678901', 'is not 1 to 20 characters'],
     ['a,serial=ä', 'is not 1 to 20 characters'],

@@ -1,11 +1,11 @@
 /** What `--disk`, `--cdrom` and `--snapshot` say, as the machine's description. */
 import { UsageError } from '../base/errors.js';
 import { DISK_ATTACHMENTS, DISK_MEDIA, type DiskAttachment } from '../machine/common/disks.js';
-import { DISK_FORMATS, type DiskConfig } from '../vmm/config.js';
+import { DISK_CACHES, DISK_FORMATS, type DiskConfig } from '../vmm/config.js';
 import { splitCommas } from './parse.js';
 
 /** The words of `--disk`, for messages. */
-const WORDS = 'format=, readonly, snapshot, if=, media=, serial=, internal= and queues=';
+const WORDS = 'format=, readonly, snapshot, if=, media=, serial=, internal=, cache= and queues=';
 
 /** Queues that a virtio disk can have. */
 const MAX_QUEUES = 16;
@@ -43,7 +43,7 @@ function checkTogether(text: string, { path, attach, media, queues, internal, te
 }
 
 /**
- * `file[,format=raw|qcow2|auto][,readonly][,snapshot][,if=virtio|sata|ide|floppy][,media=disk|cdrom][,serial=…][,internal=…]`; a comma in the
+ * `file[,format=raw|qcow2|auto][,readonly][,snapshot][,if=virtio|sata|ide|floppy][,media=disk|cdrom][,serial=…][,internal=…][,cache=writeback|none][,queues=…]`; a comma in the
  * name of the file is written twice. Without a name it is an empty drive for CDs or floppies.
  */
 export function parseDisk(text: string): DiskConfig {
@@ -65,6 +65,7 @@ export function parseDisk(text: string): DiskConfig {
     else if (word === 'snapshot') disk.temporary = true;
     else if (key === 'format') disk.format = chosen(key, value, DISK_FORMATS);
     else if (key === 'if') attach = chosen(key, value, DISK_ATTACHMENTS);
+    else if (key === 'cache') disk.cache = chosen(key, value, DISK_CACHES);
     else if (key === 'media') disk.media = chosen(key, value, DISK_MEDIA);
     else if (key === 'serial') disk.serial = parseSerial(value);
     else if (key === 'internal' && value !== '') disk.internal = value;

@@ -74,7 +74,8 @@ the name is written twice); "vitrine disk" makes images:
   if=virtio|sata|ide|floppy  what it is attached to; virtio unless it is a CD
   media=cdrom            a CD in a drive
   serial=TEXT            the serial number that the guest reads
-  internal=NAME              a snapshot within a qcow2 image; with readonly or snapshot
+  internal=NAME          a snapshot within a qcow2 image; with readonly or snapshot
+  cache=writeback|none   through the host's cache, or past it; writeback unless given
   queues=N               queues of a virtio disk, 1 to 16
 
 ${BOOT_HELP.trim()}

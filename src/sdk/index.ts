@@ -42,7 +42,7 @@ export { BUTTON, POINTER_RANGE } from '../iface/input.js';
 export type { CpuUsage } from '../runtime/node/scheduler.js';
 export type { CpuLimits } from '../vmm/sched/settings.js';
 export type { DiskAttachment, DiskMedia } from '../machine/common/disks.js';
-export type { ClockKind, DiskConfig, DiskFormat, DisplayConfig, MachineConfig } from '../vmm/config.js';
+export type { ClockKind, DiskCache, DiskConfig, DiskFormat, DisplayConfig, MachineConfig } from '../vmm/config.js';
 export type { BootConfig, FirmwareConfig, FlashConfig, NetRomConfig } from '../vmm/firmware-config.js';
 export type { CpuInfo, DiskInfo, Inspection, MediumInfo } from '../vmm/inspect.js';
 export type { CardRequest, HotplugRequest } from '../vmm/hotplug.js';

@@ -15,6 +15,11 @@ export const DISK_FORMATS = ['auto', 'raw', 'qcow2'] as const;
 /** The format of a disk's image. */
 export type DiskFormat = (typeof DISK_FORMATS)[number];
 
+/** `writeback`: reads and writes go through the host's cache. `none`: past it (O_DIRECT on Linux). Either way what was flushed is durable. */
+export const DISK_CACHES = ['writeback', 'none'] as const;
+export type DiskCache = (typeof DISK_CACHES)[number];
+export const DEFAULT_DISK_CACHE: DiskCache = 'writeback';
+
 /** One disk of a machine, as its description has it. */
 export interface DiskConfig {
   /** A file, or the address of one. */
@@ -31,6 +36,8 @@ export interface DiskConfig {
   readonly internal: string | null;
   /** Queues of a virtio disk, 1 … 16; absent: one. */
   readonly queues?: number;
+  /** Absent: writeback. */
+  readonly cache?: DiskCache;
 }
 
 /** `host`: the host's time. `virtual`: time that instructions make, the same in every run. */
@@ -92,6 +99,7 @@ const diskSchema = struct({
   serial: nullable(str),
   internal: nullable(str),
   queues: range(1, 16),
+  cache: oneOf(...DISK_CACHES),
 });
 
 /** All of a `MachineConfig` but what it boots. */

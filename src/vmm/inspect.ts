@@ -2,6 +2,7 @@
 import type { BlockBackend } from '../iface/block.js';
 import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
 import type { PointerInfo } from '../machine/common/input-hub.js';
+import { DEFAULT_DISK_CACHE, type DiskCache, type DiskConfig } from './config.js';
 import { diskId } from './media.js';
 import { NOTHING_PLUGGED, type PluggedConfig } from './plugged-config.js';
 import type { VirtualMachine } from './machine.js';
@@ -34,6 +35,7 @@ export interface MediumInfo {
   readonly readOnly: boolean;
   /** Bytes. */
   readonly size: number;
+  readonly cache: DiskCache;
 }
 
 /** What a machine consists of, as the monitor tells it. */
@@ -60,12 +62,10 @@ function uuidText(bytes: Uint8Array): string {
   return [text.slice(0, 8), text.slice(8, 12), text.slice(12, 16), text.slice(16, 20), text.slice(20)].join('-');
 }
 
-const mediumOf = ({ path }: { readonly path: string }, { format, readOnly, size }: BlockBackend): MediumInfo => ({
-  path,
-  format,
-  readOnly,
-  size,
-});
+const mediumOf = (
+  { path, cache = DEFAULT_DISK_CACHE }: Pick<DiskConfig, 'path' | 'cache'>,
+  { format, readOnly, size }: BlockBackend,
+): MediumInfo => ({ path, format, readOnly, size, cache });
 
 const pluggedDisks = ({ hotplug, config }: VirtualMachine): DiskInfo[] =>
   (config.plugged?.cards ?? []).flatMap(({ id, driver, backend }) => {

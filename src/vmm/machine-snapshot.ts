@@ -23,7 +23,15 @@ import type { BlockBackend } from '../iface/block.js';
 import type { CpuidWords, Vcpu } from '../iface/vcpu.js';
 import { DEFAULT_TSC_HZ, type Board } from '../machine/common/board.js';
 import { cpuidSchema } from '../machine/common/cpu-features.js';
-import { configSchema, DEFAULT_DISPLAY, DEFAULT_MACHINE, restoreBoot, saveBoot, type MachineConfig } from './config.js';
+import {
+  configSchema,
+  DEFAULT_DISK_CACHE,
+  DEFAULT_DISPLAY,
+  DEFAULT_MACHINE,
+  restoreBoot,
+  saveBoot,
+  type MachineConfig,
+} from './config.js';
 import { saveFirmware } from './firmware-config.js';
 import { assert } from '../base/assert.js';
 import type { BootKernel, BootSource } from '../machine/common/board.js';
@@ -34,7 +42,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 6, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 7, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
 
 /** Parts that all machines have, and the version of the description by which they came. */
 const SINCE: Readonly<Record<string, number | undefined>> = { 'pci-hotplug': 6 };
@@ -123,14 +131,21 @@ const NOTHING = savePlugged(NOTHING_PLUGGED, (path) => path);
 function upgradeMachine(value: Plain, from: number): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
   const upgraded = { cpuid: [], ...value, config: { cpus: 1, note: '', plugged: NOTHING, ...value['config'] } };
-  return from === 1 ? upgradeFirst(upgraded) : upgraded;
+  return withDisks(from === 1 ? upgradeFirst(upgraded) : upgraded, { cache: DEFAULT_DISK_CACHE });
+}
+
+/** What each disk has besides. */
+function withDisks(value: Plain, added: { readonly [key: string]: Plain }): Plain {
+  if (!isRecord(value) || !isRecord(value['config'])) return value;
+  const { disks } = value['config'];
+  if (!Array.isArray(disks)) return value;
+  const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
+  return { ...value, config: { ...value['config'], disks: upgraded } };
 }
 
 /** Version 1 knew raw images on virtio alone, and a VGA without a card. */
 function upgradeFirst(value: Plain): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const { disks } = value['config'];
-  if (!Array.isArray(disks)) return value;
   const added = {
     format: 'raw',
     temporary: false,
@@ -140,14 +155,13 @@ function upgradeFirst(value: Plain): Plain {
     internal: null,
     queues: 1,
   };
-  const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
   const more = {
     display: { vga: 'isa', rom: null, input: 'ps2' },
     sharing: null,
     networks: [],
     firmware: saveFirmware(),
   };
-  return { ...value, tscHz: DEFAULT_TSC_HZ, config: { ...more, ...value['config'], disks: upgraded } };
+  return withDisks({ ...value, tscHz: DEFAULT_TSC_HZ, config: { ...more, ...value['config'] } }, added);
 }
 
 /** Section of what was written to a disk and is thrown away otherwise. */
@@ -182,7 +196,7 @@ export function saveMachine(writer: SnapshotWriter, request: SaveRequest): void 
       cpus: 1,
       note: '',
       ...config,
-      disks: config.disks.map((disk) => ({ queues: 1, ...located(disk) })),
+      disks: config.disks.map((disk) => ({ queues: 1, cache: DEFAULT_DISK_CACHE, ...located(disk) })),
       display: { ...(config.display ?? DEFAULT_DISPLAY) },
       sharing: saveSharing(config.sharing),
       networks: saveNetworks(config.networks ?? []),

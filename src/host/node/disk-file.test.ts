@@ -1,7 +1,8 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DiskFile } from './disk-file.js';
 import { libc } from './native/libc.js';
 
@@ -32,5 +33,71 @@ describe('DiskFile', () => {
     closeSync(fd);
     const EBADF = 9;
     expect(libc?.beginStoring(fd, 0, 4096)).toBe(EBADF);
+  });
+});
+
+describe.runIf(process.platform === 'linux')('DiskFile past the cache of the host', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-direct-'));
+  const name = path.join(folder, 'disk');
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const open = (direct: boolean): DiskFile => DiskFile.open(name, { writable: true, lock: true, direct });
+  const cached = (): number => {
+    const { stdout } = spawnSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', name], { encoding: 'utf8' });
+    return Number(stdout);
+  };
+  const canPassBy = (): boolean => {
+    writeFileSync(name, new Uint8Array(4096));
+    try {
+      open(true).close();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  it.runIf(canPassBy())('holds what was written, in any pieces, by either way (file systems with O_DIRECT)', () => {
+    const size = 3_000_000;
+    const model = new Uint8Array(size);
+    writeFileSync(name, model);
+    const files = [open(true), DiskFile.open(name, { writable: true, lock: false })];
+    let state = 12345;
+    const random = (below: number): number => (state = (state * 1103515245 + 12345) % 2 ** 31) % below;
+    for (let round = 0; round < 300; round++) {
+      const sector = random(2) === 0 ? 512 : 4096;
+      const offset = random(Math.floor(size / sector)) * sector;
+      const length = Math.min(size - offset, (1 + random(round % 50 === 0 ? 3000 : 40)) * 512);
+      const file = files[random(8) === 0 ? 1 : 0];
+      if (random(2) === 0) {
+        const bytes = new Uint8Array(length).fill(random(256));
+        file.write(offset, bytes);
+        model.set(bytes, offset);
+      } else {
+        const bytes = new Uint8Array(length);
+        expect(file.read(offset, bytes)).toBe(length);
+        expect(Buffer.compare(bytes, model.subarray(offset, offset + length)), `at ${offset}`).toBe(0);
+      }
+    }
+    const end = new Uint8Array(8192);
+    expect(files[0].read(size - 5000, end)).toBe(5000);
+    for (const file of files) file.close();
+    expect(Buffer.compare(readFileSync(name), model)).toBe(0);
+  });
+  it.runIf(canPassBy())('leaves nothing there (file systems with O_DIRECT)', () => {
+    writeFileSync(name, new Uint8Array(2 ** 20));
+    const file = open(true);
+    for (let at = 0; at < 2 ** 20; at += 65536) {
+      file.write(at, new Uint8Array(65536).fill(1));
+      file.read(at, new Uint8Array(65536));
+    }
+    file.close();
+    expect(cached()).toBe(0);
+    const other = open(false);
+    other.read(0, new Uint8Array(65536));
+    other.close();
+    expect(cached()).toBeGreaterThanOrEqual(65536);
+  });
+  it('is refused where there is no such way', () => {
+    const none = (): DiskFile => DiskFile.open('/proc/version', { writable: false, lock: false, direct: true });
+    expect(none).toThrow(/^the disk \/proc\/version cannot be used with cache=none: the host, or the file system/);
   });
 });

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { HostError, UsageError } from '../../base/errors.js';
 import type { HostFile } from '../../iface/file.js';
+import { alignedPart, DirectIo } from './direct-io.js';
 import { lockImage } from './image-lock.js';
 import { libc } from './native/libc.js';
 import { reasonOf } from './read-file.js';
@@ -17,8 +18,21 @@ export interface DiskFileOptions {
   readonly writable: boolean;
   /** Others are kept from using it in ways that do not go together. */
   readonly lock: boolean;
+  /** Past the host's cache. */
+  readonly direct?: boolean;
   /** Called when there are no locks to be had. */
   readonly unlocked?: (name: string) => void;
+}
+
+interface FileIo {
+  /** Bytes read: fewer at the end of the file only. */
+  read(offset: number, into: Uint8Array): number;
+  write(offset: number, from: Uint8Array): void;
+}
+
+interface Part {
+  readonly io: FileIo;
+  readonly part: Uint8Array;
 }
 
 /** A regular file of the host. */
@@ -27,17 +41,19 @@ export class DiskFile implements HostFile {
   readonly key: string;
   private canPunch = libc !== undefined;
   private closed = false;
+  private readonly direct: DirectIo | undefined;
   /** What was written one behind another, and is not being stored yet. */
   private run = { start: 0, end: 0 };
 
   private constructor(
     readonly name: string,
     private readonly fd: number,
-    options: { readonly writable: boolean },
+    options: { readonly writable: boolean; readonly direct?: DirectIo },
     /** Of a file without a name. */
     private readonly folder?: string,
   ) {
     this.writable = options.writable;
+    this.direct = options.direct;
     this.key = keyOf(fs.fstatSync(fd, { bigint: true }));
   }
 
@@ -47,7 +63,7 @@ export class DiskFile implements HostFile {
   }
 
   /** Throws a one-line error when it cannot be opened, or is in use. */
-  static open(name: string, { writable, lock, unlocked }: DiskFileOptions): DiskFile {
+  static open(name: string, { writable, lock, direct, unlocked }: DiskFileOptions): DiskFile {
     const fd = attempt(name, () => {
       // A FIFO would wait for its other end.
       if (!fs.statSync(name).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
@@ -56,7 +72,7 @@ export class DiskFile implements HostFile {
     try {
       if (!fs.fstatSync(fd).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
       if (lock && lockImage(fd, name, writable) === 'unavailable') unlocked?.(name);
-      return new DiskFile(name, fd, { writable });
+      return new DiskFile(name, fd, { writable, ...(direct && { direct: openDirect(name, fd, writable) }) });
     } catch (error) {
       fs.closeSync(fd);
       throw error;
@@ -93,13 +109,13 @@ export class DiskFile implements HostFile {
   /** As the others, throws a one-line error (HostError) when the host fails. */
   read(offset: number, into: Uint8Array): number {
     try {
-      let at = 0;
-      while (at < into.length) {
-        const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
-        if (count === 0) break;
-        at += count;
+      let done = 0;
+      for (const { io, part } of this.parts(offset, into)) {
+        const count = io.read(offset + done, part);
+        done += count;
+        if (count < part.length) break;
       }
-      return at;
+      return done;
     } catch (cause) {
       throw this.failure('read', cause);
     }
@@ -107,12 +123,44 @@ export class DiskFile implements HostFile {
 
   write(offset: number, from: Uint8Array): void {
     try {
-      for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+      let done = 0;
+      for (const { io, part } of this.parts(offset, from)) {
+        io.write(offset + done, part);
+        done += part.length;
+      }
     } catch (cause) {
       throw this.failure('write to', cause);
     }
-    if (this.folder === undefined) this.storeAhead(offset, offset + from.length);
+    if (this.folder === undefined && !this.direct) this.storeAhead(offset, offset + from.length);
   }
+
+  /** The parts of a transfer one behind the other: past the cache what is aligned, through it what is not. */
+  private parts(offset: number, bytes: Uint8Array): readonly Part[] {
+    const { cached, direct } = this;
+    if (!direct) return [{ io: cached, part: bytes }];
+    const { start, end } = alignedPart(offset, bytes.length);
+    if (start === end) return [{ io: cached, part: bytes }];
+    return [
+      { io: cached, part: bytes.subarray(0, start - offset) },
+      { io: direct, part: bytes.subarray(start - offset, end - offset) },
+      { io: cached, part: bytes.subarray(end - offset) },
+    ].filter(({ part }) => part.length > 0);
+  }
+
+  private readonly cached: FileIo = {
+    read: (offset, into) => {
+      let at = 0;
+      while (at < into.length) {
+        const count = fs.readSync(this.fd, into, at, into.length - at, offset + at);
+        if (count === 0) break;
+        at += count;
+      }
+      return at;
+    },
+    write: (offset, from) => {
+      for (let at = 0; at < from.length;) at += fs.writeSync(this.fd, from, at, from.length - at, offset + at);
+    },
+  };
 
   private storeAhead(start: number, end: number): void {
     const { run } = this;
@@ -155,12 +203,26 @@ export class DiskFile implements HostFile {
   }
 
   close(): void {
-    if (!this.closed) fs.closeSync(this.fd);
+    if (!this.closed) {
+      this.direct?.close();
+      fs.closeSync(this.fd);
+    }
     this.closed = true;
   }
 }
 
 const keyOf = ({ dev, ino }: fs.BigIntStats): string => `${dev}:${ino}`;
+
+function openDirect(name: string, fd: number, writable: boolean): DirectIo {
+  try {
+    return DirectIo.of(fd, writable);
+  } catch (cause) {
+    throw new UsageError(
+      `the disk ${name} cannot be used with cache=none: the host, or the file system it is on, does not pass its cache by`,
+      { cause },
+    );
+  }
+}
 
 function attempt<T>(name: string, work: () => T): T {
   try {

@@ -1,22 +1,25 @@
 /** Opens the images of a machine's disks. */
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
+import { UsageError } from '../../base/errors.js';
 import { ImageDisk } from '../../block/disk.js';
 import type { DiskImage } from '../../block/image.js';
 import { openImage, type Opener } from '../../block/open.js';
 import { TemporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import type { BlockBackend } from '../../iface/block.js';
-import type { DiskConfig } from '../../vmm/config.js';
+import { DEFAULT_DISK_CACHE, type DiskConfig } from '../../vmm/config.js';
 import { isAddress } from './http-images.js';
 import { imageOpener } from './image-store.js';
 
 /** Throws a one-line error when the image cannot be a disk. `warn`: what its owner should know, as one line. */
 export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockBackend {
-  const { path: name, format, serial, internal } = disk;
+  const { path: name, format, serial, internal, cache = DEFAULT_DISK_CACHE } = disk;
+  if (cache === 'none' && isAddress(name))
+    throw new UsageError(`the disk ${name} cannot be used with cache=none: that is for files of this host`);
   // A server takes no writes: what a guest writes is thrown away, unless the disk stands under an image of this host.
   const temporary = disk.temporary || (isAddress(name) && !disk.readOnly);
-  const opener = imageOpener({ lock: true, warn });
+  const opener = imageOpener({ lock: true, direct: cache === 'none', warn });
   const readOnly = disk.readOnly || temporary;
   const image = openImage({ name, format, readOnly, internal: internal ?? undefined }, opener);
   const overlay = temporary ? overlayOf(image, name, opener) : undefined;

@@ -10,6 +10,8 @@ import { isAddress, openAddress } from './http-images.js';
 export interface StoreOptions {
   /** Others are kept from using the images in ways that do not go together. */
   readonly lock: boolean;
+  /** Files are read and written past the host's cache. */
+  readonly direct?: boolean;
   /** Something that the user should know, as one line. */
   readonly warn: (text: string) => void;
 }
@@ -17,7 +19,7 @@ export interface StoreOptions {
 /** `driver:name`, as QEMU writes what is not simply a file. */
 const PROTOCOL = /^([a-z][a-z0-9+.-]*):/;
 
-export function imageOpener({ lock, warn }: StoreOptions): Opener {
+export function imageOpener({ lock, direct = false, warn }: StoreOptions): Opener {
   const open = (name: string, writable: boolean): HostFile => {
     if (isAddress(name)) {
       if (writable) throw new UsageError(`${name} cannot be written: it is on a server`);
@@ -26,6 +28,7 @@ export function imageOpener({ lock, warn }: StoreOptions): Opener {
     return DiskFile.open(name, {
       writable,
       lock,
+      direct,
       unlocked: () => {
         if (writable) warn(`vitrine: the disk ${name} cannot be locked here: see to it that nothing else writes it`);
       },

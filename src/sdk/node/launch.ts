@@ -19,7 +19,14 @@ import { KERNEL_WORDS } from '../../guests/common/kernel-words.js';
 import type { NetConfig, UserNetConfig } from '../../iface/net-config.js';
 import type { AcceleratorName } from '../../runtime/node/accelerator-names.js';
 import { checkMemory } from '../../runtime/node/accelerators.js';
-import { DEFAULT_MACHINE, type DiskConfig, type MachineConfig, type MachineKind } from '../../vmm/config.js';
+import {
+  DEFAULT_DISK_CACHE,
+  DEFAULT_MACHINE,
+  type DiskCache,
+  type DiskConfig,
+  type MachineConfig,
+  type MachineKind,
+} from '../../vmm/config.js';
 import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import type { ShareConfig } from '../../vmm/sharing-config.js';
 import { AGENT_PORT } from '../agent/protocol.js';
@@ -46,6 +53,8 @@ export interface DiskOptions {
   readonly readOnly?: boolean;
   /** What the guest writes is thrown away with the machine. */
   readonly temporary?: boolean;
+  /** Whether its file is read and written through the host's cache, or past it. Default `writeback`: through it. */
+  readonly cache?: DiskCache;
 }
 
 /** A folder of the host that the guest has. */
@@ -138,6 +147,7 @@ const disk = (options: string | DiskOptions): DiskConfig => {
     format = 'auto',
     readOnly = false,
     temporary = false,
+    cache = DEFAULT_DISK_CACHE,
   } = typeof options === 'string' ? { path: options } : options;
   return {
     path: file,
@@ -148,6 +158,7 @@ const disk = (options: string | DiskOptions): DiskConfig => {
     media: 'disk',
     serial: null,
     internal: null,
+    cache,
   };
 };
 

@@ -94,7 +94,7 @@ function describeFunction(card: PciFunctionInfo): Json {
   };
 }
 
-function describeMedium({ path, format, readOnly, size }: MediumInfo, node?: string): Json {
+function describeMedium({ path, format, readOnly, size, cache }: MediumInfo, node?: string): Json {
   const unlimited = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
   return {
     file: path,
@@ -106,7 +106,7 @@ function describeMedium({ path, format, readOnly, size }: MediumInfo, node?: str
     detect_zeroes: 'off',
     ...unlimited,
     image: { filename: path, format, 'virtual-size': size },
-    cache: { writeback: true, direct: false, 'no-flush': false },
+    cache: { writeback: true, direct: cache === 'none', 'no-flush': false },
     write_threshold: 0,
   };
 }

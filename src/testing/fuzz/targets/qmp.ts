@@ -68,7 +68,7 @@ const machineOf = (random: RandomSource): QmpMachine => {
     isPaused: () => random.once(2),
     inspect: async () => {
       await work();
-      const medium = { path: '/d', format: 'raw', readOnly: false, size: 512 };
+      const medium = { path: '/d', format: 'raw', readOnly: false, size: 512, cache: 'writeback' } as const;
       const disk = { id: 'disk0', removable: true, tray: { open: false, locked: true }, medium };
       const plain = { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
       const netdevs = [{ id: 'net0', network: DEFAULT_USER_NETWORK }];
