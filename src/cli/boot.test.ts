@@ -19,13 +19,15 @@ describeWith([amd64], 'vitrine run', () => {
   it('boots the default guest to a shell, and ends with 0 when the guest powers off', async () => {
     const vitrine = new VitrineProcess(['run']);
     const booted = await vitrine.until(PROMPT);
-    vitrine.type('uname -a; cat /proc/cpuinfo\n');
+    vitrine.type('uname -a; cat /proc/cpuinfo; dmesg | grep "root bus resource .bus"\n');
     await vitrine.until(PROMPT, booted);
     vitrine.type('poweroff\n');
     const { code, output, errors } = await vitrine.ended;
     expect(output).toMatch(/^Linux vitrine 6\.1\S*-cloud-amd64 .* x86_64 GNU\/Linux/m);
     expect(output).toMatch(/^model name\s*: Vitrine x86-64-v2/m);
     expect(output).toMatch(/^flags\s*: .*\bsse4_2\b/m);
+    // Of each bus that it is told of it asks for all devices, twice.
+    expect(output).toMatch(/root bus resource \[bus 00\]/);
     expect(errors).toMatch(/^accelerator (kvm|wasm): [^\n]+\n$/);
     expect(code).toBe(0);
   });

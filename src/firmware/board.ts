@@ -50,8 +50,8 @@ export interface BoardDescription extends ApicTopology {
   readonly reset: { readonly port: number; readonly value: number };
   /** CMOS index of the century. */
   readonly century: number;
-  /** PCI Express configuration window: 1 MiB for each bus, from bus 0. */
-  readonly ecam?: { readonly base: number; readonly buses: number };
+  /** PCI Express configuration window, of `size` bytes: 1 MiB for each bus, from bus 0; so many buses there are. */
+  readonly ecam?: { readonly base: number; readonly size: number; readonly buses: number };
   readonly pci: {
     readonly mmio32: readonly AddressRange[];
     readonly mmio64?: AddressRange;

@@ -61,12 +61,12 @@ export interface Vcpu {
   readonly index: number;
   /** Budgets of `run` are nanoseconds, about, instead of instructions: the accelerator cannot count those. */
   readonly isTimed?: boolean;
-  /** It was halted inside, where it waits for interrupts, when `run` came back: it may run for long without a look at anything. */
+  /** It was halted inside, where it waits for interrupts or to be started, when `run` came back: it may run for long without a look at anything. */
   readonly isAsleep?: boolean;
   /** The machine's clock goes on, and nobody runs yet. For accelerators with chips of their own. */
   resume?(): void;
-  /** Runs at most `budget` instructions (exact on interp and wasm). */
-  run(budget: number): VcpuExit;
+  /** Runs at most `budget` instructions (exact on interp and wasm). `least`: nanoseconds that a CPU that is timed does not cut short by itself. */
+  run(budget: number, least?: number): VcpuExit;
   /** Makes a running or next `run` return soon with `kicked`. Callable inside device callbacks. */
   kick(): void;
   /** The local APIC may have an interrupt for this CPU: it looks before its next instruction. */

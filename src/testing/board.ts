@@ -9,7 +9,7 @@ export const testBoard: BoardDescription = {
   pm: { base: 0x600, size: 0x80, gpe0Size: 16, sci: 9, s5: 7 },
   reset: { port: 0xcf9, value: 6 },
   century: 0x32,
-  ecam: { base: 0xb000_0000, buses: 256 },
+  ecam: { base: 0xb000_0000, size: 2 ** 28, buses: 256 },
   pci: {
     mmio32: [{ start: 0xc000_0000, end: 0xfec0_0000 }],
     mmio64: { start: 0x40_0000_0000, end: 0x80_0000_0000 },

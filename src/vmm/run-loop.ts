@@ -74,6 +74,9 @@ const ASLEEP_TIME = 100e6;
 /** Instructions per nanosecond that a slice is planned with, until measured. */
 const ASSUMED_SPEED = 0.05;
 
+/** A slice is at least as long as what the host took between it and the one before, times this: a slow one would do nothing else. Nanoseconds are all that is known there. */
+const WORTH = 2;
+
 const SLICE_OVER: Pause = { kind: 'slice-over' };
 
 export class RunLoop {
@@ -81,6 +84,8 @@ export class RunLoop {
   private speed = ASSUMED_SPEED;
   /** When the slice that runs now should end; never, between slices. */
   private sliceEnd = -Infinity;
+  /** When the last one ended; undefined: the machine has slept since. */
+  private ended: number | undefined;
 
   constructor(private readonly options: RunLoopOptions) {
     const { clock, cpu } = options;
@@ -140,11 +145,13 @@ export class RunLoop {
     const allowed = turn ? turn.ask() : Infinity;
     if (allowed < 0) return this.wait(-allowed);
     const started = clock.now();
-    const budget = virtual ? virtual.budget() : this.plan(started, allowed, longest);
+    const least = cpu.isTimed ? this.worthwhile(started) : 0;
+    const budget = virtual ? virtual.budget() : this.plan(started, allowed, longest, least);
     // Virtual time stands still during a slice, so only what is due at once is early.
     this.sliceEnd = virtual ? started + 1 : started + budget / (cpu.isTimed ? 1 : this.speed);
-    const exit = cpu.run(budget);
+    const exit = cpu.run(budget, least);
     this.sliceEnd = -Infinity;
+    this.ended = cpu.isTimed && exit.kind !== 'halt' ? clock.now() : undefined;
     switch (exit.kind) {
       case 'budget':
         if (!cpu.isTimed) this.measure(budget, clock.now() - started);
@@ -178,17 +185,23 @@ export class RunLoop {
 
   /** Lets time pass without the CPU; devices go on. */
   private wait(most: number): Pause {
+    this.ended = undefined;
     const { clock, virtual } = this.options;
     const next = virtual ? undefined : clock.nextDeadline;
     const left = next === undefined ? most : Math.min(most, next - clock.now());
     return left > 0 ? { kind: 'asleep', nanoseconds: left } : SLICE_OVER;
   }
 
-  /** Instructions until the next deadline, as far as one can tell, or nanoseconds, `longest` at most; `allowed` are nanoseconds. */
-  private plan(now: number, allowed: number, longest: number): number {
+  /** Nanoseconds of a slice that begins now, at least. */
+  private worthwhile(now: number): number {
+    return this.ended === undefined ? 0 : Math.min(MAX_TIME, WORTH * (now - this.ended));
+  }
+
+  /** Instructions until the next deadline, as far as one can tell, or nanoseconds, `longest` at most; `allowed` are nanoseconds, and so are `least`. */
+  private plan(now: number, allowed: number, longest: number, least: number): number {
     const deadline = this.options.clock.nextDeadline;
     const left = deadline === undefined ? allowed : Math.min(allowed, deadline - now);
-    if (this.options.cpu.isTimed) return Math.max(MIN_TIME, Math.min(longest, left));
+    if (this.options.cpu.isTimed) return Math.max(MIN_TIME, least, Math.min(longest, left));
     return Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.floor(left * this.speed)));
   }
 

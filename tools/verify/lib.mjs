@@ -127,7 +127,7 @@ read -r up rest </proc/uptime
 echo "@up $(uname -r) $(uname -m) after $up s"
 say() { if [ "$2" = "$3" ]; then echo "@ok $1 $4"; else echo "@bad $1: $2, not $3"; fi; }
 for t in $(echo "$checks" | tr , ' '); do case $t in
-  cpu) say cpu "$(taskset 1 grep -c ^processor /proc/cpuinfo)" 1 "$(sed -n 's/^model name.*: //p' /proc/cpuinfo)";;
+  cpu) say cpu "$(taskset 1 grep -c ^processor /proc/cpuinfo)" "\${cpus:-1}" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | uniq)";;
   mem) yes 0123456789abcdef | head -c 8388608 >/tmp/a; cp /tmp/a /tmp/b; say mem "$(md5sum </tmp/b | cut -c1-32)" MEM_SUM; rm /tmp/a /tmp/b;;
   fp) say fp "$(awk 'BEGIN { for (i = 1; i <= 20000; i++) s += i / (i * i + 0.5); printf "%.9f %d", s, -7.9 }')" "FP_SUM";;
   fork) n=0; for i in $(seq 100); do n=$((n + $(sh -c 'echo 1'))); done; say fork $n 100;;
@@ -161,7 +161,7 @@ export function initrdWith(initrd, file, programs) {
   return file;
 }
 
-/** A guest's initrd with the checks in it, in a file; they run under \`rdinit=/check checks=…\`. */
+/** A guest's initrd with the checks in it, in a file; they run under \`rdinit=/check checks=…\`, with \`cpus=…\` if these are several. */
 export function initrdWithChecks(initrd, file) {
   const memory = '0123456789abcdef\n'.repeat(500_000).slice(0, 8 * 1024 * 1024);
   let sum = 0;

@@ -181,6 +181,15 @@ describeWith([kvm], 'a local APIC in the kernel', () => {
     expect(on.outs).toHaveLength(10);
   });
 
+  it('has its CPU sleep until that is started', () => {
+    const on = bench();
+    const state = vcpuStateSchema.check(on.cpu.saveState(), 'cpu');
+    on.cpu.restoreState({ ...state, activity: 'wait-for-sipi' });
+    expect(on.cpu.isAsleep).toBe(true);
+    on.cpu.startup(CODE >> 12);
+    expect(on.cpu.isAsleep).toBe(false);
+  });
+
   it('tells the I/O APIC when a level-triggered interrupt has ended', () => {
     const on = bench();
     on.asm(CODE, (asm) => {

@@ -132,16 +132,16 @@ export class KvmVcpu implements Vcpu {
   // ---- running ----
 
   /** `budget` is in nanoseconds. */
-  run(budget: number): VcpuExit {
+  run(budget: number, least = 0): VcpuExit {
     this.words.enter(this.index);
     try {
-      return this.runInside(budget);
+      return this.runInside(budget, least);
     } finally {
       this.words.leave(this.index);
     }
   }
 
-  private runInside(budget: number): VcpuExit {
+  private runInside(budget: number, least: number): VcpuExit {
     const { index, words, timer, environment, view, kernelApic } = this;
     const { apic } = environment;
     if (this.followClock() !== 0) apic.tscChanged();
@@ -172,7 +172,7 @@ export class KvmVcpu implements Vcpu {
       if (exit) return exit;
       if (kernelApic && index === 0 && !this.isEnding) {
         this.isEnding = true;
-        timer.set(Math.min(budget, AFTER_DEVICE));
+        timer.set(Math.min(budget, Math.max(AFTER_DEVICE, least)));
       }
     }
   }
@@ -202,7 +202,7 @@ export class KvmVcpu implements Vcpu {
   }
 
   get isAsleep(): boolean {
-    return this.kernelApic !== undefined && this.mpState === MP_STATE.HALTED;
+    return this.kernelApic !== undefined && this.mpState !== MP_STATE.RUNNABLE;
   }
 
   /** Where KVM has the local APIC. */

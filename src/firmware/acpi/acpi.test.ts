@@ -66,6 +66,14 @@ describe('ACPI tables', () => {
     expect(tables.has('MCFG')).toBe(false);
   });
 
+  it('tell of no more buses than there are', () => {
+    const { ecam } = testBoard;
+    const { tables } = walk({ ...testBoard, ecam: { base: 0xb000_0000, size: ecam?.size ?? 0, buses: 3 } });
+    const mcfg = viewOf(tables.get('MCFG') ?? new Uint8Array());
+    expect(mcfg.getUint32(44, true)).toBe(0xb000_0000);
+    expect([54, 55].map((at) => mcfg.getUint8(at))).toEqual([0, 2]);
+  });
+
   it('tell the ports of an ICH9, and no SMI command', () => {
     const fadt = viewOf(walk().tables.get('FACP') ?? new Uint8Array());
     expect(fadt.getUint32(48, true)).toBe(0);

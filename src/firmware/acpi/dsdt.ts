@@ -1,5 +1,4 @@
 /** The namespace of a PC with an ICH9: what the DSDT says of a board. */
-import { MIB } from '../../base/units.js';
 import type { BoardDescription } from '../board.js';
 import {
   and,
@@ -240,7 +239,7 @@ const processor = (uid: number): Aml =>
 /** Everything behind the DSDT's header. */
 export function dsdtBody(board: BoardDescription): Uint8Array {
   const reserved: Aml[] = [io(board.pm.base, board.pm.size)];
-  if (board.ecam) reserved.push(memory32Fixed(board.ecam.base, board.ecam.buses * MIB));
+  if (board.ecam) reserved.push(memory32Fixed(board.ecam.base, board.ecam.size));
   const system: Aml[] = [
     ...LINKS.map((letter, i) => linkDevice(letter, i)),
     hostBridge(board),

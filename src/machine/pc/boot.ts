@@ -34,7 +34,8 @@ export function describeBoard(pc: Pc): BoardDescription {
     pm: { base: PC.PM_BASE, size: PC.PM_SIZE, gpe0Size: 16, sci: 9, s5: 7 },
     reset: { port: 0xcf9, value: 6 },
     century: 0x32,
-    ecam: { base: PC.ECAM, buses: 256 },
+    // All cards are on bus 0: a guest that is told of more asks for the devices on each.
+    ecam: { base: PC.ECAM, size: PC.ECAM_SIZE, buses: 1 },
     pci: {
       mmio32: [{ start: PC.PCI_HOLE, end: PC.PCI_HOLE_END }],
       ...(pc.options.model.physicalBits > 36 ? { mmio64: { start: PC.PCI_64, end: PC.PCI_64_END } } : {}),

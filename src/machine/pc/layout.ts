@@ -4,7 +4,7 @@ import { GIB, KIB, MIB } from '../../base/units.js';
 export const PC = {
   /** RAM below 4 GiB ends here at the latest; the rest continues at 4 GiB. */
   LOW_RAM_LIMIT: 0xb000_0000,
-  /** PCI Express configuration space, 256 buses. */
+  /** PCI Express configuration space, room for 256 buses. */
   ECAM: 0xb000_0000,
   ECAM_SIZE: 256 * MIB,
   /** PCI memory below 4 GiB: from behind ECAM to the I/O APIC. */

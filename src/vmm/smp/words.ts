@@ -199,9 +199,9 @@ export class SmpWords {
       get isAsleep() {
         return cpu.isAsleep ?? false;
       },
-      run: (budget) => {
+      run: (budget, least) => {
         this.enter();
-        const exit = cpu.run(budget);
+        const exit = cpu.run(budget, least);
         this.leave();
         return exit;
       },
