@@ -1,5 +1,5 @@
 import { ChunkQueue } from './chunk-queue.js';
-import { Reassembly } from './reassembly.js';
+import { ReceiveWindow } from './receive-window.js';
 import { RetransmitTimer } from './retransmit-timer.js';
 import { advance, difference, TCP_FLAG, type Segment } from './sequence.js';
 
@@ -43,8 +43,6 @@ export interface TcpEvents {
 
 type State = 'syn-sent' | 'syn-received' | 'open' | 'time-wait' | 'closed';
 
-/** Windows are given in units of 2**7 bytes. */
-const SCALE = 7;
 /** What a peer takes that does not say, RFC 9293 §3.7.1. */
 const DEFAULT_SEGMENT = 536;
 /** Milliseconds for segments that come late; RFC 9293 has minutes, but this network is a few microseconds long. */
@@ -59,7 +57,7 @@ const KEEP_ALIVE = 7_200_000;
 export class TcpConnection {
   state: State = 'closed';
   private readonly queue = new ChunkQueue();
-  private readonly early = new Reassembly();
+  private readonly incoming: ReceiveWindow;
   private readonly timer: RetransmitTimer;
 
   /** Oldest that is not acknowledged, next to send. */
@@ -78,12 +76,7 @@ export class TcpConnection {
   /** What was under way when something was lost. */
   private recoverUntil: number | undefined;
 
-  private received = 0;
-  /** What the peer may send up to. */
-  private edge = 0;
-  private scale = 0;
-  private buffered = 0;
-  private remoteEnded = false;
+  /** An acknowledgement is due. */
   private acknowledge = false;
   /** When something was last heard. */
   private heard: number;
@@ -93,8 +86,9 @@ export class TcpConnection {
     private readonly output: TcpOutput,
     private readonly events: TcpEvents,
     initial: number,
-    private readonly limit: () => number,
+    limit: () => number,
   ) {
+    this.incoming = new ReceiveWindow(limit, (bytes) => events.data(bytes));
     this.unacknowledged = initial;
     this.next = initial;
     this.heard = output.now();
@@ -106,8 +100,7 @@ export class TcpConnection {
   /** Asks the peer for a connection. */
   connect(): void {
     this.state = 'syn-sent';
-    this.edge = this.limit();
-    this.scale = SCALE;
+    this.incoming.beforeSyn();
     this.sendSyn();
   }
 
@@ -119,15 +112,13 @@ export class TcpConnection {
   }
 
   private readSyn(syn: Segment): void {
-    this.received = advance(syn.sequence, 1);
+    this.incoming.begin(syn);
     this.maxSegment = Math.max(64, Math.min(syn.maxSegment ?? DEFAULT_SEGMENT, 65495));
-    // RFC 7323 §2.2: both or none; more than 14 counts as 14.
-    this.scale = syn.scale === undefined ? 0 : SCALE;
+    // RFC 7323 §2.3: more than 14 counts as 14.
     this.windowScale = Math.min(syn.scale ?? 0, 14);
     this.window = syn.window;
     this.windowSequence = syn.sequence;
     this.windowAcknowledgement = syn.acknowledgement;
-    this.edge = advance(this.received, Math.min(this.limit(), 0xffff));
   }
 
   private sendSyn(): void {
@@ -146,7 +137,7 @@ export class TcpConnection {
 
   /** For a restore: what the peer expects next. */
   get sequences(): { readonly next: number; readonly received: number } {
-    return { next: this.next, received: this.received };
+    return { next: this.next, received: this.incoming.next };
   }
 
   /** Sends bytes, which must not change any more. */
@@ -168,21 +159,12 @@ export class TcpConnection {
     if (this.state !== 'time-wait') this.emit(this.next, RST | ACK, 0);
     this.state = 'closed';
     this.queue.clear();
-    this.early.clear();
+    this.incoming.clear();
   }
 
   /** The owner has passed on that many of the bytes it was given. */
   consumed(count: number): void {
-    this.buffered -= count;
-    // RFC 9293 §3.8.6.2.2: the window opens by at least a segment, or half of what there is.
-    const opened = difference(this.newEdge(), this.edge);
-    if (opened >= Math.min(2 * this.maxSegment, this.limit() / 2)) this.acknowledge = true;
-  }
-
-  private newEdge(): number {
-    const room = Math.max(0, this.limit() - this.buffered);
-    const edge = advance(this.received, Math.min(room, 0xffff * 2 ** this.scale));
-    return difference(edge, this.edge) > 0 ? edge : this.edge;
+    if (this.incoming.consumed(count, this.maxSegment)) this.acknowledge = true;
   }
 
   // ---- sending ----
@@ -233,17 +215,15 @@ export class TcpConnection {
   }
 
   private emit(sequence: number, flags: number, length: number): boolean {
-    this.edge = this.newEdge();
+    const { incoming } = this;
     const offset = difference(sequence, this.unacknowledged);
-    const window = Math.max(0, difference(this.edge, this.received));
     const syn = (flags & SYN) !== 0;
     const sent = this.output.send({
       sequence,
-      acknowledgement: flags & ACK ? this.received : 0,
+      acknowledgement: flags & ACK ? incoming.next : 0,
       flags,
-      // RFC 7323 §2.2: the window of a SYN is not scaled.
-      window: Math.min(0xffff, syn ? window : window >>> this.scale),
-      scale: syn && this.scale > 0 ? this.scale : undefined,
+      window: incoming.offer(syn),
+      scale: syn && incoming.scale > 0 ? incoming.scale : undefined,
       length,
       maxSegment: this.maxSegment,
       fill: (into) => this.queue.copy(offset, into),
@@ -265,7 +245,7 @@ export class TcpConnection {
       this.receiveInSynSent(segment);
       return;
     }
-    if (!this.acceptable(segment)) {
+    if (!this.incoming.acceptable(segment)) {
       if (segment.flags & RST) return;
       if (this.state === 'syn-received' && segment.flags & SYN) this.emit(this.unacknowledged, SYN | ACK, 0);
       else this.emit(this.next, ACK, 0);
@@ -273,7 +253,7 @@ export class TcpConnection {
     }
     if (segment.flags & RST) {
       // RFC 5961 §3.2: only the exact number resets; for others the peer is asked.
-      if (segment.sequence === this.received) this.close(true);
+      if (segment.sequence === this.incoming.next) this.close(true);
       else this.emit(this.next, ACK, 0);
       return;
     }
@@ -321,14 +301,6 @@ export class TcpConnection {
     this.events.opened();
   }
 
-  private acceptable({ sequence, payload, flags }: Segment): boolean {
-    const length = payload.length + (flags & (FIN | SYN) ? 1 : 0);
-    const window = Math.max(0, difference(this.edge, this.received));
-    const start = difference(sequence, this.received);
-    if (length === 0) return start >= 0 && start <= window;
-    return start + length > 0 && start <= window && (window > 0 || start + payload.length <= 0 || start === 0);
-  }
-
   /** False: the segment goes no further. */
   private receiveAcknowledgement(segment: Segment): boolean {
     const { acknowledgement, sequence } = segment;
@@ -373,7 +345,7 @@ export class TcpConnection {
       if (difference(acknowledgement, this.recoverUntil) >= 0) this.recoverUntil = undefined;
       else this.retransmit();
     }
-    if (this.finAcknowledged && this.remoteEnded) this.finish();
+    if (this.finAcknowledged && this.incoming.ended) this.finish();
     else if (bytes > 0) this.events.room();
   }
 
@@ -395,41 +367,21 @@ export class TcpConnection {
     else if (this.finSent) this.emit(this.unacknowledged, FIN | ACK, 0);
   }
 
-  private receiveData({ sequence, payload, flags }: Segment): void {
-    const start = difference(sequence, this.received);
-    const skip = Math.max(0, -start);
-    const room = difference(this.edge, this.received) - Math.max(0, start);
-    const bytes = payload.subarray(skip, skip + Math.max(0, room));
-    const complete = skip + bytes.length === payload.length;
-    if (payload.length > 0) this.acknowledge = true;
-    if (this.remoteEnded) {
-      if (flags & FIN) this.acknowledge = true;
+  private receiveData(segment: Segment): void {
+    const { incoming } = this;
+    if (segment.payload.length > 0) this.acknowledge = true;
+    if (incoming.ended) {
+      if (segment.flags & FIN) this.acknowledge = true;
       return;
     }
-    if (start > 0) {
-      if (bytes.length > 0) this.early.add(sequence, bytes, this.limit());
-      // At once: the sender counts these.
-      this.emit(this.next, ACK, 0);
-      return;
-    }
-    if (bytes.length > 0) {
-      this.deliver(bytes);
-      for (let part = this.early.take(this.received); part; part = this.early.take(this.received)) this.deliver(part);
-    }
-    if (flags & FIN && complete && advance(sequence, payload.length) === this.received) this.receiveFin();
-  }
-
-  private deliver(bytes: Uint8Array): void {
-    this.received = advance(this.received, bytes.length);
-    this.buffered += bytes.length;
-    this.events.data(bytes);
+    const taken = incoming.take(segment);
+    // At once: the sender counts these.
+    if (taken === 'early') this.emit(this.next, ACK, 0);
+    else if (taken === 'ended') this.receiveFin();
   }
 
   private receiveFin(): void {
-    this.received = advance(this.received, 1);
-    this.remoteEnded = true;
     this.acknowledge = true;
-    this.early.clear();
     this.events.ended();
     if (this.finAcknowledged) this.finish();
   }
@@ -446,7 +398,7 @@ export class TcpConnection {
     if (this.state === 'closed') return;
     this.state = 'closed';
     this.queue.clear();
-    this.early.clear();
+    this.incoming.clear();
     this.events.closed(broken);
   }
 
