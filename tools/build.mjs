@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundledPackages } from './bundled-packages.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const dist = path.join(root, 'dist');
@@ -128,7 +129,7 @@ const webEntries = [
   'runtime/browser/net-worker',
   'sdk/browser/index',
 ];
-/** Threads of Node's that are bundled as well: one file is loaded in a third of the time that hundreds take. */
+/** What Node loads is bundled as well: one file is loaded in a third of the time that hundreds take. Threads become one file each. */
 const threadEntries = [
   'machine-worker',
   'shared-worker',
@@ -137,9 +138,14 @@ const threadEntries = [
   'net-worker',
   'http-worker',
 ].map((name) => `runtime/node/${name}`);
-/** Copied for them. */
+threadEntries.push('oci/build-worker');
+/** These share what they have in common, and load what they need: the rest of them is in dist/bundle. */
+const programEntries = ['cli/main', 'server/main', 'sdk/index'];
+const nodeEntries = [...threadEntries, ...programEntries];
+const bundleFolder = path.join('dist', 'bundle');
+/** Copied for pages. */
 const webFiles = filesBelow('src/web', (file) => /\.(html|css|svg)$/.test(file));
-const webPackages = ['fflate', 'zstddec', '@xterm/xterm', 'rolldown'];
+const webPackages = [...bundledPackages, 'rolldown'];
 const hasWeb = () => webPackages.every((name) => fs.existsSync(path.join('node_modules', name)));
 const compilerVersion = () => read('node_modules/typescript/package.json') ?? '';
 
@@ -174,7 +180,7 @@ function compile() {
 
   const isOutput = (file) => /\.(js|d\.ts)(\.map)?$/.test(file);
   const sources = new Set(filesBelow('src', isEmitted).map((file) => path.relative('src', file.slice(0, -3))));
-  const bundled = new Set(hasWeb() ? threadEntries.flatMap((entry) => [`${entry}.js`, `${entry}.js.map`]) : []);
+  const bundled = new Set(hasWeb() ? nodeEntries.flatMap((entry) => [`${entry}.js`, `${entry}.js.map`]) : []);
   const hasSource = (file) => sources.has(file.replace(/\.(js|d\.ts)(\.map)?$/, ''));
   for (const file of filesBelow('.build', isOutput)) {
     const name = path.relative('.build', file);
@@ -188,7 +194,8 @@ function compile() {
     if (!read(target)?.equals(data)) writeWhole(target, data);
     if (name === path.join('cli', 'main.js')) fs.chmodSync(target, 0o755);
   }
-  for (const file of filesBelow('dist', isOutput)) if (!hasSource(path.relative('dist', file))) fs.rmSync(file);
+  const isStale = (file) => !hasSource(path.relative('dist', file)) && !file.startsWith(bundleFolder + path.sep);
+  for (const file of filesBelow('dist', isOutput)) if (isStale(file)) fs.rmSync(file);
   return typesAreGood;
 }
 
@@ -199,8 +206,51 @@ if (!typesAreGood) fail('the TypeScript sources have errors (see above)');
 // A worker has no import maps, and some four hundred modules take their time: each entry is one file.
 const agents = ['agent-amd64', 'agent-i386'];
 const { version } = JSON.parse(read('package.json'));
+/** What a bundled package wants to have with its text. */
+function licenceOf(folder) {
+  const { name, version } = JSON.parse(read(path.join(folder, 'package.json')));
+  if (!bundledPackages.includes(name))
+    throw new Error(`${name} is bundled, which tools/bundled-packages.mjs does not know`);
+  const file = fs.readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+  if (file === undefined) throw new Error(`${name} has no file with its licence`);
+  return `${name} ${version}\n\n${read(path.join(folder, file))}`;
+}
+
+/**
+ * How modules are bundled for Node. All npm packages are in it, apart from koffi, which has files of its own. What a module names by its
+ * place (`new URL('./x.js', import.meta.url)`) is named from the place of the bundle, which is `up` below dist/.
+ */
+const forNode = (up) => ({
+  platform: 'node',
+  logLevel: 'warn',
+  external: /^(node:|koffi$)/,
+  resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
+  transform: { target: 'es2022' },
+  plugins: [
+    {
+      name: 'places',
+      transform(code, id) {
+        const folder = path.posix.join(up, path.relative('src', path.dirname(id)).replaceAll(path.sep, '/'));
+        const placed = code.replaceAll(
+          /new URL\('(\.[^']*)', import\.meta\.url\)/g,
+          (_, name) => `new URL('${path.posix.join(folder, name)}', import.meta.url)`,
+        );
+        return placed === code ? undefined : { code: placed, map: null };
+      },
+    },
+  ],
+});
+
 async function bundle() {
-  const { build } = await import('rolldown');
+  const { build: rolldown } = await import('rolldown');
+  const packages = new Set();
+  const build = async (options) => {
+    const result = await rolldown(options);
+    for (const { moduleIds = [] } of result.output)
+      for (const id of moduleIds)
+        for (const [folder] of id.matchAll(/^.*node_modules\/(@[^/]+\/)?[^/]+/g)) packages.add(folder);
+    return result;
+  };
   for (const entry of webEntries)
     await build({
       input: path.join('src', `${entry}.ts`),
@@ -210,25 +260,33 @@ async function bundle() {
       transform: { define: { VITRINE_VERSION: JSON.stringify(version) } },
       output: { file: path.join('dist', `${entry}.js`), format: 'esm', sourcemap: true, codeSplitting: false },
     });
-  for (const entry of threadEntries) {
-    const file = path.join(staging, `${entry}.js`);
-    await build({
-      input: path.join('src', `${entry}.ts`),
-      platform: 'node',
-      logLevel: 'warn',
-      // Packages are found as ever. All else that these threads find by their place lies beside them.
-      external: (name) => !name.startsWith('.') && !path.isAbsolute(name),
-      resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
-      transform: { target: 'es2022' },
+  const made = new Map();
+  const buildForNode = async (up, options) => {
+    // Staged where tsc's output is, which is as deep, so paths in source maps hold.
+    const { output } = await build({ ...forNode(up), ...options });
+    for (const { fileName } of output) made.set(path.join('dist', fileName), path.join(staging, fileName));
+  };
+  for (const entry of threadEntries)
+    await buildForNode(entry.replace(/[^/]+/g, '..').slice(3), {
+      input: { [entry]: path.join('src', `${entry}.ts`) },
       output: {
-        ...{ file, format: 'esm', sourcemap: true, codeSplitting: false },
+        ...{ dir: staging, format: 'esm', sourcemap: true, codeSplitting: false },
         // Each thread keeps its text in memory.
         minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
       },
     });
-    for (const name of [`${entry}.js.map`, `${entry}.js`])
-      writeWhole(path.join('dist', name), fs.readFileSync(path.join(staging, name)));
-  }
+  await buildForNode('..', {
+    input: Object.fromEntries(programEntries.map((entry) => [entry, path.join('src', `${entry}.ts`)])),
+    // What has changed has a new name, so nothing is ever loaded of two builds.
+    output: { dir: staging, format: 'esm', sourcemap: true, chunkFileNames: 'bundle/[name]-[hash].js' },
+  });
+  // Entries last: what they import is there by then.
+  const isPart = (file) => file.startsWith(bundleFolder);
+  for (const [to, from] of [...made].sort(([a], [b]) => Number(isPart(b)) - Number(isPart(a))))
+    writeWhole(to, fs.readFileSync(from));
+  for (const file of filesBelow(bundleFolder, () => true)) if (!made.has(file)) fs.rmSync(file);
+  fs.chmodSync(path.join('dist', 'cli', 'main.js'), 0o755);
+  writeWhole(path.join('dist', 'licences.txt'), [...packages].sort().map(licenceOf).join('\n'));
   for (const file of webFiles) writeWhole(file.replace(/^src/, 'dist'), fs.readFileSync(file));
   for (const [from, to] of [
     ['node_modules/@xterm/xterm/css/xterm.css', 'dist/web/xterm.css'],
@@ -243,11 +301,13 @@ if (hasWeb()) {
       ...agents.map((name) => `guest/agent/${name}`),
       ...webFiles,
       'tools/build.mjs',
+      'tools/bundled-packages.mjs',
       'package.json',
+      'package-lock.json',
     ],
     ...webPackages.map((name) => read(path.join('node_modules', name, 'package.json')) ?? ''),
   );
-  const outputs = [...webEntries, ...threadEntries].map((entry) => path.join('dist', `${entry}.js`));
+  const outputs = [bundleFolder, ...[...webEntries, ...nodeEntries].map((entry) => path.join('dist', `${entry}.js`))];
   let works = true;
   if (!isDone('page', hash, outputs))
     await bundle().catch((error) => {

@@ -1,5 +1,6 @@
 // Checks the licence of every installed package, from package-lock.json (npm copies it there from each package).
 import { readFileSync } from 'node:fs';
+import { bundledPackages } from './bundled-packages.mjs';
 
 /** Licences that let an Apache-2.0 project use a package, as SPDX identifiers. */
 const permitted = new Set([
@@ -26,8 +27,9 @@ function isMet(expression, set) {
 
 const { packages } = JSON.parse(readFileSync(new URL('../package-lock.json', import.meta.url), 'utf8'));
 const all = new Set([...permitted, ...permittedInDevelopment]);
+const isBundled = (name) => bundledPackages.some((one) => name.endsWith(`node_modules/${one}`));
 const wrong = Object.entries(packages).filter(
-  ([, { license, dev }]) => !isMet(license ?? 'none given', dev === true ? all : permitted),
+  ([name, { license, dev }]) => !isMet(license ?? 'none given', dev === true && !isBundled(name) ? all : permitted),
 );
 for (const [name, { license, version }] of wrong) {
   console.error(`licences: ${name.replace(/^.*node_modules\//, '')} ${version}: ${license ?? 'none given'}`);

@@ -16,9 +16,9 @@ const code = (file: string): string => read(file).replace(/\/\*.*?\*\//gs, '');
 
 /** What a module names by its place: what it imports, and files beside it. */
 function* named(file: string): Generator<string> {
-  const text = read(file);
-  for (const [, target] of text.matchAll(/\b(?:from|import\(|import) ?['"](\.[^'"]*)['"]/g)) yield target;
-  for (const [, target] of text.matchAll(/new URL\(['"](\.{1,2}\/[^'"]*)['"], import\.meta\.url\)/g)) yield target;
+  const text = code(file);
+  for (const [, target] of text.matchAll(/\b(?:from|import\(|import) ?['"`](\.{1,2}\/[^'"`$]*)['"`]/g)) yield target;
+  for (const [, target] of text.matchAll(/new URL\(['"`](\.{1,2}\/[^'"`$]*)['"`], ?import\.meta\.url\)/g)) yield target;
 }
 
 const isDeclaration = (file: string): boolean => file.endsWith('.d.ts');
@@ -67,6 +67,13 @@ it('imports no package that may be missing', () => {
     )
     .filter(({ name }) => !isOurs(name));
   expect(strangers).toEqual([]);
+});
+
+it('has the licences of the packages that are bundled', () => {
+  const licences = read('dist/licences.txt');
+  expect(files).toContain('dist/licences.txt');
+  for (const name of ['@sinclair/typebox', '@xterm/xterm', 'commander', 'fflate', 'ws', 'zstddec'])
+    expect(licences).toMatch(new RegExp(`^${name} \\d`, 'm'));
 });
 
 it.each(['dist/sdk/index.d.ts', 'dist/sdk/browser/index.d.ts'])('has types in %s that need none of Node', (entry) => {
