@@ -1,29 +1,29 @@
 import type { Clock } from '../../iface/clock.js';
-import type { ApicCpu, ApicMessage, DeliveryMode, Destination, LocalApic } from '../../iface/local-apic.js';
+import type { ApicCpu, ApicMessage, Destination, LocalApic } from '../../iface/local-apic.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
+import { AcceptedInterrupts } from './accepted-interrupts.js';
 import type { ApicBus, ApicBusMember } from './apic-bus.js';
 import { isAddressed, x2apicLdr } from './addressing.js';
 import type { ApicInbox } from './apic-link.js';
 import { apicStateSchema, type ApicState } from './apic-state.js';
 import { ApicTimer } from './apic-timer.js';
+import { ErrorStatus } from './error-status.js';
+import { InterruptCommand } from './interrupt-command.js';
 import { LOCAL, LocalVectors } from './local-vectors.js';
 import {
   APIC_BASE,
   APIC_DEFAULT_BASE,
-  DELIVERY_MODES,
   DFR,
   ESR,
   FIRST_LEGAL_VECTOR,
   ICR,
   LVT,
   REG,
-  SHORTHANDS,
   SVR,
   TIMER_MODE,
   VERSION_VALUE,
   x2apicWritable,
 } from './registers.js';
-import { VectorSet } from './vector-set.js';
 
 export interface LocalApicParts {
   /** APIC id, 0 … 254 in xAPIC mode. */
@@ -55,21 +55,13 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
   readonly stateSchema = apicStateSchema;
 
   private base = 0n;
-  private tpr = 0;
   /** xAPIC mode's logical destination register; x2APIC mode derives it from the id. */
   private ldr = 0;
   private dfr: number = DFR.FLAT;
   private svr: number = SVR.VECTOR;
-  private readonly isr = new VectorSet();
-  private readonly tmr = new VectorSet();
-  private readonly irr = new VectorSet();
-  /** What ESR reads: the errors collected between the last two writes to it. */
-  private esr = 0;
-  private newErrors = 0;
-  /** An error raises the error interrupt once, until ESR is written. */
-  private errorArmed = true;
-  private icrLow = 0;
-  private icrHigh = 0;
+  private readonly accepted = new AcceptedInterrupts();
+  private readonly errors = new ErrorStatus(() => this.local.raise(LOCAL.ERROR));
+  private readonly command: InterruptCommand;
   private readonly local: LocalVectors;
   /** An ExtINT message was accepted and not yet taken. */
   private extIntLatched = false;
@@ -81,6 +73,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
       accept: (vector, trigger) => this.accept(vector, trigger),
       deliver: (message) => this.deliver(message),
     });
+    this.command = new InterruptCommand(this, parts.bus, this.errors);
     this.timer = new ApicTimer(parts.clock, parts.cpu, () => this.local.raise(LOCAL.TIMER));
     parts.bus.attach(this);
     this.reset(false);
@@ -128,11 +121,11 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     if (reg === REG.LDR) return this.ldr;
     if (reg === REG.DFR) return this.dfr;
     if (reg === REG.APR) return this.priority;
-    if (reg === REG.ICR_HIGH) return this.icrHigh;
+    if (reg === REG.ICR_HIGH) return this.command.high;
     // Write-only and remote-read registers read 0 without an error.
     if (reg === REG.EOI || reg === REG.RRD) return 0;
     const value = this.readRegister(reg);
-    if (value === undefined) this.error(ESR.ILLEGAL_REGISTER);
+    if (value === undefined) this.errors.note(ESR.ILLEGAL_REGISTER);
     return value ?? 0;
   }
 
@@ -141,12 +134,10 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     const reg = offset >>> 4;
     if (reg === REG.LDR) this.ldr = (value & 0xff00_0000) >>> 0;
     else if (reg === REG.DFR) this.dfr = (value | DFR.FIXED_ONES) >>> 0;
-    else if (reg === REG.ICR_HIGH) this.icrHigh = (value & 0xff00_0000) >>> 0;
-    else if (reg === REG.ICR_LOW) {
-      this.icrLow = (value & ICR.WRITABLE) >>> 0;
-      this.sendIpi(this.icrHigh >>> 24, false);
-    } else if (!this.writeRegister(reg, value) && this.readRegister(reg) === undefined)
-      this.error(ESR.ILLEGAL_REGISTER);
+    else if (reg === REG.ICR_HIGH) this.command.writeHigh(value);
+    else if (reg === REG.ICR_LOW) this.command.writeLow(value);
+    else if (!this.writeRegister(reg, value) && this.readRegister(reg) === undefined)
+      this.errors.note(ESR.ILLEGAL_REGISTER);
     // Writes to read-only registers, the id among them, are dropped.
     this.publish();
   }
@@ -157,7 +148,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     const reg = msr - 0x800;
     if (reg === REG.ID) return BigInt(this.parts.apicId);
     if (reg === REG.LDR) return BigInt(x2apicLdr(this.parts.apicId));
-    if (reg === REG.ICR_LOW) return (BigInt(this.icrHigh) << 32n) | BigInt(this.icrLow);
+    if (reg === REG.ICR_LOW) return (BigInt(this.command.high) << 32n) | BigInt(this.command.low);
     const value = this.readRegister(reg);
     return value === undefined ? undefined : BigInt(value);
   }
@@ -166,15 +157,10 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     if (!this.x2apicMode) return false;
     const reg = msr - 0x800;
     const [low, high] = [Number(value & 0xffff_ffffn), Number(value >> 32n)];
-    if (reg === REG.ICR_LOW) {
-      if (low & ~ICR.WRITABLE) return false;
-      [this.icrLow, this.icrHigh] = [low, high];
-      this.sendIpi(high, true);
-      return true;
-    }
+    if (reg === REG.ICR_LOW) return this.command.write(low, high);
     if (high !== 0 || low & ~x2apicWritable(reg)) return false;
     if (reg === REG.SELF_IPI) {
-      this.sendIpiTo('self', 'fixed', low & ICR.VECTOR, 0, true);
+      this.command.sendSelf(low & ICR.VECTOR);
       return true;
     }
     const isKnown = this.writeRegister(reg, low);
@@ -184,23 +170,23 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   /** Registers that both modes have. Undefined: there is none, or it cannot be read. */
   private readRegister(reg: number): number | undefined {
-    if (reg >= REG.ISR && reg < REG.ISR + 8) return this.isr.word(reg - REG.ISR);
-    if (reg >= REG.TMR && reg < REG.TMR + 8) return this.tmr.word(reg - REG.TMR);
-    if (reg >= REG.IRR && reg < REG.IRR + 8) return this.irr.word(reg - REG.IRR);
+    if (reg >= REG.ISR && reg < REG.ISR + 8) return this.accepted.isr.word(reg - REG.ISR);
+    if (reg >= REG.TMR && reg < REG.TMR + 8) return this.accepted.tmr.word(reg - REG.TMR);
+    if (reg >= REG.IRR && reg < REG.IRR + 8) return this.accepted.irr.word(reg - REG.IRR);
     if (reg >= REG.LVT_TIMER && reg <= REG.LVT_ERROR) return this.local.entry(reg - REG.LVT_TIMER);
     switch (reg) {
       case REG.VERSION:
         return VERSION_VALUE;
       case REG.TPR:
-        return this.tpr;
+        return this.accepted.tpr;
       case REG.PPR:
         return this.priority;
       case REG.SVR:
         return this.svr;
       case REG.ESR:
-        return this.esr;
+        return this.errors.value;
       case REG.ICR_LOW:
-        return this.icrLow;
+        return this.command.low;
       case REG.TIMER_INITIAL:
         return this.timer.initialCount;
       case REG.TIMER_CURRENT:
@@ -220,7 +206,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     }
     switch (reg) {
       case REG.TPR:
-        this.tpr = value & 0xff;
+        this.accepted.tpr = value & 0xff;
         this.notifyIfPending();
         return true;
       case REG.EOI:
@@ -231,9 +217,7 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
         if (!this.accepting) this.local.mask();
         return true;
       case REG.ESR:
-        this.esr = this.newErrors;
-        this.newErrors = 0;
-        this.errorArmed = true;
+        this.errors.write();
         return true;
       case REG.TIMER_INITIAL:
         this.timer.initialCount = value;
@@ -275,21 +259,19 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
   }
 
   get cr8(): number {
-    return this.tpr >>> 4;
+    return this.accepted.tpr >>> 4;
   }
 
   set cr8(value: number) {
-    this.tpr = (value & 0xf) << 4;
+    this.accepted.tpr = (value & 0xf) << 4;
     this.publish();
     this.notifyIfPending();
   }
 
   // ---- interrupts for this CPU ----
 
-  /** Processor priority, §11.8.3.1; also the arbitration priority on the bus. */
   get priority(): number {
-    const serving = Math.max(0, this.isr.highest()) & 0xf0;
-    return (this.tpr & 0xf0) >= serving ? this.tpr : serving;
+    return this.accepted.priority;
   }
 
   get accepting(): boolean {
@@ -297,16 +279,15 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
   }
 
   pendingVector(): number {
-    const vector = this.irr.highest();
-    return vector >= 0 && this.enabled && (vector & 0xf0) > (this.priority & 0xf0) ? vector : -1;
+    const vector = this.accepted.pendingVector();
+    return vector >= 0 && this.enabled ? vector : -1;
   }
 
   acknowledge(): number {
     this.takeIn();
     const vector = this.pendingVector();
     if (vector >= 0) {
-      this.irr.remove(vector);
-      this.isr.add(vector);
+      this.accepted.serve(vector);
       this.publish();
     }
     return vector;
@@ -341,33 +322,23 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   private accept(vector: number, trigger: 'edge' | 'level'): void {
     if (vector < FIRST_LEGAL_VECTOR) {
-      this.error(ESR.RECEIVE_ILLEGAL_VECTOR);
+      this.errors.note(ESR.RECEIVE_ILLEGAL_VECTOR);
       return;
     }
     if (!this.accepting) return;
-    this.irr.add(vector);
-    if (trigger === 'level') this.tmr.add(vector);
-    else this.tmr.remove(vector);
+    this.accepted.add(vector, trigger);
     this.notifyIfPending();
   }
 
   /** §11.8.5. */
   private endOfInterrupt(): void {
-    const vector = this.isr.highest();
+    const vector = this.accepted.end();
     if (vector < 0) return;
-    this.isr.remove(vector);
-    if (this.tmr.has(vector)) {
+    if (this.accepted.tmr.has(vector)) {
       this.local.end(vector);
       if (!(this.svr & SVR.NO_EOI_BROADCAST)) this.parts.bus.broadcastEoi(vector);
     } else this.parts.bus.edgeEnded(vector);
     this.notifyIfPending();
-  }
-
-  private error(bit: number): void {
-    this.newErrors |= bit;
-    if (!this.errorArmed) return;
-    this.errorArmed = false;
-    this.local.raise(LOCAL.ERROR);
   }
 
   setLint(pin: 0 | 1, asserted: boolean): void {
@@ -412,35 +383,6 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
     }
   }
 
-  /** §11.6.1, for what ICR holds now. */
-  private sendIpi(destination: number, wide: boolean): void {
-    const icr = this.icrLow;
-    const mode = DELIVERY_MODES[(icr >>> ICR.MODE_SHIFT) & 7];
-    if (mode === undefined || mode === 'extint') return;
-    // INIT level de-assert does nothing since the Pentium 4; the level means nothing to the other modes.
-    if (mode === 'init' && icr & ICR.LEVEL && !(icr & ICR.ASSERT)) return;
-    this.sendIpiTo(SHORTHANDS[icr >>> ICR.SHORTHAND_SHIFT], mode, icr & ICR.VECTOR, destination, wide);
-  }
-
-  private sendIpiTo(
-    to: (typeof SHORTHANDS)[number],
-    mode: DeliveryMode,
-    vector: number,
-    destination: number,
-    wide: boolean,
-  ): void {
-    const { bus } = this.parts;
-    if ((mode === 'fixed' || mode === 'lowest') && vector < FIRST_LEGAL_VECTOR) {
-      this.error(ESR.SEND_ILLEGAL_VECTOR);
-      return;
-    }
-    const message: ApicMessage = { mode, vector, level: true, trigger: 'edge' };
-    if (to === 'self') this.deliver(message);
-    else if (to === 'all') bus.sendToAll(message);
-    else if (to === 'others') bus.sendToAll(message, this);
-    else bus.send(message, { id: destination, logical: (this.icrLow & ICR.LOGICAL) !== 0, wide });
-  }
-
   // ---- reset and saved state ----
 
   reset(init: boolean): void {
@@ -453,16 +395,12 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   /** §11.4.7.1. */
   private resetRegisters(): void {
-    this.tpr = 0;
     this.ldr = 0;
     this.dfr = DFR.FLAT;
     this.svr = SVR.VECTOR;
-    for (const set of [this.isr, this.tmr, this.irr]) set.clear();
-    this.esr = 0;
-    this.newErrors = 0;
-    this.errorArmed = true;
-    this.icrLow = 0;
-    this.icrHigh = 0;
+    this.accepted.reset();
+    this.errors.reset();
+    this.command.reset();
     this.local.reset();
     this.extIntLatched = false;
     this.timer.reset();
@@ -471,18 +409,12 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
   save(): ApicState {
     return {
       base: this.base,
-      tpr: this.tpr,
       ldr: this.ldr,
       dfr: this.dfr,
       svr: this.svr,
-      isr: this.isr.save(),
-      tmr: this.tmr.save(),
-      irr: this.irr.save(),
-      esr: this.esr,
-      newErrors: this.newErrors,
-      errorArmed: this.errorArmed,
-      icrLow: this.icrLow,
-      icrHigh: this.icrHigh,
+      ...this.accepted.save(),
+      ...this.errors.save(),
+      ...this.command.save(),
       ...this.local.save(),
       extIntLatched: this.extIntLatched,
       timer: this.timer.save(),
@@ -491,18 +423,12 @@ export class LocalApicDevice implements LocalApic, ApicBusMember, Snapshotable<A
 
   restore(state: ApicState): void {
     this.base = state.base;
-    this.tpr = state.tpr;
     this.ldr = state.ldr;
     this.dfr = state.dfr;
     this.svr = state.svr;
-    this.isr.restore(state.isr);
-    this.tmr.restore(state.tmr);
-    this.irr.restore(state.irr);
-    this.esr = state.esr;
-    this.newErrors = state.newErrors;
-    this.errorArmed = state.errorArmed;
-    this.icrLow = state.icrLow;
-    this.icrHigh = state.icrHigh;
+    this.accepted.restore(state);
+    this.errors.restore(state);
+    this.command.restore(state);
     this.local.restore(state);
     this.extIntLatched = state.extIntLatched;
     this.timer.restore(state.timer, (state.lvt[LOCAL.TIMER] >>> LVT.TIMER_MODE_SHIFT) & 3);
