@@ -1,6 +1,6 @@
 // A Linux with the real KVM on a processor that QEMU emulates, AMD-V and nested paging included: a host for our KVM accelerator where this one has none.
 //
-//   node tools/verify/kvm/nested.mjs [--limit SECONDS] [--append WORDS] [--cpu MODEL] COMMAND     one command of a shell, with its output; `sh` to type more
+//   node tools/verify/kvm/nested.mjs [--limit SECONDS] [--append WORDS] [--cpu MODEL] [--smp N] COMMAND     one command of a shell, with its output; `sh` to type more
 //
 // It sees all files of this machine, and what it writes is gone afterwards.
 import { createHash } from 'node:crypto';
@@ -50,6 +50,9 @@ const CPU = 'max,la57=off';
 /** For guests there that use XSAVE, as Linux does: QEMU 7.2 lets them set XCR0 without telling the hypervisor. */
 export const CPU_FOR_LINUX = `${CPU},xsave=off`;
 
+/** Of processors: with two of them QEMU 7.2 now and then leaves a guest with the base of GS that the guest had, which ends the Linux around it. */
+const SMP = 1;
+
 const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 
 /** Kernel and initramfs, in the cache. */
@@ -79,7 +82,7 @@ async function files() {
 }
 
 /** The program that emulates, and its arguments. */
-async function emulator(folder, commands, { append = '', memory = 4096, cpu = CPU }) {
+async function emulator(folder, commands, { append = '', memory = 4096, cpu = CPU, smp = SMP }) {
   const { kernel, initrd } = await files();
   // The caches are found where they are on this machine.
   const head = `export HOME=/run/home PATH=${quote(process.env.PATH)} XDG_CACHE_HOME=${quote(path.dirname(cacheRoot()))}
@@ -90,7 +93,7 @@ cd ${quote(root)}
   const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache: cacheRoot() });
   const words = `console=ttyS0 quiet panic=-1 rdinit=/nested tsc=reliable mitigations=off ${append}`;
   const args = [
-    ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', cpu, '-machine', 'q35', '-smp', '2'],
+    ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', cpu, '-machine', 'q35', '-smp', String(smp)],
     ...['-m', String(memory), '-display', 'none', '-serial', 'stdio', '-nic', 'none', '-no-reboot'],
     ...['-virtfs', 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'],
     ...['-kernel', kernel, '-initrd', ours, '-append', words],
@@ -111,7 +114,12 @@ export const onNestedKvm = (commands, { limit = 600, seen, script, ...more } = {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values, positionals } = parseArgs({
-    options: { limit: { type: 'string', default: '3600' }, append: { type: 'string' }, cpu: { type: 'string' } },
+    options: {
+      limit: { type: 'string', default: '3600' },
+      append: { type: 'string' },
+      cpu: { type: 'string' },
+      smp: { type: 'string' },
+    },
     allowPositionals: true,
   });
   const seen = (text) => process.stdout.write(text);
@@ -120,6 +128,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     limit: Number(values.limit),
     append: values.append,
     cpu: values.cpu,
+    smp: values.smp,
     seen,
     script: [[/@up/, typed]],
   });
