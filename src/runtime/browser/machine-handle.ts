@@ -8,9 +8,10 @@ import type { MachineExit } from '../../vmm/machine.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
-import type { Answer, Button, InputChannel, OutputChannel, PortableError } from '../common/commands.js';
+import type { Answer, Button, InputChannel, OutputChannel } from '../common/commands.js';
 import { InputGate } from '../common/input-gate.js';
 import { MessageRing } from '../common/message-ring.js';
+import { Questions, revive } from '../common/questions.js';
 import { plain } from './plain.js';
 import {
   SHARED,
@@ -71,12 +72,6 @@ const RING = 2 ** 16;
 /** Milliseconds until a machine that has not taken commands is offered them again. */
 const AGAIN = 5;
 
-function revive({ message, expected, stack }: PortableError): Error {
-  const error = expected ? new VitrineError(message) : new Error(message);
-  error.stack = stack;
-  return error;
-}
-
 /** A machine that runs in a worker of the page, as its owner sees it. */
 export class BrowserMachine {
   /** How the machine ended; rejected when it could not start, or broke. */
@@ -91,12 +86,7 @@ export class BrowserMachine {
   /** Ends the watch over its threads. */
   private readonly watching = new AbortController();
   private inputTaken = 0;
-  private readonly waiting = new Map<
-    number,
-    { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }
-  >();
-  private nextId = 1;
-  private over: Error | undefined;
+  private readonly questions = new Questions<Answer>();
   private readonly streams = new StreamMux((message) => this.post({ kind: 'stream', message }), 1);
   private sharing: SharingConfig | undefined;
   private markStarted: (facts: MachineFacts) => void = () => {};
@@ -130,13 +120,11 @@ export class BrowserMachine {
   }
 
   private abandon(error: Error): void {
-    this.over = error;
+    this.questions.abandon(error);
     this.streams.closeAll();
     this.watching.abort();
     // With all workers that it has started.
     this.worker.terminate();
-    for (const { reject } of this.waiting.values()) reject(error);
-    this.waiting.clear();
   }
 
   private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
@@ -163,14 +151,9 @@ export class BrowserMachine {
         watchLife(life, this.watching.signal, () => SmpWords.lose(words, index));
         break;
       }
-      case 'answer': {
-        const { id, answer } = event;
-        const request = this.waiting.get(id);
-        this.waiting.delete(id);
-        if ('message' in answer) request?.reject(revive(answer));
-        else request?.resolve(answer);
+      case 'answer':
+        this.questions.answered(event.id, event.answer);
         break;
-      }
       case 'frame':
         this.listener.frame?.(event.frame);
         break;
@@ -200,7 +183,7 @@ export class BrowserMachine {
   private post(command: Command): void {
     const { ring } = this;
     // Nobody would ever take it out of the ring.
-    if (this.over) return;
+    if (this.questions.over) return;
     if (!ring) {
       this.worker.postMessage(command);
       return;
@@ -210,7 +193,7 @@ export class BrowserMachine {
   }
 
   private push(ring: MessageRing): void {
-    if (this.over) return;
+    if (this.questions.over) return;
     this.pushing = !ring.push();
     if (this.words) {
       Atomics.store(this.words, SHARED.WAKE, 1);
@@ -220,12 +203,7 @@ export class BrowserMachine {
   }
 
   private ask(command: (id: number) => Command): Promise<Answer> {
-    if (this.over) return Promise.reject(this.over);
-    const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
-      this.post(command(id));
-    });
+    return this.questions.ask((id) => this.post(command(id)));
   }
 
   /** Input for a console. */
@@ -282,7 +260,7 @@ export class BrowserMachine {
   /** A stream to a port of the virtio console, once the machine has started. Undefined: there is none of that name. */
   connectPort(name: string, listener: StreamListener): StreamEnd | undefined {
     const index = (this.sharing?.ports ?? []).findIndex((port) => port.name === name);
-    return index < 0 || this.over ? undefined : this.streams.connect('port', index + 1, listener);
+    return index < 0 || this.questions.over ? undefined : this.streams.connect('port', index + 1, listener);
   }
 
   /** Ends the machine; `exited` follows. */

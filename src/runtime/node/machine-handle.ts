@@ -8,6 +8,7 @@ import type { MachineExit } from '../../vmm/machine.js';
 import type { InputEvent } from '../../iface/input.js';
 import { closeBranch } from './branches.js';
 import { InputGate } from '../common/input-gate.js';
+import { Questions, revive } from '../common/questions.js';
 import type { CpuLimits } from '../../vmm/sched/settings.js';
 import { SmpWords } from '../../vmm/smp/words.js';
 import { wakeThread } from '../../vmm/sched/words.js';
@@ -31,7 +32,6 @@ import {
   type MachineStart,
   type OutputChannel,
   type PictureFormat,
-  type PortableError,
   type WorkerAnswer,
   type WorkerData,
   type WorkerOptions,
@@ -81,30 +81,6 @@ function letGo(start: MachineStart): void {
 /** Bytes of input that may be under way before `send` asks for a pause. */
 const INPUT_HIGH = 0x1_0000;
 
-function revive({ message, expected, stack }: PortableError): Error {
-  const error = expected ? new VitrineError(message) : new Error(message);
-  error.stack = stack;
-  return error;
-}
-
-/** A thread that has used up its memory is no defect. */
-function asHostError(error: Error): Error {
-  if (!('code' in error) || error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
-  return new HostError(`the machine's thread has failed: ${error.message}`, { cause: error });
-}
-
-/** Data of its own buffer, which can be handed over to another thread instead of being copied. */
-function movable(start: MachineStart): ArrayBuffer[] {
-  if (start.kind !== 'create') return [];
-  const { bios, kernel } = start.config.boot;
-  const all = [bios?.image, kernel?.data, ...(kernel?.modules ?? []).map(({ data }) => data)];
-  const buffers = new Set<ArrayBuffer>();
-  for (const data of all)
-    if (data && data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength)
-      buffers.add(data.buffer);
-  return [...buffers];
-}
-
 /** Machines of this process. */
 let alive = 0;
 
@@ -120,17 +96,11 @@ export class MachineHandle {
   private readonly seat: MachineSeat;
   private readonly words: Int32Array<SharedArrayBuffer>;
   private bridge: SocketBridge | undefined;
-  private readonly waiting = new Map<
-    number,
-    { readonly resolve: (answer: WorkerAnswer) => void; readonly reject: (error: Error) => void }
-  >();
-  private nextId = 1;
+  private readonly questions = new Questions<WorkerAnswer>();
   private readonly gate: InputGate;
   private known: MachineFacts | undefined;
   private inputUnderWay = 0;
   private full = false;
-  /** Why nothing can be asked any more. */
-  private over: Error | undefined;
   private markStarted: () => void = () => {};
 
   /** Starts a machine. The contents of its kernel and initrd are handed over. */
@@ -166,8 +136,8 @@ export class MachineHandle {
     try {
       if (isShared) {
         seat.joinOthers();
-        this.thread = sharedThread(data, movable(start), seat.all.together);
-      } else this.thread = ownThread(data, movable(start));
+        this.thread = sharedThread(data, seat.all.together);
+      } else this.thread = ownThread(data);
     } catch (error) {
       this.seat.close();
       letGo(start);
@@ -180,7 +150,7 @@ export class MachineHandle {
     this.exited = new Promise((resolve, reject) => {
       this.thread.listen({
         event: (event) => this.handle(event, resolve, reject),
-        broken: (error) => reject(asHostError(error)),
+        broken: reject,
         // After `exit` or `error` this changes nothing.
         ended: (code) => {
           this.seat.close();
@@ -196,10 +166,8 @@ export class MachineHandle {
 
   private abandon(error: Error): void {
     alive--;
-    this.over = error;
+    this.questions.abandon(error);
     this.bridge?.close();
-    for (const { reject } of this.waiting.values()) reject(error);
-    this.waiting.clear();
   }
 
   private handle(event: Event, resolve: (exit: MachineExit) => void, reject: (error: Error) => void): void {
@@ -244,14 +212,9 @@ export class MachineHandle {
       case 'card-removed':
         this.listener.cardRemoved?.(event.card);
         break;
-      case 'answer': {
-        const { id, answer } = event;
-        const request = this.waiting.get(id);
-        this.waiting.delete(id);
-        if ('message' in answer) request?.reject(revive(answer));
-        else request?.resolve(answer);
+      case 'answer':
+        this.questions.answered(event.id, event.answer);
         break;
-      }
       case 'frame':
         this.listener.frame?.(event.news);
         break;
@@ -328,12 +291,7 @@ export class MachineHandle {
   }
 
   private ask(command: (id: number) => Command): Promise<WorkerAnswer> {
-    if (this.over) return Promise.reject(this.over);
-    const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
-      this.post(command(id));
-    });
+    return this.questions.ask((id) => this.post(command(id)));
   }
 
   /**
@@ -404,7 +362,8 @@ export class MachineHandle {
 
   /** Changes it; at once, also while the machine runs. Throws a one-line error when this host cannot do that. */
   limit(limits: Partial<CpuLimits>): void {
-    if (this.over) throw this.over;
+    const { over } = this.questions;
+    if (over) throw over;
     if (this.worker === 'shared') checkSharing({ pin: limits.pin });
     this.seat.change(limits);
   }

@@ -1,6 +1,7 @@
 /** The thread that a machine lives on, as its owner sees it: a worker of its own, or one that it shares with others. */
 import { MessageChannel, Worker, type MessagePort, type Transferable } from 'node:worker_threads';
-import type { Command, Event, WorkerData } from './protocol.js';
+import { HostError } from '../../base/errors.js';
+import type { Command, Event, MachineStart, WorkerData } from './protocol.js';
 import type { SharedWorkerCommand, SharedWorkerData } from './shared-worker-protocol.js';
 import { MACHINE_THREAD, takeWorker } from './spare-worker.js';
 
@@ -19,13 +20,31 @@ export interface MachineThread {
   post(command: Command): void;
 }
 
+/** A thread that has used up its memory is no defect. */
+function asHostError(error: Error): Error {
+  if (!('code' in error) || error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new HostError(`the machine's thread has failed: ${error.message}`, { cause: error });
+}
+
+/** Data of its own buffer, which can be handed over to another thread instead of being copied. */
+function movable(start: MachineStart): ArrayBuffer[] {
+  if (start.kind !== 'create') return [];
+  const { bios, kernel } = start.config.boot;
+  const all = [bios?.image, kernel?.data, ...(kernel?.modules ?? []).map(({ data }) => data)];
+  const buffers = new Set<ArrayBuffer>();
+  for (const data of all)
+    if (data && data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength)
+      buffers.add(data.buffer);
+  return [...buffers];
+}
+
 /** A machine on a worker of its own. Throws when there can be none. */
-export function ownThread(data: WorkerData, transfer: readonly Transferable[]): MachineThread {
-  const worker = takeWorker(data, transfer);
+export function ownThread(data: WorkerData): MachineThread {
+  const worker = takeWorker(data, movable(data.start));
   return {
     listen: (listener) => {
       worker.on('message', (event: Event) => listener.event(event));
-      worker.on('error', (error) => listener.broken(error));
+      worker.on('error', (error) => listener.broken(asHostError(error)));
       worker.on('exit', (code) => listener.ended(code));
     },
     post: (command) => worker.postMessage(command),
@@ -36,15 +55,11 @@ export function ownThread(data: WorkerData, transfer: readonly Transferable[]): 
 let shared: SharedWorker | undefined;
 
 /** A machine on the worker that machines share. `word`: what that sleeps on. Throws when there can be none. */
-export function sharedThread(
-  data: WorkerData,
-  transfer: readonly Transferable[],
-  word: Int32Array<SharedArrayBuffer>,
-): MachineThread {
+export function sharedThread(data: WorkerData, word: Int32Array<SharedArrayBuffer>): MachineThread {
   shared ??= new SharedWorker(word, (ended) => {
     if (shared === ended) shared = undefined;
   });
-  return shared.add(data, transfer);
+  return shared.add(data);
 }
 
 class SharedWorker {
@@ -61,7 +76,7 @@ class SharedWorker {
     // Its machines keep the process, by their ports.
     this.worker.unref();
     this.worker.on('error', (error) => {
-      for (const member of this.members) member.broken(error);
+      for (const member of this.members) member.broken(asHostError(error));
     });
     this.worker.on('exit', (code) => {
       this.over(this);
@@ -76,9 +91,9 @@ class SharedWorker {
     Atomics.notify(this.word, 0);
   }
 
-  add(data: WorkerData, transfer: readonly Transferable[]): MachineThread {
+  add(data: WorkerData): MachineThread {
     const { port1: own, port2: port } = new MessageChannel();
-    this.tell({ kind: 'machine', data, port }, [port, ...transfer]);
+    this.tell({ kind: 'machine', data, port }, [port, ...movable(data.start)]);
     return {
       listen: (listener) => {
         this.members.add(listener);
