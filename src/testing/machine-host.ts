@@ -7,7 +7,8 @@ import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter, type Codec } from '../snapshot/container.js';
 import type { MachineConfig } from '../vmm/config.js';
 import type { TimeSource } from '../vmm/machine-clock.js';
-import { VirtualMachine, type MachineHost } from '../vmm/machine.js';
+import type { MachineHost } from '../vmm/machine-host.js';
+import { VirtualMachine } from '../vmm/machine.js';
 
 const built = (name: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(readFileSync(new URL(`../../dist/cpu/x86/${name}`, import.meta.url)));

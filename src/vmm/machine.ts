@@ -3,24 +3,25 @@ import { randomUuid } from './uuid.js';
 import { assertNever } from '../base/assert.js';
 import { HostError, UsageError } from '../base/errors.js';
 import { MIB } from '../base/units.js';
-import type { BlockBackend, BlockStatus } from '../iface/block.js';
-import type { GuestIo } from '../iface/bus.js';
+import type { BlockBackend } from '../iface/block.js';
 import type { Entropy } from '../iface/clock.js';
-import type { CharSink, MachineControl } from '../iface/lines.js';
+import type { MachineControl } from '../iface/lines.js';
 import type { CpuidWords, DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
-import { DEFAULT_TSC_HZ, type Board, type BootServices, type VmRequest } from '../machine/common/board.js';
+import { DEFAULT_TSC_HZ, type Board, type BootServices } from '../machine/common/board.js';
 import { featureLeaves, missingFeatures } from '../machine/common/cpu-features.js';
-import { describeCpu, type Disassemble } from '../machine/common/describe-cpu.js';
+import { describeCpu } from '../machine/common/describe-cpu.js';
 import type { BoardNic } from '../machine/common/nics.js';
 import type { BoardSharing } from '../machine/common/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { createBuilder, type MachineBuilder } from './boards.js';
-import type { DiskConfig, MachineConfig } from './config.js';
+import type { MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
+import { closeAll, DiskImages, settleAll } from './disk-images.js';
 import { Hotplug, type HotplugRequest } from './hotplug.js';
-import { afterFirstStart, bootOptions, flashChips, flashDisk } from './firmware-config.js';
-import { changeMedia, diskId, type MediaRequest } from './media.js';
-import { MachineClock, type TimeSource } from './machine-clock.js';
+import { afterFirstStart, bootOptions } from './firmware-config.js';
+import type { MediaRequest } from './media.js';
+import { MachineClock } from './machine-clock.js';
+import type { MachineHost } from './machine-host.js';
 import {
   readMachine,
   restoreParts,
@@ -30,65 +31,14 @@ import {
   type MemoryForm,
   type SavedMachine,
 } from './machine-snapshot.js';
-import { openNics, type NetHost } from './net-config.js';
+import { openNics } from './net-config.js';
 import { inTurns } from './cpu-turns.js';
-import { RunLoop, type LoopExit, type MachineTurn, type Pause } from './run-loop.js';
-import { CpuThreads, type ThreadHost } from './smp/cpu-threads.js';
-import { openSharing, type SharingHost } from './sharing-config.js';
+import { RunLoop, type LoopExit, type Pause } from './run-loop.js';
+import { CpuThreads } from './smp/cpu-threads.js';
+import { openSharing } from './sharing-config.js';
+import { SerialListening } from './serial-listening.js';
 import { SeededEntropy } from './seeded-entropy.js';
 import { VIRTUAL_START, VirtualTime } from './virtual-time.js';
-
-/** What a machine is given by whoever hosts it. */
-export interface MachineHost {
-  /** Version of the product, for firmware tables and snapshots. */
-  readonly version: string;
-  readonly time: TimeSource;
-  readonly entropy: Entropy;
-  /** COM1 and COM2. */
-  readonly serial: readonly [CharSink, CharSink];
-  /** isa-debugcon. */
-  readonly debugConsole: CharSink;
-  /** The virtio console. */
-  readonly console: CharSink;
-  /** Whether input for COM1 waits until the guest has switched on the receiver's interrupt. */
-  readonly holdInput?: boolean;
-  /** Ticks per second of the time-stamp counters of new machines, where the accelerator has no choice. */
-  readonly tscHz?: number;
-  /** Whether the accelerator counts instructions, which virtual time is made of. Default true. */
-  readonly countsInstructions?: boolean;
-  /** Memory and CPUs on an accelerator. Throws a one-line error when it cannot give that much. */
-  createVm(request: VmRequest): Vm;
-  openDisk(disk: DiskConfig): BlockBackend;
-  /** The same file by a name that is good in any folder; absent: names are that already. */
-  locate?(path: string): string;
-  gunzip(data: Uint8Array): Uint8Array;
-  /** Takes what has arrived from outside. Called between slices; must be cheap. */
-  poll(): void;
-  /** Sleeps until something arrives from outside, at most that long. */
-  sleep(nanoseconds: number | undefined): void;
-  /** Passes on what waits until the CPUs sleep. True: there is more of it. Absent: nothing does. */
-  settle?(): boolean;
-  /** Something that its owner may want to know, as one line or more. */
-  report(text: string): void;
-  /** The machine was reset and boots again. */
-  wasReset?(): void;
-  /** The tray of a drive for CDs has moved, by the guest or by `changeMedia`. */
-  trayMoved?(disk: number, open: boolean): void;
-  /** A card that was plugged while the machine runs has gone: the guest has let go of it. */
-  cardRemoved?(id: string): void;
-  /** Puts something between CPUs and bus, such as a trace. */
-  readonly observe?: (io: GuestIo) => GuestIo;
-  /** For descriptions of a CPU that crashed. */
-  readonly disassemble?: Disassemble;
-  /** Absent: the machine's thread may always run. */
-  readonly turn?: MachineTurn;
-  /** Absent: all CPUs take turns on the machine's thread. */
-  readonly threads?: ThreadHost | undefined;
-  /** Absent: nothing of the host can be shared. */
-  readonly sharing?: SharingHost;
-  /** Absent: there are no networks. */
-  readonly networks?: NetHost;
-}
 
 /** Why `run` came back. */
 export type MachineExit =
@@ -104,38 +54,11 @@ export type MachineExit =
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
 
-/** Nanoseconds that a driver takes from switching its interrupt on to being ready. */
-const SETTLING = 5e6;
-
 /** Nanoseconds between two reports of triple faults. */
 const BETWEEN_REPORTS = 10e9;
 
-/** Opens all disks, or none. Those without a path are empty drives. */
-function openAll(disks: readonly DiskConfig[], host: MachineHost): (BlockBackend | undefined)[] {
-  const opened: (BlockBackend | undefined)[] = [];
-  try {
-    for (const disk of disks) opened.push(disk.path === '' ? undefined : host.openDisk(disk));
-  } catch (error) {
-    for (const disk of opened) disk?.close();
-    throw error;
-  }
-  return opened;
-}
-
-/** Makes a disk durable, so that what it is now is what a snapshot goes on with. */
-function settle(disk: BlockBackend, name: string): void {
-  const answer: { status?: BlockStatus } = {};
-  disk.flush((status) => {
-    answer.status = status;
-  });
-  if (answer.status !== 'ok') throw new HostError(`the machine cannot be saved: its disk ${name} failed`);
-}
-
 export class VirtualMachine {
-  /** Undefined: a drive without a medium. */
-  readonly disks: (BlockBackend | undefined)[];
-  /** Flash chips, behind which the disks come in `images`. */
-  private readonly flashImages: readonly MachineImage[];
+  private readonly diskImages: DiskImages;
   private currentConfig: MachineConfig;
   /** Input for COM1, and for the virtio console. */
   readonly serialInput: ConsoleInput;
@@ -165,10 +88,7 @@ export class VirtualMachine {
   readonly uuid: Uint8Array;
   /** When the owner was last told of a triple fault. */
   private reported: number | undefined;
-  /** Since when the guest's driver of COM1 has been listening. */
-  private listeningSince: number | undefined;
-  /** Whether the guest was seen waiting for input without a driver. */
-  private guestPolls = false;
+  private readonly serialListening = new SerialListening();
 
   private constructor(
     config: MachineConfig,
@@ -176,15 +96,11 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     this.currentConfig = config;
-    const { disks } = config;
-    const chips = config.firmware?.flash ?? [];
-    const opened = openAll([...disks, ...chips.map(flashDisk)], host);
-    this.disks = opened.slice(0, disks.length);
-    const files = opened.slice(disks.length).filter((file) => file !== undefined);
-    const flash = flashChips(chips, files);
-    this.flashImages = chips.map(({ path }, i) => ({ name: path, image: files[i] }));
+    this.diskImages = new DiskImages(config, host, (disks) => {
+      this.currentConfig = { ...this.currentConfig, disks };
+    });
     this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
-    this.builder = createBuilder(config, flash, this.tscHz);
+    this.builder = createBuilder(config, this.diskImages.flash, this.tscHz);
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.hotplug = new Hotplug(config.plugged, {
@@ -211,7 +127,9 @@ export class VirtualMachine {
     }
     this.entropy = this.seeded ?? host.entropy;
     this.uuid = saved?.uuid ?? randomUuid(this.entropy);
-    this.serialInput = new ConsoleInput(() => !host.holdInput || this.guestListens());
+    this.serialInput = new ConsoleInput(
+      () => !host.holdInput || this.serialListening.isReady(this.board.serial[0], this.clock),
+    );
     this.current = this.assemble(saved?.time ?? 0);
   }
 
@@ -265,9 +183,12 @@ export class VirtualMachine {
 
   /** All files that a machine that goes on needs as they are: disks, flash, and what was added. */
   get images(): readonly MachineImage[] {
-    const { disks } = this.currentConfig;
-    const fixed = this.disks.map((image, i) => ({ name: disks[i].path, image }));
-    return [...fixed, ...this.flashImages, ...this.hotplug.images];
+    return [...this.diskImages.all, ...this.hotplug.images];
+  }
+
+  /** Media of the drives; undefined: it has none. */
+  get disks(): readonly (BlockBackend | undefined)[] {
+    return this.diskImages.media;
   }
 
   /** As it is now: media may have been changed; the order of the first start has gone after a reset. */
@@ -331,12 +252,7 @@ export class VirtualMachine {
         serial,
         debugConsole,
         console,
-        disks: this.disks.map((backend, i) => {
-          const { attach, media, queues, serial } = this.config.disks[i];
-          const trayMoved = (open: boolean): void => host.trayMoved?.(i, open);
-          const drive = { backend, attach, media, trayMoved, serial: serial ?? backend?.serial ?? diskId(i) };
-          return { ...drive, ...(queues !== undefined && { queues }) };
-        }),
+        disks: this.diskImages.boardDisks(),
         sharing: this.sharing,
         cards: this.hotplug.cards,
         cardEjected: (id) => {
@@ -424,19 +340,6 @@ export class VirtualMachine {
     }
   }
 
-  /** Whether the guest will not lose what comes in at COM1: a driver that starts clears the receiver once more. */
-  private guestListens(): boolean {
-    const { board, clock } = this;
-    this.guestPolls ||= board.serial[0].polled;
-    if (this.guestPolls) return true;
-    if (!board.serial[0].receiveInterrupt) {
-      this.listeningSince = undefined;
-      return false;
-    }
-    this.listeningSince ??= clock.now();
-    return clock.now() - this.listeningSince >= SETTLING;
-  }
-
   /** Not every time: a guest may do nothing else. */
   private reportTripleFault(): void {
     const now = this.clock.now();
@@ -465,8 +368,7 @@ export class VirtualMachine {
     const { firmware } = this.config;
     if (firmware) this.currentConfig = { ...this.config, firmware: afterFirstStart(firmware) };
     const { board: fresh, start } = this.assemble(clock.now());
-    this.listeningSince = undefined;
-    this.guestPolls = false;
+    this.serialListening.reset();
     fresh.rtc.restoreAfterReset(rtc);
     this.host.wasReset?.();
     this.clock.pause();
@@ -482,20 +384,7 @@ export class VirtualMachine {
 
   /** Changes the medium in a drive. Throws a one-line error when that cannot be. Callable from the host's `poll`. */
   changeMedia(request: MediaRequest): void {
-    const { disk } = request;
-    changeMedia(request, {
-      drive: this.board.mediaDrive?.(disk),
-      config: this.config.disks[disk],
-      open: (config) => this.host.openDisk(config),
-      replaced: (config, medium) => {
-        const old = this.disks[disk];
-        // The drive keeps its serial number, whatever is in it.
-        const serial = config.serial ?? old?.serial ?? diskId(disk);
-        this.disks[disk] = medium;
-        this.currentConfig = { ...this.config, disks: this.config.disks.with(disk, { ...config, serial }) };
-        old?.close();
-      },
-    });
+    this.diskImages.change(request, this.board.mediaDrive?.(request.disk));
   }
 
   /** Adds something to the machine, or takes it away. Throws a one-line error when that cannot be. Callable from the host's `poll`. */
@@ -506,7 +395,7 @@ export class VirtualMachine {
   /** Makes the disks durable, and lets go of them. Throws what the host refuses. Only while `run` is not running. */
   close(): void {
     this.hotplug.close();
-    closeAll(this.images.map(({ image }) => image));
+    closeAll(this.images);
   }
 
   describeCpu(): string {
@@ -521,7 +410,7 @@ export class VirtualMachine {
   /** Saves everything. Only while `run` is not running. */
   save(writer: SnapshotWriter, memory: MemoryForm = 'packed'): void {
     this.clock.pause();
-    for (const { image, name } of this.images) if (image) settle(image, name);
+    settleAll(this.images);
     saveMachine(writer, {
       machine: this,
       uuid: this.uuid,
@@ -531,17 +420,4 @@ export class VirtualMachine {
       virtual: this.virtualTime && this.seeded && { time: this.virtualTime.save(), entropy: this.seeded.state },
     });
   }
-}
-
-/** One that fails, as on a full disk of the host's, keeps no other from being closed. Throws the first failure. */
-function closeAll(images: readonly (BlockBackend | undefined)[]): void {
-  const failures: unknown[] = [];
-  for (const image of images) {
-    try {
-      image?.close();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw failures[0];
 }

@@ -6,7 +6,8 @@ import { FileSource, writeTo } from '../../host/node/snapshot-file.js';
 import { HostError } from '../../base/errors.js';
 import type { BootSource } from '../../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter, uncompressed } from '../../snapshot/container.js';
-import { VirtualMachine, type MachineHost } from '../../vmm/machine.js';
+import type { MachineHost } from '../../vmm/machine-host.js';
+import { VirtualMachine } from '../../vmm/machine.js';
 import { readBoot, writeBoot } from '../../vmm/machine-snapshot.js';
 import type { Branch, MachineStart } from './protocol.js';
 

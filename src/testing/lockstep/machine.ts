@@ -5,7 +5,8 @@ import { vcpuStateSchema, type VcpuState } from '../../arch/x86/state.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import { SnapshotReader, SnapshotWriter, type Codec } from '../../snapshot/container.js';
 import type { MachineConfig } from '../../vmm/config.js';
-import { VirtualMachine, type MachineExit, type MachineHost } from '../../vmm/machine.js';
+import type { MachineHost } from '../../vmm/machine-host.js';
+import { VirtualMachine, type MachineExit } from '../../vmm/machine.js';
 import { accelerate, type TestedAccelerator } from '../accelerators.js';
 
 export interface SteppedOptions {
