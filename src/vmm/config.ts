@@ -15,8 +15,8 @@ export const DISK_FORMATS = ['auto', 'raw', 'qcow2'] as const;
 /** The format of a disk's image. */
 export type DiskFormat = (typeof DISK_FORMATS)[number];
 
-/** `writeback`: reads and writes go through the host's cache. `none`: past it (O_DIRECT on Linux). Either way what was flushed is durable. */
 export const DISK_CACHES = ['writeback', 'none'] as const;
+/** `writeback`: reads and writes go through the host's cache. `none`: past it (O_DIRECT on Linux). Either way what was flushed is durable. */
 export type DiskCache = (typeof DISK_CACHES)[number];
 export const DEFAULT_DISK_CACHE: DiskCache = 'writeback';
 
