@@ -1,5 +1,7 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { describeWith, requireKvm } from '../../testing/tools.js';
+import type * as Libc from './libc.js';
+import type { KvmProbe } from './probe.js';
 
 const kvm = await requireKvm();
 
@@ -13,5 +15,38 @@ describeWith([kvm], 'the probe of KVM', () => {
     // Any KVM there is runs 64-bit integer code; without that it would be the probe that is broken.
     expect(lacking).not.toContain('64-bit mode');
     expect(probeKvm().lacking).toBe(lacking);
+  });
+
+  /** What it finds where its guests get no processor within so many nanoseconds. */
+  async function late(most: number): Promise<KvmProbe> {
+    const libc = await vi.importActual<typeof Libc>('./libc.js');
+    let isLate = false;
+    vi.resetModules();
+    vi.doMock('./libc.js', () => ({
+      ...libc,
+      ThreadTimer: class extends libc.ThreadTimer {
+        override set(nanoseconds: number): void {
+          isLate = nanoseconds <= most;
+          super.set(nanoseconds);
+        }
+      },
+      ioctlRun: (fd: number, request: number) => (isLate ? -libc.ERRNO.EINTR : libc.ioctlRun(fd, request)),
+    }));
+    try {
+      return (await import('./probe.js')).probeKvm();
+    } finally {
+      vi.doUnmock('./libc.js');
+      vi.resetModules();
+    }
+  }
+
+  it('finds the same on a busy host, where a guest gets no processor for a tenth of a second', async () => {
+    expect(await late(100e6)).toEqual((await import('./probe.js')).probeKvm());
+  });
+
+  it('takes nothing for a processor that was not seen', async () => {
+    const { lacking, masksCpuid, seenCpuid } = await late(Infinity);
+    expect(lacking).toContain('64-bit mode');
+    expect([masksCpuid, seenCpuid]).toEqual([true, undefined]);
   });
 });

@@ -12,9 +12,8 @@ import { addressOf, close, ERRNO, ioctl, ioctlRun, map, runSignalMask, ThreadTim
 import { Registers, Structure } from './registers.js';
 import { KvmSystem } from './system.js';
 
-/** Nanoseconds that a guest of the probe may take; all together take less than that. On a busy host it may have had none of them. */
-const TIME = 15e6;
-const TRIES = 3;
+/** Nanoseconds that a guest of the probe may take, each time that it is tried; all together take less than the first. On a busy host, or a slow one, it may have had none of them. */
+const TIMES = [15e6, 100e6, 500e6] as const;
 /** Exits that a guest of the probe may take. */
 const EXITS = 100;
 
@@ -198,8 +197,8 @@ class ProbeMachine {
     changes: Partial<VcpuState>,
     answer: (run: DataView) => T,
   ): T | undefined {
-    for (let i = 0; i < TRIES; i++) {
-      const end = this.once(code, changes, answer);
+    for (const time of TIMES) {
+      const end = this.once(code, changes, answer, time);
       if (!end.isLate) return end.answer;
     }
     return undefined;
@@ -209,6 +208,7 @@ class ProbeMachine {
     code: readonly number[],
     changes: Partial<VcpuState>,
     answer: (run: DataView) => T,
+    time: number,
   ): { readonly answer?: T; readonly isLate?: boolean } {
     this.memory.fill(0, AT.CODE, AT.HANDLER);
     this.memory.set(code, AT.CODE);
@@ -220,7 +220,7 @@ class ProbeMachine {
     const all = { ...base, ...tables, ...changes, segments: { ...base.segments, ...changes.segments } };
     const APIC_BASE = 0xfee0_0900n;
     this.registers.restore(all, APIC_BASE);
-    this.timer.set(TIME);
+    this.timer.set(time);
     for (let i = 0; i < EXITS; i++) {
       const error = -ioctlRun(this.cpu, KVM.RUN);
       if (error === ERRNO.EINTR) {
@@ -283,8 +283,8 @@ export function probeKvm(): KvmProbe {
     try {
       const lacking = GUESTS.filter((guest) => !machine.works(guest)).map(({ what }) => what);
       const seen = LEAVES.map(([leaf, subleaf]) => machine.cpuid(leaf, subleaf));
-      // The guest was told of no feature in ECX of leaf 1.
-      const masksCpuid = seen[0]?.ecx === 0;
+      // The guest was told of no feature in ECX of leaf 1. One that did not get so far says nothing against a KVM.
+      const masksCpuid = seen[0] === undefined || seen[0].ecx === 0;
       const seenCpuid = seen.filter((words) => words !== undefined);
       known = { lacking, masksCpuid, ...(!masksCpuid && { seenCpuid }) };
       return known;
