@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
 import { layer } from '../testing/oci-images.js';
 import { onTerminal } from '../testing/on-terminal.js';
-import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
+import { describeWith, quickBoot, requireFile, requireGuest, requireTool } from '../testing/tools.js';
 
 const [amd64, busybox, python, tar, bash] = await Promise.all([
   requireGuest('amd64'),
@@ -18,6 +18,7 @@ const [amd64, busybox, python, tar, bash] = await Promise.all([
   requireTool('tar'),
   requireTool('bash'),
 ]);
+const quick = await quickBoot();
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const folder = fs.mkdtempSync(path.join(tmpdir(), 'vitrine-detached-'));
 const root = path.join(folder, 'root');
@@ -267,7 +268,22 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
   it('that runs a program is followed, and ends with it', async () => {
     const script = 'echo "one $A"; sleep 1; echo two >&2; exit 3';
     expect(
-      await told('run', '-d', '--name', 'job', '--memory', '128', '-e', 'A=1', root, '--', 'sh', '-c', script),
+      await told(
+        'run',
+        '-d',
+        '--name',
+        'job',
+        ...quick,
+        '--memory',
+        '128',
+        '-e',
+        'A=1',
+        root,
+        '--',
+        'sh',
+        '-c',
+        script,
+      ),
     ).toBe('job\n');
     expect(await told('logs', '-f', 'job')).toBe('one 1\ntwo\n');
     expect(await told('logs', '--json', '--tail', '4', 'job')).toBe('{"line":"two"}\n');
@@ -282,7 +298,9 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect((await vitrine(['exec', 'box', 'ls'])).err).toBe(
       'vitrine: there is no machine box; vitrine ls lists them\n',
     );
-    expect(await told('run', '-d', '--name', 'box', '--memory', '128', '--entrypoint', '', root)).toBe('box\n');
+    expect(await told('run', '-d', '--name', 'box', ...quick, '--memory', '128', '--entrypoint', '', root)).toBe(
+      'box\n',
+    );
     expect(await told('exec', 'box', 'id', '-u')).toBe('0\n');
     expect(await told('stop', 'box')).toBe('box\n');
     expect(await told('rm', 'box')).toBe('box\n');

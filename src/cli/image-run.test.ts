@@ -9,13 +9,14 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
 import { freePort } from '../testing/oci-images.js';
 import { onTerminal } from '../testing/on-terminal.js';
-import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
+import { describeWith, quickBoot, requireFile, requireGuest, requireTool } from '../testing/tools.js';
 
 const [amd64, busybox, python] = await Promise.all([
   requireGuest('amd64'),
   requireFile('/bin/busybox', 'busybox-static'),
   requireTool('python3'),
 ]);
+const quick = await quickBoot();
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const folder = fs.mkdtempSync(path.join(tmpdir(), 'vitrine-run-'));
 const root = path.join(folder, 'root');
@@ -31,7 +32,7 @@ function run(
   args: readonly string[],
   input: Uint8Array = new Uint8Array(0),
 ): Promise<{ code: number | null; out: Buffer; err: string }> {
-  const child = spawn(process.execPath, [main, 'run', root, '--memory', '256', ...args], {
+  const child = spawn(process.execPath, [main, 'run', root, '--memory', '256', ...quick, ...args], {
     env: { ...process.env, ...env },
   });
   const out: Buffer[] = [];

@@ -11,7 +11,7 @@ import { cacheRoot } from '../host/node/cache.js';
 import { DiskFile } from '../host/node/disk-file.js';
 import { VitrineProcess, type Ended } from '../testing/machine-process.js';
 import { layer, startRegistry, umociImage } from '../testing/oci-images.js';
-import { describeWith, requireFile, requireGuest, requireTool } from '../testing/tools.js';
+import { describeWith, quickBoot, requireFile, requireGuest, requireTool } from '../testing/tools.js';
 
 const amd64 = await requireGuest('amd64');
 const busybox = await requireFile('/bin/busybox', 'busybox-static');
@@ -275,6 +275,7 @@ describeWith([amd64, busybox, registryTool, skopeo, umoci], 'vitrine run with a 
       `oci:${registry.host}/app:1`,
       '--machine',
       'microvm',
+      ...(await quickBoot()),
       '--entrypoint',
       'sh',
       '--user',

@@ -7,11 +7,12 @@ import * as path from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { noise } from '../testing/noise.js';
 import { VitrineProcess } from '../testing/machine-process.js';
-import { describeWith, requireGuest } from '../testing/tools.js';
+import { describeWith, quickBoot, requireGuest } from '../testing/tools.js';
 import { vsockTool } from '../testing/vsock-tool.js';
 
 const amd64 = await requireGuest('amd64');
 const generic = await requireGuest('amd64-generic');
+const quick = await quickBoot();
 
 const PROMPT = /^vitrine:\S+# /m;
 
@@ -75,7 +76,7 @@ describeWith([amd64, generic], 'shared folders', () => {
     const sums = plant(path.join(place, 'tree'));
     fs.writeFileSync(path.join(secret, 'file'), 'kept\n');
     const vitrine = new VitrineProcess([
-      ...['run', guest, '--share', `${place},driver=${driver}`],
+      ...['run', guest, ...quick, '--share', `${place},driver=${driver}`],
       ...['--share', `${secret},readonly,tag=ro,driver=${driver}`],
     ]);
     await vitrine.until(PROMPT);

@@ -405,7 +405,7 @@ const COLD = `
   const { Vm } = await import(sdk);
   const told = [];
   const onProgress = ({ text }) => told.push(text);
-  const options = { accel: 'wasm', memory: 128, net: false, warm: true, kernel, initrd, onProgress };
+  const options = { accel: 'interp', memory: 128, net: false, warm: true, kernel, initrd, onProgress };
   const vms = await Promise.all([Vm.create(options), Vm.create(options)]);
   for (const vm of vms) console.log((await vm.exec(['/bin/busybox', 'echo', 'up'])).stdout.trim());
   try { vms[0].display; } catch (error) { console.log(error.message); }

@@ -119,6 +119,13 @@ export async function requireKvm(): Promise<Requirement> {
 }
 const KVM = '/dev/kvm';
 
+/**
+ * Options of `vitrine run` for an operating system that boots with little processor time, where what it is run by does not matter: KVM,
+ * or the interpreter, which has less work with what runs once than the translator.
+ */
+export const quickBoot = async (): Promise<readonly string[]> =>
+  (await requireKvm()).missing === undefined ? [] : ['--accel', 'interp'];
+
 /** The other one: interfaces that this process may make and set up. */
 export async function requireTap(): Promise<Requirement> {
   const usable = await access(TUN, constants.R_OK | constants.W_OK).then(
