@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { INSTRUCTIONS } from '../../arch/x86/instructions/index.js';
 import { CASE, CASE_SIZE, FX } from './case-format.js';
@@ -46,6 +48,17 @@ describe('CPU oracle', () => {
       expect(report.failed.size).toBe(0);
     },
   );
+
+  it('agrees on shuffles and multiplications where V8 has no AVX to use', ({ skip }) => {
+    if (native === undefined) return skip(`the CPU oracle ${obstacle ?? ''}`);
+    const program = fileURLToPath(new URL('../../../dist/testing/oracle/main.js', import.meta.url));
+    const cases = ['--cases', '1000', '--kind', '64', '--rows', 'pshufb|pmulhrsw|pslldq|psrldq'];
+    const { status, stdout } = spawnSync(process.execPath, ['--no-enable-avx', program, ...cases, '--accel', 'wasm'], {
+      encoding: 'utf8',
+    });
+    expect(stdout).toMatch(/^1000 cases of \d+ encodings in [\d.]+ s, 0 differ$/m);
+    expect(status).toBe(0);
+  });
 
   it('sees a flag, a register, a byte of memory and a bit of XMM15 that are wrong', ({ skip }) => {
     if (native === undefined) return skip(`the CPU oracle ${obstacle ?? ''}`);

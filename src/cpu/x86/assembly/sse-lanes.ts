@@ -1,5 +1,14 @@
 // Lane arithmetic that WebAssembly has no single instruction for. MMX instructions use the low halves.
 
+/**
+ * The same value, in a register of its own: V8's baseline compiler, on processors without AVX, gives the wrong result for a swizzle or
+ * q15mulr whose left operand is a local and whose right one is not (semantics/sse-lanes.ts).
+ */
+@inline
+export function apart(a: v128): v128 {
+  return v128.or(a, a);
+}
+
 // ---- multiplication ----
 
 /** Bits 31:16 of the signed products. */
@@ -23,7 +32,7 @@ export function mulHighUnsigned(a: v128, b: v128): v128 {
 export function mulRounded(a: v128, b: v128): v128 {
   const least = i16x8.splat(-0x8000);
   const wraps = v128.and(i16x8.eq(a, least), i16x8.eq(b, least));
-  return v128.xor(i16x8.q15mulr_sat_s(a, b), wraps);
+  return v128.xor(i16x8.q15mulr_sat_s(apart(a), b), wraps);
 }
 
 /** 32 × 32 → 64 bits of lanes 0 and 2. */

@@ -2,6 +2,7 @@
 import { STATE } from './env';
 import { NEXT_CONTINUE, NEXT_FAULT, R_IMM } from './generated/layout';
 import {
+  apart,
   shiftArithmetic16,
   shiftArithmetic32,
   shiftLeft16,
@@ -100,13 +101,13 @@ export function x_shufpd(rec: usize, ea: u64): i32 {
 export function x_pshufb(rec: usize, ea: u64): i32 {
   const s = xmmSource(rec, ea);
   if (!s) return NEXT_FAULT;
-  return setXmm(rec, i8x16.swizzle(xmmOld(rec), v128.and(v128.load(s), i8x16.splat(<i8>0x8f))));
+  return setXmm(rec, i8x16.swizzle(apart(xmmOld(rec)), v128.and(v128.load(s), i8x16.splat(<i8>0x8f))));
 }
 
 export function x_pshufb_mmx(rec: usize, ea: u64): i32 {
   const s = mmxSource(rec, ea);
   if (!s) return NEXT_FAULT;
-  return setMmx(rec, i8x16.swizzle(mmxOld(rec), v128.and(v128.load64_zero(s), i8x16.splat(<i8>0x87))));
+  return setMmx(rec, i8x16.swizzle(apart(mmxOld(rec)), v128.and(v128.load64_zero(s), i8x16.splat(<i8>0x87))));
 }
 
 /** Bytes `by` … of source and destination seen as one number, the destination above. */
@@ -220,11 +221,11 @@ function byteNumbers(): v128 {
 export function x_pslldq_imm(rec: usize, ea: u64): i32 {
   if (!sseReady()) return NEXT_FAULT;
   const by = i8x16.splat(<i8>min<u32>(imm8(rec), 16));
-  return xmmShifted(rec, i8x16.swizzle(v128.load(xmmRm(rec)), i8x16.sub(byteNumbers(), by)));
+  return xmmShifted(rec, i8x16.swizzle(apart(v128.load(xmmRm(rec))), i8x16.sub(byteNumbers(), by)));
 }
 
 export function x_psrldq_imm(rec: usize, ea: u64): i32 {
   if (!sseReady()) return NEXT_FAULT;
   const by = i8x16.splat(<i8>min<u32>(imm8(rec), 16));
-  return xmmShifted(rec, i8x16.swizzle(v128.load(xmmRm(rec)), i8x16.add(byteNumbers(), by)));
+  return xmmShifted(rec, i8x16.swizzle(apart(v128.load(xmmRm(rec))), i8x16.add(byteNumbers(), by)));
 }

@@ -5,7 +5,7 @@ import type { PureOp } from '../../../ir/wasm/opcodes.js';
 import type { Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 import { repeated } from './sse-floats.js';
-import { bytesOf } from './sse-lanes.js';
+import { apart, bytesOf } from './sse-lanes.js';
 import { loadXmm, readVector, requireSse, storeXmm, xmmSlot, zeroVector } from './sse-operands.js';
 
 /** What destination and source give. */
@@ -91,7 +91,7 @@ const mulEven = (sign: 's' | 'u'): Semantics =>
 const mulRounded: Binary = (b, left, right) => {
   const least = repeated(b, 32, 0x8000_8000);
   const wraps = b.op('v128.and', b.op('i16x8.eq', left, least), b.op('i16x8.eq', right, least));
-  return b.op('v128.xor', b.op('i16x8.q15mulr_sat_s', left, right), wraps);
+  return b.op('v128.xor', b.op('i16x8.q15mulr_sat_s', apart(b, left), right), wraps);
 };
 
 /** Unsigned bytes by signed ones, neighbours added with saturation. */

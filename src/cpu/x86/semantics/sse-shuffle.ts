@@ -8,7 +8,7 @@ import type { PureOp } from '../../../ir/wasm/opcodes.js';
 import type { Lift } from './lift.js';
 import type { Semantics } from './semantics.js';
 import { onVectors } from './sse-integer.js';
-import { bytesOf, lanesOf } from './sse-lanes.js';
+import { apart, bytesOf, lanesOf } from './sse-lanes.js';
 import {
   constantImmediate,
   loadXmm,
@@ -216,7 +216,7 @@ export const sseShuffle: Readonly<Record<string, Semantics>> = {
   shufpd: shuffleBoth((s) => bytesOf(8, [s & 1, 2 + ((s >> 1) & 1)])),
   pshufb: onVectors((b, left, right) =>
     // A byte with its top bit set gives 0; of others four bits count.
-    b.op('i8x16.swizzle', left, b.op('v128.and', right, b.op('i8x16.splat', b.i32(0x8f)))),
+    b.op('i8x16.swizzle', apart(b, left), b.op('v128.and', right, b.op('i8x16.splat', b.i32(0x8f)))),
   ),
   /** Bytes from the immediate on of destination and source seen as one number, the destination above. */
   palignr: byImmediate((x, by) => {
