@@ -33,6 +33,8 @@ export class FilesTab implements View {
   private folder = '/';
   private known: ReadonlySet<string> = new Set();
   private looking: AbortController | undefined;
+  /** What is being opened; undefined: nothing is. */
+  private wanted: { readonly path: string; readonly focus: boolean } | undefined;
 
   /** `blocked`: why files are not to be had now; undefined: they are. */
   constructor(
@@ -141,24 +143,29 @@ export class FilesTab implements View {
       return;
     }
     this.state.textContent = 'looks …';
+    this.wanted = { path, focus };
     try {
       const folder = cleanPath(path);
       const entries = await this.session.client.listFolder(this.name, folder, { signal: looking.signal });
       if (looking.signal.aborted) return;
+      // What somebody types meanwhile stays.
+      if (focus || folder !== this.folder || this.path.value === '') this.path.value = folder;
       this.fill(folder, entries);
       if (focus) this.caption.focus();
     } catch (error) {
       if (!looking.signal.aborted) this.state.textContent = messageOf(error);
     }
+    if (this.looking === looking) this.wanted = undefined;
   }
 
+  /** Looks once more: where somebody is about to go, if so. */
   private refresh(): void {
-    void this.open(this.folder);
+    const { path, focus } = this.wanted ?? { path: this.folder, focus: false };
+    void this.open(path, focus);
   }
 
   private fill(folder: string, entries: readonly FileEntry[]): void {
     this.folder = folder;
-    this.path.value = folder;
     this.caption.textContent = folder;
     this.known = new Set(entries.map(({ name }) => name));
     enable(this.up, folder !== '/');
