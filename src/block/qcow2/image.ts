@@ -274,6 +274,8 @@ export class Qcow2Image implements DiskImage {
   }
 
   private copyUnits(cluster: number, which: number, offset: number): void {
+    // Nearly always: a buffer for nothing would cost more than the write.
+    if (which === 0) return;
     const { units, unitSize } = this.map;
     const bytes = new Uint8Array(unitSize);
     for (let unit = 0; unit < units && which >>> unit !== 0; unit++) {
