@@ -215,7 +215,7 @@ describeWith([guest], 'vitrine serve', () => {
     await expect(alice.create({ memory: 4096 })).rejects.toMatchObject({ code: 'forbidden' });
     await expect(alice.create({ memory: 900 })).rejects.toMatchObject({ code: 'limit', status: 429 });
     await expect(alice.create({ lifetime: 601 })).rejects.toMatchObject({ code: 'forbidden' });
-    const third = await alice.create({ ...MACHINE, lifetime: 2, command: 'echo begun; sleep 99' });
+    const third = await alice.create({ ...MACHINE, lifetime: 8, command: 'echo begun; sleep 99' });
     await expect(alice.create(MACHINE)).rejects.toMatchObject({ code: 'limit' });
     expect((await collect(await alice.logs(third.name, { follow: true }))).toString()).toBe('begun\n');
     expect(await alice.get(third.name)).toMatchObject({ state: 'ended', exit: { kind: 'expired' } });
