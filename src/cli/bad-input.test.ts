@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../guests/command.js';
 import { makeElf } from '../testing/kernels.js';
 
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -220,6 +221,17 @@ describe.each<[string, readonly string[], RegExp]>([
     expect(stdout).toBe('');
     expect(code).toBe(1);
     expect(readdirSync(folder)).toEqual(before);
+  });
+});
+
+describe('output that cannot be written', () => {
+  it.for([
+    ['is not wanted any more', '| :', '141\n'],
+    ['has no room', '> /dev/full', 'vitrine: cannot write the output: no space left on the device\n1\n'],
+  ])('ends the program when it %s', async ([, where, expected]) => {
+    const script = `{ "$0" "$@"; echo $? >&2; } ${where}`;
+    const { stderr } = await runCommand('sh', ['-c', script, process.execPath, program, 'run', '--help']);
+    expect(stderr).toBe(expected);
   });
 });
 

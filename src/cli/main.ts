@@ -1,11 +1,22 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { VitrineError } from '../base/errors.js';
+import { reasonOf } from '../host/node/read-file.js';
 import { productVersion } from './version.js';
 
 /** One line on stderr, whatever the text. */
 function complain(text: string): void {
   process.stderr.write(`vitrine: ${text.trim().replace(/\s*\n\s*/g, ' ')}\n`);
+}
+
+/** What a program that writes to a pipe ends with when SIGPIPE ends it, as shells tell: 128 and the signal's number. */
+const BROKEN_PIPE = 141;
+
+/** Nobody reads on, or the disk is full: nothing that would be printed can be. Commands that have more to end look for it themselves. */
+function outputFailed(error: NodeJS.ErrnoException): void {
+  if (process.stdout.listenerCount('error') > 1) return;
+  if (error.code !== 'EPIPE') complain(`cannot write the output: ${reasonOf(error)}`);
+  process.exit(error.code === 'EPIPE' ? BROKEN_PIPE : 1);
 }
 
 /** How a command is made; what it is made of is loaded then. */
@@ -82,6 +93,8 @@ function inherit(command: Command): void {
   for (const child of command.commands) inherit(child);
 }
 
+process.stdout.on('error', outputFailed);
+process.stderr.on('error', () => {});
 try {
   const program = await createProgram(commandOf(process.argv));
   await program.parseAsync();
