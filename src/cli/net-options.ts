@@ -95,7 +95,7 @@ function networkWord(network: NetworkConfig, key: string, value: string): Networ
       throw new UsageError(`--net tap: ${value} is no name of an interface`);
     return { ...network, ifname: value };
   }
-  if (network.kind === 'link' && key === 'path') return { ...network, path: path.resolve(value) };
+  if (network.kind === 'link' && key === 'path') return { ...network, path: value && path.resolve(value) };
   return undefined;
 }
 

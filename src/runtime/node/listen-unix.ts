@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { connect, type Server, type Socket } from 'node:net';
-import { dirname } from 'node:path';
 import { HostError } from '../../base/errors.js';
+import { checkSocketPath } from '../../host/node/socket-path.js';
 
 /** Nobody listens at a socket. */
 export class NobodyListens extends HostError {}
@@ -32,10 +32,8 @@ export async function isInUse(path: string): Promise<boolean> {
 
 /** Listens at a socket in the file system, in place of one that a killed process left there. */
 export async function listenUnix(server: Server, path: string): Promise<void> {
-  // The system's own answer would be that it is not permitted.
-  if (!fs.existsSync(dirname(path))) throw new HostError(`there is no folder ${dirname(path)}`);
-  if (fs.statSync(path, { throwIfNoEntry: false })?.isSocket() && !(await isInUse(path)))
-    fs.rmSync(path, { force: true });
+  checkSocketPath(path);
+  if (fs.existsSync(path) && !(await isInUse(path))) fs.rmSync(path, { force: true });
   server.listen(path);
   await once(server, 'listening');
 }

@@ -7,13 +7,12 @@ import path from 'node:path';
 import { HostError, UsageError } from '../../base/errors.js';
 import { isAlive } from '../../host/node/processes.js';
 import { findRuntimeFolder, makeRuntimeFolder } from '../../host/node/runtime-folder.js';
+import { LONGEST_PATH } from '../../host/node/socket-path.js';
 import { isInUse } from './listen-unix.js';
 import type { QmpServer } from './qmp-server.js';
 
 const SUFFIX = '.sock';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
-/** Bytes that the path of a socket can have: sun_path of unix(7), without the zero at its end. */
-const LONGEST_PATH = 107;
 /** Milliseconds after which nobody begins to listen any more at a socket that was made. */
 const STALE = 5000;
 

@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as net from 'node:net';
 import { HostError } from '../../../base/errors.js';
 import { reasonOf } from '../read-file.js';
+import { checkSocketPath } from '../socket-path.js';
 
 /** Before each frame: its length in bytes, 4 bytes, big-endian. */
 const PREFIX = 4;
@@ -32,6 +33,11 @@ export class LinkSocket {
   /** Rejected with a one-line error when the path cannot be used. */
   static async open(path: string, events: LinkEvents): Promise<LinkSocket> {
     const link = new LinkSocket(path, events);
+    try {
+      checkSocketPath(path);
+    } catch (cause) {
+      throw new HostError(`cannot use the socket ${path}: ${(cause as Error).message}`, { cause });
+    }
     events.link(false);
     await link.join();
     return link;
@@ -46,8 +52,11 @@ export class LinkSocket {
         throw new HostError(
           `cannot use the socket ${this.path}: ${reasonOf(Object.assign(new Error(why), { code: why }))}`,
         );
-      // Nobody listens at a socket that was left behind.
-      if (why === 'ECONNREFUSED') fs.rmSync(this.path, { force: true });
+      // Nobody listens at a socket that was left behind; what else may have come there meanwhile is not ours.
+      if (why === 'ECONNREFUSED') {
+        checkSocketPath(this.path);
+        fs.rmSync(this.path, { force: true });
+      }
       if (await this.listen()) return;
     }
     throw new HostError(`cannot use the socket ${this.path}: others come and go there`);
