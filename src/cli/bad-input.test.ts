@@ -203,6 +203,22 @@ describe.each<[string, readonly string[], RegExp]>([
   ['an unknown command', ['walk'], /unknown command 'walk'/],
   ['an unknown guest', ['run', 'multics'], /no guest multics to run; there are /],
   ['an option without its value', ['run', '--cpu'], /argument missing/],
+  [
+    'a file where machines are to meet',
+    ['run', 'demo', '--net', `link,path=${file('text')}`],
+    /the socket .*text: it is a file of another kind/,
+  ],
+  ['no place where machines are to meet', ['run', 'demo', '--net', 'link,path='], /--net link names no socket/],
+  [
+    'a link in a folder that is not there',
+    ['run', 'demo', '--net', `link,path=${file('none/x')}`],
+    /the socket .*: there is no folder/,
+  ],
+  [
+    'a socket whose name is too long',
+    ['run', 'demo', '--qmp', `unix:${file('x'.repeat(120))}`],
+    /the name is too long for a socket/,
+  ],
   ['two guests', ['run', 'demo', 'demo'], /only a container image is given a program/],
   ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],
   ['nowhere to save', ['run', 'demo', '--save-on-exit', ''], /cannot write the snapshot/],
@@ -221,6 +237,19 @@ describe.each<[string, readonly string[], RegExp]>([
     expect(stdout).toBe('');
     expect(code).toBe(1);
     expect(readdirSync(folder)).toEqual(before);
+  });
+});
+
+describe('a file where folders should be', () => {
+  it.for([
+    ['sockets', 'XDG_RUNTIME_DIR', 'ls -q', '0\n'],
+    ['what is kept', 'XDG_CACHE_HOME', 'image ls', /^vitrine: cannot use .*: a part of the path is not a dir.*\n1\n$/],
+  ] as const)('is told in one line, if at all: %s', async ([, name, words, expected]) => {
+    const script = `"$0" "$1" ${words}; echo $? >&2`;
+    const { stderr } = await runCommand('sh', ['-c', script, process.execPath, program], {
+      env: { [name]: file('text') },
+    });
+    expect(stderr).toMatch(expected);
   });
 });
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { ApiClient } from '../api/client.js';
 import type { FileEntry, FileStatus } from '../api/schemas.js';
 import { HostError, VitrineError } from '../base/errors.js';
+import { reasonOf } from '../host/node/read-file.js';
 import { OciError } from '../oci/errors.js';
 import { TarReader, type TarEntry } from '../oci/tar-reader.js';
 
@@ -41,9 +42,9 @@ export async function ofHost<T>(what: string, file: string, work: Promise<T>): P
   try {
     return await work;
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
-    if (code === undefined) throw cause;
-    throw new HostError(`cannot ${what} ${file}: ${code === 'ENOENT' ? 'no such file or folder' : code}`, { cause });
+    if (!(cause instanceof Error && 'code' in cause)) throw cause;
+    const reason = cause.code === 'ENOENT' ? 'no such file or folder' : reasonOf(cause);
+    throw new HostError(`cannot ${what} ${file}: ${reason}`, { cause });
   }
 }
 

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
+import { runCommand } from '../guests/command.js';
 import { layer } from '../testing/oci-images.js';
 import { onTerminal } from '../testing/on-terminal.js';
 import { describeWith, quickBoot, requireFile, requireGuest, requireTool } from '../testing/tools.js';
@@ -135,6 +136,10 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
       err: 'vitrine: cannot run "nothing" in the guest: no such file or folder\n',
     });
     expect((await vitrine(['exec', 'box', '/etc/passwd'])).code).toBe(126);
+    const script = '"$0" "$@" > /dev/full; echo $?';
+    const exec = [process.execPath, main, 'exec', 'box', 'id'];
+    const { stdout, stderr } = await runCommand('sh', ['-c', script, ...exec], { env });
+    expect([stdout, stderr]).toEqual(['1\n', 'vitrine: cannot write the output: no space left on the device\n']);
     expect((await vitrine(['shell', 'box'], Buffer.from('echo from a pipe; exit 5\n'))).out.toString()).toBe(
       'from a pipe\n',
     );

@@ -87,8 +87,6 @@ async function runHere(
   const program = start(client, name, { ...request, ...(io.tty && { tty: terminalSize() }) });
   const handlers = PASSED.map((signal) => [signal, () => program.kill(signal)] as const);
   for (const [signal, handler] of handlers) process.on(signal, handler);
-  // Nobody reads what it writes: as if a pipe had been closed.
-  process.stdout.on('error', () => program.close());
   try {
     return (await attach(program, { ...io, terminal: new Terminal(process.stdin, io.tty) })).exitCode;
   } catch (error) {

@@ -230,7 +230,6 @@ export function logsCommand(): Command {
 }
 
 async function logs(name: string, { follow = false, serial, tail, json }: LogsOptions): Promise<void> {
-  process.stdout.on('error', () => process.exit(1));
   await untilInterrupted(
     (signal) =>
       ask(name, async (client) => {

@@ -19,6 +19,12 @@ function outputFailed(error: NodeJS.ErrnoException): void {
   process.exit(error.code === 'EPIPE' ? BROKEN_PIPE : 1);
 }
 
+/** A file that the host refuses, where nobody has said it in better words: no bug. */
+function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof Error && 'syscall' in error && 'path' in error)) return undefined;
+  return `cannot use ${String(error.path)}: ${reasonOf(error)} (${String(error.syscall)})`;
+}
+
 /** How a command is made; what it is made of is loaded then. */
 type Maker = () => Promise<Command>;
 
@@ -102,8 +108,8 @@ try {
   if (error instanceof CommanderError) {
     // Help and version are printed already, and so is what is wrong.
     process.exitCode = error.exitCode;
-  } else if (error instanceof VitrineError) {
-    complain(error.message);
+  } else if (error instanceof VitrineError || refusalOf(error) !== undefined) {
+    complain(refusalOf(error) ?? (error as VitrineError).message);
     process.exitCode = 1;
   } else {
     // A bug: everything that helps to find it.

@@ -106,8 +106,6 @@ function untilAsked(quit: () => void): () => void {
     stdin.on('data', keys);
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, quit);
-  // A reader that has seen enough.
-  process.stdout.on('error', quit);
   return () => {
     if (!isRaw) return;
     stdin.off('data', keys);

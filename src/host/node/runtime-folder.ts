@@ -24,7 +24,12 @@ function isOwn(folder: string): boolean {
 /** Where it is, if it is there and this user's alone. */
 export function findRuntimeFolder(): string | undefined {
   const folder = runtimeFolder();
-  return folder !== undefined && isOwn(folder) ? folder : undefined;
+  try {
+    return folder !== undefined && isOwn(folder) ? folder : undefined;
+  } catch {
+    // Nor can it be there: a file is where a folder should be, or this user may not look.
+    return undefined;
+  }
 }
 
 /** Makes it, if it is not there. Throws a one-line error when it cannot be had, or others can change what is in it. */
