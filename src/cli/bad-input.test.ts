@@ -1,6 +1,6 @@
 /** What a user gets wrong: one line on standard error, a non-zero exit code, and nothing written. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,6 +67,8 @@ function qcow2(name: string, change?: (header: DataView) => void, backing = ''):
 beforeAll(() => {
   writeFileSync(file('empty'), '');
   writeFileSync(file('text'), 'not a kernel at all\n'.repeat(200));
+  // Through a link: what might be put in its place is the link.
+  symlinkSync('/dev/full', file('device'));
   writeFileSync(file('arm'), armKernel());
   writeFileSync(file('truncated'), truncatedKernel());
   writeFileSync(file('gzip'), Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3));
@@ -223,6 +225,7 @@ describe.each<[string, readonly string[], RegExp]>([
   ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],
   ['nowhere to save', ['run', 'demo', '--save-on-exit', ''], /cannot write the snapshot/],
   ['a place that cannot be written to save in', ['run', 'demo', '--save-on-exit', '/proc/x'], /cannot write the snap/],
+  ['a device to save in', ['run', 'demo', '--save-on-exit', file('device')], /cannot write .*no regular file/],
   ['a folder that is not there to save in', ['run', 'demo', '--save-on-exit', file('none/x')], /cannot write the snap/],
   ['a snapshot that is not there', ['resume', file('none')], /cannot read the snapshot .*: no such file/],
   ['a folder as snapshot', ['resume', folder], /cannot read the snapshot .*: it is a directory/],

@@ -19,6 +19,8 @@ export function reasonOf(error: unknown): string {
       return 'a part of the path is not a directory';
     case 'ENOSPC':
       return 'no space left on the device';
+    case 'ENODEV':
+      return 'it is no regular file';
     case 'EROFS':
       return 'the file system is read-only';
     default:

@@ -25,6 +25,7 @@ export function writeFileSafely(
 ): void {
   const temporary = temporaryName(file);
   try {
+    checkPlace(file);
     const fd = fs.openSync(temporary, 'wx', 0o600);
     try {
       write(writeTo(fd));
@@ -41,12 +42,18 @@ export function writeFileSafely(
   }
 }
 
+/** Throws unless a file may be renamed to there. Root may put one in place of /dev/null, and would be sorry. */
+function checkPlace(file: string): void {
+  const there = fs.statSync(file, { throwIfNoEntry: false });
+  if (there?.isDirectory()) throw Object.assign(new Error(), { syscall: 'stat', code: 'EISDIR' });
+  if (there && !there.isFile()) throw Object.assign(new Error(), { syscall: 'stat', code: 'ENODEV' });
+}
+
 /** Throws a one-line error unless a file can be created there: said before the work, not after. */
 export function checkWritable(file: string, what: string): void {
   try {
     if (file === '') throw Object.assign(new Error(), { code: 'ENOENT' });
-    if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
-      throw Object.assign(new Error(), { code: 'EISDIR' });
+    checkPlace(file);
     // Tried, because permissions do not tell all: /proc grants them and refuses.
     const trial = temporaryName(file);
     fs.closeSync(fs.openSync(trial, 'wx', 0o600));
