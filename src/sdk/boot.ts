@@ -5,10 +5,10 @@ import type { SerialPort } from './serial.js';
 /** Milliseconds until a guest must answer, unless something else is asked for. */
 export const BOOT_TIMEOUT = 120_000;
 
-/** The last lines that a guest wrote, as one. */
+/** What a guest wrote last, behind a semicolon. */
 export function lastWords(serial: SerialPort): string {
   const lines = serial.text.split(/[\r\n]+/).filter((line) => line.trim() !== '');
-  return lines.slice(-3).join(' / ').slice(0, 400);
+  return lines.length === 0 ? 'it wrote nothing' : `it wrote: ${lines.slice(-3).join(' / ').slice(0, 400)}`;
 }
 
 export const describeExit = (exit: MachineExit): string =>

@@ -7,7 +7,7 @@ import { join } from './bytes.js';
 import { after } from './deadline.js';
 import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
-import { bytesOf, checkFunction, checkSignalOption, checkText, checkTexts } from './kinds.js';
+import { bytesOf, checkFunction, checkObject, checkSignalOption, checkText, checkTexts } from './kinds.js';
 import { signalName, signalNumber } from './signals.js';
 
 /** A program with its arguments; or a script for the guest's `/bin/sh`. */
@@ -76,7 +76,7 @@ const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
 /** Throws a UsageError for what is no command. */
-function checkCommand(command: CommandLine): void {
+export function checkCommand(command: CommandLine): void {
   checkTexts(typeof command === 'string' ? [command] : command, 'a command');
 }
 
@@ -87,7 +87,8 @@ export function describeCommand(command: CommandLine): string {
   return line.length > 60 ? `${line.slice(0, 57)}...` : line;
 }
 
-function checkSize(size: TerminalSize): TerminalSize {
+export function checkSize(size: TerminalSize): TerminalSize {
+  checkObject(size, 'columns and rows');
   for (const [name, value] of Object.entries(size))
     if (!Number.isInteger(value) || value < 1 || value > 65535)
       throw new UsageError(`a terminal cannot have ${String(value)} ${name}: 1 to 65535`);
@@ -101,6 +102,7 @@ export function commandRequest(command: CommandLine, options: SpawnOptions, defa
   if (options.cwd !== undefined) checkText(options.cwd, 'cwd');
   if (options.user !== undefined) checkText(options.user, 'user');
   if (argv.length === 0 || argv[0] === '') throw new UsageError('give a program to run');
+  if (options.env !== undefined) checkObject(options.env, 'variables');
   const { tty = false } = options;
   const size = tty === false ? undefined : checkSize(tty === true ? DEFAULT_SIZE : tty);
   const variables: Record<string, string | undefined> = {
@@ -187,9 +189,10 @@ export function exec(
   options: ExecOptions,
   defaults: CommandDefaults,
 ): Promise<ExecResult> {
-  const { stdin, timeout, signal, check = false, maxOutput = MAX_OUTPUT } = options;
   return new Promise((resolve, reject) => {
+    checkObject(options, 'options');
     checkCommand(command);
+    const { stdin, timeout, signal, check = false, maxOutput = MAX_OUTPUT } = options;
     const what = describeCommand(command);
     checkSignalOption(signal);
     checkFunction(options.onStdout, 'onStdout');

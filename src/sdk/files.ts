@@ -1,7 +1,7 @@
 /** Files of the guest. */
 import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
-import { checkSignalOption, checkText } from './kinds.js';
+import { checkListener, checkSignalOption, checkText } from './kinds.js';
 import { ProtocolError } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
 import { runApplet, type AppletOptions } from './applet.js';
@@ -199,6 +199,7 @@ export class GuestFiles {
     take: (bytes: Uint8Array) => void | Promise<void>,
     options: FileOptions = {},
   ): Promise<void> {
+    checkListener(take);
     await this.run('read', ['read', path, '0', ''], { ...options, onData: take });
   }
 
@@ -267,11 +268,12 @@ export class GuestFiles {
 
   /** By numbers; of a symbolic link, itself. */
   async chown(path: string, uid: number, gid: number, options: FileOptions = {}): Promise<void> {
-    await this.run('change the owner of', ['chown', path, count(uid, 'user'), count(gid, 'group')], options);
+    await this.run('change the owner of', ['chown', path, checkOwner(uid, 'user'), checkOwner(gid, 'group')], options);
   }
 
   /** Makes a symbolic link that leads to `target`. */
   async symlink(target: string, path: string, options: FileOptions = {}): Promise<void> {
+    for (const word of [target, path]) checkText(word, 'a path');
     const answer = await runApplet(this.connection, ['symlink', target, path], options);
     if ('errno' in answer)
       throw new GuestFileError(
@@ -384,6 +386,12 @@ export class FileWatch implements AsyncIterable<FileEvent> {
 function checkMode(mode: number): string {
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw new UsageError(`a mode of ${mode}: 0 to 0o7777`);
   return String(mode);
+}
+
+/** Numbers of users and groups have 32 bits; the last one means none (chown(2)). */
+function checkOwner(value: number, what: string): string {
+  if (value > 0xffff_fffe) throw new UsageError(`a ${what} of ${value}`);
+  return count(value, what);
 }
 
 function count(value: number, what: string): string {

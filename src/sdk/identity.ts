@@ -1,5 +1,6 @@
 /** What two machines that were one must not share. */
 import { UsageError } from '../base/errors.js';
+import { checkObject } from './kinds.js';
 import type { Note } from './note.js';
 
 /** What a guest is known by. */
@@ -40,7 +41,11 @@ function isAddress(text: string): boolean {
 }
 
 /** The words of the agent's applet `identity`. Throws a UsageError for what cannot be. */
-export function identityWords({ hostname, machineId, mac, address }: Identity, { network }: Note): string[] {
+export function identityWords(identity: Identity, { network }: Note): string[] {
+  checkObject(identity, 'names and addresses');
+  const { hostname, machineId, mac, address, ...others } = identity;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new UsageError(`an identity has no "${unknown}"`);
   if (hostname !== undefined && !/^[\w.-]{1,64}$/.test(hostname))
     throw new UsageError(`a guest cannot be called "${hostname}"`);
   if (machineId !== undefined && !/^[0-9a-f]{32}$/.test(machineId))

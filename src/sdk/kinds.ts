@@ -13,6 +13,12 @@ export function checkTexts(value: unknown, what: string): void {
   for (const one of value) checkText(one, `each of ${what}`);
 }
 
+/** Throws a UsageError unless the value is an object with names in it. */
+export function checkObject(value: unknown, what: string): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new UsageError(`${what} are an object, not ${describeKind(value)}`);
+}
+
 /** Throws a UsageError unless the value is absent, or an AbortSignal. */
 export function checkSignalOption(value: unknown): void {
   if (value !== undefined && !(value instanceof AbortSignal))
@@ -23,6 +29,11 @@ export function checkSignalOption(value: unknown): void {
 export function checkFunction(value: unknown, what: string): void {
   if (value !== undefined && typeof value !== 'function')
     throw new UsageError(`${what} is a function, not ${describeKind(value)}`);
+}
+
+/** Throws a UsageError unless the value is a function. */
+export function checkListener(value: unknown): void {
+  if (typeof value !== 'function') throw new UsageError(`a listener is a function, not ${describeKind(value)}`);
 }
 
 /** Bytes of a text, or as they are. Throws a UsageError for anything else. */

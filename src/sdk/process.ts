@@ -3,7 +3,9 @@ import type { AgentConnection } from './agent/connection.js';
 import type { TerminalSize } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
 import {
+  checkCommand,
   checkSignal,
+  checkSize,
   commandRequest,
   describeCommand,
   statusOf,
@@ -13,6 +15,7 @@ import {
   type SpawnOptions,
 } from './exec.js';
 import { asError, ExecError } from './errors.js';
+import { bytesOf, checkObject, checkSignalOption } from './kinds.js';
 
 /** One output of a process, as a stream: what is not read makes the process wait. */
 class Output {
@@ -81,7 +84,10 @@ export class GuestProcess {
 
   /** @internal Made by `vm.spawn` and `vm.shell`. */
   constructor(connection: AgentConnection, command: CommandLine, options: SpawnOptions, defaults: CommandDefaults) {
+    checkObject(options, 'options');
+    checkCommand(command);
     const { signal } = options;
+    checkSignalOption(signal);
     signal?.throwIfAborted();
     const what = describeCommand(command);
     const outputs = ([1, 2] as const).map((channel) => new Output((count) => this.request.consume(channel, count)));
@@ -135,8 +141,8 @@ export class GuestProcess {
   }
 
   /** Sends input; resolves when there is room for more. Beside `stdin`, not through it. */
-  write(input: Uint8Array | string): Promise<void> {
-    return this.request.write(typeof input === 'string' ? new TextEncoder().encode(input) : input.slice());
+  async write(input: Uint8Array | string): Promise<void> {
+    await this.request.write(bytesOf(input, 'input').slice());
   }
 
   /** No more input comes. */
@@ -151,7 +157,7 @@ export class GuestProcess {
 
   /** The terminal has another size; without a terminal nothing happens. */
   resize(size: TerminalSize): void {
-    this.request.resize(size);
+    this.request.resize(checkSize(size));
   }
 
   /** Ends it, where it has not ended. */

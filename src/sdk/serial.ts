@@ -1,5 +1,5 @@
 /** A machine's first serial port, as a program has it: what the guest's kernel says, and whatever listens there. */
-import { bytesOf } from './kinds.js';
+import { bytesOf, checkListener } from './kinds.js';
 
 /** Bytes that are kept for whoever asks later. */
 const KEPT = 65_536;
@@ -68,6 +68,7 @@ export class SerialPort {
 
   /** Tells of what the guest writes from now on, until the result is called. */
   onData(listener: (bytes: Uint8Array) => void): () => void {
+    checkListener(listener);
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
   }

@@ -85,6 +85,31 @@ describeWith([guest], 'a machine with Linux in it', () => {
     await expect(vm.exec(5 as never)).rejects.toThrow('a command is a list of texts, not a number');
     await expect(vm.exec(['cat'], { stdin: 5 as never })).rejects.toThrow('stdin is a text or bytes (Uint8Array)');
     await expect(vm.fs.read(5 as never)).rejects.toMatchObject({ name: 'UsageError' });
+    const wrong: (() => unknown)[] = [
+      () => vm.exec('true', null as never),
+      () => vm.exec('true', { env: 5 as never }),
+      () => vm.exec('true', { tty: 'x' as never }),
+      () => vm.spawn(undefined as never),
+      () => vm.spawn('true', { signal: {} as never }),
+      () => vm.spawn('true').write(5 as never),
+      () => vm.spawn('true').resize('x' as never),
+      () => vm.fs.readTo('/etc/passwd', 5 as never),
+      () => vm.fs.symlink(5 as never, '/tmp/x'),
+      () => vm.fs.chown('/tmp', 2 ** 40, 0),
+      () => vm.fs.upload(5 as never, '/tmp/x'),
+      () => vm.fs.download('/etc/passwd', undefined as never),
+      () => vm.ports.forward('80' as never),
+      () => vm.serial.onData(5 as never),
+      () => vm.monitor.on(5 as never),
+      () => vm.identify(undefined as never),
+      () => vm.identify({ name: 'x' } as never),
+      () => vm.snapshot(undefined as never),
+    ];
+    for (const call of wrong)
+      await expect(Promise.resolve().then(call), call.toString()).rejects.toMatchObject({
+        name: 'UsageError',
+        message: expect.stringMatching(/^[^\n]+$/) as unknown,
+      });
     await expect(vm.exec(['x'.repeat(300_000)])).rejects.toThrow('arguments and variables are too long');
     await expect(vm.exec('echo why >&2; exit 3', { check: true })).rejects.toThrow('ended with exit code 3: why');
   });
@@ -205,7 +230,7 @@ describeWith([guest], 'a machine with Linux in it', () => {
     expect(readFileSync(path.join(folder, 'one'), 'utf8')).toBe('#!/bin/sh\necho ran');
     // A link that is there is not followed.
     await expect(vm.fs.download('/srv/up/script', path.join(to, 'out'))).rejects.toThrow('cannot write');
-    await expect(vm.fs.upload('/none', '/srv/x')).rejects.toThrow('cannot read /none: ENOENT');
+    await expect(vm.fs.upload('/none', '/srv/x')).rejects.toThrow('cannot read /none: no such file');
     await expect(vm.fs.download('/none', to)).rejects.toThrow('cannot look at /none in the guest');
   });
 
@@ -374,17 +399,24 @@ describeWith([guest], 'a machine that does not come up', () => {
       [{ cpus: 17 }, 'the option "cpus" is a whole number from 1 to 16'],
       [{ mem: 512 }, 'there is no option "mem"'],
       [{ net: { allow: ['example.org'] } }, 'the option "net" is true or false, or { restrict, allow }'],
+      [{ net: { allow: [{ host: 'a' }] } }, '"allow" needs "restrict: true": without it everything can be reached'],
+      [{ mounts: { '/here': '' } }, 'the option "mounts" is an object, each value of it a path, or { path, readOnly }'],
+      [{ keepWrites: true }, 'what is written is kept in the disk of an image, and there is none (keepWrites)'],
       [{ signal: 5 }, 'the option "signal" is an AbortSignal'],
       [{ display: true, machine: 'microvm' }, 'the board microvm has no screen'],
       [5, 'options are an object'],
     ] as const)
       await expect(Machine.create(options as never)).rejects.toMatchObject({ name: 'UsageError', message });
+    for (const disk of ['', { path: '' }, { path: 'x', format: 'vmdk' }] as never[])
+      await expect(Machine.create({ disks: [disk] })).rejects.toThrow(/^the option "disks" is a list/);
+    await expect(Machine.create({ disks: [{ path: '/none', cache: 'none' }] })).rejects.toThrow('no such file');
     await expect(Machine.create({ guest: 'none' })).rejects.toThrow('there is no guest none; there are amd64');
     await expect(Machine.create({ memory: 0.5 })).rejects.toThrow('a memory of 0.5 MiB');
     await expect(Machine.create({ mounts: { relative: '/' } })).rejects.toThrow('it begins with /');
     await expect(Machine.create({ kernel: '/none' })).rejects.toThrow('cannot read the kernel /none: no such file');
     await expect(Machine.create({ initrd: '/none' })).rejects.toThrow('an initrd needs a kernel');
     await expect(Machine.restore('/none')).rejects.toThrow('/none');
+    await expect(Machine.restore(undefined as never)).rejects.toMatchObject({ name: 'UsageError' });
     await expect(Machine.create({ bootTimeout: 300, accel: 'wasm' })).rejects.toThrow('did not answer within 300 ms');
     const signal = AbortSignal.timeout(300);
     await expect(Machine.create({ signal, accel: 'wasm' })).rejects.toMatchObject({ name: 'TimeoutError' });

@@ -77,6 +77,7 @@ it('lets machines reach what their tenant may', () => {
     restrict: true,
     allow: [{ host: 'public:example.org', port: 443 }],
   });
+  expect(() => networkOf({ allow: [{ host: 'example.org' }] }, {}, true)).toThrow('"allow" needs "restrict": true');
   expect(() => networkOf({ restrict: true, allow: [{ host: '10.0.2.2' }] }, {}, false)).toThrow(
     'no address of the internet',
   );

@@ -74,6 +74,8 @@ export function networkOf(asked: MachineRequest['net'], policy: TenantPolicy, lo
   const { network = local ? 'open' : 'public' } = policy;
   if (asked === false) return false;
   const wanted = typeof asked === 'object' ? plain(asked) : undefined;
+  if (wanted?.allow && wanted.restrict !== true)
+    throw new ApiError('invalid', '"allow" needs "restrict": true: without it more can be reached');
   if (network === 'none') {
     if (asked === undefined) return false;
     throw new ApiError('forbidden', 'machines have no network here');

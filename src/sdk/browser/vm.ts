@@ -114,7 +114,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
       },
     );
     const end = machine.exited.then(
-      (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; it wrote: ${lastWords(serial)}`),
+      (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; ${lastWords(serial)}`),
       asError,
     );
     const gone = machine.exited.then(
@@ -125,7 +125,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const trouble = new Promise<never>((_, reject) => {
       void end.then(reject);
       const timer = after(bootTimeout, () => {
-        reject(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
+        reject(new VmError(`the guest did not answer within ${bootTimeout} ms; ${lastWords(serial)}`));
       });
       settled.signal.addEventListener('abort', () => clearTimeout(timer));
       signal?.addEventListener('abort', () => reject(asError(signal.reason)), { signal: settled.signal });

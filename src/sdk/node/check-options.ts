@@ -13,6 +13,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const TEXT: Kind = { name: 'a text', is: (value) => typeof value === 'string' && !value.includes('\0') };
+/** Nothing stands for the folder that the process is in. */
+const FILE: Kind = { name: 'a path', is: (value) => TEXT.is(value) && value !== '' };
 const FLAG: Kind = { name: 'true or false', is: (value) => typeof value === 'boolean' };
 const NUMBER: Kind = { name: 'a number', is: (value) => typeof value === 'number' && !Number.isNaN(value) };
 const FUNCTION: Kind = { name: 'a function', is: (value) => typeof value === 'function' };
@@ -56,9 +58,19 @@ const placesOf = (kind: Kind): Kind => ({
   is: (value) => isRecord(value) && Object.values(value).every(kind.is),
 });
 
-const IMAGE = record({ disk: TEXT, fileSystem: TEXT, env: TEXTS, cwd: TEXT, user: TEXT }, ['disk']);
-const DISK = record({ path: TEXT, format: TEXT, readOnly: FLAG, temporary: FLAG }, ['path']);
-const ALLOWED = record({ host: TEXT, port: whole(0, 65_535) }, ['host']);
+const IMAGE = record({ disk: FILE, fileSystem: TEXT, env: TEXTS, cwd: TEXT, user: TEXT }, ['disk']);
+const DISK = record(
+  {
+    path: FILE,
+    format: oneOf(['auto', 'raw', 'qcow2']),
+    readOnly: FLAG,
+    temporary: FLAG,
+    cache: oneOf(['writeback', 'none']),
+  },
+  ['path'],
+);
+const HOST: Kind = { name: 'a host', is: (value) => TEXT.is(value) && /^\S+$/.test(String(value)) };
+const ALLOWED = record({ host: HOST, port: whole(0, 65_535) }, ['host']);
 
 const START: Fields = {
   bootTimeout: NUMBER,
@@ -74,17 +86,17 @@ const CREATE: Fields = {
   keepWrites: FLAG,
   init: TEXT,
   guest: TEXT,
-  kernel: TEXT,
-  initrd: TEXT,
+  kernel: FILE,
+  initrd: FILE,
   append: TEXT,
-  disks: listOf(either(TEXT, DISK)),
+  disks: listOf(either(FILE, DISK)),
   accel: oneOf(ACCELERATORS),
   machine: oneOf(MACHINES),
   cpu: TEXT,
   cpus: whole(1, 16),
   memory: NUMBER,
   net: either(FLAG, record({ restrict: FLAG, allow: listOf(ALLOWED) })),
-  mounts: placesOf(either(TEXT, record({ path: TEXT, readOnly: FLAG }, ['path']))),
+  mounts: placesOf(either(FILE, record({ path: FILE, readOnly: FLAG }, ['path']))),
   hostname: { name: 'letters, digits, - and . (64 at most)', is: (value) => /^[\w.-]{1,64}$/.test(String(value)) },
   display: either(FLAG, oneOf(['std', 'virtio'])),
   onProgress: FUNCTION,

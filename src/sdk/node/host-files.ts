@@ -3,7 +3,9 @@ import { constants, type Stats } from 'node:fs';
 import { lstat, mkdir, open, readdir, readlink, rm, stat, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { HostError } from '../../base/errors.js';
+import { reasonOf } from '../../host/node/read-file.js';
 import { GuestFileError } from '../errors.js';
+import { checkText } from '../kinds.js';
 import { GuestFiles, type FileOptions, type FolderEntry } from '../files.js';
 
 /** Bytes that are read of a file at a time. */
@@ -15,7 +17,7 @@ async function ofHost<T>(what: string, file: string, work: Promise<T>): Promise<
     return await work;
   } catch (cause) {
     if (!(cause instanceof Error && 'code' in cause)) throw cause;
-    throw new HostError(`cannot ${what} ${file}: ${String(cause.code)}`, { cause });
+    throw new HostError(`cannot ${what} ${file}: ${reasonOf(cause)}`, { cause });
   }
 }
 
@@ -40,6 +42,7 @@ export class HostGuestFiles extends GuestFiles {
    * not. Symbolic links stay what they are, but for `from` itself, which is followed. Rejected at sockets and devices.
    */
   async upload(from: string, to: string, options: FileOptions = {}): Promise<void> {
+    checkText(from, 'a file');
     const status = await ofHost('read', from, stat(from));
     if (status.isDirectory()) await this.uploadFolder(from, to, status.mode & 0o7777, options);
     else await this.uploadFile(from, to, status, options);
@@ -78,6 +81,7 @@ export class HostGuestFiles extends GuestFiles {
    * written outside `to`: links are made last, and none that is there is followed. Devices, pipes and sockets are left out.
    */
   async download(from: string, to: string, options: FileOptions = {}): Promise<void> {
+    checkText(to, 'a file');
     const status = await this.stat(from, options);
     const links: (readonly [string, string])[] = [];
     if (status.type === 'folder') await this.downloadFolder(from, to, links, options);

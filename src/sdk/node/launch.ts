@@ -133,6 +133,8 @@ const NETWORK = {
 export const NAMESERVER = NETWORK.dns;
 
 function userNetwork(options: NetworkOptions): NetConfig {
+  if (options.allow !== undefined && options.restrict !== true)
+    throw new UsageError('"allow" needs "restrict: true": without it everything can be reached');
   const network: UserNetConfig = {
     ...DEFAULT_USER_NETWORK,
     restrict: options.restrict ?? false,
@@ -252,6 +254,8 @@ function environment(image: RootImage | undefined): Record<string, string> {
 export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Promise<Launch> {
   if (typeof wanted.image === 'string' && wanted.keepWrites)
     throw new UsageError('writes are kept in a disk of your own, not in a container image');
+  if (wanted.image === undefined && wanted.keepWrites)
+    throw new UsageError('what is written is kept in the disk of an image, and there is none (keepWrites)');
   const { onProgress } = wanted;
   const root =
     typeof wanted.image === 'string' ? await pulledImage(wanted.image, { onProgress, signal }) : wanted.image;

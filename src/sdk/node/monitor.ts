@@ -5,6 +5,7 @@ import type { CpuUsage } from '../../runtime/node/scheduler.js';
 import type { Inspection } from '../../vmm/inspect.js';
 import type { MachineExit } from '../../vmm/machine.js';
 import { asError } from '../errors.js';
+import { checkListener } from '../kinds.js';
 
 /** Something that happens to a machine. */
 export type VmEvent =
@@ -59,6 +60,7 @@ export class Monitor {
 
   /** Tells of events from now on, until the result is called. A machine that has ended tells so once more. */
   on(listener: (event: VmEvent) => void): () => void {
+    checkListener(listener);
     const { last } = this;
     if (last) queueMicrotask(() => listener(last));
     else this.listeners.add(listener);

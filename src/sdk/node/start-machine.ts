@@ -82,7 +82,7 @@ export async function startMachine(
   serial.connect({ send: (bytes) => machine.send('serial', bytes) });
   monitor.connect(machine);
   const end = machine.exited.then(
-    (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; it wrote: ${lastWords(serial)}`),
+    (exit) => new VmError(`the machine has ended: ${describeExit(exit)}; ${lastWords(serial)}`),
     (error: unknown) => asError(error),
   );
   const gone = machine.exited.then(
@@ -96,7 +96,7 @@ export async function startMachine(
     end,
     new Promise<Error>((resolve) => {
       timer = after(bootTimeout, () => {
-        resolve(new VmError(`the guest did not answer within ${bootTimeout} ms; it wrote: ${lastWords(serial)}`));
+        resolve(new VmError(`the guest did not answer within ${bootTimeout} ms; ${lastWords(serial)}`));
       });
     }),
     new Promise<Error>((resolve) => {

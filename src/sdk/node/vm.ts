@@ -10,6 +10,7 @@ import { keepSpareWorker } from '../../runtime/node/spare-worker.js';
 import type { MachineStart } from '../../runtime/node/protocol.js';
 import { furnish } from '../furnish.js';
 import { forkIdentity, identityWords, type Identity } from '../identity.js';
+import { checkText } from '../kinds.js';
 import { LinuxGuest } from '../linux-guest.js';
 import { readNote } from '../note.js';
 import type { SerialPort } from '../serial.js';
@@ -178,6 +179,7 @@ export class Vm extends LinuxGuest<MachineHandle, HostGuestFiles> {
 
   /** Goes on with a machine that `snapshot` saved, at the moment of its save. The file is not used afterwards. */
   static async restore(file: string, options: RestoreOptions = {}): Promise<Vm> {
+    checkText(file, 'a file');
     checkRestore(options);
     checkStart(options);
     const { forceCpu } = options;
@@ -212,6 +214,7 @@ export class Vm extends LinuxGuest<MachineHandle, HostGuestFiles> {
 
   /** Saves the machine to a file, for `Vm.restore`; it goes on afterwards. The file is this user's only: it holds all memory. */
   async snapshot(file: string): Promise<void> {
+    checkText(file, 'a file');
     await this.machine.save(file);
   }
 
