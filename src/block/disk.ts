@@ -7,6 +7,8 @@ export interface ImageDiskOptions {
   readonly serial: string;
   /** Of a disk whose writes are thrown away. */
   readonly writes?: DiskWrites | undefined;
+  /** As in BlockBackend. */
+  readonly allocate?: BlockBackend['allocate'];
   /** Something failed, for the first time; the guest has been told of an I/O error. */
   readonly failed?: (error: unknown) => void;
 }
@@ -17,6 +19,7 @@ export class ImageDisk implements BlockBackend {
   readonly readOnly: boolean;
   readonly serial: string;
   readonly writes?: DiskWrites;
+  readonly allocate: BlockBackend['allocate'];
   private told = false;
 
   constructor(
@@ -26,6 +29,7 @@ export class ImageDisk implements BlockBackend {
     this.size = image.size;
     this.readOnly = image.readOnly;
     this.serial = options.serial;
+    this.allocate = options.allocate;
     if (options.writes) this.writes = options.writes;
   }
 

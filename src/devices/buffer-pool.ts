@@ -1,10 +1,14 @@
-/** Scratch buffers that are used again. */
+/** Bytes that are moved between guest and back end at once, at most: a multiple of any medium's blocks. */
+export const PIECE = 0x10_0000;
+
+/** Scratch buffers of PIECE bytes that are used again. */
 export class BufferPool {
   private readonly free: Uint8Array[] = [];
 
-  take(size: number): Uint8Array {
-    const index = this.free.findIndex((buffer) => buffer.length === size);
-    return index < 0 ? new Uint8Array(size) : this.free.splice(index, 1)[0];
+  constructor(private readonly allocate: (size: number) => Uint8Array = (size) => new Uint8Array(size)) {}
+
+  take(): Uint8Array {
+    return this.free.pop() ?? this.allocate(PIECE);
   }
 
   give(buffer: Uint8Array): void {

@@ -25,6 +25,8 @@ export interface BlockBackend {
   readonly serial: string;
   /** Identity and generation, recorded in snapshots: a resume refuses a disk that changed meanwhile. */
   readonly identity: string;
+  /** Memory for data on their way, which the host moves there without a copy. Absent: any memory is as good. */
+  readonly allocate?: ((size: number) => Uint8Array) | undefined;
   read(offset: number, into: Uint8Array, done: (status: BlockStatus) => void): void;
   write(offset: number, from: Uint8Array, done: (status: BlockStatus) => void): void;
   flush(done: (status: BlockStatus) => void): void;

@@ -10,6 +10,8 @@ export class MemoryDisk implements BlockBackend {
   readonly serial = 'SERIAL-1';
   readonly log: string[] = [];
   readonly waiting: (() => void)[] = [];
+  /** Sizes of the memory that was asked for. */
+  readonly allocated: number[] = [];
   later = false;
   fails = false;
 
@@ -20,6 +22,11 @@ export class MemoryDisk implements BlockBackend {
     this.bytes = new Uint8Array(size);
     for (let i = 0; i < size; i++) this.bytes[i] = (i >> 9) + i;
   }
+
+  readonly allocate = (size: number): Uint8Array => {
+    this.allocated.push(size);
+    return new Uint8Array(size);
+  };
 
   private do(what: string, from: number, length: number, act: () => void, done: Done): void {
     if (from < 0 || from + length > this.size || from % 512 !== 0 || length % 512 !== 0)

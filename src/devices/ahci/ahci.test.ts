@@ -82,6 +82,13 @@ describe('an AHCI port (AHCI 1.3.1)', () => {
     expect(driver.run({ code: ATA.READ_DMA_EXT, lba: 0, count: 0, pieces }).error).toBe(0x14);
   });
 
+  it('moves data by memory of the disk’s choice', () => {
+    const driver = new Driver().start();
+    for (const code of [ATA.READ_DMA_EXT, ATA.WRITE_DMA_EXT])
+      expect(driver.run({ code, lba: 0, count: 1, pieces: [[DATA, 512]] }).error).toBe(0);
+    expect(driver.disk.allocated).toEqual([0x10_0000]);
+  });
+
   it('carries out queued commands, which may end in any order (§5.6.4)', () => {
     const driver = new Driver().start();
     driver.disk.later = true;

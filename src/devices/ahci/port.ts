@@ -43,10 +43,11 @@ export class AhciPort {
   /** The command that is not a queued one, under way. */
   private busySlot: number | undefined;
   private serving = false;
-  private readonly buffers = new BufferPool();
+  private readonly buffers: BufferPool;
 
   constructor(private readonly parts: PortParts) {
     this.state = initialState();
+    this.buffers = new BufferPool(parts.drive?.allocate);
     this.connect();
   }
 
@@ -358,7 +359,7 @@ export class AhciPort {
       const tag = (operation.taskfile.count >> 3) & 0x1f;
       this.receive(RECEIVED.DMA_SETUP, dmaSetupFrame(tag, operation.direction === 'in', operation.length));
     }
-    const buffer = this.buffers.take(drive.piece);
+    const buffer = this.buffers.take();
     moveData({
       drive,
       operation,

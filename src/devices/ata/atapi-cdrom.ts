@@ -57,7 +57,6 @@ export class AtapiCdRom implements AtaDrive {
   readonly stateSchema = stateSchema;
   readonly packets = true;
   readonly signature = SIGNATURE.PACKET;
-  readonly piece = 0x4_0000;
 
   private medium: BlockBackend | undefined;
   private state: State = {

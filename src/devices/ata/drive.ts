@@ -5,6 +5,7 @@
  * A command becomes an `Operation`, which is plain data: a controller saves it with its own state and goes on after a
  * restore. The controller asks for data, or brings it, in pieces, in order, then lets the drive finish.
  */
+import type { BlockBackend } from '../../iface/block.js';
 import { bytes, int, nullable, oneOf, range, struct, u16, u8, type Infer } from '../../snapshot/schema.js';
 import type { Snapshotable } from '../../snapshot/snapshotable.js';
 
@@ -58,8 +59,8 @@ export interface AtaDrive extends Snapshotable {
   readonly packets: boolean;
   /** What the registers show after a reset: LBA low, mid, high. */
   readonly signature: number;
-  /** Bytes of the pieces in which data should move: a multiple of the medium's blocks. */
-  readonly piece: number;
+  /** As the medium's back end says. */
+  readonly allocate?: BlockBackend['allocate'];
   /** COMRESET, power-on, or a software reset (`soft`), which changes less. */
   reset(soft: boolean): void;
   /** Looks at a command. Nothing has happened to the medium yet. */

@@ -92,7 +92,7 @@ export interface MoveRequest {
   readonly drive: AtaDrive;
   readonly operation: Operation;
   readonly list: ScatterList;
-  /** Scratch memory of the drive's piece size. */
+  /** Scratch memory: data move in pieces of its size, a multiple of any medium's blocks. */
   readonly buffer: Uint8Array;
   /** False after a reset: nothing is touched any more, nobody is told. */
   readonly current: () => boolean;
@@ -109,7 +109,7 @@ export function moveData({ drive, operation, list, buffer, current, done }: Move
       done('done', at);
       return;
     }
-    const part = buffer.subarray(0, Math.min(drive.piece, length - at));
+    const part = buffer.subarray(0, Math.min(buffer.length, length - at));
     const moved = (ok: boolean): void => {
       if (!current()) return;
       if (!ok) {

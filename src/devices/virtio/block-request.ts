@@ -1,5 +1,5 @@
 import type { BlockBackend, BlockStatus } from '../../iface/block.js';
-import type { BufferPool } from '../buffer-pool.js';
+import { PIECE, type BufferPool } from '../buffer-pool.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 
 /** Request types, VIRTIO 1.2 §5.2.6. */
@@ -19,9 +19,6 @@ const SECTOR = 512;
 /** Where headers are read to: requests begin one after the other. */
 const header = new Uint8Array(HEADER.SIZE);
 const headerView = new DataView(header.buffer);
-
-/** Bytes that are moved between guest and back end at once. */
-const CHUNK = 0x4_0000;
 
 /** What discard and write-zeroes requests may ask for. */
 export interface RequestLimits {
@@ -51,11 +48,13 @@ interface Step {
   succeeded?(): boolean;
 }
 
-/** A request to a block device, from its chain to its status byte. Large transfers go through in chunks. */
+/** A request to a block device, from its chain to its status byte. Large transfers go through in pieces. */
 export class BlockRequest {
   /** First byte that the header names. */
   private offset = 0;
   private written = 0;
+  /** Where data are on their way, once there are any. */
+  private buffer: Uint8Array | undefined;
 
   constructor(
     private readonly chain: DescriptorChain,
@@ -109,9 +108,9 @@ export class BlockRequest {
   }
 
   private *read(length: number): Generator<Step, undefined> {
-    const buffer = this.owner.buffers.take(CHUNK);
-    for (let at = 0; at < length; at += CHUNK) {
-      const part = buffer.subarray(0, Math.min(CHUNK, length - at));
+    const buffer = (this.buffer = this.owner.buffers.take());
+    for (let at = 0; at < length; at += PIECE) {
+      const part = buffer.subarray(0, Math.min(PIECE, length - at));
       yield {
         issue: (done) => this.backend.read(this.offset + at, part, done),
         succeeded: () => {
@@ -120,19 +119,17 @@ export class BlockRequest {
         },
       };
     }
-    this.owner.buffers.give(buffer);
   }
 
   private *write(length: number): Generator<Step, undefined> {
-    const buffer = this.owner.buffers.take(CHUNK);
-    for (let at = 0; at < length; at += CHUNK) {
-      const part = buffer.subarray(0, Math.min(CHUNK, length - at));
+    const buffer = (this.buffer = this.owner.buffers.take());
+    for (let at = 0; at < length; at += PIECE) {
+      const part = buffer.subarray(0, Math.min(PIECE, length - at));
       const fetched = this.chain.read(HEADER.SIZE + at, part);
       yield {
         issue: (done) => (fetched ? this.backend.write(this.offset + at, part, done) : done('io-error')),
       };
     }
-    this.owner.buffers.give(buffer);
     if (this.owner.durable) yield { issue: (done) => this.backend.flush(done) };
   }
 
@@ -197,14 +194,23 @@ export class BlockRequest {
 
   /** Takes a step's result; false when that ends the request. */
   private absorb(step: Step, status: BlockStatus): boolean {
-    if (!this.owner.current()) return false;
+    if (!this.owner.current()) {
+      this.giveBack();
+      return false;
+    }
     const result = status === 'ok' && step.succeeded?.() === false ? 'io-error' : status;
     if (result === 'ok') return true;
     this.finish(result);
     return false;
   }
 
+  private giveBack(): void {
+    if (this.buffer) this.owner.buffers.give(this.buffer);
+    this.buffer = undefined;
+  }
+
   private finish(status: BlockStatus): void {
+    this.giveBack();
     this.chain.write(this.chain.writeLength - 1, Uint8Array.of(STATUS[status]));
     this.owner.done(this.written + 1);
   }

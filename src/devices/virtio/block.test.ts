@@ -72,14 +72,29 @@ describe('requests (§5.2.6)', () => {
     expect(odd.data).toEqual(Uint8Array.of(...data, OK));
   });
 
-  it('go through in chunks when they are large', () => {
-    const { disk, queue } = setUp(new MemoryDisk(0x10_0000));
-    const [{ data }] = queue.exchange([header(IN, 0)], [0x9_0000, 1]);
-    expect(disk.log).toEqual(['read 0 262144', 'read 262144 262144', 'read 524288 65536']);
-    expect(Buffer.compare(data.subarray(0, -1), disk.bytes.subarray(0, 0x9_0000))).toBe(0);
-    const pattern = Uint8Array.from({ length: 0x5_0000 }, (_, i) => i * 7);
+  it('go through in pieces when they are large', () => {
+    const { disk, queue } = setUp(new MemoryDisk(0x20_0000));
+    const [{ data }] = queue.exchange([header(IN, 0)], [0x18_0000, 1]);
+    expect(disk.log).toEqual(['read 0 1048576', 'read 1048576 524288']);
+    expect(Buffer.compare(data.subarray(0, -1), disk.bytes.subarray(0, 0x18_0000))).toBe(0);
+  });
+
+  it('write large data in pieces', () => {
+    const { disk, queue } = setUp(new MemoryDisk(0x20_0000));
+    const pattern = Uint8Array.from({ length: 0x11_0000 }, (_, i) => i * 7);
     expect(queue.exchange([header(OUT, 8), pattern], [1])[0].data[0]).toBe(OK);
-    expect(Buffer.compare(disk.bytes.subarray(8 * 512, 8 * 512 + 0x5_0000), pattern)).toBe(0);
+    expect(disk.log).toEqual(['write 4096 1048576', 'write 1052672 65536']);
+    expect(Buffer.compare(disk.bytes.subarray(8 * 512, 8 * 512 + 0x11_0000), pattern)).toBe(0);
+  });
+
+  it('move data by memory of the disk’s choice, again after it has failed', () => {
+    const { disk, queue } = setUp();
+    for (const fails of [false, true, false]) {
+      disk.fails = fails;
+      queue.exchange([header(IN, 1)], [512, 1]);
+      queue.exchange([header(OUT, 1), new Uint8Array(512)], [1]);
+    }
+    expect(disk.allocated).toEqual([0x10_0000]);
   });
 
   it('flush, give the serial number, discard and write zeroes', () => {

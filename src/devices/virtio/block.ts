@@ -92,7 +92,7 @@ export class VirtioBlock implements VirtioDevice {
   private port: VirtioPort | undefined;
   /** Changes with every reset; completions of another life are dropped. */
   private life = 0;
-  private readonly buffers = new BufferPool();
+  private readonly buffers: BufferPool;
   private readonly inFlight = new Set<{ readonly queue: number; readonly head: number }>();
   /** Queues that are being served: their interrupts wait until all is taken. */
   private readonly serving = new Set<number>();
@@ -104,6 +104,7 @@ export class VirtioBlock implements VirtioDevice {
     this.id = parts.id;
     this.backend = backend;
     this.serial = parts.serial ?? backend.serial;
+    this.buffers = new BufferPool(backend.allocate);
     this.queueSizes = new Array<number>(queues).fill(queueSize);
     this.features =
       FEATURE.SEG_MAX |

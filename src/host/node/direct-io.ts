@@ -1,15 +1,14 @@
 import * as fs from 'node:fs';
+import { isPageAligned, pageAligned } from './page-aligned.js';
 
 /** Offsets, lengths and memory are multiples of it: at least the block of every disk of a host. */
 const ALIGNMENT = 4096;
-/** Bytes that go through the buffer at once. */
+/** Bytes that are moved at once. */
 const PIECE = 0x10_0000;
-const WASM_PAGE = 0x1_0000;
 
-/** Node's own buffers lie anywhere; memory of WebAssembly begins at a page. */
+/** For bytes that lie anywhere. */
 let pages: Uint8Array | undefined;
-const buffer = (): Uint8Array =>
-  (pages ??= new Uint8Array(new WebAssembly.Memory({ initial: PIECE / WASM_PAGE, maximum: PIECE / WASM_PAGE }).buffer));
+const buffer = (): Uint8Array => (pages ??= pageAligned(PIECE));
 
 /** The part of a range that begins and ends at multiples of ALIGNMENT; empty if there is none. */
 export function alignedPart(offset: number, length: number): { readonly start: number; readonly end: number } {
@@ -40,10 +39,12 @@ export class DirectIo {
 
   /** Bytes read: fewer at the end of the file only. */
   read(offset: number, into: Uint8Array): number {
-    const bytes = buffer();
+    const straight = isPageAligned(into);
     for (let at = 0; at < into.length;) {
-      const count = fs.readSync(this.fd, bytes, 0, Math.min(PIECE, into.length - at), offset + at);
-      into.set(bytes.subarray(0, count), at);
+      const piece = into.subarray(at, at + PIECE);
+      const bytes = straight ? piece : buffer();
+      const count = fs.readSync(this.fd, bytes, 0, piece.length, offset + at);
+      if (!straight) piece.set(bytes.subarray(0, count));
       at += count;
       if (count % ALIGNMENT !== 0 || count === 0) return at;
     }
@@ -51,10 +52,11 @@ export class DirectIo {
   }
 
   write(offset: number, from: Uint8Array): void {
-    const bytes = buffer();
+    const straight = isPageAligned(from);
     for (let at = 0; at < from.length;) {
       const piece = from.subarray(at, at + PIECE);
-      bytes.set(piece);
+      const bytes = straight ? piece : buffer();
+      if (!straight) bytes.set(piece);
       for (let done = 0; done < piece.length;)
         done += fs.writeSync(this.fd, bytes, done, piece.length - done, offset + at + done);
       at += piece.length;

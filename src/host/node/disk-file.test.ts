@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DiskFile } from './disk-file.js';
 import { libc } from './native/libc.js';
+import { isPageAligned, pageAligned } from './page-aligned.js';
 
 describe('DiskFile', () => {
   let folder: string;
@@ -59,6 +60,9 @@ describe.runIf(process.platform === 'linux')('DiskFile past the cache of the hos
     const size = 3_000_000;
     const model = new Uint8Array(size);
     writeFileSync(name, model);
+    // Moved straight, or by way of a buffer because of where they are or begin.
+    const pages = pageAligned(1_600_000);
+    const places = [pages, pages.subarray(512), pages.subarray(4096), new Uint8Array(pages.length)];
     const files = [open(true), DiskFile.open(name, { writable: true, lock: false })];
     let state = 12345;
     const random = (below: number): number => (state = (state * 1103515245 + 12345) % 2 ** 31) % below;
@@ -68,17 +72,22 @@ describe.runIf(process.platform === 'linux')('DiskFile past the cache of the hos
       const length = Math.min(size - offset, (1 + random(round % 50 === 0 ? 3000 : 40)) * 512);
       const file = files[random(8) === 0 ? 1 : 0];
       if (random(2) === 0) {
-        const bytes = new Uint8Array(length).fill(random(256));
+        const bytes = places[random(4)].subarray(0, length).fill(random(256));
         file.write(offset, bytes);
         model.set(bytes, offset);
       } else {
-        const bytes = new Uint8Array(length);
+        const bytes = places[random(4)].subarray(0, length).fill(1);
         expect(file.read(offset, bytes)).toBe(length);
         expect(Buffer.compare(bytes, model.subarray(offset, offset + length)), `at ${offset}`).toBe(0);
       }
     }
-    const end = new Uint8Array(8192);
-    expect(files[0].read(size - 5000, end)).toBe(5000);
+    for (const place of places) {
+      // From a multiple of 4 KiB on: the end is met past the cache.
+      const end = place.subarray(0, 8192);
+      expect(files[0].read(size - (size % 4096), end)).toBe(size % 4096);
+      expect(Buffer.compare(end.subarray(0, size % 4096), model.subarray(size - (size % 4096)))).toBe(0);
+      expect(files[0].read(size - 5000, end)).toBe(5000);
+    }
     for (const file of files) file.close();
     expect(Buffer.compare(readFileSync(name), model)).toBe(0);
   });
@@ -95,6 +104,17 @@ describe.runIf(process.platform === 'linux')('DiskFile past the cache of the hos
     other.read(0, new Uint8Array(65536));
     other.close();
     expect(cached()).toBeGreaterThanOrEqual(65536);
+  });
+  it.runIf(canPassBy())('knows memory that needs no buffer between (file systems with O_DIRECT)', () => {
+    writeFileSync(name, new Uint8Array(16384).fill(7));
+    const fd = openSync(name, constants.O_RDONLY | constants.O_DIRECT);
+    const pages = pageAligned(16384);
+    expect([readSync(fd, pages.subarray(4096), 0, 4096, 0), pages[4096]]).toEqual([4096, 7]);
+    closeSync(fd);
+    const part = (at: number): boolean => isPageAligned(pages.subarray(at));
+    expect([part(0), part(8192), part(512), part(4095), isPageAligned(new Uint8Array(4096))]).toEqual([
+      ...[true, true, false, false, false],
+    ]);
   });
   it('is refused where there is no such way', () => {
     const none = (): DiskFile => DiskFile.open('/proc/version', { writable: false, lock: false, direct: true });

@@ -7,6 +7,7 @@ import type { DiskImage } from '../../block/image.js';
 import { openImage, type Opener } from '../../block/open.js';
 import { TemporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
+import { pageAligned } from '../../host/node/page-aligned.js';
 import type { BlockBackend } from '../../iface/block.js';
 import { DEFAULT_DISK_CACHE, type DiskConfig } from '../../vmm/config.js';
 import { isAddress } from './http-images.js';
@@ -25,6 +26,7 @@ export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockB
   const overlay = temporary ? overlayOf(image, name, opener) : undefined;
   return new ImageDisk(overlay ?? image, {
     writes: overlay,
+    allocate: cache === 'none' ? pageAligned : undefined,
     serial: serial ?? serialOf(name),
     failed: (error) =>
       warn(`vitrine: the disk ${name} failed: ${error instanceof Error ? error.message : String(error)}`),
