@@ -1,6 +1,16 @@
 /** Disks of a machine on files of this host: locks, kills, identities. */
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +21,7 @@ import { killRound } from '../../testing/disk-kill.js';
 import { describeWith, requireMountNamespaces, requireTool } from '../../testing/tools.js';
 import type { DiskConfig } from '../../vmm/config.js';
 import { createDisk } from './disk-tools.js';
+import { isPageAligned } from '../../host/node/page-aligned.js';
 import { openDisk } from './disks.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-disks-'));
@@ -65,6 +76,21 @@ describe('an image', () => {
     for (const reader of readers) reader.close();
     temporary.close();
     open('shared').close();
+  });
+  it('past the host’s cache has memory for that (file systems with O_DIRECT)', ({ skip }) => {
+    raw('direct');
+    const cached = open('direct');
+    expect(cached.allocate).toBeUndefined();
+    cached.close();
+    try {
+      closeSync(openSync(file('direct'), constants.O_RDONLY | constants.O_DIRECT));
+    } catch {
+      skip('no O_DIRECT here');
+    }
+    const disk = open('direct', { cache: 'none' });
+    const memory = disk.allocate?.(8192);
+    expect([memory?.length, memory && isPageAligned(memory)]).toEqual([8192, true]);
+    disk.close();
   });
   it('on which others stand is not written', () => {
     raw('base');
