@@ -56,7 +56,7 @@ const SERIAL = 'serial --unit=0 --speed=115200\nterminal_output serial\n';
 const FIND = 'search --no-floppy --file --set=root /boot/vmlinuz\n';
 
 const grubConfig = (append: string): string =>
-  `${SERIAL}echo GRUB starts the kernel\nlinux /boot/vmlinuz ${append}\ninitrd /boot/initrd\nboot\n`;
+  `${SERIAL}echo GRUB starts the kernel\nlinux /boot/vmlinuz ${append}\ninitrd /boot/initrd\necho GRUB has read what it starts\nboot\n`;
 
 /** Makes the images in a folder. `append` is the kernel's command line. */
 export async function makeBootImages(
