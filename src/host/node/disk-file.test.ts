@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DiskFile } from './disk-file.js';
 import { libc } from './native/libc.js';
 import { isPageAligned, pageAligned } from './page-aligned.js';
@@ -115,6 +115,14 @@ describe.runIf(process.platform === 'linux')('DiskFile past the cache of the hos
     expect([part(0), part(8192), part(512), part(4095), isPageAligned(new Uint8Array(4096))]).toEqual([
       ...[true, true, false, false, false],
     ]);
+  });
+  it('does without such memory where the process has no addresses left for it', () => {
+    const none = vi.spyOn(WebAssembly, 'Memory').mockImplementation(function () {
+      throw new RangeError('WebAssembly.Memory(): could not allocate memory');
+    });
+    const memory = pageAligned(8192);
+    expect([none.mock.calls.length, memory.length, isPageAligned(memory)]).toEqual([1, 8192, false]);
+    none.mockRestore();
   });
   it('is refused where there is no such way', () => {
     const none = (): DiskFile => DiskFile.open('/proc/version', { writable: false, lock: false, direct: true });

@@ -9,13 +9,17 @@ const aligned = new WeakSet<ArrayBufferLike>();
 
 /**
  * Zeros, beginning at a page: memory of WebAssembly does, where ordinary buffers lie anywhere. It takes some gigabytes of
- * the process's addresses, whatever its size, so nobody should have many.
+ * the process's addresses, whatever its size, so nobody should have many; where there are none left, it begins anywhere.
  */
 export function pageAligned(size: number): Uint8Array {
   const pages = Math.ceil(size / WASM_PAGE);
-  const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  aligned.add(buffer);
-  return new Uint8Array(buffer, 0, size);
+  try {
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    aligned.add(buffer);
+    return new Uint8Array(buffer, 0, size);
+  } catch {
+    return new Uint8Array(size);
+  }
 }
 
 /** Whether bytes are a part of such memory, and begin at a page of it. */
