@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PAIRS } from '../../testing/fuzz/pairs.js';
 
 /** `node dist/testing/fuzz/main.js` and `npm run verify` run many more. */
-const PROGRAMS = 12;
+const PROGRAMS = 8;
 
 describe.each(PAIRS.map((pair, n) => ({ ...pair, n })))('random programs, $name', ({ make, n }) => {
   const lockstep = make();
