@@ -7,6 +7,17 @@ const programs = [
   'src/{accel/kvm,machine,vmm/smp}/**/*.test.ts',
 ];
 
+/** Of the same folders, those that need none: they leave nothing behind. */
+const units = [
+  'src/cli/{*-options,escape-keys,guest-command,parse,progress-line}.test.ts',
+  'src/guests/**/{apt-sources,cpio,deb822,debian-tools,initramfs,kernel-image,kernel-modules}.test.ts',
+  'src/machine/{common,pc}/{cpu-features,interrupt-controllers,memory}.test.ts',
+  'src/oci/{layer-tree,reference,tar-reader}.test.ts',
+  'src/runtime/common/{disk-words,input-gate,output-buffer,page-compression}.test.ts',
+  'src/runtime/node/choose-accelerator.test.ts',
+  'src/testing/console-parts.test.ts',
+];
+
 export default defineConfig({
   test: {
     // Tests import TypeScript sources; what runs in workers or is generated comes from dist/, kept current by this.
@@ -21,7 +32,8 @@ export default defineConfig({
     // Skipped tests are listed, with the reason in their title or note.
     reporters: ['default', './tools/vitest-skips.ts'],
     projects: [
-      { extends: true, test: { name: 'programs', include: programs } },
+      { extends: true, test: { name: 'programs', include: programs, exclude: units } },
+      { extends: true, test: { name: 'units', include: units, isolate: false } },
       // The others leave nothing behind: their files share the processes they run in, and what was loaded there.
       { extends: true, test: { name: 'parts', include: ['src/**/*.test.ts'], exclude: programs, isolate: false } },
       // Tests of processor behaviour once more, as translated code.
