@@ -227,6 +227,8 @@ describe.each<[string, readonly string[], RegExp]>([
   ['a place that cannot be written to save in', ['run', 'demo', '--save-on-exit', '/proc/x'], /cannot write the snap/],
   ['a device to save in', ['run', 'demo', '--save-on-exit', file('device')], /cannot write .*no regular file/],
   ['a folder that is not there to save in', ['run', 'demo', '--save-on-exit', file('none/x')], /cannot write the snap/],
+  ['a root that is not there', ['run', './none'], /there is no folder \.\/none/],
+  ['an image of nothing', ['image', 'build-from', file('empty'), '--name', 'none'], /empty is empty/],
   ['a snapshot that is not there', ['resume', file('none')], /cannot read the snapshot .*: no such file/],
   ['a folder as snapshot', ['resume', folder], /cannot read the snapshot .*: it is a directory/],
   ['an empty snapshot', ['resume', file('empty')], /the snapshot .* is empty/],

@@ -260,6 +260,7 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect(await told('ls', '-sq')).toBe('first\n');
     const [{ digest }] = JSON.parse(await told('image', 'ls', '--json')) as { readonly digest: string }[];
     expect((await vitrine(['image', 'rm', digest])).err).toMatch(/^vitrine: the machine box needs the image .*\n$/);
+    expect((await vitrine(['rm', '-s', 'none'])).err).toBe('vitrine: there is no snapshot none\n');
     await told('rm', '-s', 'first');
     await told('pause', 'box');
     expect(await told('ls')).toMatch(/^box +paused/m);
@@ -299,10 +300,13 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
   it('goes with a supervisor that is killed, and nothing stands in the way of another', async () => {
     const before = supervisors();
     expect(before).toHaveLength(1);
+    await told('snapshot', 'box', 'kept');
     for (const pid of before) process.kill(pid, 'SIGKILL');
     expect((await vitrine(['exec', 'box', 'ls'])).err).toBe(
       'vitrine: there is no machine box; vitrine ls lists them\n',
     );
+    expect(await told('ls', '-sq')).toBe('kept\n');
+    await told('rm', '-s', 'kept');
     expect(await told('run', '-d', '--name', 'box', ...quick, '--memory', '128', '--entrypoint', '', root)).toBe(
       'box\n',
     );

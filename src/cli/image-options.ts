@@ -78,6 +78,8 @@ export async function findImage(name: string, insecure: boolean | undefined): Pr
   const onProgress = pullProgress(name, progress);
   const store = new ImageStore();
   try {
+    if (/^\.{0,2}\//.test(name) && !isFolder(name))
+      throw new UsageError(`there is no folder ${name}; an image of a registry is named oci:NAME`);
     if (!isFolder(name)) return await store.ensure(name, { insecure, onProgress });
     if (fs.existsSync(path.join(name, 'oci-layout'))) return await store.pull(`oci:${name}`, { onProgress });
     progress({ text: `reading ${name}` });

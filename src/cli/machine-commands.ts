@@ -4,9 +4,10 @@ import type { ApiClient } from '../api/client.js';
 import { ApiError } from '../api/errors.js';
 import type { MachineInfo } from '../api/schemas.js';
 import { UsageError } from '../base/errors.js';
-import { ask, otherMachines, printJson, printTable, untilInterrupted } from './machine-client.js';
+import { ask, askOrStart, otherMachines, printJson, printTable, untilInterrupted } from './machine-client.js';
 import { readableSize } from './readable-size.js';
-import { findSupervisor } from '../api/node-supervisor.js';
+import { findSupervisor, startSupervisor } from '../api/node-supervisor.js';
+import { checkMachineName } from '../runtime/node/registry.js';
 
 interface JsonOption {
   readonly json?: boolean;
@@ -71,7 +72,8 @@ their names, and vitrine top tells what they do.`,
 }
 
 async function list({ quiet, snapshots, json }: ListOptions): Promise<void> {
-  const client = await findSupervisor();
+  // Snapshots are there without any machine, so without a supervisor; machines are not.
+  const client = await (snapshots ? startSupervisor() : findSupervisor());
   try {
     if (snapshots) {
       const all = client ? await client.snapshots() : [];
@@ -108,17 +110,23 @@ const printNames = (names: readonly string[]): void => {
   process.stdout.write(names.map((name) => `${name}\n`).join(''));
 };
 
-/** Does something with each; the first failure is told when all have had their turn. */
-async function each(
+/** Does something with each machine; the first failure is told when all have had their turn. */
+const each = (
   names: readonly string[],
   json: boolean | undefined,
   work: (client: ApiClient, name: string) => Promise<MachineInfo | undefined>,
+): Promise<void> => eachOf(names, json, (name) => ask(name, (client) => work(client, name)));
+
+async function eachOf(
+  names: readonly string[],
+  json: boolean | undefined,
+  work: (name: string) => Promise<MachineInfo | undefined>,
 ): Promise<void> {
   const done: (MachineInfo | { readonly name: string })[] = [];
   const failures: unknown[] = [];
   for (const name of names)
     try {
-      const answer = await ask(name, (client) => work(client, name));
+      const answer = await work(name);
       done.push(answer ?? { name });
       if (!json) printNames([name]);
     } catch (error) {
@@ -164,15 +172,18 @@ export function removeCommand(): Command {
     .option('-s, --snapshot', 'the names are those of snapshots')
     .option(...JSON_OPTION)
     .action(async (names: readonly string[], { force = false, snapshot, json }: RemoveOptions) => {
-      await each(names, json, async (client, name) => {
-        if (snapshot) await client.removeSnapshot(name);
-        else await removeMachine(client, name, force);
-        return undefined;
-      });
+      if (snapshot) await eachOf(names, json, removeSnapshot);
+      else await each(names, json, (client, name) => removeMachine(client, name, force));
     });
 }
 
-async function removeMachine(client: ApiClient, name: string, force: boolean): Promise<void> {
+/** Snapshots are there without any machine, so without a supervisor. */
+async function removeSnapshot(name: string): Promise<undefined> {
+  checkMachineName(name, 'snapshot');
+  await askOrStart(undefined, (client) => client.removeSnapshot(name));
+}
+
+async function removeMachine(client: ApiClient, name: string, force: boolean): Promise<undefined> {
   if (!force) {
     const { state } = await client.get(name);
     if (state !== 'ended')

@@ -40,7 +40,7 @@ goes on with one, vitrine rm --snapshot removes it. A file can be resumed on a t
           .replace(/\.\d+Z$/, '')
           .replaceAll(/[-:]/g, '')
           .replace('T', '-')}`;
-      const request = isPath(wanted) ? { file: path.resolve(wanted) } : { name: checkMachineName(wanted) };
+      const request = isPath(wanted) ? { file: path.resolve(wanted) } : { name: checkMachineName(wanted, 'snapshot') };
       const made = await ask(name, (client) => client.snapshot(name, request));
       if (json) printJson(made);
       else process.stdout.write(`${'file' in request ? wanted : made.name}\n`);
@@ -61,7 +61,9 @@ export function restoreCommand(): Command {
     .option(...JSON_OPTION)
     .action(async (snapshot: string, { name, rm, json }: RestoreOptions) => {
       const request: MachineRequest = {
-        ...(isPath(snapshot) ? { snapshotFile: path.resolve(snapshot) } : { snapshot: checkMachineName(snapshot) }),
+        ...(isPath(snapshot)
+          ? { snapshotFile: path.resolve(snapshot) }
+          : { snapshot: checkMachineName(snapshot, 'snapshot') }),
         ...(name !== undefined && { name: checkMachineName(name) }),
         ...(rm && { remove: true }),
       };

@@ -159,6 +159,8 @@ export class ImageStore {
     const found = await stat(from).catch((cause: unknown) => {
       throw storageError(`read ${from}`, cause);
     });
+    // To tar nothing at all is an archive; here somebody's program has failed.
+    if (found.isFile() && found.size === 0) throw new OciError('damaged', `${from} is empty`);
     return this.guarded(() =>
       this.locked('shared', signal, () =>
         withTemporaryFolder(this.cache, async (scratch) => {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { Type, type Static } from '@sinclair/typebox';
 import { HostError, UsageError } from '../base/errors.js';
 import { Limits } from '../api/schemas.js';
+import { reasonOf } from '../host/node/read-file.js';
 import { writeFileSafely } from '../host/node/snapshot-file.js';
 import { problemOf } from './validate.js';
 
@@ -82,7 +83,7 @@ export function readConfig(file: string): ServeConfig {
     throw new HostError(
       missing
         ? `there is no ${file}: vitrine serve token add TENANT makes it, with a token`
-        : `cannot read ${file}: ${String(cause)}`,
+        : `cannot read ${file}: ${reasonOf(cause)}`,
       { cause },
     );
   }

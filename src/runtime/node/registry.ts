@@ -16,11 +16,11 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 /** Milliseconds after which nobody begins to listen any more at a socket that was made. */
 const STALE = 5000;
 
-/** Throws a one-line error when a machine cannot be called that. */
-export function checkMachineName(name: string): string {
+/** Throws a one-line error when a machine, or a snapshot of one, cannot be called that. */
+export function checkMachineName(name: string, what = 'machine'): string {
   if (!NAME.test(name))
     throw new UsageError(
-      `a machine cannot be called "${name}": a name has letters, digits, and _ . - behind the first, 63 at most`,
+      `a ${what} cannot be called "${name}": a name has letters, digits, and _ . - behind the first, 63 at most`,
     );
   return name;
 }
