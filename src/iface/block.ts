@@ -25,7 +25,10 @@ export interface BlockBackend {
   readonly serial: string;
   /** Identity and generation, recorded in snapshots: a resume refuses a disk that changed meanwhile. */
   readonly identity: string;
-  /** Memory for data on their way, which the host moves there without a copy. Absent: any memory is as good. */
+  /**
+   * Memory for data on their way: of a disk past the host's cache, which the host moves there without a copy, and rather much at
+   * once. Absent: any memory is as good.
+   */
   readonly allocate?: ((size: number) => Uint8Array) | undefined;
   read(offset: number, into: Uint8Array, done: (status: BlockStatus) => void): void;
   write(offset: number, from: Uint8Array, done: (status: BlockStatus) => void): void;

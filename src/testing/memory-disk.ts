@@ -23,7 +23,7 @@ export class MemoryDisk implements BlockBackend {
     for (let i = 0; i < size; i++) this.bytes[i] = (i >> 9) + i;
   }
 
-  readonly allocate = (size: number): Uint8Array => {
+  readonly allocate: BlockBackend['allocate'] = (size) => {
     this.allocated.push(size);
     return new Uint8Array(size);
   };

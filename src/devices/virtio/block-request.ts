@@ -1,5 +1,5 @@
 import type { BlockBackend, BlockStatus } from '../../iface/block.js';
-import { PIECE, type BufferPool } from '../buffer-pool.js';
+import type { BufferPool } from '../buffer-pool.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 
 /** Request types, VIRTIO 1.2 §5.2.6. */
@@ -109,8 +109,8 @@ export class BlockRequest {
 
   private *read(length: number): Generator<Step, undefined> {
     const buffer = (this.buffer = this.owner.buffers.take());
-    for (let at = 0; at < length; at += PIECE) {
-      const part = buffer.subarray(0, Math.min(PIECE, length - at));
+    for (let at = 0; at < length; at += buffer.length) {
+      const part = buffer.subarray(0, Math.min(buffer.length, length - at));
       yield {
         issue: (done) => this.backend.read(this.offset + at, part, done),
         succeeded: () => {
@@ -123,8 +123,8 @@ export class BlockRequest {
 
   private *write(length: number): Generator<Step, undefined> {
     const buffer = (this.buffer = this.owner.buffers.take());
-    for (let at = 0; at < length; at += PIECE) {
-      const part = buffer.subarray(0, Math.min(PIECE, length - at));
+    for (let at = 0; at < length; at += buffer.length) {
+      const part = buffer.subarray(0, Math.min(buffer.length, length - at));
       const fetched = this.chain.read(HEADER.SIZE + at, part);
       yield {
         issue: (done) => (fetched ? this.backend.write(this.offset + at, part, done) : done('io-error')),

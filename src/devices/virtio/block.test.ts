@@ -79,6 +79,14 @@ describe('requests (§5.2.6)', () => {
     expect(Buffer.compare(data.subarray(0, -1), disk.bytes.subarray(0, 0x18_0000))).toBe(0);
   });
 
+  it('go through in smaller pieces by the cache of the host, which reads ahead', () => {
+    const disk = Object.assign(new MemoryDisk(0x10_0000), { allocate: undefined });
+    const { queue } = setUp(disk);
+    const [{ data }] = queue.exchange([header(IN, 0)], [0x9_0000, 1]);
+    expect(disk.log).toEqual(['read 0 262144', 'read 262144 262144', 'read 524288 65536']);
+    expect(Buffer.compare(data.subarray(0, -1), disk.bytes.subarray(0, 0x9_0000))).toBe(0);
+  });
+
   it('write large data in pieces', () => {
     const { disk, queue } = setUp(new MemoryDisk(0x20_0000));
     const pattern = Uint8Array.from({ length: 0x11_0000 }, (_, i) => i * 7);
