@@ -13,6 +13,7 @@ interface SerialSink {
 /** The first serial port: `vm.serial`. */
 export class SerialPort {
   private readonly listeners = new Set<(bytes: Uint8Array) => void>();
+  private readonly streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
   private kept: Uint8Array = new Uint8Array(0);
   private over: Error | undefined;
   private readonly waiting: (() => void)[] = [];
@@ -54,6 +55,8 @@ export class SerialPort {
     this.over = error;
     this.drained();
     this.listeners.clear();
+    for (const stream of this.streams) stream.close();
+    this.streams.clear();
   }
 
   /** What the guest has written, 64 KiB at most: the last of it. */
@@ -73,12 +76,21 @@ export class SerialPort {
     return () => void this.listeners.delete(listener);
   }
 
-  /** What the guest writes from now on, until the stream is cancelled. */
+  /** What the guest writes from now on, until the stream is cancelled or the machine ends. */
   readable(): ReadableStream<Uint8Array> {
     const ending: { stop?: () => void } = {};
     return new ReadableStream<Uint8Array>({
       start: (controller) => {
-        ending.stop = this.onData((bytes) => controller.enqueue(bytes));
+        if (this.over) {
+          controller.close();
+          return;
+        }
+        const off = this.onData((bytes) => controller.enqueue(bytes));
+        this.streams.add(controller);
+        ending.stop = () => {
+          off();
+          this.streams.delete(controller);
+        };
       },
       cancel: () => ending.stop?.(),
     });

@@ -376,8 +376,12 @@ describeWith([guest], 'a machine with Linux in it', () => {
       const told = (async () => {
         for await (const { kind } of other.monitor.events()) kinds.push(kind);
       })();
+      const typed = (async () => {
+        for await (const bytes of other.serial.readable()) expect(bytes.length).toBeGreaterThan(0);
+      })();
       await other.shutdown({ grace: 0 });
       await told;
+      await typed;
       expect(kinds).toEqual(['exit']);
       expect(await other.exited).toEqual({ kind: 'power-off' });
       await expect(other.serial.write('x')).rejects.toMatchObject({ name: 'AgentGoneError' });
