@@ -134,7 +134,19 @@ describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
   });
 
   it('has a terminal of its own that follows the window', async () => {
-    const command = [process.execPath, main, 'run', root, '--memory', '256', '--', '/bin/busybox', 'sh', '-i'];
+    const command = [
+      process.execPath,
+      main,
+      'run',
+      root,
+      '--memory',
+      '256',
+      ...quick,
+      '--',
+      '/bin/busybox',
+      'sh',
+      '-i',
+    ];
     const { code, seen, modes } = await onTerminal(
       python,
       [

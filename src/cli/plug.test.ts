@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest';
 import { KERNEL_WORDS } from '../guests/common/kernel-words.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { qmpClient, type QmpClient } from '../testing/qmp-client.js';
-import { describeWith, requireGuest, requireTool } from '../testing/tools.js';
+import { describeWith, quickBoot, requireGuest, requireTool } from '../testing/tools.js';
 
 const guest = await requireGuest('amd64');
 const mke2fs = await requireTool('mke2fs', 'e2fsprogs');
@@ -69,7 +69,16 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
     const { vmlinux, initrd } = guest.files;
     const append = `console=ttyS0 quiet ${KERNEL_WORDS}`;
     const kernel = ['--kernel', vmlinux, '--initrd', initrd, '--append', append, '--memory', '128M'];
-    const first = await Running.start('a', 'run', ...kernel, '--net', 'none', '--save-on-exit', saved);
+    const first = await Running.start(
+      'a',
+      'run',
+      ...(await quickBoot()),
+      ...kernel,
+      '--net',
+      'none',
+      '--save-on-exit',
+      saved,
+    );
     const { qmp } = first;
     const file = { driver: 'file', filename: disk };
     expect(await qmp.ask('blockdev-add', { driver: 'qcow2', 'node-name': 'd1', file })).toEqual(GOOD);

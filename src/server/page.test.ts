@@ -156,7 +156,7 @@ describeWith([amd64, seabios, chromium], 'the page', () => {
 
   it('goes on with what Node has saved, on one worker without shared memory', async () => {
     const file = path.join(folder, 'node.snap');
-    const node = new VitrineProcess(['run', '--accel', 'wasm', '--memory', '128M', '--save-on-exit', file]);
+    const node = new VitrineProcess(['run', '--accel', 'interp', '--memory', '128M', '--save-on-exit', file]);
     await node.until(/^vitrine:~# /m);
     node.type('v=kept\n');
     await node.until(/v=kept\r?\n/);

@@ -120,11 +120,17 @@ export async function requireKvm(): Promise<Requirement> {
 const KVM = '/dev/kvm';
 
 /**
- * Options of `vitrine run` for an operating system that boots with little processor time, where what it is run by does not matter: KVM,
+ * What boots an operating system with little processor time, where what it is run by does not matter: what is chosen anyway if that is KVM,
  * or the interpreter, which has less work with what runs once than the translator.
  */
-export const quickBoot = async (): Promise<readonly string[]> =>
-  (await requireKvm()).missing === undefined ? [] : ['--accel', 'interp'];
+export const quickAccelerator = async (): Promise<{ readonly accel?: 'interp' }> =>
+  (await requireKvm()).missing === undefined ? {} : { accel: 'interp' };
+
+/** The same, as options of `vitrine run`. */
+export async function quickBoot(): Promise<readonly string[]> {
+  const { accel } = await quickAccelerator();
+  return accel === undefined ? [] : ['--accel', accel];
+}
 
 /** The other one: interfaces that this process may make and set up. */
 export async function requireTap(): Promise<Requirement> {
