@@ -140,7 +140,7 @@ describe('vitrine image', () => {
     [['image', 'build-from', '/nowhere', '--name', 'x'], /cannot read \/nowhere/],
     [['image', 'build-from', '/tmp', '--name', 'oci:x'], /is no name for a new image|no name of an image/],
     [['run', 'oci:/nowhere'], /no such file/],
-    [['run', './nowhere'], /no such|no name/],
+    [['run', './nowhere'], /there is no folder .\/nowhere/],
     [['run', 'amd64', '--user', 'x'], /--user needs a container image/],
     [['run', 'amd64', '--', 'ls'], /only a container image is given a program/],
     [['run', 'oci:x', '--kernel', 'y'], /either an image/],
