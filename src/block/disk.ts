@@ -41,6 +41,15 @@ export class ImageDisk implements BlockBackend {
     return this.image.identity;
   }
 
+  isZero(offset: number, length: number): boolean {
+    try {
+      return this.image.isZero?.(offset, length) ?? false;
+    } catch {
+      // A read is going to tell.
+      return false;
+    }
+  }
+
   read(offset: number, into: Uint8Array, done: Done): void {
     this.attempt(done, () => this.image.read(offset, into));
   }

@@ -15,6 +15,8 @@ export interface DiskImage {
   readonly readOnly: boolean;
   /** Identity and generation of all files that the contents depend on. */
   readonly identity: string;
+  /** As in BlockBackend; may throw what `read` would. */
+  isZero?(offset: number, length: number): boolean;
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
   /** What was written is durable. */

@@ -30,6 +30,8 @@ export interface BlockBackend {
    * once. Absent: any memory is as good.
    */
   readonly allocate?: ((size: number) => Uint8Array) | undefined;
+  /** Whether a range is known to hold nothing but zeros, without a look at data. Absent: it never is. */
+  isZero?(offset: number, length: number): boolean;
   read(offset: number, into: Uint8Array, done: (status: BlockStatus) => void): void;
   write(offset: number, from: Uint8Array, done: (status: BlockStatus) => void): void;
   flush(done: (status: BlockStatus) => void): void;

@@ -118,6 +118,16 @@ export class Qcow2Image implements DiskImage {
 
   // ---- reading ----
 
+  /** Of what no backing file says otherwise. */
+  isZero(offset: number, length: number): boolean {
+    const { unitSize } = this.map;
+    for (let unit = Math.floor(offset / unitSize); unit * unitSize < offset + length; unit++) {
+      const { kind } = this.lookUp(unit);
+      if (kind !== 'zero' && (kind !== 'unallocated' || this.parts.backing)) return false;
+    }
+    return true;
+  }
+
   read(offset: number, into: Uint8Array): void {
     const { unitSize } = this.map;
     for (let at = 0; at < into.length;) {

@@ -2,7 +2,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { MemoryFile, type FileOperation } from '../../host/fake/memory-file.js';
-import type { Unpack } from '../image.js';
+import type { DiskImage, Unpack } from '../image.js';
 import { openImage, type Opener } from '../open.js';
 import { TemporaryDisk } from '../temporary.js';
 import { createQcow2, type NewImage } from './create.js';
@@ -90,6 +90,17 @@ function readAll(disk: { readonly size: number; read(offset: number, into: Uint8
   return bytes;
 }
 
+/** Counts the ranges that are known to be zeros without a look; all of them are. */
+function countZeros(disk: DiskImage, contents: Uint8Array, length: number): number {
+  let count = 0;
+  for (let at = 0; at < disk.size; at += length)
+    if (disk.isZero?.(at, Math.min(length, disk.size - at))) {
+      expect(contents.subarray(at, at + length).every((byte) => byte === 0)).toBe(true);
+      count++;
+    }
+  return count;
+}
+
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** Sectors that are not the same. */
@@ -113,6 +124,8 @@ const LAYOUTS = [
 
 describe.each(LAYOUTS)('an image with $clusterSize bytes a cluster, subclusters: $extendedL2', (layout) => {
   const { clusterSize } = layout;
+  /** What is allocated at once. */
+  const clusterOfData = 'extendedL2' in layout ? clusterSize / 32 : clusterSize;
   it.each([1, 8, 16, 64])('and counts of %d bits holds what was written', (refcountBits) => {
     const file = create({ ...layout, refcountBits });
     const model = new Uint8Array(SIZE);
@@ -126,6 +139,18 @@ describe.each(LAYOUTS)('an image with $clusterSize bytes a cluster, subclusters:
     }
     const disk = openImage({ name: 'image', format: 'auto', readOnly: true }, opener([file]));
     expect(same(readAll(disk), model)).toBe(true);
+    for (const length of [512, 8192, 0x2_0000]) countZeros(disk, model, length);
+  });
+
+  it('knows where it holds zeros', () => {
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([create(layout)]));
+    const ranges = SIZE / 0x2_0000;
+    expect(countZeros(disk, new Uint8Array(SIZE), 0x2_0000)).toBe(ranges);
+    disk.write(SIZE / 2, pattern(1, 512));
+    expect(countZeros(disk, readAll(disk), 0x2_0000)).toBe(ranges - Math.max(1, clusterOfData / 0x2_0000));
+    disk.write(0, pattern(2, SIZE));
+    disk.writeZeroes(0, SIZE);
+    expect(countZeros(disk, new Uint8Array(SIZE), 0x2_0000)).toBe(ranges);
   });
 
   it('shows what its backing file has, until it is written', () => {
@@ -138,6 +163,7 @@ describe.each(LAYOUTS)('an image with $clusterSize bytes a cluster, subclusters:
     const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file, base]));
     for (let i = 0; i < 100; i++) step(disk, model, next);
     expect(same(readAll(disk), model)).toBe(true);
+    countZeros(disk, model, 8192);
     disk.close();
     expect(checkQcow2(file)).toMatchObject(clean);
     expect(base.identity).toBe(before);

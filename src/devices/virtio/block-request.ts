@@ -19,6 +19,8 @@ const SECTOR = 512;
 /** Where headers are read to: requests begin one after the other. */
 const header = new Uint8Array(HEADER.SIZE);
 const headerView = new DataView(header.buffer);
+/** What is read where nothing was ever written: short enough for a processor's cache, which it stays in. */
+const ZEROS = new Uint8Array(0x2_0000);
 
 /** What discard and write-zeroes requests may ask for. */
 export interface RequestLimits {
@@ -109,15 +111,18 @@ export class BlockRequest {
 
   private *read(length: number): Generator<Step, undefined> {
     const buffer = (this.buffer = this.owner.buffers.take());
-    for (let at = 0; at < length; at += buffer.length) {
-      const part = buffer.subarray(0, Math.min(buffer.length, length - at));
+    for (let at = 0; at < length;) {
+      const [begin, zeros] = [at, ZEROS.subarray(0, length - at)];
+      const known = this.backend.isZero?.(this.offset + begin, zeros.length) === true;
+      const part = known ? zeros : buffer.subarray(0, length - begin);
       yield {
-        issue: (done) => this.backend.read(this.offset + at, part, done),
+        issue: (done) => (known ? done('ok') : this.backend.read(this.offset + begin, part, done)),
         succeeded: () => {
           this.written += part.length;
-          return this.chain.write(at, part);
+          return this.chain.write(begin, part);
         },
       };
+      at += part.length;
     }
   }
 

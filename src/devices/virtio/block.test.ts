@@ -87,6 +87,17 @@ describe('requests (§5.2.6)', () => {
     expect(Buffer.compare(data.subarray(0, -1), disk.bytes.subarray(0, 0x9_0000))).toBe(0);
   });
 
+  it('read no data that are known to be zeros', () => {
+    const isZero = (offset: number, length: number): boolean => offset + length <= 0x4_0000;
+    const disk = Object.assign(new MemoryDisk(0x10_0000), { isZero });
+    const { queue } = setUp(disk);
+    const [{ data, length }] = queue.exchange([header(IN, 0)], [0x9_0000, 1]);
+    expect(length).toBe(0x9_0001);
+    expect(disk.log).toEqual(['read 262144 327680']);
+    expect(data.subarray(0, 0x4_0000).every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.compare(data.subarray(0x4_0000, -1), disk.bytes.subarray(0x4_0000, 0x9_0000))).toBe(0);
+  });
+
   it('write large data in pieces', () => {
     const { disk, queue } = setUp(new MemoryDisk(0x20_0000));
     const pattern = Uint8Array.from({ length: 0x11_0000 }, (_, i) => i * 7);
