@@ -3,12 +3,15 @@ import path from 'node:path';
 import { HostError } from '../base/errors.js';
 import { readHostSources, sourcesFor } from './apt-sources.js';
 import { publish, withTemporaryFolder } from '../host/node/cache.js';
+import { withFileLock } from '../host/node/file-lock.js';
 import { findProgram, lastLine, runCommand, type CommandOptions, type CommandResult } from './command.js';
-import { formatStanzas, parseStanzas } from './deb822.js';
+import { formatStanzas, parseStanzas, type Stanza } from './deb822.js';
 import type { Progress } from './progress.js';
 
 /** Package lists are read again after this time, in milliseconds: a day, and an hour where some could not be read. */
 const LISTS_LAST = { complete: 24 * 60 * 60 * 1000, partial: 60 * 60 * 1000 } as const;
+/** Former ones are kept for so long, in milliseconds: runs that began with them may still use them. */
+const FORMER_LAST = 60 * 60 * 1000;
 
 /** A package as the archive offers it. */
 export interface Package {
@@ -139,7 +142,7 @@ export class Apt {
   /** Reads the package lists again, whatever their age. */
   async refresh(): Promise<void> {
     this.#refreshed = true;
-    this.#lists = await this.#readLists();
+    this.#lists = await this.#readLists(this.#lists);
   }
 
   /** Runs one of apt's programs over the lists, with a given dpkg status (default: nothing is installed). */
@@ -206,7 +209,7 @@ Debug::NoLocking "1";
       if (age < (partial ? LISTS_LAST.partial : LISTS_LAST.complete)) return newest;
     }
     try {
-      return await this.#readLists();
+      return await this.#readLists(newest);
     } catch (error) {
       if (newest === undefined || !(error instanceof HostError)) throw error;
       this.#options.progress?.({ text: `${error.message}; going on with older package lists` });
@@ -220,47 +223,57 @@ Debug::NoLocking "1";
     return times.length === 0 ? undefined : path.join(this.#home, String(Math.max(...times)));
   }
 
-  /** Reads the package lists into a new folder and returns its path. */
-  async #readLists(): Promise<string> {
+  /** Reads the package lists into a new folder and returns its path; or that of newer ones than `known`, which another run has read meanwhile. */
+  async #readLists(known: string | undefined): Promise<string> {
     const { cache, suite, architecture, progress } = this.#options;
     if ((await findProgram('apt-get')) === undefined || (await findProgram('dpkg-deb')) === undefined) {
       throw new HostError("this machine has no apt-get and dpkg-deb (Debian's package manager)");
     }
     const sources = sourcesFor(await readHostSources(), suite);
     if (sources.length === 0) throw new HostError("this machine's apt is not configured for any Debian archive");
+    const text = `reading Debian's package lists (${suite} ${architecture})`;
+    progress?.({ text });
     return withTemporaryFolder(cache, async (folder) => {
-      const made = path.join(folder, 'made');
-      await mkdir(path.join(made, 'lists', 'partial'), { recursive: true });
-      await mkdir(path.join(made, 'sources'));
-      await mkdir(path.join(made, 'cache'));
-      await writeFile(path.join(made, 'sources', 'debian.sources'), formatStanzas(sources));
-      // Another archive may use Debian's names of releases; Debian's own packages come first whatever their version.
-      await writeFile(path.join(made, 'preferences'), 'Package: *\nPin: release o=Debian\nPin-Priority: 990\n');
-      await writeFile(path.join(made, 'status'), '');
-      const text = `reading Debian's package lists (${suite} ${architecture})`;
-      progress?.({ text });
-      const { stderr } = await this.#runOver(made, 'apt-get', ['--quiet', 'update'], {
-        onStatusLine: (line) => progress?.({ text, fraction: fractionOf(line) }),
+      await mkdir(path.dirname(this.#home), { recursive: true });
+      return withFileLock(`${this.#home}.lock`, 'exclusive', undefined, async () => {
+        const newest = await this.#newestLists();
+        if (newest !== undefined && newest !== known) return newest;
+        const made = path.join(folder, 'made');
+        await this.#update(made, sources, text);
+        const place = path.join(this.#home, String(Date.now()));
+        await publish(made, place);
+        await this.#removeOldLists();
+        return place;
       });
-      const got = await readdir(path.join(made, 'lists'));
-      // A mirror in the middle of an update lacks one list or another; what counts is what can be resolved later.
-      if (!got.some((name) => name.includes('_Packages'))) {
-        // The last line only says that something failed; those before say what, behind the address.
-        const why = /^[EW]: Failed to fetch \S+ +(.+)$/m.exec(stderr)?.[1] ?? lastLine(stderr);
-        throw new HostError(`cannot read Debian's package lists (is there a network?): ${why}`);
-      }
-      if (/^[EW]: /m.test(stderr)) await writeFile(path.join(made, 'partial'), stderr);
-      const place = path.join(this.#home, String(Date.now()));
-      await publish(made, place);
-      await this.#removeOldLists();
-      return place;
     });
   }
 
-  /** Keeps the two newest readings: a run that began with the former one may still use it. */
+  async #update(made: string, sources: readonly Stanza[], text: string): Promise<void> {
+    await mkdir(path.join(made, 'lists', 'partial'), { recursive: true });
+    await mkdir(path.join(made, 'sources'));
+    await mkdir(path.join(made, 'cache'));
+    await writeFile(path.join(made, 'sources', 'debian.sources'), formatStanzas(sources));
+    // Another archive may use Debian's names of releases; Debian's own packages come first whatever their version.
+    await writeFile(path.join(made, 'preferences'), 'Package: *\nPin: release o=Debian\nPin-Priority: 990\n');
+    await writeFile(path.join(made, 'status'), '');
+    const { stderr } = await this.#runOver(made, 'apt-get', ['--quiet', 'update'], {
+      onStatusLine: (line) => this.#options.progress?.({ text, fraction: fractionOf(line) }),
+    });
+    const got = await readdir(path.join(made, 'lists'));
+    // A mirror in the middle of an update lacks one list or another; what counts is what can be resolved later.
+    if (!got.some((name) => name.includes('_Packages'))) {
+      // The last line only says that something failed; those before say what, behind the address.
+      const why = /^[EW]: Failed to fetch \S+ +(.+)$/m.exec(stderr)?.[1] ?? lastLine(stderr);
+      throw new HostError(`cannot read Debian's package lists (is there a network?): ${why}`);
+    }
+    if (/^[EW]: /m.test(stderr)) await writeFile(path.join(made, 'partial'), stderr);
+  }
+
+  /** Keeps the two newest readings, and those of the last hour. */
   async #removeOldLists(): Promise<void> {
     const names = (await readdir(this.#home)).filter((name) => /^\d+$/.test(name));
-    for (const name of names.sort((a, b) => Number(b) - Number(a)).slice(2)) {
+    const old = names.sort((a, b) => Number(b) - Number(a)).slice(2);
+    for (const name of old.filter((name) => Date.now() - Number(name) > FORMER_LAST)) {
       const folder = path.join(this.#home, name);
       const away = path.join(this.#options.cache, 'tmp', `${process.pid}-old-${name}`);
       await rename(folder, away).then(

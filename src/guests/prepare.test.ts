@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { describeWith, requireGuest } from '../testing/tools.js';
 import { cacheRoot } from '../host/node/cache.js';
+import { Apt } from './apt.js';
 import { fetchGuest, findGuest, findTarget } from './prepare.js';
 import { targets } from './targets.js';
 
@@ -54,6 +55,14 @@ describeWith([invaders], 'a guest from the network', () => {
     expect(words).toContain(0x1badb002);
   });
 
+  it('is found by runs that begin at once, of which one reads the package lists', async () => {
+    const run = (): Promise<unknown[]> =>
+      new Apt({ cache, suite: 'bookworm', architecture: 'amd64' }).find('grub-invaders');
+    const found = await Promise.all([run(), run(), run(), run()]);
+    expect(found.map(({ length }) => length)).toEqual([1, 1, 1, 1]);
+    expect(await readdir(path.join(cache, 'apt', 'bookworm-amd64'))).toHaveLength(1);
+  });
+
   it('is prepared by two runs at once, and up to date for the third', async () => {
     // The same package lists, but nothing else of the cache.
     await symlink(path.join(cacheRoot(), 'apt'), path.join(cache, 'apt'));
@@ -83,6 +92,6 @@ describeWith([invaders], 'a guest from the network', () => {
       /^cannot prepare guest grub-invaders: cannot read Debian's package lists \(is there a network\?\): .*vitrine run demo/,
     );
     expect(await readdir(cache)).toEqual(['apt', 'tmp']);
-    expect(await readdir(path.join(cache, 'apt'))).toEqual([]);
+    expect(await readdir(path.join(cache, 'apt'))).toEqual(['bookworm-amd64.lock']);
   });
 });
