@@ -112,9 +112,9 @@ export class BlockRequest {
   private *read(length: number): Generator<Step, undefined> {
     const buffer = (this.buffer = this.owner.buffers.take());
     for (let at = 0; at < length;) {
-      const [begin, zeros] = [at, ZEROS.subarray(0, length - at)];
-      const known = this.backend.isZero?.(this.offset + begin, zeros.length) === true;
-      const part = known ? zeros : buffer.subarray(0, length - begin);
+      const begin = at;
+      const known = this.backend.isZero?.(this.offset + begin, Math.min(ZEROS.length, length - begin)) === true;
+      const part = (known ? ZEROS : buffer).subarray(0, length - begin);
       yield {
         issue: (done) => (known ? done('ok') : this.backend.read(this.offset + begin, part, done)),
         succeeded: () => {
