@@ -19,13 +19,18 @@ const LONGEST_HOSTNAME = 64;
 /** Addresses of the user-mode network that nobody else there has: beyond gateway, name server and the one that machines are made with. */
 const [FIRST, LAST] = [16, 250];
 
+/** Which of them the last fork of this process was given: the next one is given the next, so that few have the same. */
+let turn: number | undefined;
+
 /** What a fork gets: what is given, the rest chosen at `random`, which gives so many bytes. */
 export function forkIdentity(note: Note, random: (count: number) => Uint8Array, given: Identity = {}): Identity {
   const digits = (count: number): string[] => [...random(count)].map((byte) => byte.toString(16).padStart(2, '0'));
   const suffix = `-${digits(3).join('')}`;
+  const count = LAST - FIRST + 1;
+  turn = ((turn ?? parseInt(digits(4).join(''), 16)) + 1) % count;
   const card = note.network && {
     mac: `52:54:00:${digits(3).join(':')}`,
-    address: `10.0.2.${FIRST + (parseInt(digits(4).join(''), 16) % (LAST - FIRST + 1))}/24`,
+    address: `10.0.2.${FIRST + turn}/24`,
   };
   return {
     hostname: note.hostname.slice(0, LONGEST_HOSTNAME - suffix.length) + suffix,

@@ -568,14 +568,15 @@ describeWith([guest], 'machines that share a worker', () => {
 
   it('do not fail with one that breaks while it runs', async () => {
     const broken = await sharing.fork();
-    // What they boot is read when they are reset, from a file in memory that they have together.
-    const boot = readdirSync('/proc/self/fd')
+    // What they boot is read when they are reset, from the template, or from a file in memory if that was made of them.
+    const boots = readdirSync('/proc/self/fd')
       .map((fd) => `/proc/self/fd/${fd}`)
-      .find(
-        (file) => existsSync(file) && readlinkSync(file).includes('memfd:vitrine') && beginning(file) === 'VITRINE',
-      );
-    const fd = openSync(boot ?? '', 'r+');
-    writeSync(fd, 'DAMAGED', 0);
+      .filter(
+        (file) =>
+          existsSync(file) && /memfd:vitrine|templates/.test(readlinkSync(file)) && beginning(file) === 'VITRINE',
+      )
+      .map((file) => openSync(file, 'r+'));
+    for (const fd of boots) writeSync(fd, 'DAMAGED', 0);
     try {
       const gone = { name: 'AgentGoneError', message: expect.stringMatching(/^the machine broke: /) as string };
       await expect(broken.reset()).rejects.toMatchObject(gone);
@@ -583,8 +584,10 @@ describeWith([guest], 'machines that share a worker', () => {
       await expect(broken.exited).rejects.toMatchObject({ name: 'VitrineError' });
       await answers(sharing);
     } finally {
-      writeSync(fd, 'VITRINE', 0);
-      closeSync(fd);
+      for (const fd of boots) {
+        writeSync(fd, 'VITRINE', 0);
+        closeSync(fd);
+      }
     }
     const next = await sharing.fork();
     await answers(next);
