@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { ApiClient } from '../api/client.js';
 import type { FileEntry, FileStatus } from '../api/schemas.js';
 import { HostError, VitrineError } from '../base/errors.js';
-import { reasonOf } from '../host/node/read-file.js';
+import { orFileError } from '../host/node/read-file.js';
 import { OciError } from '../oci/errors.js';
 import { TarReader, type TarEntry } from '../oci/tar-reader.js';
 
@@ -37,29 +37,18 @@ export const join = (folder: string, name: string): string =>
 
 // ---- this host ----
 
-/** Says what could not be done with a file of this host, in one line. */
-export async function ofHost<T>(what: string, file: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause)) throw cause;
-    const reason = cause.code === 'ENOENT' ? 'no such file or folder' : reasonOf(cause);
-    throw new HostError(`cannot ${what} ${file}: ${reason}`, { cause });
-  }
-}
-
 async function* hostContents(file: string): AsyncGenerator<Uint8Array> {
   const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
   try {
     for await (const chunk of stream as AsyncIterable<Uint8Array>) yield chunk;
   } catch (error) {
-    await ofHost('read', file, Promise.reject(error as Error));
+    await orFileError('read', file, Promise.reject(error as Error));
   }
 }
 
 /** A file or a folder with all that is in it. `follow`: where it is a link itself, what that leads to. Throws a one-line error. */
 export async function* hostItems(file: string, at: string, follow: boolean): AsyncGenerator<Item> {
-  const status = await ofHost('read', file, follow ? stat(file) : lstat(file));
+  const status = await orFileError('read', file, follow ? stat(file) : lstat(file));
   const base = {
     path: at,
     mode: status.mode & 0o7777,
@@ -71,10 +60,11 @@ export async function* hostItems(file: string, at: string, follow: boolean): Asy
     contents: nothing,
   };
   if (status.isFile()) yield { ...base, type: 'file', size: status.size, contents: () => hostContents(file) };
-  else if (status.isSymbolicLink()) yield { ...base, type: 'link', target: await ofHost('read', file, readlink(file)) };
+  else if (status.isSymbolicLink())
+    yield { ...base, type: 'link', target: await orFileError('read', file, readlink(file)) };
   else if (status.isDirectory()) {
     yield { ...base, type: 'folder' };
-    for (const name of (await ofHost('read', file, readdir(file))).sort())
+    for (const name of (await orFileError('read', file, readdir(file))).sort())
       yield* hostItems(path.join(file, name), join(at, name), false);
   } else if (at === '') throw new HostError(`cannot copy ${file}: it is neither a file nor a folder`);
 }

@@ -4,8 +4,9 @@ import { chmod, lstat, mkdir, open, symlink, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { ApiError } from '../api/errors.js';
 import { HostError } from '../base/errors.js';
+import { orFileError } from '../host/node/read-file.js';
 import { TAR_END, tarHeader, tarPadding } from '../oci/tar-writer.js';
-import { join, ofHost, type Guest, type Item } from './copy-items.js';
+import { join, type Guest, type Item } from './copy-items.js';
 
 export interface Sink {
   put(item: Item): Promise<void>;
@@ -32,7 +33,7 @@ export class HostSink implements Sink {
     if (item.type === 'folder') {
       const there = await lstat(to).catch(() => undefined);
       if (!there) {
-        await ofHost('make the folder', to, mkdir(to, { mode: mode | WHILE_FILLED }));
+        await orFileError('make the folder', to, mkdir(to, { mode: mode | WHILE_FILLED }));
         this.folders.push([to, mode]);
       } else if (!there.isDirectory()) throw new HostError(`cannot write the folder ${to}: a file has its place`);
     } else if (item.type === 'file') await this.write(to, mode, item.contents());
@@ -41,10 +42,10 @@ export class HostSink implements Sink {
 
   private async write(to: string, mode: number, contents: AsyncIterable<Uint8Array>): Promise<void> {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-    const handle = await ofHost('write', to, open(to, flags, mode));
+    const handle = await orFileError('write', to, open(to, flags, mode));
     try {
-      for await (const bytes of contents) await ofHost('write', to, handle.writeFile(bytes));
-      await ofHost('write', to, handle.chmod(mode));
+      for await (const bytes of contents) await orFileError('write', to, handle.writeFile(bytes));
+      await orFileError('write', to, handle.chmod(mode));
     } finally {
       await handle.close();
     }
@@ -53,11 +54,11 @@ export class HostSink implements Sink {
   async end(): Promise<void> {
     for (const [target, at] of this.links) {
       const there = await lstat(at).catch(() => undefined);
-      if (there && !there.isDirectory()) await ofHost('replace', at, unlink(at));
-      await ofHost('make the link', at, symlink(target, at));
+      if (there && !there.isDirectory()) await orFileError('replace', at, unlink(at));
+      await orFileError('make the link', at, symlink(target, at));
     }
     // Innermost first: what is above may be closed to its owner.
-    for (const [folder, mode] of this.folders.reverse()) await ofHost('change', folder, chmod(folder, mode));
+    for (const [folder, mode] of this.folders.reverse()) await orFileError('change', folder, chmod(folder, mode));
   }
 }
 

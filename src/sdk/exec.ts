@@ -7,7 +7,15 @@ import { join } from './bytes.js';
 import { after } from './deadline.js';
 import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
-import { bytesOf, checkFunction, checkObject, checkSignalOption, checkText, checkTexts } from './kinds.js';
+import {
+  bytesOf,
+  checkFunction,
+  checkObject,
+  checkOptions,
+  checkSignalOption,
+  checkText,
+  checkTexts,
+} from './kinds.js';
 import { signalName, signalNumber } from './signals.js';
 
 /** A program with its arguments; or a script for the guest's `/bin/sh`. */
@@ -30,6 +38,9 @@ export interface SpawnOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The names of `SpawnOptions`. */
+export const SPAWN_OPTIONS: readonly (keyof SpawnOptions)[] = ['cwd', 'env', 'user', 'tty', 'signal'];
+
 /** How a command is run to its end. */
 export interface ExecOptions extends SpawnOptions {
   /** Its standard input; without it there is none. */
@@ -45,6 +56,16 @@ export interface ExecOptions extends SpawnOptions {
   /** Rejects with an ExitError unless the exit code is 0. */
   readonly check?: boolean;
 }
+
+const EXEC_OPTIONS: readonly (keyof ExecOptions)[] = [
+  ...SPAWN_OPTIONS,
+  'stdin',
+  'timeout',
+  'onStdout',
+  'onStderr',
+  'maxOutput',
+  'check',
+];
 
 /** How a command ended. */
 export interface ExitStatus {
@@ -190,7 +211,7 @@ export function exec(
   defaults: CommandDefaults,
 ): Promise<ExecResult> {
   return new Promise((resolve, reject) => {
-    checkObject(options, 'options');
+    checkOptions(options, EXEC_OPTIONS);
     checkCommand(command);
     const { stdin, timeout, signal, check = false, maxOutput = MAX_OUTPUT } = options;
     const what = describeCommand(command);

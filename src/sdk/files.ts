@@ -1,7 +1,7 @@
 /** Files of the guest. */
 import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
-import { checkListener, checkSignalOption, checkText } from './kinds.js';
+import { checkListener, checkOptions, checkSignalOption, checkText } from './kinds.js';
 import { ProtocolError } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
 import { runApplet, type AppletOptions } from './applet.js';
@@ -158,6 +158,23 @@ export class EventReader {
   }
 }
 
+/** Users and signals of a call; all others are this module's, or a mistake. */
+const APPLET_OPTIONS: readonly (keyof AppletOptions)[] = [
+  'user',
+  'signal',
+  'stdin',
+  'maxAnswer',
+  'onData',
+  'onRequest',
+];
+
+/** Throws a UsageError for what is no option of a call, or of a wrong kind. */
+function checkApplet(options: AppletOptions): void {
+  checkOptions(options, APPLET_OPTIONS);
+  if (options.user !== undefined) checkText(options.user, 'user');
+  checkSignalOption(options.signal);
+}
+
 /** Files of a guest, by their paths there, which begin with `/`. */
 export class GuestFiles {
   /** @internal Made with the machine: `vm.fs`. */
@@ -166,8 +183,7 @@ export class GuestFiles {
   private async run(what: string, argv: readonly string[], options: AppletOptions = {}): Promise<Uint8Array> {
     const path = argv[1];
     for (const word of argv) checkText(word, 'a path');
-    if (options.user !== undefined) checkText(options.user, 'user');
-    checkSignalOption(options.signal);
+    checkApplet(options);
     if (!path.startsWith('/')) throw new UsageError(`${path} is no path from the guest's root: it begins with /`);
     const answer = await runApplet(this.connection, argv, options);
     if ('bytes' in answer) return answer.bytes;
@@ -274,6 +290,7 @@ export class GuestFiles {
   /** Makes a symbolic link that leads to `target`. */
   async symlink(target: string, path: string, options: FileOptions = {}): Promise<void> {
     for (const word of [target, path]) checkText(word, 'a path');
+    checkApplet(options);
     const answer = await runApplet(this.connection, ['symlink', target, path], options);
     if ('errno' in answer)
       throw new GuestFileError(

@@ -19,6 +19,13 @@ export function checkObject(value: unknown, what: string): void {
     throw new UsageError(`${what} are an object, not ${describeKind(value)}`);
 }
 
+/** Throws a UsageError unless the value is an object that has nothing but `known`. */
+export function checkOptions(value: unknown, known: readonly string[], what = 'options'): void {
+  checkObject(value, what);
+  const unknown = Object.keys(value as object).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new UsageError(`there is no option "${unknown}"`);
+}
+
 /** Throws a UsageError unless the value is absent, or an AbortSignal. */
 export function checkSignalOption(value: unknown): void {
   if (value !== undefined && !(value instanceof AbortSignal))

@@ -9,6 +9,7 @@ import { errnoText } from './errno.js';
 import { VmError } from './errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from './exec.js';
 import type { GuestFiles } from './files.js';
+import { checkObject } from './kinds.js';
 import { identityWords, type Identity } from './identity.js';
 import type { Note } from './note.js';
 import { GuestProcess } from './process.js';
@@ -82,6 +83,7 @@ export class LinuxGuest<Machine extends GuestMachine, Files extends GuestFiles =
 
   /** An interactive shell on a terminal of its own. */
   shell(options: ShellOptions = {}): GuestProcess {
+    checkObject(options, 'options');
     const { command = ['/bin/sh', '-i'], size, ...rest } = options;
     return this.spawn(command, { tty: size ?? true, ...rest });
   }

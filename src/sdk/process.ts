@@ -8,6 +8,7 @@ import {
   checkSize,
   commandRequest,
   describeCommand,
+  SPAWN_OPTIONS,
   statusOf,
   type CommandDefaults,
   type CommandLine,
@@ -15,7 +16,7 @@ import {
   type SpawnOptions,
 } from './exec.js';
 import { asError, ExecError } from './errors.js';
-import { bytesOf, checkObject, checkSignalOption } from './kinds.js';
+import { bytesOf, checkOptions, checkSignalOption } from './kinds.js';
 
 /** One output of a process, as a stream: what is not read makes the process wait. */
 class Output {
@@ -84,7 +85,7 @@ export class GuestProcess {
 
   /** @internal Made by `vm.spawn` and `vm.shell`. */
   constructor(connection: AgentConnection, command: CommandLine, options: SpawnOptions, defaults: CommandDefaults) {
-    checkObject(options, 'options');
+    checkOptions(options, SPAWN_OPTIONS);
     checkCommand(command);
     const { signal } = options;
     checkSignalOption(signal);

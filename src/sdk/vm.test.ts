@@ -88,6 +88,12 @@ describeWith([guest], 'a machine with Linux in it', () => {
     const wrong: (() => unknown)[] = [
       () => vm.exec('true', null as never),
       () => vm.exec('true', { env: 5 as never }),
+      () => vm.exec('true', { timeuot: 5 } as never),
+      () => vm.spawn('true', { timeout: 5 } as never),
+      () => vm.shell({ columns: 5 } as never),
+      () => vm.fs.read('/etc/passwd', { lenght: 5 } as never),
+      () => vm.fs.symlink('a', '/tmp/x', { mode: 5 } as never),
+      () => vm.ports.forward({ guestPort: 80, guest: 5 } as never),
       () => vm.exec('true', { tty: 'x' as never }),
       () => vm.spawn(undefined as never),
       () => vm.spawn('true', { signal: {} as never }),

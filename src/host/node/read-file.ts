@@ -30,6 +30,17 @@ export function reasonOf(error: unknown): string {
   }
 }
 
+/** Awaits work on a file or a folder. Throws a one-line error that says `what` could not be done with it. */
+export async function orFileError<T>(what: string, file: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause)) throw cause;
+    const reason = cause.code === 'ENOENT' ? 'no such file or folder' : reasonOf(cause);
+    throw new HostError(`cannot ${what} ${file}: ${reason}`, { cause });
+  }
+}
+
 /** More than any kernel, initrd or BIOS that fits into a machine, in bytes. */
 const MAX_SIZE = 2048 * MIB - 1;
 /** Bytes that are read at a time from what does not tell its size. */

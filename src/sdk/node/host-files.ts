@@ -3,7 +3,7 @@ import { constants, type Stats } from 'node:fs';
 import { lstat, mkdir, open, readdir, readlink, rm, stat, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { HostError } from '../../base/errors.js';
-import { reasonOf } from '../../host/node/read-file.js';
+import { orFileError } from '../../host/node/read-file.js';
 import { GuestFileError } from '../errors.js';
 import { checkText } from '../kinds.js';
 import { GuestFiles, type FileOptions, type FolderEntry } from '../files.js';
@@ -11,22 +11,12 @@ import { GuestFiles, type FileOptions, type FolderEntry } from '../files.js';
 /** Bytes that are read of a file at a time. */
 const PIECE = 256 * 1024;
 
-/** Says what could not be done with a file of this host, in one line. */
-async function ofHost<T>(what: string, file: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause)) throw cause;
-    throw new HostError(`cannot ${what} ${file}: ${reasonOf(cause)}`, { cause });
-  }
-}
-
 async function* contentsOf(file: string): AsyncGenerator<Uint8Array> {
-  const handle = await ofHost('read', file, open(file, 'r'));
+  const handle = await orFileError('read', file, open(file, 'r'));
   try {
     for (;;) {
       const piece = new Uint8Array(PIECE);
-      const { bytesRead } = await ofHost('read', file, handle.read(piece, 0, PIECE, null));
+      const { bytesRead } = await orFileError('read', file, handle.read(piece, 0, PIECE, null));
       if (bytesRead === 0) return;
       yield piece.subarray(0, bytesRead);
     }
@@ -43,7 +33,7 @@ export class HostGuestFiles extends GuestFiles {
    */
   async upload(from: string, to: string, options: FileOptions = {}): Promise<void> {
     checkText(from, 'a file');
-    const status = await ofHost('read', from, stat(from));
+    const status = await orFileError('read', from, stat(from));
     if (status.isDirectory()) await this.uploadFolder(from, to, status.mode & 0o7777, options);
     else await this.uploadFile(from, to, status, options);
   }
@@ -55,13 +45,13 @@ export class HostGuestFiles extends GuestFiles {
 
   private async uploadFolder(from: string, to: string, mode: number, options: FileOptions): Promise<void> {
     await this.mkdir(to, { ...options, mode, parents: true });
-    for (const name of await ofHost('read', from, readdir(from))) {
+    for (const name of await orFileError('read', from, readdir(from))) {
       options.signal?.throwIfAborted();
       const [source, target] = [path.join(from, name), `${to.replace(/\/+$/, '')}/${name}`];
-      const status = await ofHost('read', source, lstat(source));
+      const status = await orFileError('read', source, lstat(source));
       if (status.isDirectory()) await this.uploadFolder(source, target, status.mode & 0o7777, options);
       else if (status.isSymbolicLink())
-        await this.replaceLink(await ofHost('read', source, readlink(source)), target, options);
+        await this.replaceLink(await orFileError('read', source, readlink(source)), target, options);
       else await this.uploadFile(source, target, status, options);
     }
   }
@@ -88,16 +78,16 @@ export class HostGuestFiles extends GuestFiles {
     else await this.downloadFile(from, to, status.mode, options);
     for (const [target, at] of links) {
       const there = await lstat(at).catch(() => undefined);
-      if (there?.isSymbolicLink() || there?.isFile()) await ofHost('replace', at, rm(at));
-      await ofHost('make the link', at, symlink(target, at));
+      if (there?.isSymbolicLink() || there?.isFile()) await orFileError('replace', at, rm(at));
+      await orFileError('make the link', at, symlink(target, at));
     }
   }
 
   private async downloadFile(from: string, to: string, mode: number, options: FileOptions): Promise<void> {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-    const handle = await ofHost('write', to, open(to, flags, mode & 0o777));
+    const handle = await orFileError('write', to, open(to, flags, mode & 0o777));
     try {
-      await this.readTo(from, (bytes) => ofHost('write', to, handle.writeFile(bytes)), options);
+      await this.readTo(from, (bytes) => orFileError('write', to, handle.writeFile(bytes)), options);
     } finally {
       await handle.close();
     }
@@ -110,7 +100,7 @@ export class HostGuestFiles extends GuestFiles {
     options: FileOptions,
   ): Promise<void> {
     const there = await lstat(to).catch(() => undefined);
-    if (!there) await ofHost('make the folder', to, mkdir(to));
+    if (!there) await orFileError('make the folder', to, mkdir(to));
     else if (!there.isDirectory()) throw new HostError(`cannot download to ${to}: it is no folder`);
     for (const entry of await this.list(from, options)) {
       options.signal?.throwIfAborted();

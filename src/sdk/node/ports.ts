@@ -3,7 +3,7 @@ import { createServer, isIPv4, type AddressInfo, type Server, type Socket } from
 import { HostError, UsageError } from '../../base/errors.js';
 import { listenReason } from '../../runtime/node/listen-reason.js';
 import type { AgentConnection } from '../agent/connection.js';
-import { checkObject } from '../kinds.js';
+import { checkOptions } from '../kinds.js';
 
 /** Where a port begins and where it leads. */
 export interface ForwardOptions {
@@ -27,6 +27,8 @@ export interface PortForward {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+const FORWARD_OPTIONS: readonly (keyof ForwardOptions)[] = ['guestPort', 'guestAddress', 'hostPort', 'hostAddress'];
+
 /** Connections of a port at a time; those beyond are closed at once. */
 const MOST_CONNECTIONS = 1024;
 
@@ -39,7 +41,7 @@ export class PortForwards {
 
   /** Opens a TCP port. Rejected with a one-line error when this host cannot listen there. */
   async forward(options: number | ForwardOptions): Promise<PortForward> {
-    if (typeof options !== 'number') checkObject(options, 'a port is a number, or options: they');
+    if (typeof options !== 'number') checkOptions(options, FORWARD_OPTIONS, 'a port is a number, or options: they');
     const {
       guestPort,
       guestAddress = '127.0.0.1',
