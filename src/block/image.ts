@@ -38,15 +38,3 @@ export interface Unpack {
 
 /** An image is not as its format demands. The message is one line. */
 export class ImageError extends UsageError {}
-
-/** Whether there is nothing but zeros. */
-export function isZero(bytes: Uint8Array): boolean {
-  const words = bytes.length >>> 2;
-  if ((bytes.byteOffset & 3) === 0) {
-    const view = new Int32Array(bytes.buffer, bytes.byteOffset, words);
-    for (let i = 0; i < words; i++) if (view[i] !== 0) return false;
-    for (let i = words << 2; i < bytes.length; i++) if (bytes[i] !== 0) return false;
-    return true;
-  }
-  return bytes.every((byte) => byte === 0);
-}

@@ -1,6 +1,7 @@
 import { UsageError } from '../base/errors.js';
 import type { HostFile } from '../iface/file.js';
-import { SECTOR, isZero, type DiskImage } from './image.js';
+import { isZero } from '../base/zeros.js';
+import { SECTOR, type DiskImage } from './image.js';
 import { looksLikeQcow2 } from './probe.js';
 
 /** Bytes that are looked at or zeroed at once. */

@@ -1,5 +1,5 @@
 /** A frame as a PNG file: W3C Portable Network Graphics, third edition; 8 bits for each of red, green and blue. */
-import { crc32 } from '../snapshot/crc32.js';
+import { crc32 } from '../base/crc32.js';
 import type { Frame } from './scan-out.js';
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a] as const;

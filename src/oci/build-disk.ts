@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
+import { isZero } from '../base/zeros.js';
 import { ImageError } from '../block/image.js';
 import type { FsFile, FsFolder } from '../block/ext4/tree.js';
 import { Ext4Image } from '../block/ext4/write.js';
@@ -50,7 +51,6 @@ export interface BuiltDisk {
 const WANTED = ['etc/passwd', 'etc/group'] as const;
 /** Bytes of such a file. */
 const MAX_WANTED = 2 ** 20;
-const ZEROS = Buffer.alloc(2 ** 20);
 
 /**
  * Reads the layers twice: first what is in them, in memory, with all their digests; then the contents of files that are still there,
@@ -185,14 +185,10 @@ async function writeLayer(
     },
     content: (bytes, offset) => {
       kept?.set(bytes, offset);
+      // The disk reads as zeros where nothing was written.
       if (write && !isZero(bytes)) write(offset, bytes);
     },
   });
   for await (const chunk of unpackLayer(path, { limit, signal, read })) reader.push(chunk);
   reader.end();
-}
-
-/** The disk reads as zeros where nothing was written. */
-function isZero(bytes: Uint8Array): boolean {
-  return bytes[0] === 0 && bytes.length <= ZEROS.length && ZEROS.compare(bytes, 0, bytes.length, 0, bytes.length) === 0;
 }

@@ -1,20 +1,10 @@
-import { deflateSync, inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { crc32 } from '../base/crc32.js';
 import { VitrineError } from '../base/errors.js';
-import { SnapshotReader, SnapshotWriter, type Codec, type SnapshotSource } from './container.js';
-import { crc32 } from './crc32.js';
+import { deflate } from '../host/node/deflate.js';
+import { SnapshotReader, SnapshotWriter, type SnapshotSource } from './container.js';
 import { decodePlain, encodePlain } from './plain-encoding.js';
 import { SchemaError, type Plain } from './schema.js';
-
-const codec: Codec = {
-  name: 'deflate',
-  compress: (data) => deflateSync(data, { level: 1 }),
-  decompress: (data, length) => {
-    const result = inflateSync(data, { maxOutputLength: Math.max(length, 1) });
-    if (result.length !== length) throw new Error('length');
-    return result;
-  },
-};
 
 const source = (bytes: Uint8Array, name = 'x.snap'): SnapshotSource => ({
   name,
@@ -60,7 +50,7 @@ function snapshot(): Uint8Array {
         file = grown;
       },
     },
-    codec,
+    deflate,
   );
   writer.add('machine', 3, state);
   writer.addMemory('ram', 1, memoryWithPages());
@@ -71,7 +61,7 @@ function snapshot(): Uint8Array {
 
 /** Reads all there is, as a restore would. */
 function readAll(bytes: Uint8Array): void {
-  const reader = new SnapshotReader(source(bytes), codec);
+  const reader = new SnapshotReader(source(bytes), deflate);
   for (const name of reader.names) if (name !== 'ram') reader.find(name);
   reader.readMemory('ram', new Uint8Array(memoryWithPages().length));
 }
@@ -125,7 +115,7 @@ describe('checksums', () => {
 
 describe('snapshot files', () => {
   it('give back sections and memory', () => {
-    const reader = new SnapshotReader(source(snapshot()), codec);
+    const reader = new SnapshotReader(source(snapshot()), deflate);
     expect(reader.names).toEqual(['machine', 'ram', 'ram.index', 'other']);
     expect(reader.find('machine')).toEqual({ version: 3, value: state });
     expect(reader.find('other')).toEqual({ version: 1, value: null });
@@ -148,12 +138,12 @@ describe('snapshot files', () => {
     ['a longer file', Uint8Array.from([...snapshot(), 0]), 'x.snap is damaged: something follows its end'],
     ['a file that was never finished', snapshot().fill(0, 0, 40), 'x.snap is not a snapshot of a machine'],
   ])('%s is refused', (_name, bytes, message) => {
-    expect(() => new SnapshotReader(source(bytes), codec)).toThrow(message);
+    expect(() => new SnapshotReader(source(bytes), deflate)).toThrow(message);
   });
   it('of a newer version are refused', () => {
     const bytes = snapshot();
     bytes[8] = 2;
-    expect(() => new SnapshotReader(source(bytes), codec)).toThrow(
+    expect(() => new SnapshotReader(source(bytes), deflate)).toThrow(
       'the snapshot x.snap is of a newer version than this Vitrine reads (2; at most 1)',
     );
   });
@@ -182,7 +172,7 @@ describe('snapshot files', () => {
     }
   });
   it('refuse memory of another size', () => {
-    const reader = new SnapshotReader(source(snapshot()), codec);
+    const reader = new SnapshotReader(source(snapshot()), deflate);
     expect(() => reader.readMemory('ram', new Uint8Array(4096))).toThrow(/ram has \d+ bytes, not 4096/);
   });
 });

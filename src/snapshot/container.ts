@@ -17,7 +17,7 @@
  */
 import { assert } from '../base/assert.js';
 import { MIB, PAGE_SIZE } from '../base/units.js';
-import { crc32 } from './crc32.js';
+import { isZero } from '../base/zeros.js';
 import { decodePlain, encodePlain } from './plain-encoding.js';
 import { array, bytes, int, range, SchemaError, str, struct, u32, type Infer, type Plain } from './schema.js';
 import { SnapshotError } from './snapshot-error.js';
@@ -60,17 +60,20 @@ export interface Codec {
   compress(data: Uint8Array): Uint8Array;
   /** Exactly `length` bytes; throws when the data gives anything else. Must never allocate much more than that. */
   decompress(data: Uint8Array, length: number): Uint8Array;
+  /** CRC-32 (ISO 3309) by the fastest way there is, unsigned. */
+  readonly crc32: (data: Uint8Array) => number;
 }
 
-/** What is read again by the same process is not compressed. */
-export const uncompressed: Codec = {
+/** What is read again by the same process is not compressed. `known`: what else is read. */
+export const uncompressed = ({ crc32 }: Codec): Codec => ({
   name: 'none',
   compress: (data) => data,
   decompress: (data, length) => {
     if (data.length !== length) throw new Error(`it has ${data.length} bytes, not ${length}`);
     return data;
   },
-};
+  crc32,
+});
 
 const sectionSchema = struct({
   name: str,
@@ -129,7 +132,7 @@ export class SnapshotWriter {
     const data = encodePlain(value);
     const packed = this.codec.compress(data);
     const section = { name, version, offset: this.end, stored: packed.length, length: data.length };
-    this.sections.push({ ...section, checksum: crc32(packed) });
+    this.sections.push({ ...section, checksum: this.codec.crc32(packed) });
     this.append(packed);
   }
 
@@ -146,7 +149,7 @@ export class SnapshotWriter {
       const used = gatherPages(memory.subarray(start, start + CHUNK_SIZE), buffer, pages);
       if (used === 0) continue;
       const packed = this.codec.compress(buffer.subarray(0, used));
-      chunks.push({ chunk, pages, stored: packed.length, checksum: crc32(packed) });
+      chunks.push({ chunk, pages, stored: packed.length, checksum: this.codec.crc32(packed) });
       this.append(packed);
     }
     this.sections.push({ name, version, offset, stored: this.end - offset, length: memory.length, checksum: 0 });
@@ -184,8 +187,8 @@ export class SnapshotWriter {
     view.setUint32(8, CONTAINER_VERSION, true);
     view.setBigUint64(16, BigInt(this.end), true);
     view.setBigUint64(24, BigInt(table.length), true);
-    view.setUint32(32, crc32(table), true);
-    view.setUint32(36, crc32(header.subarray(0, 36)), true);
+    view.setUint32(32, this.codec.crc32(table), true);
+    view.setUint32(36, this.codec.crc32(header.subarray(0, 36)), true);
     this.append(table);
     this.target.write(0, header);
   }
@@ -204,13 +207,6 @@ function gatherPages(memory: Uint8Array, into: Uint8Array, pages: Uint8Array): n
   return used;
 }
 
-function isZero(page: Uint8Array): boolean {
-  if (page.byteOffset % 4 !== 0) return page.every((byte) => byte === 0);
-  const words = new Uint32Array(page.buffer, page.byteOffset, page.length / 4);
-  for (const word of words) if (word !== 0) return false;
-  return true;
-}
-
 export class SnapshotReader {
   private readonly sections: ReadonlyMap<string, Section>;
   private readonly codec: Codec;
@@ -218,11 +214,11 @@ export class SnapshotReader {
   /** With the compression that is known. Throws a `SnapshotError` of one line when the file is no snapshot that can be read. */
   constructor(
     private readonly source: SnapshotSource,
-    known: Codec,
+    private readonly known: Codec,
   ) {
     const { sections, codec } = this.guard(() => this.readTable());
     this.codec = this.guard(() => {
-      const found = [known, uncompressed].find(({ name }) => name === codec);
+      const found = [known, uncompressed(known)].find(({ name }) => name === codec);
       if (!found) throw new SchemaError(`it is compressed with ${codec}`);
       return found;
     });
@@ -251,14 +247,15 @@ export class SnapshotReader {
       throw new SnapshotError(
         `the snapshot ${name} is of a newer version than this Vitrine reads (${version}; at most ${CONTAINER_VERSION})`,
       );
-    if (view.getUint32(36, true) !== crc32(header.subarray(0, 36))) throw new SchemaError('its header is wrong');
+    if (view.getUint32(36, true) !== this.known.crc32(header.subarray(0, 36)))
+      throw new SchemaError('its header is wrong');
     const offset = Number(view.getBigUint64(16, true));
     const length = Number(view.getBigUint64(24, true));
     if (offset + length > size)
       throw new SnapshotError(`the snapshot ${name} is truncated: it has ${size} of ${offset + length} bytes`);
     if (offset + length < size) throw new SchemaError('something follows its end');
     const data = this.source.read(offset, length);
-    if (crc32(data) !== view.getUint32(32, true)) throw new SchemaError('its table of contents is wrong');
+    if (this.known.crc32(data) !== view.getUint32(32, true)) throw new SchemaError('its table of contents is wrong');
     const table = tableSchema.check(decodePlain(data), 'contents');
     for (const section of table.sections) this.checkSection(section);
     if (new Set(table.sections.map((section) => section.name)).size !== table.sections.length)
@@ -293,7 +290,7 @@ export class SnapshotReader {
     length: number,
   ): Uint8Array {
     const packed = this.source.read(place.offset, place.stored);
-    if (crc32(packed) !== place.checksum) throw new SchemaError(`the checksum of ${name} is wrong`);
+    if (this.codec.crc32(packed) !== place.checksum) throw new SchemaError(`the checksum of ${name} is wrong`);
     try {
       return this.codec.decompress(packed, length);
     } catch (cause) {

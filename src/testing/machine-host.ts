@@ -1,10 +1,11 @@
 /** Machines on the thread of a test: a host that keeps what the guest says, and snapshots in memory. */
 import { readFileSync } from 'node:fs';
-import { deflateSync, gunzipSync, inflateSync } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 import { InterpVm } from '../accel/interp/vm.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
-import { SnapshotReader, SnapshotWriter, type Codec } from '../snapshot/container.js';
+import { deflate } from '../host/node/deflate.js';
+import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import type { MachineConfig } from '../vmm/config.js';
 import type { TimeSource } from '../vmm/machine-clock.js';
 import type { MachineHost } from '../vmm/machine-host.js';
@@ -16,12 +17,6 @@ const image = {
   helpers: new WebAssembly.Module(built('helpers.wasm')),
   interpreter: new WebAssembly.Module(built('interpreter.wasm')),
   decoderTables: built('decoder-tables.bin'),
-};
-
-export const codec: Codec = {
-  name: 'deflate',
-  compress: (data) => deflateSync(data, { level: 1 }),
-  decompress: (data) => inflateSync(data),
 };
 
 /** A snapshot in a buffer. */
@@ -93,12 +88,12 @@ export class TestHost implements MachineHost {
     ));
   }
   restore(file: Buffered): VirtualMachine {
-    return (this.machine = VirtualMachine.restore(new SnapshotReader(file, codec), this, { name: file.name }));
+    return (this.machine = VirtualMachine.restore(new SnapshotReader(file, deflate), this, { name: file.name }));
   }
 }
 
 export function saveMachine(machine: VirtualMachine): Buffered {
   const file = new Buffered();
-  machine.save(new SnapshotWriter(file, codec));
+  machine.save(new SnapshotWriter(file, deflate));
   return file;
 }

@@ -6,7 +6,8 @@ import type { BootSource } from '../machine/common/board.js';
 import type { Plain } from '../snapshot/schema.js';
 import { SnapshotWriter } from '../snapshot/container.js';
 import { FakeNetwork } from '../testing/fake-network.js';
-import { Buffered, codec, saveMachine, TestHost } from '../testing/machine-host.js';
+import { deflate } from '../host/node/deflate.js';
+import { Buffered, saveMachine, TestHost } from '../testing/machine-host.js';
 import type { DiskConfig } from './config.js';
 import type { CardRequest, HotplugRequest } from './hotplug.js';
 import { inspect } from './inspect.js';
@@ -185,7 +186,7 @@ describe('cards of a machine that runs', () => {
   it('are not in machines that were saved before there were any', () => {
     const { machine } = create();
     const file = new Buffered();
-    const writer = new SnapshotWriter(file, codec);
+    const writer = new SnapshotWriter(file, deflate);
     const add = writer.add.bind(writer);
     writer.add = (name, version, value) => {
       if (name === 'pci-hotplug') return;

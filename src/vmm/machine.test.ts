@@ -4,7 +4,8 @@ import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import type { Plain } from '../snapshot/schema.js';
-import { Buffered, codec, saveMachine as save, TestHost } from '../testing/machine-host.js';
+import { deflate } from '../host/node/deflate.js';
+import { Buffered, saveMachine as save, TestHost } from '../testing/machine-host.js';
 import { inspect } from './inspect.js';
 import { VirtualMachine, type MachineExit } from './machine.js';
 
@@ -233,7 +234,7 @@ describe('a snapshot of a machine', () => {
     host.stopAt = 1;
     machine.run();
     const file = new Buffered();
-    const writer = new SnapshotWriter(file, codec);
+    const writer = new SnapshotWriter(file, deflate);
     const add = writer.add.bind(writer);
     writer.add = (name, version, value) => {
       const changed = change(name, version, value);
@@ -314,7 +315,7 @@ describe('a snapshot of a machine', () => {
       'HostError: the guest in test.snap has seen a processor with 1h:ECX[28], which it would not find here (--force-cpu lets it go on all the same)',
     );
     const other = new TestHost();
-    VirtualMachine.restore(new SnapshotReader(file, codec), other, { name: file.name, forceCpu: true });
+    VirtualMachine.restore(new SnapshotReader(file, deflate), other, { name: file.name, forceCpu: true });
     expect(other.reports).toHaveLength(1);
     // Where it came from.
     expect(host.restore(file).cpuid).toEqual([avx]);

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { crc32 } from '../../dist/snapshot/crc32.js';
+import { crc32 } from '../../dist/base/crc32.js';
 import { expect, guest, vitrine, withFolder } from './lib.mjs';
 
 export const title = 'Bad input: one clear line on stderr, an exit code that is not 0, nothing written';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { addWords, foldSum } from '../../base/internet-checksum.js';
 import { FINISHED, GSO } from '../../iface/net.js';
-import { crc32 } from '../../snapshot/crc32.js';
+import { crc32 } from '../../base/crc32.js';
 import { E1000Driver, E1000_MAC, E1000_RING } from '../../testing/e1000-driver.js';
 import { fuzz } from '../../testing/fuzz/target.js';
 import { e1000Target } from '../../testing/fuzz/targets/e1000.js';

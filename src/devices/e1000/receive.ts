@@ -1,7 +1,7 @@
 import { addWords, foldSum } from '../../base/internet-checksum.js';
 import { gpa } from '../../base/units.js';
 import type { Dma } from '../../iface/guest-memory.js';
-import { crc32 } from '../../snapshot/crc32.js';
+import { crc32 } from '../../base/crc32.js';
 import { DescriptorRing } from './descriptor-ring.js';
 import { RECEIVE, type Interrupts } from './interrupts.js';
 import { CAUSE, CTRL, RAH, RCTL, REG, RXCSUM, type RegisterFile } from './registers.js';

@@ -1,5 +1,6 @@
 /** The formats of zlib, at once: the browser's own compression needs an event loop, which a thread with a machine does not have. */
 import { Gunzip, unzlibSync, zlibSync } from 'fflate';
+import { crc32 } from '../../base/crc32.js';
 
 const own = (data: Uint8Array): Uint8Array<ArrayBuffer> => {
   const { buffer } = data;
@@ -16,6 +17,7 @@ export const deflate = {
     if (result.length !== length) throw new Error(`unpacks to ${result.length} bytes or more, not ${length}`);
     return result;
   },
+  crc32,
 };
 
 /** More than any kernel unpacks to, in bytes. */

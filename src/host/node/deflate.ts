@@ -1,4 +1,9 @@
-import { deflateSync, gunzipSync, inflateSync } from 'node:zlib';
+import * as native from 'node:zlib';
+import { crc32 } from '../../base/crc32.js';
+
+const { deflateSync, gunzipSync, inflateSync } = native;
+/** Node has it from 20.15 on; it takes a tenth of the time. */
+const { crc32: nativeCrc32 } = native as { readonly crc32?: (data: Uint8Array) => number };
 
 /** Deflate, at its fastest: memory compresses little better otherwise. */
 export const deflate = {
@@ -9,6 +14,7 @@ export const deflate = {
     if (result.length !== length) throw new Error(`unpacks to ${result.length} bytes, not ${length}`);
     return result;
   },
+  crc32: nativeCrc32 ?? crc32,
 };
 
 /** More than any kernel unpacks to, in bytes. */

@@ -41,9 +41,10 @@ export function closeLayers({ files }: MemoryLayers): void {
   for (const { fd } of files) memoryFiles?.close(fd);
 }
 
-function isZero(page: Uint8Array): boolean {
-  const words = new Uint32Array(page.buffer, page.byteOffset, page.length / 4);
-  for (const word of words) if (word !== 0) return false;
+/** There may be a hundred thousand to look at: none gets a view of its own. */
+function isZeroPage(words: Int32Array, page: number): boolean {
+  const size = PAGE_SIZE / 4;
+  for (let i = page * size, end = i + size; i < end; i++) if (words[i] !== 0) return false;
   return true;
 }
 
@@ -105,11 +106,12 @@ export class LayeredMemory {
     const result: PageRange[] = [];
     let below = 0;
     const { runs } = this;
+    const words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
     for (const { page, count } of own)
       for (let i = page; i < page + count; i++) {
         while (below < runs.length && runs[below].page + runs[below].count <= i) below++;
         const isOverFile = below < runs.length && runs[below].page <= i;
-        if (!isOverFile && isZero(this.at({ page: i, count: 1 }))) continue;
+        if (!isOverFile && isZeroPage(words, i)) continue;
         const last = result.at(-1);
         if (last && last.page + last.count === i) result[result.length - 1] = { ...last, count: last.count + 1 };
         else result.push({ page: i, count: 1 });

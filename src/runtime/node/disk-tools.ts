@@ -1,7 +1,8 @@
 /** What can be done with disk images apart from running machines on them. */
 import * as fs from 'node:fs';
 import { HostError, UsageError } from '../../base/errors.js';
-import { isZero, type DiskImage } from '../../block/image.js';
+import { isZero } from '../../base/zeros.js';
+import type { DiskImage } from '../../block/image.js';
 import { backingFormat, openImage, type ImageFormat, type OpenRequest } from '../../block/open.js';
 import { looksLikeQcow2 } from '../../block/probe.js';
 import type { CheckResult } from '../../block/qcow2/check.js';

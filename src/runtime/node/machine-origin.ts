@@ -22,7 +22,7 @@ function writeFile(write: (writer: SnapshotWriter) => void): number {
   const fd = memoryFiles?.create() ?? -1;
   if (fd < 0) throw new HostError(`the machine cannot be forked: no file in memory can be had (error ${-fd})`);
   try {
-    write(new SnapshotWriter(writeTo(fd), uncompressed));
+    write(new SnapshotWriter(writeTo(fd), uncompressed(deflate)));
   } catch (error) {
     memoryFiles?.close(fd);
     throw error;

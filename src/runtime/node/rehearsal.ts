@@ -107,7 +107,7 @@ function play(): void {
     late.machine = machine;
     machine.run();
     const pages = new Pages();
-    machine.save(new SnapshotWriter(pages, uncompressed), 'apart');
+    machine.save(new SnapshotWriter(pages, uncompressed(deflate)), 'apart');
     const { ram } = machine;
     machine.close();
     machine.vm.dispose();

@@ -1,9 +1,10 @@
 /** A machine under virtual time that stops where it is told, on an accelerator, in this thread. */
-import { deflateSync, gunzipSync, inflateSync } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 import { InterpVm } from '../../accel/interp/vm.js';
 import { vcpuStateSchema, type VcpuState } from '../../arch/x86/state.js';
 import type { Vcpu } from '../../iface/vcpu.js';
-import { SnapshotReader, SnapshotWriter, type Codec } from '../../snapshot/container.js';
+import { deflate } from '../../host/node/deflate.js';
+import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { MachineHost } from '../../vmm/machine-host.js';
 import { VirtualMachine, type MachineExit } from '../../vmm/machine.js';
@@ -14,12 +15,6 @@ export interface SteppedOptions {
   /** On wasm: code is translated after so many jumps to it; undefined: as in earnest. */
   readonly hotAfter?: number | undefined;
 }
-
-const codec: Codec = {
-  name: 'deflate',
-  compress: (data) => deflateSync(data, { level: 1 }),
-  decompress: (data) => inflateSync(data),
-};
 
 /** A file in memory. */
 class Buffered {
@@ -86,7 +81,7 @@ export class SteppedMachine {
 
   static resume(saved: Buffered, options: SteppedOptions): SteppedMachine {
     return new SteppedMachine(options, (host) =>
-      VirtualMachine.restore(new SnapshotReader(saved, codec), host, { name: saved.name }),
+      VirtualMachine.restore(new SnapshotReader(saved, deflate), host, { name: saved.name }),
     );
   }
 
@@ -100,7 +95,7 @@ export class SteppedMachine {
 
   save(): Buffered {
     const saved = new Buffered();
-    this.machine.save(new SnapshotWriter(saved, codec));
+    this.machine.save(new SnapshotWriter(saved, deflate));
     return saved;
   }
 
