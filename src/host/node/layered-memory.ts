@@ -6,7 +6,7 @@ import * as fs from 'node:fs';
 import { HostError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import { changedPages } from './changed-pages.js';
-import { mapFile } from './give-back.js';
+import { discard, mapFile } from './give-back.js';
 import { coalesce, overlay, unite, type MemoryRun, type PageRange } from './memory-runs.js';
 import { memoryFiles } from './native/memory-files.js';
 
@@ -46,6 +46,13 @@ function isZeroPage(words: Int32Array, page: number): boolean {
   const size = PAGE_SIZE / 4;
   for (let i = page * size, end = i + size; i < end; i++) if (words[i] !== 0) return false;
   return true;
+}
+
+/** Adds a page to ranges that end at or before it. */
+function addPage(ranges: PageRange[], page: number): void {
+  const last = ranges.at(-1);
+  if (last && last.page + last.count === page) ranges[ranges.length - 1] = { ...last, count: last.count + 1 };
+  else ranges.push({ page, count: 1 });
 }
 
 function writeWhole(fd: number, bytes: Uint8Array, offset: number): void {
@@ -102,8 +109,9 @@ export class LayeredMemory {
   private changed(): PageRange[] | undefined {
     const own = changedPages(this.bytes, PAGE_SIZE);
     if (!own) return undefined;
-    // What lies over a file has been written to; elsewhere it may be zeros, as what is not there at all.
+    // What lies over a file has been written to; elsewhere it may be zeros, as what is not there at all: then it need not be looked at again.
     const result: PageRange[] = [];
+    const zeros: PageRange[] = [];
     let below = 0;
     const { runs } = this;
     const words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
@@ -111,11 +119,9 @@ export class LayeredMemory {
       for (let i = page; i < page + count; i++) {
         while (below < runs.length && runs[below].page + runs[below].count <= i) below++;
         const isOverFile = below < runs.length && runs[below].page <= i;
-        if (!isOverFile && isZeroPage(words, i)) continue;
-        const last = result.at(-1);
-        if (last && last.page + last.count === i) result[result.length - 1] = { ...last, count: last.count + 1 };
-        else result.push({ page: i, count: 1 });
+        addPage(!isOverFile && isZeroPage(words, i) ? zeros : result, i);
       }
+    for (const range of zeros) discard(this.at(range));
     return result;
   }
 

@@ -2,6 +2,7 @@
  * A VGA: register files, planar memory, and the modes of Bochs's display interface besides. What it shows is drawn by who reads its
  * `picture`. After "IBM PS/2 Hardware Interface Technical Reference: Video Subsystems", May 1992.
  */
+import { isZero } from '../../../base/zeros.js';
 import type { IoHandler } from '../../../iface/bus.js';
 import type { Clock } from '../../../iface/clock.js';
 import type { DisplayAdapter, Picture, VgaColors } from '../../../iface/display.js';
@@ -439,7 +440,9 @@ export class Vga implements DisplayAdapter, Snapshotable<State> {
 
 /** A copy of what stands before the last byte that is not 0. */
 function withoutZeros(memory: Uint8Array): Uint8Array {
+  const piece = 65_536;
   let end = memory.length;
+  while (end >= piece && isZero(memory.subarray(end - piece, end))) end -= piece;
   while (end > 0 && memory[end - 1] === 0) end--;
   return memory.slice(0, end);
 }
