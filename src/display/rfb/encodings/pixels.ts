@@ -22,7 +22,9 @@ export function cut(from: Pixels, x: number, y: number, width: number, height: n
 export function palette({ colors }: Pixels, most: number): Map<number, number> | undefined {
   const found = new Map<number, number>();
   let last = -1;
-  for (const color of colors) {
+  // By index: an iterator takes ten times as long.
+  for (let i = 0; i < colors.length; i++) {
+    const color = colors[i];
     if (color === last) continue;
     last = color;
     if (found.has(color)) continue;

@@ -12,7 +12,9 @@ export function encodeRaw({ colors }: Pixels, writer: PixelWriter): Uint8Array {
 /** The colour that most pixels have, of the first few that come. */
 export function background({ colors }: Pixels): number {
   const counts = new Map<number, number>();
-  for (const color of colors) {
+  // By index: an iterator takes ten times as long.
+  for (let i = 0; i < colors.length; i++) {
+    const color = colors[i];
     const count = counts.get(color);
     if (count !== undefined) counts.set(color, count + 1);
     else if (counts.size < 16) counts.set(color, 1);
