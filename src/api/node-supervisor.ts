@@ -1,6 +1,6 @@
 /** The supervisor of a user's machines: where it listens, and how it is started when it is wanted. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -42,12 +42,19 @@ export async function findSupervisor(): Promise<ApiClient | undefined> {
   return (await answers(socket)) ? clientAt(socket) : undefined;
 }
 
+function lastLine(file: string): string {
+  const line = readFileSync(file, 'utf8').trimEnd().split('\n').at(-1) ?? '';
+  return line.replace(/^vitrine: /, '') || `see ${file}`;
+}
+
 /** A client of the supervisor, which is started if none runs. Rejected with a one-line error when it does not come up. */
 export async function startSupervisor(): Promise<ApiClient> {
   const folder = makeRuntimeFolder();
   const socket = path.join(folder, SUPERVISOR_SOCKET);
   if (await answers(socket)) return clientAt(socket);
-  const log = openSync(path.join(folder, LOG), 'a', 0o600);
+  const logFile = path.join(folder, LOG);
+  const log = openSync(logFile, 'a', 0o600);
+  let hasFailed = false;
   try {
     // Two at a time do no harm: one finds that the other is there, and ends.
     const child = spawn(process.execPath, [program, 'supervise'], {
@@ -55,14 +62,21 @@ export async function startSupervisor(): Promise<ApiClient> {
       stdio: ['ignore', log, log],
       cwd: '/',
     });
-    child.on('error', () => {});
+    const failed = (): void => {
+      hasFailed = true;
+    };
+    child.on('error', failed);
+    child.on('exit', (code) => {
+      if (code !== 0) failed();
+    });
     child.unref();
   } finally {
     closeSync(log);
   }
   for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
     if (await answers(socket)) return clientAt(socket);
+    if (hasFailed) throw new HostError(`the supervisor of machines did not start: ${lastLine(logFile)}`);
     await delay(PAUSE);
   }
-  throw new HostError(`the supervisor of machines did not start: see ${path.join(folder, LOG)}`);
+  throw new HostError(`the supervisor of machines did not start: see ${logFile}`);
 }

@@ -35,8 +35,8 @@ interface Told {
   readonly err: string;
 }
 
-function vitrine(args: readonly string[], input: Uint8Array = new Uint8Array(0)): Promise<Told> {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env } });
+function vitrine(args: readonly string[], input: Uint8Array = new Uint8Array(0), others = {}): Promise<Told> {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env, ...others } });
   const out: Buffer[] = [];
   let err = '';
   child.stdout.on('data', (bytes: Buffer) => out.push(bytes));
@@ -295,6 +295,14 @@ describeWith([amd64, busybox, python, tar, bash], 'a machine that runs detached'
     expect(await told('logs', '--json', '--tail', '4', 'job')).toBe('{"line":"two"}\n');
     expect(await told('ls')).toMatch(/^job +ended \(3\)/m);
     await told('rm', 'job');
+  });
+
+  it('is not there where its supervisor cannot begin, which is told at once', async () => {
+    const others = { XDG_RUNTIME_DIR: path.join(folder, 'run2'), XDG_STATE_HOME: path.join(folder, 'a-file') };
+    fs.writeFileSync(others.XDG_STATE_HOME, '');
+    const { code, err } = await vitrine(['run', '-d', root], undefined, others);
+    expect(code).toBe(1);
+    expect(err).toMatch(/\nvitrine: the supervisor of machines did not start: cannot make the folder .*\n$/);
   });
 
   it('goes with a supervisor that is killed, and nothing stands in the way of another', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../base/crc32.js';
 import { VitrineError } from '../base/errors.js';
-import { deflate } from '../host/node/deflate.js';
+import { deflate } from '../testing/deflate.js';
 import { SnapshotReader, SnapshotWriter, type SnapshotSource } from './container.js';
 import { decodePlain, encodePlain } from './plain-encoding.js';
 import { SchemaError, type Plain } from './schema.js';

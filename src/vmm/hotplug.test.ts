@@ -6,7 +6,7 @@ import type { BootSource } from '../machine/common/board.js';
 import type { Plain } from '../snapshot/schema.js';
 import { SnapshotWriter } from '../snapshot/container.js';
 import { FakeNetwork } from '../testing/fake-network.js';
-import { deflate } from '../host/node/deflate.js';
+import { deflate } from '../testing/deflate.js';
 import { Buffered, saveMachine, TestHost } from '../testing/machine-host.js';
 import type { DiskConfig } from './config.js';
 import type { CardRequest, HotplugRequest } from './hotplug.js';

@@ -4,7 +4,7 @@ import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import type { Plain } from '../snapshot/schema.js';
-import { deflate } from '../host/node/deflate.js';
+import { deflate } from '../testing/deflate.js';
 import { Buffered, saveMachine as save, TestHost } from '../testing/machine-host.js';
 import { inspect } from './inspect.js';
 import { VirtualMachine, type MachineExit } from './machine.js';

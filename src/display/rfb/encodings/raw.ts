@@ -12,7 +12,7 @@ export function encodeRaw({ colors }: Pixels, writer: PixelWriter): Uint8Array {
 /** The colour that most pixels have, of the first few that come. */
 export function background({ colors }: Pixels): number {
   const counts = new Map<number, number>();
-  // By index: an iterator takes ten times as long.
+  // eslint-disable-next-line @typescript-eslint/prefer-for-of -- an iterator takes ten times as long
   for (let i = 0; i < colors.length; i++) {
     const color = colors[i];
     const count = counts.get(color);
