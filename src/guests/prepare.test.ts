@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, unlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { describeWith, requireGuest } from '../testing/tools.js';
 import { cacheRoot } from '../host/node/cache.js';
 import { Apt } from './apt.js';
-import { fetchGuest, findGuest, findTarget } from './prepare.js';
+import { ensureGuest, fetchGuest, findGuest, findTarget } from './prepare.js';
 import { targets } from './targets.js';
 
 let cache = '';
@@ -53,6 +53,22 @@ describeWith([invaders], 'a guest from the network', () => {
       index * 4 + 4 <= image.length ? image.readUInt32LE(index * 4) : 0,
     );
     expect(words).toContain(0x1badb002);
+  });
+
+  it('is prepared anew when another version has made it, and used where it cannot be', async () => {
+    const home = path.join(cache, 'guests/grub-invaders');
+    const place = async (name: string): Promise<void> => {
+      await cp(path.dirname(invaders.files['invaders.exec']), path.join(home, name), { recursive: true });
+      await writeFile(path.join(home, 'current'), `${name}\n`);
+    };
+    vi.stubEnv('PATH', '/nonexistent');
+    const name = path.basename(path.dirname(invaders.files['invaders.exec']));
+    await place(name);
+    expect(await findGuest('grub-invaders', { cache })).toMatchObject({ isCurrent: true });
+    await place(`${name.slice(0, -12)}0123456789ab`);
+    expect(await findGuest('grub-invaders', { cache })).toMatchObject({ isCurrent: false });
+    expect(await ensureGuest('grub-invaders', { cache })).toMatchObject({ isCurrent: false });
+    await expect(fetchGuest('grub-invaders', { cache })).rejects.toThrow('no apt-get');
   });
 
   it('is found by runs that begin at once, of which one reads the package lists', async () => {

@@ -17,6 +17,8 @@ export interface PreparedGuest {
   /** The version of the package that it is made from. */
   readonly version: string;
   readonly folder: string;
+  /** False: by another version of Vitrine, which makes something else of the same packages. */
+  readonly isCurrent: boolean;
   /** Its files by name; a Linux guest has `vmlinuz`, `vmlinux` and `initrd`. */
   readonly files: Readonly<Record<string, string>>;
 }
@@ -40,21 +42,38 @@ export function findTarget(name: string): GuestTarget {
 
 /** The newest preparation of a guest that the cache has, without asking any network. */
 export async function findGuest(name: string, { cache }: ToolOptions): Promise<PreparedGuest | undefined> {
-  const home = path.join(cache, 'guests', findTarget(name).name);
+  const target = findTarget(name);
+  const home = path.join(cache, 'guests', name);
   try {
     const folder = path.join(home, (await readFile(path.join(home, CURRENT), 'utf8')).trim());
-    return await readGuest(name, folder);
+    return await readGuest(target, folder);
   } catch {
     // Never prepared, or removed in part by whoever tidied the cache: to be prepared (again).
     return undefined;
   }
 }
 
-async function readGuest(name: string, folder: string): Promise<PreparedGuest> {
-  const info = JSON.parse(await readFile(path.join(folder, INFO), 'utf8')) as GuestInfo;
-  const files = Object.fromEntries(info.files.map((file) => [file, path.join(folder, file)]));
+async function readGuest(target: GuestTarget, folder: string): Promise<PreparedGuest> {
+  const { version, packages, files: names } = JSON.parse(await readFile(path.join(folder, INFO), 'utf8')) as GuestInfo;
+  const files = Object.fromEntries(names.map((file) => [file, path.join(folder, file)]));
   for (const file of Object.values(files)) await stat(file);
-  return { name, version: info.version, folder, files };
+  const isCurrent = path.basename(folder) === placeOf(target, packages);
+  return { name: target.name, version, folder, isCurrent, files };
+}
+
+/** What decides the result besides the packages. */
+function recipeOf(target: GuestTarget): string {
+  if (target.kind === 'linux') return INITRAMFS_RECIPE;
+  return target.files.map((file) => `${file.match.source} ${file.name ?? ''} ${file.gunzip ?? ''}`).join('\n');
+}
+
+/** The name of its folder, by all that goes in: a guest that is there is as it is to be. */
+function placeOf(target: GuestTarget, packages: GuestInfo['packages']): string {
+  const identity = createHash('sha256')
+    .update(JSON.stringify([packages, recipeOf(target)]))
+    .digest('hex')
+    .slice(0, 12);
+  return `${packages[0].version.replaceAll(':', '_')}-${identity}`;
 }
 
 /** Prepares the newest version of a guest, unless the cache has it. */
@@ -72,36 +91,32 @@ export async function fetchGuest(name: string, options: ToolOptions): Promise<Pr
   }
 }
 
-/** The guest that the cache has, else prepares it. */
+/** The guest that the cache has, else prepares it. One that another version of Vitrine has made is used where there can be no other. */
 export async function ensureGuest(name: string, options: ToolOptions): Promise<PreparedGuest> {
-  return (await findGuest(name, options)) ?? (await fetchGuest(name, options));
+  const found = await findGuest(name, options);
+  if (found?.isCurrent) return found;
+  return fetchGuest(name, options).catch((error: unknown) => {
+    if (found) return found;
+    throw error;
+  });
 }
 
 interface Ingredients {
   readonly target: GuestTarget;
   readonly packages: readonly FetchedPackage[];
-  /** What decides the result besides the packages. */
-  readonly recipe: string;
 }
 
-/**
- * Prepares a guest in a temporary folder, and puts it in place whole. The place is named by what goes in, so a guest that
- * is there is up to date, and two runs that prepare the same do not disturb each other.
- */
+/** Prepares a guest in a temporary folder, and puts it in place whole, so that two runs that prepare the same do not disturb each other. */
 async function prepare(
-  { target, packages, recipe }: Ingredients,
+  { target, packages }: Ingredients,
   options: ToolOptions,
   make: (made: string, tree: string, scratch: string) => Promise<void>,
 ): Promise<PreparedGuest> {
   const contents = packages.map(({ name, version }) => ({ name, version }));
   const version = contents[0].version;
-  const identity = createHash('sha256')
-    .update(JSON.stringify([contents, recipe]))
-    .digest('hex')
-    .slice(0, 12);
   const home = path.join(options.cache, 'guests', target.name);
-  const place = path.join(home, `${version.replaceAll(':', '_')}-${identity}`);
-  const ready = await readGuest(target.name, place).catch(() => undefined);
+  const place = path.join(home, placeOf(target, contents));
+  const ready = await readGuest(target, place).catch(() => undefined);
   if (ready === undefined) {
     await withTemporaryFolder(options.cache, async (folder) => {
       const [made, tree, scratch] = ['made', 'tree', 'scratch'].map((name) => path.join(folder, name));
@@ -121,7 +136,7 @@ async function prepare(
     await writeFile(pointer, `${path.basename(place)}\n`);
     await publish(pointer, path.join(home, CURRENT));
   });
-  return readGuest(target.name, place);
+  return readGuest(target, place);
 }
 
 async function prepareLinux(target: LinuxTarget, options: ToolOptions): Promise<PreparedGuest> {
@@ -131,7 +146,7 @@ async function prepareLinux(target: LinuxTarget, options: ToolOptions): Promise<
   if (kernelName === undefined) throw new HostError(`package ${target.metaPackage} names no kernel`);
   const packages = await apt.fetch(kernelName, 'busybox-static');
 
-  return prepare({ target, packages, recipe: INITRAMFS_RECIPE }, options, async (made, tree, scratch) => {
+  return prepare({ target, packages }, options, async (made, tree, scratch) => {
     const boot = await readdir(path.join(tree, 'boot'));
     const image = boot.find((name) => name.startsWith('vmlinuz-'));
     if (image === undefined) throw new HostError(`package ${kernelName} holds no kernel`);
@@ -169,9 +184,7 @@ async function prepareFiles(target: FilesTarget, options: ToolOptions): Promise<
   const name = typeof target.package === 'string' ? target.package : newest(await apt.search(target.package.pattern));
   if (name === undefined) throw new HostError(`Debian ${target.suite} has no package for it`);
   const packages = await apt.fetch(name);
-  const recipe = target.files.map((file) => `${file.match.source} ${file.name ?? ''} ${file.gunzip ?? ''}`).join('\n');
-
-  return prepare({ target, packages, recipe }, options, async (made, tree) => {
+  return prepare({ target, packages }, options, async (made, tree) => {
     for (const file of (await readdir(tree, { recursive: true })).sort()) {
       const from = path.join(tree, file);
       const wanted = target.files.find(({ match }) => match.test(file));
