@@ -16,7 +16,7 @@ beforeEach(async () => {
   await writeFile(path.join(folder, '1-a/vmlinuz'), '');
   await writeFile(
     path.join(folder, '1-a/guest.json'),
-    JSON.stringify({ version: '1', packages: [], files: ['vmlinuz'] }),
+    JSON.stringify({ version: '1', packages: [{ name: 'linux', version: '1' }], files: ['vmlinuz'] }),
   );
   await writeFile(path.join(folder, 'current'), '1-a\n');
 });
