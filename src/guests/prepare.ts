@@ -95,10 +95,13 @@ export async function fetchGuest(name: string, options: ToolOptions): Promise<Pr
 export async function ensureGuest(name: string, options: ToolOptions): Promise<PreparedGuest> {
   const found = await findGuest(name, options);
   if (found?.isCurrent) return found;
-  return fetchGuest(name, options).catch((error: unknown) => {
-    if (found) return found;
-    throw error;
-  });
+  try {
+    return await fetchGuest(name, options);
+  } catch (error) {
+    if (!found || !(error instanceof HostError)) throw error;
+    options.progress?.({ text: `guest ${name} stays as another version of Vitrine made it: ${error.message}` });
+    return found;
+  }
 }
 
 interface Ingredients {

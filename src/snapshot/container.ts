@@ -64,7 +64,7 @@ export interface Codec {
   readonly crc32: (data: Uint8Array) => number;
 }
 
-/** What is read again by the same process is not compressed. `known`: what else is read. */
+/** What is read again by the same process is not compressed; its checksums are a codec's. */
 export const uncompressed = ({ crc32 }: Codec): Codec => ({
   name: 'none',
   compress: (data) => data,
