@@ -306,6 +306,22 @@ static void mount_basics(void) {
   SYS3(symlinkat, "/proc/self/fd/2", AT_FDCWD, "/dev/stderr");
 }
 
+/**
+ * Linux maps 16 pages of a file for each fault, and unmaps them when the process ends, which is worth it where a fault costs as much as some dozen pages. Here
+ * a fault of short programs' costs as much as a few: with 4 pages /bin/true takes a fifth less, and no larger program takes more. Kernels that
+ * have no debugfs, or close it, stay as they are.
+ */
+static void map_less_around_faults(void) {
+  const char *debug = "/sys/kernel/debug";
+  if (sys_mount("debugfs", debug, "debugfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return;
+  int fd = sys_open("/sys/kernel/debug/fault_around_bytes", O_WRONLY, 0);
+  if (fd >= 0) {
+    write_all(fd, "16384", 5);
+    sys_close(fd);
+  }
+  SYS2(umount2, debug, MNT_DETACH);
+}
+
 /** mkdir -p */
 static void make_folders(const char *path) {
   char part[1024];
@@ -366,6 +382,7 @@ int boot(void) {
   sys_mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   sys_mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   sys_mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, NULL);
+  map_less_around_faults();
   /* 0, 1 and 2 are there whatever becomes of the console. */
   int fd = sys_open("/dev/null", O_RDWR, 0);
   while (fd >= 0 && fd < 3) fd = sys_open("/dev/null", O_RDWR, 0);
