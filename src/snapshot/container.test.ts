@@ -5,6 +5,7 @@ import { deflate } from '../testing/deflate.js';
 import { SnapshotReader, SnapshotWriter, type SnapshotSource } from './container.js';
 import { decodePlain, encodePlain } from './plain-encoding.js';
 import { SchemaError, type Plain } from './schema.js';
+import { SnapshotBuffer } from './snapshot-buffer.js';
 
 const source = (bytes: Uint8Array, name = 'x.snap'): SnapshotSource => ({
   name,
@@ -40,23 +41,13 @@ function memoryWithPages(): Uint8Array {
 }
 
 function snapshot(): Uint8Array {
-  let file = new Uint8Array(0);
-  const writer = new SnapshotWriter(
-    {
-      write: (offset, bytes) => {
-        const grown = new Uint8Array(Math.max(file.length, offset + bytes.length));
-        grown.set(file);
-        grown.set(bytes, offset);
-        file = grown;
-      },
-    },
-    deflate,
-  );
+  const file = new SnapshotBuffer('x.snap');
+  const writer = new SnapshotWriter(file, deflate);
   writer.add('machine', 3, state);
   writer.addMemory('ram', 1, memoryWithPages());
   writer.add('other', 1, null);
   writer.finish();
-  return file;
+  return file.toBytes();
 }
 
 /** Reads all there is, as a restore would. */

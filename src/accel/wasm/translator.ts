@@ -109,7 +109,7 @@ export class Translator implements CodeTranslator {
     const state = this.code.at('STATES');
     this.hotRecord = state + STATE.HOT_RECORD;
     this.regionRequest = state + STATE.REGION_REQUEST;
-    for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
+    if (options.hotAfter !== undefined) for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
   }
 
   get table(): WebAssembly.Table {

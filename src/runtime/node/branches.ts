@@ -3,8 +3,7 @@ import { memoryFiles } from '../../host/node/native/memory-files.js';
 import type { Branch } from './protocol.js';
 
 /** Lets go of what no machine begins with. */
-export function closeBranch({ state, boot, memory }: Branch): void {
-  memoryFiles?.close(state);
+export function closeBranch({ boot, memory }: Branch): void {
   memoryFiles?.close(boot);
   closeLayers(memory);
 }

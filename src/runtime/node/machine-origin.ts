@@ -6,6 +6,7 @@ import { FileSource, writeTo } from '../../host/node/snapshot-file.js';
 import { HostError } from '../../base/errors.js';
 import type { BootSource } from '../../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter, uncompressed } from '../../snapshot/container.js';
+import { SnapshotBuffer } from '../../snapshot/snapshot-buffer.js';
 import type { MachineHost } from '../../vmm/machine-host.js';
 import { VirtualMachine } from '../../vmm/machine.js';
 import { readBoot, writeBoot } from '../../vmm/machine-snapshot.js';
@@ -17,17 +18,23 @@ const NAME = 'of a fork';
 /** An open file of this process by a name, under which it is opened anew. */
 const nameOf = (fd: number): string => `/proc/self/fd/${fd}`;
 
-/** A new file in memory with a snapshot in it. Throws a one-line error. */
-function writeFile(write: (writer: SnapshotWriter) => void): number {
+/** A new file in memory with what a machine boots. Throws a one-line error. */
+function writeBootFile(boot: BootSource): number {
   const fd = memoryFiles?.create() ?? -1;
   if (fd < 0) throw new HostError(`the machine cannot be forked: no file in memory can be had (error ${-fd})`);
   try {
-    write(new SnapshotWriter(writeTo(fd), uncompressed(deflate)));
+    writeBoot(new SnapshotWriter(writeTo(fd), uncompressed(deflate)), boot);
   } catch (error) {
     memoryFiles?.close(fd);
     throw error;
   }
   return fd;
+}
+
+function stateOf(machine: VirtualMachine): Uint8Array {
+  const state = new SnapshotBuffer(NAME);
+  machine.save(new SnapshotWriter(state, uncompressed(deflate)), 'apart');
+  return state.toBytes();
 }
 
 export class MachineOrigin {
@@ -88,11 +95,9 @@ export class MachineOrigin {
     host: MachineHost,
   ): VirtualMachine {
     this.boot = boot;
-    const source = new FileSource(nameOf(state), 'state');
-    memoryFiles?.close(state);
     const left: { memory?: MemoryLayers } = { memory };
     try {
-      return VirtualMachine.restore(new SnapshotReader(source, deflate), host, {
+      return VirtualMachine.restore(new SnapshotReader(new SnapshotBuffer(NAME, state), deflate), host, {
         name: NAME,
         ...(forceCpu !== undefined && { forceCpu }),
         apart: {
@@ -106,7 +111,6 @@ export class MachineOrigin {
       });
     } finally {
       if (left.memory) closeLayers(left.memory);
-      source.close();
     }
   }
 
@@ -119,22 +123,19 @@ export class MachineOrigin {
     this.memory ??= new LayeredMemory(machine.ram);
     const memory = this.memory.branch(among);
     if (!memory) return undefined;
-    const opened: number[] = [];
+    let boot: number | undefined;
     try {
-      opened.push(this.bootFile(machine));
-      opened.push(writeFile((writer) => machine.save(writer, 'apart')));
+      boot = this.bootFile(machine);
+      return { boot, state: stateOf(machine), memory };
     } catch (error) {
-      for (const fd of opened) memoryFiles.close(fd);
+      if (boot !== undefined) memoryFiles.close(boot);
       closeLayers(memory);
       throw error;
     }
-    return { boot: opened[0], state: opened[1], memory };
   }
 
   private bootFile(machine: VirtualMachine): number {
-    this.boot ??= this.source
-      ? duplicate(this.source.fd)
-      : writeFile((writer) => writeBoot(writer, machine.config.boot));
+    this.boot ??= this.source ? duplicate(this.source.fd) : writeBootFile(machine.config.boot);
     return duplicate(this.boot);
   }
 

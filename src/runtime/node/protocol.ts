@@ -43,7 +43,7 @@ export interface Branch {
    * A snapshot without what follows.
    * @internal
    */
-  readonly state: number;
+  readonly state: Uint8Array;
   /**
    * A file with what the machine boots: see `readBoot`.
    * @internal

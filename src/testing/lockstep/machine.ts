@@ -5,6 +5,7 @@ import { vcpuStateSchema, type VcpuState } from '../../arch/x86/state.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import { deflate } from '../../host/node/deflate.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
+import { SnapshotBuffer } from '../../snapshot/snapshot-buffer.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { MachineHost } from '../../vmm/machine-host.js';
 import { VirtualMachine, type MachineExit } from '../../vmm/machine.js';
@@ -14,28 +15,6 @@ export interface SteppedOptions {
   readonly accelerator: TestedAccelerator;
   /** On wasm: code is translated after so many jumps to it; undefined: as in earnest. */
   readonly hotAfter?: number | undefined;
-}
-
-/** A file in memory. */
-class Buffered {
-  readonly name = 'snapshot';
-  bytes = new Uint8Array(1 << 20);
-  size = 0;
-
-  write(offset: number, bytes: Uint8Array): void {
-    const end = offset + bytes.length;
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(end * 2);
-      grown.set(this.bytes.subarray(0, this.size));
-      this.bytes = grown;
-    }
-    this.bytes.set(bytes, offset);
-    this.size = Math.max(this.size, end);
-  }
-
-  read(offset: number, length: number): Uint8Array {
-    return this.bytes.slice(offset, offset + length);
-  }
 }
 
 export class SteppedMachine {
@@ -79,7 +58,7 @@ export class SteppedMachine {
     return new SteppedMachine(options, (host) => VirtualMachine.create(config, host));
   }
 
-  static resume(saved: Buffered, options: SteppedOptions): SteppedMachine {
+  static resume(saved: SnapshotBuffer, options: SteppedOptions): SteppedMachine {
     return new SteppedMachine(options, (host) =>
       VirtualMachine.restore(new SnapshotReader(saved, deflate), host, { name: saved.name }),
     );
@@ -93,8 +72,8 @@ export class SteppedMachine {
     if (exit.kind !== 'stopped') this.exit = exit;
   }
 
-  save(): Buffered {
-    const saved = new Buffered();
+  save(): SnapshotBuffer {
+    const saved = new SnapshotBuffer('snapshot');
     this.machine.save(new SnapshotWriter(saved, deflate));
     return saved;
   }
@@ -117,4 +96,4 @@ export class SteppedMachine {
   }
 }
 
-export type Snapshot = Buffered;
+export type Snapshot = SnapshotBuffer;
