@@ -21,6 +21,7 @@ import type { Seat } from '../../vmm/sched/words.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { OutputBuffer } from '../common/output-buffer.js';
 import { traceTranslation, traceVm } from '../trace.js';
+import { collectGarbage } from './collect-garbage.js';
 import { chooseAccelerator, loadKvm, type Choice } from './choose-accelerator.js';
 import { cpuThreads } from './cpu-threads.js';
 import { createTurn, createTurnAmongOthers, openSeat } from './cpu-turns.js';
@@ -58,6 +59,9 @@ const joined = { translation: new JoinedTranslation(), networks: new JoinedNetwo
 
 /** Milliseconds without anything from outside after which a machine among others gives back memory that it can do without. */
 const QUIET = 2000;
+
+/** Milliseconds after its beginning when a machine on a thread of its own, once it sleeps, collects what the beginning has left. */
+const TIDY = 1000;
 
 /** What was asked for, or else the best that works. Which machine a file holds it tells only where it may matter. */
 async function choose(start: MachineStart, options: WorkerOptions): Promise<Chosen> {
@@ -100,6 +104,8 @@ export class MachineOnThread {
   private machine: VirtualMachine | undefined;
   /** When it will have been quiet for so long that it gives back memory. Milliseconds. */
   private quietAt = performance.now() + QUIET;
+  /** When it collects garbage if it sleeps. Milliseconds. */
+  private tidyAt = performance.now() + TIDY;
   /** Of a machine that is given turns. */
   private life: Life | undefined;
   /** Whatever of it the host has lent: threads end by themselves, descriptors of a KVM do not. */
@@ -216,9 +222,14 @@ export class MachineOnThread {
     this.networks.poll();
   }
 
-  private sleep(nanoseconds: number | undefined): void {
+  private sleep(nanoseconds = Infinity): void {
     if (this.settle()) return;
-    Atomics.wait(this.words, SHARED.WAKE, 0, nanoseconds === undefined ? Infinity : nanoseconds / 1e6);
+    const untidy = this.tidyAt - performance.now();
+    if (untidy <= 0) {
+      this.tidyAt = Infinity;
+      collectGarbage();
+    }
+    Atomics.wait(this.words, SHARED.WAKE, 0, Math.min(nanoseconds / 1e6, Math.max(untidy, 0)));
   }
 
   private host(): MachineHost {
@@ -257,10 +268,11 @@ export class MachineOnThread {
     };
   }
 
-  /** Runs the machine, from its beginning to its end. Resolves when nothing of it is left. */
-  async live(): Promise<void> {
+  /** Runs the machine, from its beginning to its end. Resolves when nothing of it is left. `begun`: it is there. */
+  async live(begun: () => void): Promise<void> {
     try {
       const life = this.bringUp();
+      begun();
       this.finish(life.machine, this.runToEnd(life));
     } catch (error) {
       this.fail((await this.threads?.explain(error)) ?? error);

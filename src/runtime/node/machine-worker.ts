@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.js';
-import { awaitMachine } from './awaited-machine.js';
+import { awaitMachine, type AwaitedMachine } from './awaited-machine.js';
 import { MachineOnThread } from './machine-on-thread.js';
 import { portable } from './machine-commands.js';
 import type { Event, WorkerData } from './protocol.js';
@@ -12,10 +12,12 @@ import type { SpareWorker } from './spare-worker.js';
 
 assert(parentPort !== null, 'this is the entry of a worker');
 const port = parentPort;
-const data = await awaitMachine(workerData as WorkerData | SpareWorker, port);
+let awaited: AwaitedMachine | undefined = await awaitMachine(workerData as WorkerData | SpareWorker, port);
 try {
-  const machine = await MachineOnThread.prepare(data, port);
-  await machine.live();
+  const machine = await MachineOnThread.prepare(awaited.data, port);
+  await machine.live(() => {
+    awaited = undefined;
+  });
 } catch (error) {
   port.postMessage({ kind: 'error', error: portable(error) } satisfies Event);
 }

@@ -5,9 +5,11 @@
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
 import { hostEntropy } from '../../host/node/entropy.js';
+import { giveBack } from '../../host/node/give-back.js';
 import type { CharSink } from '../../iface/lines.js';
 import { MIB } from '../../base/units.js';
 import { SnapshotReader, SnapshotWriter, uncompressed } from '../../snapshot/container.js';
+import { SnapshotBuffer } from '../../snapshot/snapshot-buffer.js';
 import { DEFAULT_MACHINE, type MachineConfig } from '../../vmm/config.js';
 import type { MachineHost } from '../../vmm/machine-host.js';
 import { VirtualMachine } from '../../vmm/machine.js';
@@ -44,35 +46,18 @@ function describe(): MachineConfig {
   };
 }
 
-/** A file in this thread's memory. */
-class Pages {
-  readonly name = 'a rehearsal';
-  private bytes = new Uint8Array(MIB);
-  size = 0;
-
-  write(offset: number, bytes: Uint8Array): void {
-    const end = offset + bytes.length;
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(2 * end);
-      grown.set(this.bytes);
-      this.bytes = grown;
-    }
-    this.bytes.set(bytes, offset);
-    this.size = Math.max(this.size, end);
-  }
-
-  read(offset: number, length: number): Uint8Array {
-    return this.bytes.slice(offset, offset + length);
-  }
-}
-
-/** Takes a tenth of a second or two. Nothing of it is left. */
-export function rehearse(): void {
-  play();
+/**
+ * Takes a tenth of a second or two. What it returns is the machine, which has ended, without its memory: for as long as there is one, V8 knows what it has
+ * learnt of the classes of machines, which it forgets with their last objects.
+ */
+export function rehearse(): unknown {
+  const machine = play();
+  giveBack(new Uint8Array(machine.vm.backing.buffer));
   collectGarbage();
+  return machine;
 }
 
-function play(): void {
+function play(): VirtualMachine {
   const late: { machine?: VirtualMachine } = {};
   let looks = 0;
   const host: MachineHost = {
@@ -106,7 +91,7 @@ function play(): void {
   for (let round = 0; round < ROUNDS; round++) {
     late.machine = machine;
     machine.run();
-    const pages = new Pages();
+    const pages = new SnapshotBuffer('a rehearsal');
     machine.save(new SnapshotWriter(pages, uncompressed(deflate)), 'apart');
     const { ram } = machine;
     machine.close();
@@ -120,4 +105,5 @@ function play(): void {
   machine.run();
   machine.close();
   machine.vm.dispose();
+  return machine;
 }
