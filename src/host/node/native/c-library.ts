@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { keepKoffiMemory } from './koffi-memory.js';
+import { loading } from './loading.js';
 
 /** `async`: on another thread; the last argument is called when it is done. */
 export type NativeCall = ((...args: unknown[]) => number) & { async: (...args: unknown[]) => void };
@@ -28,7 +29,7 @@ export function onLinux<T>(
 ): T | undefined {
   if (process.platform !== 'linux' || architectures?.includes(process.arch) === false) return undefined;
   try {
-    return make(cLibrary());
+    return loading(() => make(cLibrary()));
   } catch {
     return undefined;
   }

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { HostError } from '../../../base/errors.js';
 import { reasonOf } from '../read-file.js';
 import { cLibrary } from './c-library.js';
+import { loading } from './loading.js';
 
 const DEVICE = '/dev/net/tun';
 /** Where numbers of ioctls are built as asm-generic has it, and words are little-endian. */
@@ -36,28 +37,32 @@ interface Calls {
 
 let loaded: Calls | undefined;
 
+function load(): Calls {
+  const { koffi, func } = cLibrary();
+  const ioctl = func('int ioctl(int fd, unsigned long request, ...)');
+  const read = func('intptr_t read(int fd, void *into, size_t length)');
+  const write = func('intptr_t write(int fd, void *bytes, size_t length)');
+  const poll = func('int poll(void *fds, unsigned long count, int timeout)');
+  const errorOf = (result: number): number => (result >= 0 ? result : -koffi.errno());
+  return {
+    ioctl: (fd, request, argument) =>
+      errorOf(
+        typeof argument === 'number'
+          ? ioctl(fd, request, 'unsigned long', argument)
+          : ioctl(fd, request, 'void *', argument),
+      ),
+    read: (fd, into) => errorOf(read(fd, into, into.length)),
+    write: (fd, bytes, length) => errorOf(write(fd, bytes, length)),
+    poll: (fds, count, done) => poll.async(fds, count, PATIENCE, done),
+  };
+}
+
 function calls(): Calls {
   if (loaded) return loaded;
   if (process.platform !== 'linux' || !ARCHITECTURES.includes(process.arch))
     throw new HostError('there are tap interfaces on Linux only');
   try {
-    const { koffi, func } = cLibrary();
-    const ioctl = func('int ioctl(int fd, unsigned long request, ...)');
-    const read = func('intptr_t read(int fd, void *into, size_t length)');
-    const write = func('intptr_t write(int fd, void *bytes, size_t length)');
-    const poll = func('int poll(void *fds, unsigned long count, int timeout)');
-    const errorOf = (result: number): number => (result >= 0 ? result : -koffi.errno());
-    loaded = {
-      ioctl: (fd, request, argument) =>
-        errorOf(
-          typeof argument === 'number'
-            ? ioctl(fd, request, 'unsigned long', argument)
-            : ioctl(fd, request, 'void *', argument),
-        ),
-      read: (fd, into) => errorOf(read(fd, into, into.length)),
-      write: (fd, bytes, length) => errorOf(write(fd, bytes, length)),
-      poll: (fds, count, done) => poll.async(fds, count, PATIENCE, done),
-    };
+    loaded = loading(load);
     return loaded;
   } catch (cause) {
     throw new HostError('tap interfaces need the package koffi, which has no binary for this system', { cause });
