@@ -4,17 +4,21 @@ import type { MemorySlot } from '../../iface/guest-memory.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
 import { cpuOrigin, guestBase, LAYOUT, MAX_SLOTS, REMOTE, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
 
-const WASM_PAGE = 65536;
+/** Bytes of a page of WebAssembly; it is also how many of them a memory has at most. */
+export const WASM_PAGE = 65536;
 /** Bytes that one WebAssembly memory can have without memory64. */
 const WASM_LIMIT = 65536 * WASM_PAGE;
 
 /** Most guest memory (RAM and ROM) that a machine with so many CPUs can have on this accelerator, in bytes. */
 export const maxBacking = (cpus: number): number => WASM_LIMIT - guestBase(cpus);
 
-function reserve(size: number, backingSize: number): WebAssembly.Memory {
+/** A memory of that size; `ahead`: one that is too small for the machine yet. */
+function reserve(size: number, backingSize: number, ahead?: WebAssembly.Memory): WebAssembly.Memory {
   const pages = Math.ceil(size / WASM_PAGE);
   try {
-    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    if (!ahead) return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    ahead.grow(pages - ahead.buffer.byteLength / WASM_PAGE);
+    return ahead;
   } catch (cause) {
     const mib = String(Math.ceil(backingSize / 1048576));
     throw new HostError(`cannot reserve ${mib} MiB of memory for the guest`, { cause });
@@ -31,14 +35,20 @@ export class MachineMemory {
   readonly backing: Uint8Array;
   private readonly guestBase: number;
 
-  /** `backingSize` is in bytes, a multiple of the page size; `memory` is the same machine's, from another thread. */
+  /**
+   * `backingSize` is in bytes, a multiple of the page size; `memory` is the same machine's, from another thread, or `ahead` what has been made for some
+   * machine, without the guest's.
+   */
   constructor(
     backingSize: number,
     readonly cpus = 1,
-    memory?: WebAssembly.Memory,
+    {
+      memory,
+      ahead,
+    }: { readonly memory?: WebAssembly.Memory | undefined; readonly ahead?: WebAssembly.Memory | undefined } = {},
   ) {
     this.guestBase = guestBase(cpus);
-    this.memory = memory ?? reserve(this.guestBase + backingSize, backingSize);
+    this.memory = memory ?? reserve(this.guestBase + backingSize, backingSize, ahead);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);

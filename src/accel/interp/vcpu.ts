@@ -15,6 +15,7 @@ import { ApicWindow } from '../common/apic-window.js';
 import { MsrFile } from '../common/msr-file.js';
 import { describeModel } from './model.js';
 import { readState, StateView, writeState } from './state.js';
+import { WasmCpu, type WasmCpuHost } from './wasm-cpu.js';
 
 export interface InterpVcpuOptions {
   readonly index: number;
@@ -25,14 +26,13 @@ export interface InterpVcpuOptions {
   readonly tscHz: number;
   readonly memory: MachineMemory;
   /** For an image whose interpreter enters translated code. */
-  readonly createTranslator?:
-    | ((memory: MachineMemory, cpu: number, helpers: WebAssembly.Exports) => CodeTranslator)
-    | undefined;
+  readonly createTranslator?: ((memory: MachineMemory, cpu: number, wasm: WasmCpu) => CodeTranslator) | undefined;
+  /** Its WebAssembly, over the same memory, when that is there already. */
+  readonly wasm?: WasmCpu | undefined;
 }
 
 /** Turns hot guest code into functions of a table. */
 export interface CodeTranslator {
-  readonly table: WebAssembly.Table;
   /** The record in HOT_RECORD has become hot. */
   translateHot(): void;
   /** What was translated so far, as lines of text. */
@@ -82,70 +82,53 @@ export class InterpVcpu implements Vcpu {
       this.window.moved();
     };
     this.msrs = new MsrFile(model, environment.apic, moved, environment.guestClock);
-    const helpers = new WebAssembly.Instance(image.helpers, { env: this.imports(base, origin) });
-    this.helpers = helpers.exports as unknown as HelperExports;
-    this.translator = options.createTranslator?.(memory, index, helpers.exports);
-    const interpreter = new WebAssembly.Instance(image.interpreter, {
-      env: { memory: memory.memory, cpu_origin: origin, ...(this.translator && { regions: this.translator.table }) },
-      helpers: helpers.exports,
-    });
-    this.interpreter = interpreter.exports as unknown as InterpreterExports;
+    const wasm = options.wasm ?? new WasmCpu(image, memory.memory, index);
+    wasm.attach(this.surroundings(base));
+    this.helpers = wasm.helpers;
+    this.interpreter = wasm.interpreter;
+    this.translator = options.createTranslator?.(memory, index, wasm);
     describeModel(this.state, options);
     this.reset();
   }
 
-  private imports(base: number, origin: number): WebAssembly.ModuleImports {
+  /** What it wants done of its surroundings. */
+  private surroundings(base: number): WasmCpuHost {
     const { memory, environment } = this.options;
     const { io, apic } = environment;
     const scratch = base + STATE.SCRATCH;
     return {
-      memory: memory.memory,
-      cpu_origin: new WebAssembly.Global({ value: 'i32', mutable: false }, origin),
-      state_base: new WebAssembly.Global({ value: 'i32', mutable: false }, base),
-      mmio_read: (lo: number, hi: number, size: number): number => {
-        return this.window.read((lo >>> 0) + (hi >>> 0) * 4294967296, size);
-      },
-      mmio_write: (lo: number, hi: number, size: number, value: number): void => {
-        this.window.write((lo >>> 0) + (hi >>> 0) * 4294967296, size, value >>> 0);
-      },
-      pio_read: (port: number, size: number): number => io.portRead(port & 0xffff, size),
-      pio_write: (port: number, size: number, value: number): void => {
-        io.portWrite(port & 0xffff, size, value >>> 0);
-      },
-      host_rdmsr: (msr: number): number => {
-        const value = this.msrs.read(msr >>> 0);
-        if (value === undefined) return 0;
+      mmioRead: (address, size) => this.window.read(address, size),
+      mmioWrite: (address, size, value) => this.window.write(address, size, value),
+      portRead: (port, size) => io.portRead(port, size),
+      portWrite: (port, size, value) => io.portWrite(port, size, value),
+      readMsr: (msr) => {
+        const value = this.msrs.read(msr);
+        if (value === undefined) return false;
         memory.view.setBigUint64(scratch, value, true);
-        return 1;
+        return true;
       },
-      host_wrmsr: (msr: number, lo: number, hi: number): number =>
-        this.msrs.write(msr >>> 0, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)) ? 2 : 0,
-      host_cpuid: (leaf: number, subleaf: number): void => {
-        this.answerCpuid(leaf >>> 0, subleaf >>> 0);
-      },
-      host_now: (): number => environment.now(),
-      host_random: (at: number, length: number): void => {
+      writeMsr: (msr, value) => this.msrs.write(msr, value),
+      cpuid: (leaf, subleaf) => this.answerCpuid(leaf, subleaf),
+      now: () => environment.now(),
+      fillRandom: (at, length) => {
         // Entropy sources refuse views of shared memory.
         const bytes = new Uint8Array(length);
         environment.fillRandom(bytes);
         memory.bytes.set(bytes, at);
       },
-      host_get_cr8: (): number => apic.cr8,
-      host_set_cr8: (value: number): void => {
+      getCr8: () => apic.cr8,
+      setCr8: (value) => {
         apic.cr8 = value;
       },
-      host_ack_interrupt: (): number => {
-        if (apic.takeExtInt()) return environment.acknowledgeExtInt();
-        return apic.acknowledge();
-      },
-      host_event: (vector: number, kind: number, code: number, lo: number, hi: number): void => {
+      acknowledgeInterrupt: () => (apic.takeExtInt() ? environment.acknowledgeExtInt() : apic.acknowledge()),
+      event: (vector, kind, code, lo, hi) => {
         this.events.add(vector, kind, code, lo, hi);
         environment.onEvent?.(this.events.last);
       },
-      yield_processor: () => environment.yield?.(),
-      lock_bus: () => environment.lockBus?.(),
-      unlock_bus: () => environment.unlockBus?.(),
-      ferr: (level: number): void => environment.setFerr?.(level !== 0),
+      yield: () => environment.yield?.(),
+      lockBus: () => environment.lockBus?.(),
+      unlockBus: () => environment.unlockBus?.(),
+      ferr: (level) => environment.setFerr?.(level),
     };
   }
 

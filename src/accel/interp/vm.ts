@@ -11,6 +11,7 @@ import { SlotDma } from '../common/slot-dma.js';
 import type { InterpImage } from './image.js';
 import { MachineMemory } from './memory.js';
 import { InterpVcpu, type InterpVcpuOptions } from './vcpu.js';
+import type { WasmCpu } from './wasm-cpu.js';
 
 export interface InterpVmOptions {
   readonly image: InterpImage;
@@ -26,6 +27,8 @@ export interface InterpVmOptions {
   /** The machine's memory, when another thread has made it: then that one fills it. */
   readonly memory?: WebAssembly.Memory;
   readonly createTranslator?: InterpVcpuOptions['createTranslator'];
+  /** Made of the same image, for a machine of one CPU: `WasmCpu.ahead`. */
+  readonly wasm?: WasmCpu | undefined;
 }
 
 export class InterpVm implements Vm {
@@ -33,14 +36,18 @@ export class InterpVm implements Vm {
   readonly dma: Dma;
   private readonly memory: MachineMemory;
   private readonly slotDma: SlotDma;
+  /** Until there is a CPU. */
+  private wasm: WasmCpu | undefined;
   /** Those on this thread, by index. */
   private readonly cpus: (InterpVcpu | undefined)[] = [];
 
   constructor(private readonly options: InterpVmOptions) {
-    const { image, backingSize, cpus = 1, memory } = options;
+    const { image, backingSize, cpus = 1, memory, wasm } = options;
     assert(image.anyCpu || cpus === 1, 'the interpreter is for as many CPUs');
-    this.memory = new MachineMemory(backingSize, cpus, memory);
-    if (!memory) this.memory.bytes.set(image.decoderTables, LAYOUT.DECODER_TABLES);
+    assert(wasm === undefined || cpus === 1, 'what is made ahead is for one CPU');
+    this.wasm = wasm;
+    this.memory = new MachineMemory(backingSize, cpus, { memory, ahead: wasm?.memory });
+    if (!memory && !wasm) this.memory.bytes.set(image.decoderTables, LAYOUT.DECODER_TABLES);
     this.backing = this.memory.backing;
     const written = (offset: number, length: number): void => {
       this.backingWritten(offset, length);
@@ -67,6 +74,9 @@ export class InterpVm implements Vm {
 
   createVcpu(index: number, environment: VcpuEnvironment): InterpVcpu {
     const { image, model, cpuid, tscHz, createTranslator } = this.options;
+    // A reset makes the CPU anew.
+    const { wasm } = this;
+    this.wasm = undefined;
     const cpu = new InterpVcpu({
       index,
       environment,
@@ -76,6 +86,7 @@ export class InterpVm implements Vm {
       tscHz,
       memory: this.memory,
       createTranslator,
+      wasm,
     });
     this.cpus[index] = cpu;
     return cpu;

@@ -88,7 +88,6 @@ class Numbers {
 }
 
 export class RegionStore {
-  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP });
   private readonly slots: Numbers;
   private readonly indices: Numbers;
   /** Oldest first, but for the hand of the clock going round. */
@@ -105,6 +104,7 @@ export class RegionStore {
   /** `removed` is told the records of each region that is evicted. */
   constructor(
     private readonly code: CodeView,
+    private readonly table: WebAssembly.Table,
     private readonly removed: (records: readonly number[]) => void,
     private readonly limits: StoreLimits = STORE_LIMITS,
   ) {

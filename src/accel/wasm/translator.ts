@@ -2,6 +2,7 @@
 import { cpuOrigin, HOT_COUNTERS } from '../../memory/layout.js';
 import type { CodeTranslator } from '../interp/vcpu.js';
 import type { MachineMemory } from '../interp/memory.js';
+import type { WasmCpu } from '../interp/wasm-cpu.js';
 import { cpuBases, type CpuBases } from '../../cpu/x86/interpreter/handlers.js';
 import { BUSY } from '../../cpu/x86/interpreter/chain.js';
 import { HOT_THRESHOLD } from '../../cpu/x86/interpreter/loop.js';
@@ -44,6 +45,8 @@ export interface TranslatorOptions extends TranslatorSettings {
   readonly cpus: number;
   /** Exports of helpers.wasm. */
   readonly helpers: WebAssembly.Exports;
+  /** Where functions go. */
+  readonly regions: WebAssembly.Table;
   /** The variant of each handler, from FIRST_HANDLER on. */
   readonly variants: readonly Variant[];
 }
@@ -100,7 +103,7 @@ export class Translator implements CodeTranslator {
     const bases = cpuBases(options.cpus > 1);
     this.now = options.now ?? (() => 0);
     this.code = new CodeView(view, cpuOrigin(options.cpu));
-    this.store = new RegionStore(this.code, (records) => this.uncover(records), limits);
+    this.store = new RegionStore(this.code, options.regions, (records) => this.uncover(records), limits);
     this.compiler =
       options.createCompiler?.(bases, memory, options.cpu) ??
       new InThreadCompiler(bases, this.now, (graph, region, callees) =>
@@ -110,10 +113,6 @@ export class Translator implements CodeTranslator {
     this.hotRecord = state + STATE.HOT_RECORD;
     this.regionRequest = state + STATE.REGION_REQUEST;
     if (options.hotAfter !== undefined) for (let i = 0; i < HOT_COUNTERS; i++) this.expect(i * RECORD_SIZE);
-  }
-
-  get table(): WebAssembly.Table {
-    return this.store.table;
   }
 
   get statistics(): TranslatorStatistics {
@@ -414,6 +413,6 @@ export class Translator implements CodeTranslator {
 
 /** For a VM whose CPUs translate; `variants` is what the handlers of its interpreter stand for. */
 export function createTranslator(variants: readonly Variant[], settings: TranslatorSettings = {}) {
-  return ({ memory, view, cpus }: MachineMemory, cpu: number, helpers: WebAssembly.Exports): Translator =>
-    new Translator({ memory, view, cpu, cpus, helpers, variants, ...settings });
+  return ({ memory, view, cpus }: MachineMemory, cpu: number, { helpers, regions }: WasmCpu): Translator =>
+    new Translator({ memory, view, cpu, cpus, helpers, regions, variants, ...settings });
 }

@@ -1,8 +1,10 @@
 /** Makes the accelerators of WebAssembly for a machine's thread. */
 import { inspect } from 'node:util';
 import { InterpVm } from '../../accel/interp/vm.js';
+import { WasmCpu } from '../../accel/interp/wasm-cpu.js';
 import { createTranslator } from '../../accel/wasm/translator.js';
 import type { Translation } from '../../cpu/x86/translate/describe.js';
+import { populate } from '../../host/node/give-back.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
 import type { AcceleratorName } from './accelerator-names.js';
@@ -38,6 +40,22 @@ function reportOnce(report: VmOptions['report']): (error: Error) => void {
   };
 }
 
+/** For the next machine of this thread that can use it. */
+let ahead: WasmCpu | undefined;
+
+/** Makes what the next machine of this thread takes longest to make, if it has one CPU and translates. */
+export function prepareVm(): void {
+  if (ahead) return;
+  ahead = WasmCpu.ahead(loadTranslatingImage(1));
+  for (const bytes of ahead.soonWritten) populate(bytes);
+}
+
+function takePrepared(): WasmCpu | undefined {
+  const taken = ahead;
+  ahead = undefined;
+  return taken;
+}
+
 /** Memory and CPUs for a machine, in WebAssembly. */
 export function createVm(
   request: VmRequest,
@@ -51,6 +69,7 @@ export function createVm(
     ...request,
     ...shared,
     image: loadTranslatingImage(request.cpus),
+    wasm: (request.cpus ?? 1) === 1 && !memory ? takePrepared() : undefined,
     createTranslator: createTranslator(variants, {
       now: () => performance.now(),
       failed: reportOnce(report),

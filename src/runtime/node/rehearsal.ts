@@ -17,7 +17,7 @@ import { DEFAULT_USER_NETWORK } from '../../vmm/net-config.js';
 import { StreamMux } from '../../vmm/stream-mux.js';
 import { Unplugged } from '../../net/unplugged.js';
 import { collectGarbage } from './collect-garbage.js';
-import { createVm } from './create-vm.js';
+import { createVm, prepareVm } from './create-vm.js';
 import { loadDemo } from './demo-image.js';
 
 /** Looks at what has arrived, after which a machine stops: the demonstration prints its first lines until then. */
@@ -54,6 +54,7 @@ export function rehearse(): unknown {
   const machine = play();
   giveBack(new Uint8Array(machine.vm.backing.buffer));
   collectGarbage();
+  prepareVm();
   return machine;
 }
 

@@ -7,6 +7,7 @@ import { assert } from '../../base/assert.js';
 import { zstdReady } from '../../host/node/zstd.js';
 import { FairTurns, type TurnTaker } from '../../vmm/sched/fair-turns.js';
 import { collectGarbage } from './collect-garbage.js';
+import { prepareVm } from './create-vm.js';
 import { MachineOnThread } from './machine-on-thread.js';
 import { portable } from './machine-commands.js';
 import type { Event, WorkerData } from './protocol.js';
@@ -87,6 +88,7 @@ function sleep(milliseconds: number): void {
   if (tidy <= 0) {
     untidy = undefined;
     collectGarbage();
+    prepareVm();
     return;
   }
   Atomics.wait(word, 0, 0, Math.min(milliseconds, tidy));

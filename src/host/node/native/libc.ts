@@ -15,6 +15,8 @@ const FALLOC_FL_PUNCH_HOLE = 2;
 const SYNC_FILE_RANGE_WRITE = 2;
 /** madvise(2): memory of the process's own is zeros at the next access. */
 const MADV_DONTNEED = 4;
+/** Linux 5.14: pages are there as if they had been written to. */
+const MADV_POPULATE_WRITE = 23;
 /** mmap(2), asm-generic/mman-common.h: all but MIPS, PA-RISC and Alpha, on which Node 20 does not run here. */
 const PROT_READ_WRITE = 1 | 2;
 const MAP_PRIVATE_FIXED = 0x02 | 0x10;
@@ -34,6 +36,8 @@ export interface Libc {
   mapPrivate(bytes: Uint8Array, fd: number, offset: number): number;
   /** Lets the system have whole pages of memory, which are zeros then. 0, or an error number. */
   discard(bytes: Uint8Array): number;
+  /** Has whole pages of memory there before they are written to. 0, or an error number. */
+  populate(bytes: Uint8Array): number;
 }
 
 const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'];
@@ -69,6 +73,7 @@ export const libc = onLinux<Libc>(({ koffi, library, func }) => {
       return Number(at) === -1 ? koffi.errno() : 0;
     },
     discard: (bytes) => (madvise(bytes, bytes.length, MADV_DONTNEED) === 0 ? 0 : koffi.errno()),
+    populate: (bytes) => (madvise(bytes, bytes.length, MADV_POPULATE_WRITE) === 0 ? 0 : koffi.errno()),
     punchHole: (fd, offset, length) =>
       fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length) === 0 ? 0 : koffi.errno(),
   };
