@@ -4,13 +4,12 @@ import type { MemorySlot } from '../../iface/guest-memory.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
 import { cpuOrigin, guestBase, LAYOUT, MAX_SLOTS, REMOTE, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
 
-/** Bytes of a page of WebAssembly; it is also how many of them a memory has at most. */
+/** Bytes of a page of WebAssembly, and pages that one memory can have without memory64. */
 export const WASM_PAGE = 65536;
-/** Bytes that one WebAssembly memory can have without memory64. */
-const WASM_LIMIT = 65536 * WASM_PAGE;
+export const WASM_PAGES = 65536;
 
 /** Most guest memory (RAM and ROM) that a machine with so many CPUs can have on this accelerator, in bytes. */
-export const maxBacking = (cpus: number): number => WASM_LIMIT - guestBase(cpus);
+export const maxBacking = (cpus: number): number => WASM_PAGES * WASM_PAGE - guestBase(cpus);
 
 /** A memory of that size; `ahead`: one that is too small for the machine yet. */
 function reserve(size: number, backingSize: number, ahead?: WebAssembly.Memory): WebAssembly.Memory {

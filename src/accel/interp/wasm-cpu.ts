@@ -3,7 +3,7 @@ import { MIB } from '../../base/units.js';
 import { cpuOrigin, guestBase, LAYOUT } from '../../memory/layout.js';
 import type { HelperExports, InterpreterExports } from './helpers.js';
 import type { InterpImage } from './image.js';
-import { WASM_PAGE } from './memory.js';
+import { WASM_PAGE, WASM_PAGES } from './memory.js';
 
 /** What the WebAssembly calls. Numbers are unsigned. */
 export interface WasmCpuHost {
@@ -61,7 +61,7 @@ export class WasmCpu {
 
   /** Of the only CPU of a machine, whose memory has no guest memory yet: `MachineMemory` gives it some. */
   static ahead(image: InterpImage): WasmCpu {
-    const memory = new WebAssembly.Memory({ initial: guestBase(1) / WASM_PAGE, maximum: WASM_PAGE, shared: true });
+    const memory = new WebAssembly.Memory({ initial: guestBase(1) / WASM_PAGE, maximum: WASM_PAGES, shared: true });
     new Uint8Array(memory.buffer).set(image.decoderTables, LAYOUT.DECODER_TABLES);
     return new WasmCpu(image, memory, 0);
   }

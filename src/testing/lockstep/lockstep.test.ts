@@ -34,8 +34,24 @@ describe('the demonstration guest on interp and wasm side by side', () => {
     expect(machines[0].text).toContain('checks passed');
   });
 
+  it.each(['interp', 'wasm'] as const)('does the same on WebAssembly of %s that was made before it', (accelerator) => {
+    const { machines, differences } = runLockstep({
+      config: CONFIG,
+      sides: [
+        { accelerator, hotAfter: 1 },
+        { accelerator, hotAfter: 1, ahead: true },
+      ],
+      from: 0n,
+      to: 100_000_000n,
+      step: 100_000n,
+      memoryEvery: 1,
+    });
+    expect(differences).toEqual([]);
+    expect(machines[1].text).toContain('checks passed');
+  });
+
   it('saved on one and resumed on the other, back and forth, ends up bit by bit where it would have', () => {
-    const sides: SteppedOptions[] = [{ accelerator: 'interp' }, { accelerator: 'wasm', hotAfter: 3 }];
+    const sides: SteppedOptions[] = [{ accelerator: 'interp' }, { accelerator: 'wasm', hotAfter: 3, ahead: true }];
     const dice = noise(7);
     const straight = SteppedMachine.boot(CONFIG, sides[0]);
     let moved = SteppedMachine.boot(CONFIG, sides[1]);

@@ -1,6 +1,7 @@
 /** A machine under virtual time that stops where it is told, on an accelerator, in this thread. */
 import { gunzipSync } from 'node:zlib';
 import { InterpVm } from '../../accel/interp/vm.js';
+import { WasmCpu } from '../../accel/interp/wasm-cpu.js';
 import { vcpuStateSchema, type VcpuState } from '../../arch/x86/state.js';
 import type { Vcpu } from '../../iface/vcpu.js';
 import { deflate } from '../../host/node/deflate.js';
@@ -15,6 +16,8 @@ export interface SteppedOptions {
   readonly accelerator: TestedAccelerator;
   /** On wasm: code is translated after so many jumps to it; undefined: as in earnest. */
   readonly hotAfter?: number | undefined;
+  /** On WebAssembly that was there before the machine. */
+  readonly ahead?: boolean;
 }
 
 export class SteppedMachine {
@@ -29,7 +32,7 @@ export class SteppedMachine {
     readonly options: SteppedOptions,
     make: (host: MachineHost) => VirtualMachine,
   ) {
-    const { accelerator, hotAfter } = options;
+    const { accelerator, hotAfter, ahead = false } = options;
     const nowhere = { write: () => undefined };
     const late: { machine?: VirtualMachine } = {};
     late.machine = this.machine = make({
@@ -39,7 +42,10 @@ export class SteppedMachine {
       serial: [{ write: (bytes) => void (this.text += Buffer.from(bytes).toString('latin1')) }, nowhere],
       debugConsole: nowhere,
       console: nowhere,
-      createVm: (request) => new InterpVm({ ...request, ...accelerate(accelerator, hotAfter) }),
+      createVm: (request) => {
+        const made = accelerate(accelerator, hotAfter);
+        return new InterpVm({ ...request, ...made, wasm: ahead ? WasmCpu.ahead(made.image) : undefined });
+      },
       openDisk: () => {
         throw new Error('lockstep machines have no disks');
       },
