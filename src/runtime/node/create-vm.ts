@@ -46,8 +46,12 @@ let ahead: WasmCpu | undefined;
 /** Makes what the next machine of this thread takes longest to make, if it has one CPU and translates. */
 export function prepareVm(): void {
   if (ahead) return;
-  ahead = WasmCpu.ahead(loadTranslatingImage(1));
-  for (const bytes of ahead.soonWritten) populate(bytes);
+  try {
+    ahead = WasmCpu.ahead(loadTranslatingImage(1));
+    for (const bytes of ahead.soonWritten) populate(bytes);
+  } catch {
+    // As when there is no memory for it: the machine makes it, or says why it cannot.
+  }
 }
 
 function takePrepared(): WasmCpu | undefined {
