@@ -307,9 +307,9 @@ static void mount_basics(void) {
 }
 
 /**
- * Linux maps 16 pages of a file for each fault, and unmaps them when the process ends, which is worth it where a fault costs as much as some dozen pages. Here
- * a fault of short programs' costs as much as a few: with 4 pages /bin/true takes a fifth less, and no larger program takes more. Kernels that
- * have no debugfs, or close it, stay as they are.
+ * Linux maps 16 pages of a file for each fault, and unmaps them when the process ends, which is worth it where faults are expensive. An emulated
+ * processor pays for each page: with 4 of them /bin/true takes a fifth fewer instructions, and none of the larger programs that were measured takes
+ * more (docs/performance.md). Kernels that have no debugfs, or close it, stay as they are.
  */
 static void map_less_around_faults(void) {
   const char *debug = "/sys/kernel/debug";

@@ -7,11 +7,7 @@ import { decodePlain, encodePlain } from './plain-encoding.js';
 import { SchemaError, type Plain } from './schema.js';
 import { SnapshotBuffer } from './snapshot-buffer.js';
 
-const source = (bytes: Uint8Array, name = 'x.snap'): SnapshotSource => ({
-  name,
-  size: bytes.length,
-  read: (offset, length) => bytes.slice(offset, offset + length),
-});
+const source = (bytes: Uint8Array, name = 'x.snap'): SnapshotSource => new SnapshotBuffer(name, bytes);
 
 /** A small deterministic generator (Park and Miller's). */
 function random(seed: number): (below: number) => number {

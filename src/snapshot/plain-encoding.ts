@@ -162,8 +162,8 @@ class Encoder {
 }
 
 /**
- * ASCII that was read before, by some of its bytes: most texts are names of fields, of which there are few, and a search here takes a tenth of the
- * time that a decoder takes for a short text.
+ * ASCII that was read before, by some of its bytes: most texts are names of fields, of which there are few, and to decode a short text takes
+ * longer than to find it.
  */
 const names = new Array<string | undefined>(512).fill(undefined);
 const LONGEST_NAME = 32;

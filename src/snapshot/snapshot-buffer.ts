@@ -1,7 +1,7 @@
 import { HostError } from '../base/errors.js';
 import type { SnapshotSource, SnapshotTarget } from './container.js';
 
-/** What machines of one process hand each other is most of the time smaller. */
+/** Bytes. What machines of one process hand each other is most of the time smaller. */
 const FIRST_SIZE = 0x1_0000;
 
 /** A snapshot that is a file nowhere: of this thread's memory. */
@@ -34,7 +34,7 @@ export class SnapshotBuffer implements SnapshotTarget, SnapshotSource {
       grown.set(this.buffer.subarray(0, this.size));
       this.buffer = grown;
     } catch (cause) {
-      throw new HostError(`there is no memory for ${this.name} of ${size} bytes`, { cause });
+      throw new HostError(`there is no memory for a snapshot of ${size} bytes`, { cause });
     }
   }
 

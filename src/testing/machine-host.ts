@@ -6,6 +6,7 @@ import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
 import { deflate } from '../host/node/deflate.js';
 import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
+import { SnapshotBuffer } from '../snapshot/snapshot-buffer.js';
 import type { MachineConfig } from '../vmm/config.js';
 import type { TimeSource } from '../vmm/machine-clock.js';
 import type { MachineHost } from '../vmm/machine-host.js';
@@ -18,28 +19,6 @@ const image = {
   interpreter: new WebAssembly.Module(built('interpreter.wasm')),
   decoderTables: built('decoder-tables.bin'),
 };
-
-/** A snapshot in a buffer. */
-export class Buffered {
-  readonly name = 'test.snap';
-  bytes = new Uint8Array(0);
-
-  write(offset: number, bytes: Uint8Array): void {
-    const end = offset + bytes.length;
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(end);
-      grown.set(this.bytes);
-      this.bytes = grown;
-    }
-    this.bytes.set(bytes, offset);
-  }
-  get size(): number {
-    return this.bytes.length;
-  }
-  read(offset: number, length: number): Uint8Array {
-    return this.bytes.slice(offset, offset + length);
-  }
-}
 
 /** A host that keeps what the guest says, and stops its machine when a number of instructions has been reached. */
 export class TestHost implements MachineHost {
@@ -87,13 +66,13 @@ export class TestHost implements MachineHost {
       this,
     ));
   }
-  restore(file: Buffered): VirtualMachine {
+  restore(file: SnapshotBuffer): VirtualMachine {
     return (this.machine = VirtualMachine.restore(new SnapshotReader(file, deflate), this, { name: file.name }));
   }
 }
 
-export function saveMachine(machine: VirtualMachine): Buffered {
-  const file = new Buffered();
+export function saveMachine(machine: VirtualMachine): SnapshotBuffer {
+  const file = new SnapshotBuffer('test.snap');
   machine.save(new SnapshotWriter(file, deflate));
   return file;
 }

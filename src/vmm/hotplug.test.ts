@@ -5,9 +5,10 @@ import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
 import type { Plain } from '../snapshot/schema.js';
 import { SnapshotWriter } from '../snapshot/container.js';
+import { SnapshotBuffer } from '../snapshot/snapshot-buffer.js';
 import { FakeNetwork } from '../testing/fake-network.js';
 import { deflate } from '../testing/deflate.js';
-import { Buffered, saveMachine, TestHost } from '../testing/machine-host.js';
+import { saveMachine, TestHost } from '../testing/machine-host.js';
 import type { DiskConfig } from './config.js';
 import type { CardRequest, HotplugRequest } from './hotplug.js';
 import { inspect } from './inspect.js';
@@ -162,7 +163,7 @@ describe('cards of a machine that runs', () => {
     expect(restored.config.plugged).toEqual(machine.config.plugged);
     const { bus } = restored.board;
     expect([bus.portRead(UP, 4), bus.portRead(DOWN, 4)]).toEqual([0, 1 << 19]);
-    expect(saveMachine(restored).bytes).toEqual(file.bytes);
+    expect(saveMachine(restored).toBytes()).toEqual(file.toBytes());
     bus.portWrite(EJECT, 4, 1 << 19);
     expect([host.removed, other.removed]).toEqual([[], ['rng']]);
   });
@@ -185,7 +186,7 @@ describe('cards of a machine that runs', () => {
 
   it('are not in machines that were saved before there were any', () => {
     const { machine } = create();
-    const file = new Buffered();
+    const file = new SnapshotBuffer('test.snap');
     const writer = new SnapshotWriter(file, deflate);
     const add = writer.add.bind(writer);
     writer.add = (name, version, value) => {

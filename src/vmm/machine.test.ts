@@ -3,9 +3,10 @@ import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
 import { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
+import { SnapshotBuffer } from '../snapshot/snapshot-buffer.js';
 import type { Plain } from '../snapshot/schema.js';
 import { deflate } from '../testing/deflate.js';
-import { Buffered, saveMachine as save, TestHost } from '../testing/machine-host.js';
+import { saveMachine as save, TestHost } from '../testing/machine-host.js';
 import { inspect } from './inspect.js';
 import { VirtualMachine, type MachineExit } from './machine.js';
 
@@ -163,7 +164,7 @@ describe('a machine', () => {
       const file = save(machine);
       host = new TestHost();
       machine = host.restore(file);
-      expect(save(machine).bytes).toEqual(file.bytes);
+      expect(save(machine).toBytes()).toEqual(file.toBytes());
     }
     expect(machine.run()).toEqual({ kind: 'power-off' });
     expect(text + host.serialText).toBe(whole.serialText);
@@ -228,12 +229,14 @@ describe('a machine', () => {
 
 describe('a snapshot of a machine', () => {
   /** The machine, with sections replaced as they are written. */
-  function tampered(change: (name: string, version: number, value: Plain) => [number, Plain] | undefined): Buffered {
+  function tampered(
+    change: (name: string, version: number, value: Plain) => [number, Plain] | undefined,
+  ): SnapshotBuffer {
     const host = new TestHost();
     const machine = host.create({ boot: demo, disks: [disk] });
     host.stopAt = 1;
     machine.run();
-    const file = new Buffered();
+    const file = new SnapshotBuffer('test.snap');
     const writer = new SnapshotWriter(file, deflate);
     const add = writer.add.bind(writer);
     writer.add = (name, version, value) => {
@@ -244,7 +247,7 @@ describe('a snapshot of a machine', () => {
     return file;
   }
   const same = (version: number, value: Plain): [number, Plain] => [version, value];
-  const refusal = (file: Buffered, disk: Partial<BlockBackend> = {}): string => {
+  const refusal = (file: SnapshotBuffer, disk: Partial<BlockBackend> = {}): string => {
     const host = new TestHost();
     host.disk = disk;
     try {

@@ -5,7 +5,7 @@ import type { HelperExports, InterpreterExports } from './helpers.js';
 import type { InterpImage } from './image.js';
 import { WASM_PAGE, WASM_PAGES } from './memory.js';
 
-/** What the WebAssembly calls. Numbers are unsigned. */
+/** What the WebAssembly calls. Numbers are unsigned, but for those of an event. */
 export interface WasmCpuHost {
   mmioRead(address: number, size: number): number;
   mmioWrite(address: number, size: number, value: number): void;

@@ -9,7 +9,7 @@ export const giveBack = (bytes: Uint8Array): boolean => !mapped.has(bytes.buffer
 /** The same where it is known that no file is mapped there, whatever is elsewhere in the buffer. */
 export const discard = (bytes: Uint8Array): boolean => libc?.discard(bytes) === 0;
 
-/** Has whole pages there that will be written to: all at a time takes a tenth of one after the other. Where the system cannot, they come when they are wanted. */
+/** Has whole pages there that will be written to: all at a time takes less than one after the other. Where the system cannot, they come when they are wanted. */
 export function populate(bytes: Uint8Array): void {
   libc?.populate(bytes);
 }
