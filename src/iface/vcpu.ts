@@ -151,6 +151,23 @@ export interface CpuSignals {
   setA20(index: number, enabled: boolean): void;
 }
 
+/** What was made of a guest's code, for machines whose memory begins as that guest's was then. */
+export interface CarriedCode {
+  /** What made it, and can make use of it. */
+  readonly accelerator: string;
+  /** How often all had been forgotten. */
+  readonly epoch: number;
+  /** Bytes that were written. */
+  readonly size: number;
+  /** Where its records end and its pages begin, in the accelerator's memory. */
+  readonly recordsEnd: number;
+  readonly pagesStart: number;
+  /** Pairs of a page and what is known of it. */
+  readonly directory: Uint32Array;
+  /** Instructions that lie in two pages. */
+  readonly straddles: Uint8Array;
+}
+
 /** A machine's memory and CPUs on one accelerator. */
 export interface Vm extends BackingMemory {
   /** Absent: all CPUs are on the thread that made this. */
@@ -174,5 +191,15 @@ export interface Vm extends BackingMemory {
    * there then, as they are all zeros or nobody reads them. Absent: there is nothing of the kind.
    */
   forget?(): readonly Uint8Array[];
+  /**
+   * What the CPU has made of the guest's code, while it does not run; whole pages of it are written. `earlier`: what was taken before, and is the result while there is
+   * little more (it is the caller's to know which pages of the guest have changed since). Undefined: there is nothing that others could use.
+   */
+  takeCode?(earlier: CarriedCode | undefined, write: (bytes: Uint8Array) => void): CarriedCode | undefined;
+  /**
+   * Begins with that, if it can, once the memory is what it is for and before anybody writes to it. `read` puts what was written from an offset on in the place of
+   * whole pages.
+   */
+  adoptCode?(code: CarriedCode, read: (into: Uint8Array, offset: number) => void): void;
   dispose(): void;
 }

@@ -48,7 +48,7 @@ export const LAYOUT = {
   STRADDLE_COPIES: 1 * MIB + 832 * KIB,
   /** What other CPUs have written to pages that this one has decoded: REMOTE_WRITES. */
   REMOTE_WRITES: 1 * MIB + 896 * KIB,
-  /** REGION_SLOTS entries into translated code, 8 bytes each: REGION_SLOT. */
+  /** REGION_SLOTS entries into translated code: REGION_SLOT. */
   REGION_SLOTS: 2 * MIB,
   /** For each of the first REGION_LOGS regions a REGION_LOG. */
   REGION_LOGS: 3 * MIB,
@@ -176,7 +176,7 @@ export const REGION_LOGS = 16384;
 export const REGION_LOG = { COUNT: 0, RIPS: 8, SIZE: 64 } as const;
 
 /** An entry into translated code: u16 handler of the record by itself, u16 entry number, u32 index in the table of regions. */
-export const REGION_SLOT = { HANDLER: 0, ENTRY: 2, FUNCTION: 4 } as const;
+export const REGION_SLOT = { HANDLER: 0, ENTRY: 2, FUNCTION: 4, SIZE: 8 } as const;
 
 /** Entries in each TLB half; 16 bytes each: i64 tag, i64 addend. */
 export const TLB_ENTRIES = 2048;

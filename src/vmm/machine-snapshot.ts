@@ -20,7 +20,7 @@ import {
 } from '../snapshot/schema.js';
 import { SnapshotError } from '../snapshot/snapshot-error.js';
 import type { BlockBackend } from '../iface/block.js';
-import type { CpuidWords, Vcpu } from '../iface/vcpu.js';
+import type { CpuidWords, Vcpu, Vm } from '../iface/vcpu.js';
 import { DEFAULT_TSC_HZ, type Board } from '../machine/common/board.js';
 import { cpuidSchema } from '../machine/common/cpu-features.js';
 import {
@@ -82,6 +82,7 @@ interface Saveable {
   readonly board: Board;
   readonly clock: MachineClock;
   readonly cpus: readonly Vcpu[];
+  readonly vm: Vm;
   readonly ram: Uint8Array;
   readonly farRam: readonly Uint8Array[];
   /** Files that must be the same when it goes on. */
@@ -118,8 +119,8 @@ export type MemoryForm = 'packed' | 'mappable' | 'apart';
 export interface KeptApart {
   /** What the machine boots, a kernel without a BIOS. Asked when it is needed, by a reset or a save. */
   readBoot(): BootSource;
-  /** Fills memory that is all zeros. */
-  fillMemory(ram: Uint8Array): void;
+  /** Fills memory that is all zeros. Nobody has written to it, nor will before that. */
+  fillMemory(ram: Uint8Array, vm: Vm): void;
 }
 
 const isRecord = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
@@ -344,7 +345,7 @@ export function restoreParts(
     sections.checkVersion(name, snapshot.readMemory(name, written), VERSION.writes);
     image.writes.restore(written);
   });
-  if (apart) apart.fillMemory(machine.ram);
+  if (apart) apart.fillMemory(machine.ram, machine.vm);
   else sections.checkVersion('ram', snapshot.readMemory('ram', machine.ram), VERSION.ram);
   for (const [i, piece] of machine.farRam.entries()) {
     const name = farName(i);

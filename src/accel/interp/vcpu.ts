@@ -65,6 +65,8 @@ export class InterpVcpu implements Vcpu {
   private readonly window: ApicWindow;
 
   private readonly translator: CodeTranslator | undefined;
+  /** The code cache is for the memory that is about to be restored. */
+  private hasCarriedCode = false;
 
   constructor(options: InterpVcpuOptions) {
     const { index, memory, image, environment, model } = options;
@@ -258,6 +260,9 @@ export class InterpVcpu implements Vcpu {
     this.window.moved();
     this.environment.guestClock?.restored(this.msrs.values);
     this.helpers.state_restored();
+    // Memory was restored with it.
+    if (!this.hasCarriedCode) this.helpers.flush_code_cache();
+    this.hasCarriedCode = false;
   }
 
   private ticksAt(time: number): bigint {
@@ -313,6 +318,11 @@ export class InterpVcpu implements Vcpu {
 
   memoryMapChanged(): void {
     this.helpers.memory_map_changed();
+  }
+
+  /** The code cache was filled for the state that is restored next. */
+  carryCode(): void {
+    this.hasCarriedCode = true;
   }
 
   /** Forgets decoded and translated code. */

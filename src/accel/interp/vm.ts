@@ -2,12 +2,13 @@
 import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuModel } from '../../arch/x86/cpu-models.js';
 import type { Dma, MemorySlot } from '../../iface/guest-memory.js';
-import type { CpuSignals, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import type { CarriedCode, CpuSignals, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { assert } from '../../base/assert.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
 import { cpuOrigin, LAYOUT, REMOTE_FLAG } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
+import { adoptCode, takeCode } from './carried-code.js';
 import type { InterpImage } from './image.js';
 import { MachineMemory } from './memory.js';
 import { InterpVcpu, type InterpVcpuOptions } from './vcpu.js';
@@ -126,6 +127,22 @@ export class InterpVm implements Vm {
         bytes.subarray(origin + LAYOUT.CODE_POOL + PAGE_SIZE, origin + LAYOUT.CODE_POOL_END),
       ];
     });
+  }
+
+  /** As carried code has it: handlers of the interpreter are numbered by what there are. */
+  private get name(): string {
+    return this.options.createTranslator ? 'wasm' : 'interp';
+  }
+
+  takeCode(earlier: CarriedCode | undefined, write: (bytes: Uint8Array) => void): CarriedCode | undefined {
+    if (this.memory.cpus > 1) return undefined;
+    return takeCode({ memory: this.memory.view, accelerator: this.name }, earlier, write);
+  }
+
+  adoptCode(code: CarriedCode, read: (into: Uint8Array, offset: number) => void): void {
+    if (code.accelerator !== this.name) return;
+    adoptCode(this.memory.view, code, read);
+    this.cpus[0]?.carryCode();
   }
 
   dispose(): void {

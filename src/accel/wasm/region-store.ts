@@ -60,7 +60,6 @@ export interface StoredModule extends NewModule {
 }
 
 const TABLE_STEP = 1024;
-const SLOT_SIZE = 8;
 
 /** Numbers from 0 up to a limit; those given back are used again first. */
 class Numbers {
@@ -200,7 +199,7 @@ export class RegionStore {
 
   private enter(record: number, slot: number, entry: number, index: number): void {
     const { memory } = this.code;
-    const at = this.code.at('REGION_SLOTS') + slot * SLOT_SIZE;
+    const at = this.code.at('REGION_SLOTS') + slot * REGION_SLOT.SIZE;
     memory.setUint16(at + REGION_SLOT.HANDLER, this.code.handler(record), true);
     memory.setUint16(at + REGION_SLOT.ENTRY, entry, true);
     memory.setUint32(at + REGION_SLOT.FUNCTION, index, true);
@@ -250,7 +249,7 @@ export class RegionStore {
   private remove(region: StoredRegion): void {
     const { index, slots, records, module } = region;
     for (const slot of slots) {
-      const at = this.code.at('REGION_SLOTS') + slot * SLOT_SIZE;
+      const at = this.code.at('REGION_SLOTS') + slot * REGION_SLOT.SIZE;
       // Another region has taken it over.
       if (this.code.u32(at + REGION_SLOT.FUNCTION) !== index) continue;
       const record = this.recordOf[slot];

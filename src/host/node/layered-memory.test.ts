@@ -44,6 +44,22 @@ describe.skipIf(!here)('memory that machines share', () => {
     expect([one[5 * PAGE], other[5 * PAGE], one[100 * PAGE]]).toEqual([1, 2, 0]);
     // Of what lies in the file only that which was written is the machine's own.
     expect(changedPages(other.subarray(5 * PAGE, 9 * PAGE), PAGE)).toEqual([{ page: 0, count: 1 }]);
+    // All that there was, then what was written since, however often others began with it meanwhile.
+    expect(parent.takeChanged()).toEqual([
+      { page: 5, count: 4 },
+      { page: PAGES - 1, count: 1 },
+    ]);
+    one[200 * PAGE] = 1;
+    for (const layer of [parent.branch(), parent.branch(), child.branch()]) if (layer) closeLayers(layer);
+    expect(parent.takeChanged()).toEqual([
+      { page: 5, count: 1 },
+      { page: 200, count: 1 },
+    ]);
+    expect(parent.takeChanged()).toEqual([]);
+    expect(child.takeChanged()).toEqual([
+      { page: 5, count: 1 },
+      { page: 100, count: 1 },
+    ]);
     parent.close();
     child.close();
     expect(files()).toBe(before);

@@ -6,7 +6,7 @@ import * as fs from 'node:fs';
 import { HostError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import { changedPages } from './changed-pages.js';
-import { discard, mapFile } from './give-back.js';
+import { discard, mapFile, mapOrRead } from './give-back.js';
 import { coalesce, overlay, unite, type MemoryRun, type PageRange } from './memory-runs.js';
 import { memoryFiles } from './native/memory-files.js';
 
@@ -59,19 +59,13 @@ function writeWhole(fd: number, bytes: Uint8Array, offset: number): void {
   for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
 }
 
-function readWhole(fd: number, into: Uint8Array, offset: number): void {
-  for (let at = 0; at < into.length;) {
-    const count = fs.readSync(fd, into, at, into.length - at, offset + at);
-    if (count === 0) throw new Error('a file in memory has become shorter');
-    at += count;
-  }
-}
-
 const sizeOf = (ranges: readonly PageRange[]): number => ranges.reduce((sum, { count }) => sum + count, 0);
 
 export class LayeredMemory {
   private files: LayerFile[] = [];
   private runs: readonly MemoryRun[] = [];
+  /** Pages that were moved into a file because they had changed. */
+  private moved: readonly PageRange[] = [];
 
   /** `bytes`: whole pages, which begin at a page of the system's. */
   constructor(private readonly bytes: Uint8Array) {}
@@ -97,12 +91,7 @@ export class LayeredMemory {
   adopt({ files, runs }: MemoryLayers): void {
     this.files = [...files];
     this.runs = runs;
-    for (const run of runs) {
-      const { fd } = files[run.file];
-      if (mapFile(this.at(run), fd, run.at * PAGE_SIZE)) continue;
-      // The process has no more mappings: then it is a copy.
-      readWhole(fd, this.at(run), run.at * PAGE_SIZE);
-    }
+    for (const run of runs) mapOrRead(this.at(run), files[run.file].fd, run.at * PAGE_SIZE);
   }
 
   /** Pages that are not in a file as they are now. Undefined: the system does not tell. */
@@ -133,6 +122,7 @@ export class LayeredMemory {
     if (!memoryFiles) return undefined;
     const changed = this.changed();
     if (!changed) return undefined;
+    this.moved = unite(this.moved, changed);
     if (changed.length > 0)
       this.settle(changed, Math.min(MOST_RUNS, Math.max(LEAST_RUNS, Math.floor(MAPPINGS / among))));
     const files: LayerFile[] = [];
@@ -145,6 +135,13 @@ export class LayeredMemory {
       files.push({ ...file, fd });
     }
     return { files, runs: this.runs };
+  }
+
+  /** Pages that had been written to at some `branch` since this was asked for the last time, or since the beginning. */
+  takeChanged(): readonly PageRange[] {
+    const { moved } = this;
+    this.moved = [];
+    return moved;
   }
 
   /** Moves pages into a file, with others where there would be too many pieces: more than `allowed` mappings. */

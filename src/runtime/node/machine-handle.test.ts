@@ -13,11 +13,18 @@ it.skipIf(files === undefined)('lets go of what a machine would have begun with 
     [{ limits: { shares: 0 } }, 'shares'],
   ];
   for (const [options, message] of refused) {
-    const [boot, fd] = [create(), create()];
-    const branch: Branch = { state: new Uint8Array(0), boot, memory: { files: [{ fd, pages: 1 }], runs: [] } };
+    const [boot, fd, codeFd] = [create(), create(), create()];
+    const none = { accelerator: '', epoch: 0, size: 0, recordsEnd: 0, pagesStart: 0 };
+    const code = { ...none, directory: new Uint32Array(0), straddles: new Uint8Array(0) };
+    const branch: Branch = {
+      state: new Uint8Array(0),
+      boot,
+      memory: { files: [{ fd, pages: 1 }], runs: [] },
+      code: { fd: codeFd, code, stale: [] },
+    };
     expect(
       () => new MachineHandle({ kind: 'branch', branch }, { output: () => {} }, { version: '', ...options }),
     ).toThrow(message);
-    for (const one of [boot, fd]) expect(() => fstatSync(one)).toThrow('EBADF');
+    for (const one of [boot, fd, codeFd]) expect(() => fstatSync(one)).toThrow('EBADF');
   }
 });

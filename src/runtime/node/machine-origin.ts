@@ -10,6 +10,7 @@ import { SnapshotBuffer } from '../../snapshot/snapshot-buffer.js';
 import type { MachineHost } from '../../vmm/machine-host.js';
 import { VirtualMachine } from '../../vmm/machine.js';
 import { readBoot, writeBoot } from '../../vmm/machine-snapshot.js';
+import { closeCode, CodeFile, type CodeOfBranch } from './code-file.js';
 import type { Branch, MachineStart } from './protocol.js';
 
 /** How messages call what has no name. */
@@ -39,6 +40,7 @@ function stateOf(machine: VirtualMachine): Uint8Array {
 
 export class MachineOrigin {
   private memory: LayeredMemory | undefined;
+  private readonly code = new CodeFile();
   /** A file with what the machine boots: its template, or one in memory. */
   private boot: number | undefined;
   /** A template, of which something may be read later. */
@@ -91,26 +93,29 @@ export class MachineOrigin {
   }
 
   private goOn(
-    { branch: { state, boot, memory }, forceCpu }: Extract<MachineStart, { kind: 'branch' }>,
+    { branch: { state, boot, memory, code }, forceCpu }: Extract<MachineStart, { kind: 'branch' }>,
     host: MachineHost,
   ): VirtualMachine {
     this.boot = boot;
-    const left: { memory?: MemoryLayers } = { memory };
+    const left: { memory?: MemoryLayers; code?: CodeOfBranch | undefined } = { memory, code };
     try {
       return VirtualMachine.restore(new SnapshotReader(new SnapshotBuffer(NAME, state), deflate), host, {
         name: NAME,
         ...(forceCpu !== undefined && { forceCpu }),
         apart: {
           readBoot: () => readBootFile(boot),
-          fillMemory: (ram) => {
+          fillMemory: (ram, vm) => {
             delete left.memory;
             this.memory = new LayeredMemory(ram);
             this.memory.adopt(memory);
+            delete left.code;
+            if (code) this.code.adopt(vm, code);
           },
         },
       });
     } finally {
       if (left.memory) closeLayers(left.memory);
+      closeCode(left.code);
     }
   }
 
@@ -126,7 +131,7 @@ export class MachineOrigin {
     let boot: number | undefined;
     try {
       boot = this.bootFile(machine);
-      return { boot, state: stateOf(machine), memory };
+      return { boot, state: stateOf(machine), memory, code: this.code.branch(machine.vm, this.memory.takeChanged()) };
     } catch (error) {
       if (boot !== undefined) memoryFiles.close(boot);
       closeLayers(memory);
@@ -142,6 +147,7 @@ export class MachineOrigin {
   close(): void {
     this.source?.close();
     this.memory?.close();
+    this.code.close();
     if (this.boot !== undefined) memoryFiles?.close(this.boot);
   }
 }

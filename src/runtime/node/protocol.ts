@@ -2,6 +2,7 @@
 import type { FrameNews } from '../../display/frame-news.js';
 import type { MemoryLayers } from '../../host/node/layered-memory.js';
 import type { AcceleratorName, KernelIrqchip } from './accelerator-names.js';
+import type { CodeOfBranch } from './code-file.js';
 import type { SeatData } from './cpu-turns.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { TraceKind } from '../trace-kinds.js';
@@ -51,6 +52,8 @@ export interface Branch {
   readonly boot: number;
   /** @internal */
   readonly memory: MemoryLayers;
+  /** @internal */
+  readonly code: CodeOfBranch | undefined;
 }
 
 export interface WorkerData {

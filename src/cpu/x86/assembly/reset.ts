@@ -215,8 +215,6 @@ export function state_restored(): void {
   updateFpTrap();
   resetTlb();
   updateMode();
-  // Memory was restored with it.
-  flush_code_cache();
   atomic.or<u32>(STATE + S_ATTN, ATTN_CPU);
 }
 
