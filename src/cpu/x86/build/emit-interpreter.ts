@@ -4,6 +4,7 @@
  * helpers.wasm has. Run by tools/build.mjs from the root of the package, after asc.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { isMainThread, Worker } from 'node:worker_threads';
 import { packDecoderTables } from '../decoder-tables.js';
 import { writeVariants } from '../handler-variants.js';
 import { cpuBases } from '../interpreter/handlers.js';
@@ -15,8 +16,8 @@ const options = {
   shared: true,
   helpers: new Set(WebAssembly.Module.exports(helpers).map((e) => e.name)),
 };
-const emit = (anyCpu: boolean, regions: boolean) => emitInterpreter({ ...options, bases: cpuBases(anyCpu), regions });
-const interpreter = emit(false, false);
+/** What is for several CPUs is made on another thread, at the same time. */
+const anyCpu = !isMainThread;
 
 function writeWhole(name: string, data: Uint8Array): void {
   const file = new URL(name, folder);
@@ -25,12 +26,19 @@ function writeWhole(name: string, data: Uint8Array): void {
   renameSync(temporary, file);
 }
 
-writeWhole('interpreter.wasm', interpreter.bytes);
-writeWhole('interpreter-regions.wasm', emit(false, true).bytes);
-writeWhole('interpreter-smp.wasm', emit(true, false).bytes);
-writeWhole('interpreter-regions-smp.wasm', emit(true, true).bytes);
-writeWhole('handlers.json', writeVariants(interpreter.variants));
-writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
-const { hotCount, coldCount, missing } = interpreter;
-console.error(`interpreter: ${String(hotCount)} handlers inline, ${String(coldCount)} others`);
-if (missing.length > 0) console.error(`interpreter: without semantics or helper: ${missing.join(' ')}`);
+function emit(regions: boolean): ReturnType<typeof emitInterpreter> {
+  const interpreter = emitInterpreter({ ...options, bases: cpuBases(anyCpu), regions });
+  writeWhole(`interpreter${regions ? '-regions' : ''}${anyCpu ? '-smp' : ''}.wasm`, interpreter.bytes);
+  return interpreter;
+}
+
+if (isMainThread) new Worker(new URL(import.meta.url));
+const interpreter = emit(false);
+emit(true);
+if (isMainThread) {
+  writeWhole('handlers.json', writeVariants(interpreter.variants));
+  writeWhole('decoder-tables.bin', packDecoderTables(interpreter.handlerOf));
+  const { hotCount, coldCount, missing } = interpreter;
+  console.error(`interpreter: ${String(hotCount)} handlers inline, ${String(coldCount)} others`);
+  if (missing.length > 0) console.error(`interpreter: without semantics or helper: ${missing.join(' ')}`);
+}
