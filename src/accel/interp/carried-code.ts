@@ -8,8 +8,12 @@ import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
 import type { CarriedCode } from '../../iface/vcpu.js';
 import { JUMP_ENTRIES, LAYOUT, PAGE, POOL, REGION_SLOT, STRADDLES } from '../../memory/layout.js';
 
-/** Bytes that may have been decoded since something was taken that is taken again. */
-const FEW = MIB;
+/**
+ * What may have been decoded since something was taken that is taken again: bytes, or a share of what was taken. Each taking costs its time, and memory for as long as somebody
+ * has it.
+ */
+const LITTLE = MIB;
+const LITTLE_SHARE = 1 / 4;
 /** Bytes at a time, whole pages. */
 const CHUNK = 64 << 10;
 const POOL_FIRST = LAYOUT.CODE_POOL + RECORD_SIZE * 2;
@@ -88,8 +92,10 @@ export function takeCode(
   const pagesStart = down(header('LIMIT'));
   const size = recordsEnd - LAYOUT.CODE_POOL + LAYOUT.CODE_POOL_END - pagesStart;
   const epoch = header('EPOCH');
-  if (earlier?.accelerator === accelerator && size - (earlier.epoch === epoch ? earlier.size : 0) <= FEW)
-    return earlier;
+  if (earlier?.accelerator === accelerator) {
+    const fresh = earlier.epoch === epoch ? size - earlier.size : size;
+    if (fresh <= Math.max(LITTLE, earlier.size * LITTLE_SHARE)) return earlier;
+  }
   const entries = pageEntries(memory);
   writeRecords(memory, LAYOUT.CODE_POOL, recordsEnd, write);
   writePages(memory, entries, pagesStart, LAYOUT.CODE_POOL_END, write);
