@@ -130,22 +130,31 @@ export class MessageWriter {
   }
 
   u8(value: number): this {
-    this.view.setUint8(this.take(1), value);
+    // Before the view is looked at, which may be another one then.
+    const at = this.take(1);
+    this.view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
-    this.view.setUint16(this.take(2), value, true);
+    const at = this.take(2);
+    this.view.setUint16(at, value, true);
     return this;
   }
 
   u32(...values: number[]): this {
-    for (const value of values) this.view.setUint32(this.take(4), value, true);
+    for (const value of values) {
+      const at = this.take(4);
+      this.view.setUint32(at, value, true);
+    }
     return this;
   }
 
   u64(...values: bigint[]): this {
-    for (const value of values) this.view.setBigUint64(this.take(8), value, true);
+    for (const value of values) {
+      const at = this.take(8);
+      this.view.setBigUint64(at, value, true);
+    }
     return this;
   }
 

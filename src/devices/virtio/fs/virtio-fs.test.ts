@@ -132,6 +132,18 @@ describe('FUSE', () => {
     }
   });
 
+  it('lists a large folder before anything else was asked for, whatever its names', () => {
+    for (let length = 1; length <= 24; length++) {
+      const { path: place, send } = mounted();
+      const names = Array.from({ length: 200 }, (_, i) => i.toString(16).padStart(2, '0').padStart(length, 'x'));
+      for (const name of names) fs.writeFileSync(path.join(place, name), '');
+      const handle = send(OPCODE.OPENDIR, 1, 0, 0).body.readBigUInt64LE(0);
+      const opcode = length % 2 ? OPCODE.READDIR : OPCODE.READDIRPLUS;
+      const found = entries(send(opcode, 1, handle, 0n, 1 << 16, 0, 0n, 0, 0).body, length % 2 === 0);
+      expect(found.map(({ name }) => name).sort()).toEqual(['.', '..', ...names].sort());
+    }
+  });
+
   it('gives a node one number, until it is forgotten as often as it was looked up', () => {
     const { folder, path: place, send, server, lookup } = mounted();
     fs.writeFileSync(path.join(place, 'file'), '');
