@@ -1,7 +1,7 @@
 /** Files of the guest. */
 import { UsageError } from '../base/errors.js';
 import type { AgentConnection } from './agent/connection.js';
-import { checkListener, checkOptions, checkSignalOption, checkText } from './kinds.js';
+import { checkListener, checkObject, checkOptions, checkSignalOption, checkText } from './kinds.js';
 import { ProtocolError } from './agent/protocol.js';
 import type { AgentRequest } from './agent/request.js';
 import { runApplet, type AppletOptions } from './applet.js';
@@ -168,6 +168,12 @@ const APPLET_OPTIONS: readonly (keyof AppletOptions)[] = [
   'onRequest',
 ];
 
+/** What was given as options. Throws a UsageError unless it is an object. */
+function given<T extends object>(options: T): T {
+  checkObject(options, 'options');
+  return options;
+}
+
 /** Throws a UsageError for what is no option of a call, or of a wrong kind. */
 function checkApplet(options: AppletOptions): void {
   checkOptions(options, APPLET_OPTIONS);
@@ -192,11 +198,11 @@ export class GuestFiles {
   }
 
   /** A file's contents, or a part of them: 1 GiB at most unless `length` says more. `readTo` is for what is larger. */
-  read(
+  async read(
     path: string,
     options: FileOptions & { readonly offset?: number; readonly length?: number } = {},
   ): Promise<Uint8Array> {
-    const { offset = 0, length, ...rest } = options;
+    const { offset = 0, length, ...rest } = given(options);
     return this.run(
       'read',
       ['read', path, count(offset, 'offset'), length === undefined ? '' : count(length, 'length')],
@@ -216,12 +222,12 @@ export class GuestFiles {
     options: FileOptions = {},
   ): Promise<void> {
     checkListener(take);
-    await this.run('read', ['read', path, '0', ''], { ...options, onData: take });
+    await this.run('read', ['read', path, '0', ''], { ...given(options), onData: take });
   }
 
   /** Writes a file: a text, bytes, or what comes piece by piece. */
   async write(path: string, contents: Input, options: WriteOptions = {}): Promise<void> {
-    const { mode, how = 'replace', ...rest } = options;
+    const { mode, how = 'replace', ...rest } = given(options);
     const letter = { replace: 'w', append: 'a', create: 'x' }[how];
     const permissions = mode === undefined ? '' : checkMode(mode);
     await this.run('write', ['write', path, permissions, letter], { ...rest, stdin: contents });
@@ -232,7 +238,7 @@ export class GuestFiles {
    * 256 MiB unless given.
    */
   async list(path: string, options: FileOptions & { readonly maxBytes?: number } = {}): Promise<FolderEntry[]> {
-    const { maxBytes = MAX_LIST, ...rest } = options;
+    const { maxBytes = MAX_LIST, ...rest } = given(options);
     return readEntries(
       await this.run('list', ['list', path], { ...rest, maxAnswer: Number(count(maxBytes, 'maxBytes')) }),
     );
@@ -240,7 +246,7 @@ export class GuestFiles {
 
   /** What a file is. `follow`: false to look at a symbolic link itself. */
   async stat(path: string, options: FileOptions & { readonly follow?: boolean } = {}): Promise<FileStatus> {
-    const { follow = true, ...rest } = options;
+    const { follow = true, ...rest } = given(options);
     const bytes = await this.run('look at', ['stat', path, follow ? '1' : '0'], rest);
     if (bytes.length !== RECORD) throw new ProtocolError('a status of the wrong size');
     return statusAt(bytes, 0);
@@ -249,7 +255,7 @@ export class GuestFiles {
   /** Whether something is there. */
   async exists(path: string, options: FileOptions = {}): Promise<boolean> {
     try {
-      await this.stat(path, { ...options, follow: false });
+      await this.stat(path, { ...given(options), follow: false });
       return true;
     } catch (error) {
       if (error instanceof GuestFileError && ['ENOENT', 'ENOTDIR'].includes(error.code)) return false;
@@ -262,7 +268,7 @@ export class GuestFiles {
     path: string,
     options: FileOptions & { readonly mode?: number; readonly parents?: boolean } = {},
   ): Promise<void> {
-    const { mode = 0o755, parents = false, ...rest } = options;
+    const { mode = 0o755, parents = false, ...rest } = given(options);
     await this.run('make the folder', ['mkdir', path, checkMode(mode), parents ? '1' : '0'], rest);
   }
 
@@ -273,7 +279,7 @@ export class GuestFiles {
 
   /** Removes a file or an empty folder; `recursive`: a folder with all that is in it. */
   async remove(path: string, options: FileOptions & { readonly recursive?: boolean } = {}): Promise<void> {
-    const { recursive = false, ...rest } = options;
+    const { recursive = false, ...rest } = given(options);
     await this.run('remove', ['remove', path, recursive ? '1' : '0'], rest);
   }
 
@@ -314,7 +320,7 @@ export class GuestFiles {
   async watch(path: string, options: FileOptions = {}): Promise<FileWatch> {
     const watch = new FileWatch();
     const running = this.run('watch', ['watch', path, String(WATCHED)], {
-      ...options,
+      ...given(options),
       onRequest: (request) => watch.begin(request),
       onData: (bytes) => watch.take(bytes),
     });
