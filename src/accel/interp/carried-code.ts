@@ -90,6 +90,8 @@ export function takeCode(
   if (next === 0 || isDebugged(bytes)) return undefined;
   const recordsEnd = down(next + PAGE_SIZE - 1);
   const pagesStart = down(header('LIMIT'));
+  // About to be thrown away: one page has both.
+  if (recordsEnd > pagesStart) return undefined;
   const size = recordsEnd - LAYOUT.CODE_POOL + LAYOUT.CODE_POOL_END - pagesStart;
   const epoch = header('EPOCH');
   if (earlier?.accelerator === accelerator) {
