@@ -158,6 +158,9 @@ export class EventReader {
   }
 }
 
+/** How a file is written, by the agent's letters. */
+const HOW = { replace: 'w', append: 'a', create: 'x' } as const;
+
 /** Users and signals of a call; all others are this module's, or a mistake. */
 const APPLET_OPTIONS: readonly (keyof AppletOptions)[] = [
   'user',
@@ -228,9 +231,9 @@ export class GuestFiles {
   /** Writes a file: a text, bytes, or what comes piece by piece. */
   async write(path: string, contents: Input, options: WriteOptions = {}): Promise<void> {
     const { mode, how = 'replace', ...rest } = given(options);
-    const letter = { replace: 'w', append: 'a', create: 'x' }[how];
+    if (!Object.hasOwn(HOW, how)) throw new UsageError(`how is ${Object.keys(HOW).join(', ')}, not "${how}"`);
     const permissions = mode === undefined ? '' : checkMode(mode);
-    await this.run('write', ['write', path, permissions, letter], { ...rest, stdin: contents });
+    await this.run('write', ['write', path, permissions, HOW[how]], { ...rest, stdin: contents });
   }
 
   /**
@@ -407,17 +410,19 @@ export class FileWatch implements AsyncIterable<FileEvent> {
 }
 
 function checkMode(mode: number): string {
-  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw new UsageError(`a mode of ${mode}: 0 to 0o7777`);
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777)
+    throw new UsageError(`mode is a number from 0 to 0o7777, not ${mode}`);
   return String(mode);
 }
 
 /** Numbers of users and groups have 32 bits; the last one means none (chown(2)). */
 function checkOwner(value: number, what: string): string {
-  if (value > 0xffff_fffe) throw new UsageError(`a ${what} of ${value}`);
+  if (value > 0xffff_fffe) throw new UsageError(`${what} is a number from 0 to 4294967294, not ${value}`);
   return count(value, what);
 }
 
 function count(value: number, what: string): string {
-  if (!Number.isSafeInteger(value) || value < 0) throw new UsageError(`a ${what} of ${value}`);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new UsageError(`${what} is a whole number from 0 on, not ${value}`);
   return String(value);
 }

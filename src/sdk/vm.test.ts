@@ -95,6 +95,7 @@ describeWith([guest], 'a machine with Linux in it', () => {
       () => vm.fs.read('/etc/passwd', null as never),
       () => vm.fs.write('/tmp/x', '', null as never),
       () => vm.fs.exists('/tmp', null as never),
+      () => vm.fs.read('/etc/passwd', { offset: -3 }),
       () => vm.fs.symlink('a', '/tmp/x', { mode: 5 } as never),
       () => vm.ports.forward({ guestPort: 80, guest: 5 } as never),
       () => vm.exec('true', { tty: 'x' as never }),
@@ -119,6 +120,9 @@ describeWith([guest], 'a machine with Linux in it', () => {
         name: 'UsageError',
         message: expect.stringMatching(/^[^\n]+$/) as unknown,
       });
+    await expect(vm.fs.write('/tmp/x', '', { how: 'insert' as never })).rejects.toThrow(
+      'how is replace, append, create, not "insert"',
+    );
     await expect(vm.exec(['x'.repeat(300_000)])).rejects.toThrow('arguments and variables are too long');
     await expect(vm.exec('echo why >&2; exit 3', { check: true })).rejects.toThrow('ended with exit code 3: why');
   });
