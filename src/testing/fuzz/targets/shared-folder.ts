@@ -5,6 +5,9 @@ import * as path from 'node:path';
 import { HostFolder } from '../../../host/node/shared-folder/host-folder.js';
 import { must } from '../target.js';
 
+/** Files besides. */
+const MANY = 200;
+
 export class SharedPlace {
   private readonly parent = fs.mkdtempSync(path.join(tmpdir(), 'vitrine-fuzz-'));
   readonly folder: HostFolder;
@@ -15,6 +18,8 @@ export class SharedPlace {
     for (const folder of [place, outside, path.join(place, 'd'), path.join(outside, 'sub')]) fs.mkdirSync(folder);
     fs.writeFileSync(path.join(outside, 'file'), 'untouched', { mode: 0o640 });
     fs.writeFileSync(path.join(place, 'f'), 'contents');
+    // A list of them is longer than any other answer.
+    for (let i = 0; i < MANY; i++) fs.writeFileSync(path.join(place, `${i}${'x'.repeat(i % 30)}`), '');
     fs.symlinkSync('/', path.join(place, 'l'));
     fs.symlinkSync('../outside', path.join(place, 'm'));
     fs.symlinkSync('../../outside/file', path.join(place, 'd', 'n'));
