@@ -107,7 +107,9 @@ export const REMOTE_PAGES = 4096;
 /** All decoded code is to go; the memory map has changed. */
 export const REMOTE_FLAG = { FLUSH: 1, MAP: 2 } as const;
 
-/** Header of the pool: u32s. */
+/** Bytes at the beginning of the pool that hold no record. */
+export const POOL_HEADER = 64;
+/** What they hold: u32s. */
 export const POOL = {
   /** Where the next record goes. */
   NEXT: 0,

@@ -5,8 +5,9 @@
 import { MIB, PAGE_SIZE } from '../../base/units.js';
 import { MICRO } from '../../cpu/x86/micro.js';
 import { RECORD, RECORD_SIZE, STATE } from '../../cpu/x86/state-layout.js';
+import { CodeView } from '../../cpu/x86/translate/code-view.js';
 import type { CarriedCode } from '../../iface/vcpu.js';
-import { JUMP_ENTRIES, LAYOUT, PAGE, POOL, REGION_SLOT, STRADDLES } from '../../memory/layout.js';
+import { JUMP_ENTRIES, LAYOUT, PAGE, POOL, POOL_HEADER, STRADDLES } from '../../memory/layout.js';
 
 /**
  * What may have been decoded since something was taken that is taken again: bytes, or a share of what was taken. Each taking costs its time, and memory for as long as somebody
@@ -16,7 +17,7 @@ const LITTLE = MIB;
 const LITTLE_SHARE = 1 / 4;
 /** Bytes at a time, whole pages. */
 const CHUNK = 64 << 10;
-const POOL_FIRST = LAYOUT.CODE_POOL + RECORD_SIZE * 2;
+const POOL_FIRST = LAYOUT.CODE_POOL + POOL_HEADER;
 const STRADDLE_TABLE = LAYOUT.JUMP_CACHE + JUMP_ENTRIES * 16;
 const BREAK_OFFSETS = LAYOUT.STATES + STATE.BREAK_OFFSETS;
 /** CPUs as CODE_OWNERS has them: the first. */
@@ -43,38 +44,28 @@ function pageEntries(view: DataView): number[] {
   return entries;
 }
 
-/** Writes records to `write`, each with its own handler. */
-function writeRecords(memory: DataView, from: number, to: number, write: (bytes: Uint8Array) => void): void {
-  const bytes = new Uint8Array(memory.buffer);
+/** Writes pages, a piece at a time. `amend` changes the copy of those that lie between two addresses. */
+function writePages(
+  bytes: Uint8Array,
+  { from, to }: { readonly from: number; readonly to: number },
+  amend: (from: number, to: number) => void,
+  write: (bytes: Uint8Array) => void,
+): void {
   for (let at = from; at < to; at += CHUNK) {
     const size = Math.min(CHUNK, to - at);
     chunk.set(bytes.subarray(at, at + size));
-    for (let record = Math.max(POOL_FIRST - at, 0); record < size; record += RECORD_SIZE) {
-      if (chunkView.getUint16(record + RECORD.HANDLER, true) !== MICRO.REGION) continue;
-      const slot = LAYOUT.REGION_SLOTS + chunkView.getUint32(record + RECORD.LINK, true) * REGION_SLOT.SIZE;
-      chunkView.setUint16(record + RECORD.HANDLER, memory.getUint16(slot + REGION_SLOT.HANDLER, true), true);
-      chunkView.setUint32(record + RECORD.LINK, 0, true);
-    }
+    amend(at, at + size);
     write(chunk.subarray(0, size));
   }
 }
 
-/** Writes page entries and maps: nothing of a page is translated. */
-function writePages(
-  memory: DataView,
-  entries: readonly number[],
-  from: number,
-  to: number,
-  write: (bytes: Uint8Array) => void,
-): void {
-  const bytes = new Uint8Array(memory.buffer);
-  let next = 0;
-  for (let at = from; at < to; at += CHUNK) {
-    const size = Math.min(CHUNK, to - at);
-    chunk.set(bytes.subarray(at, at + size));
-    for (; next < entries.length && entries[next] + PAGE.TRANSLATED < at + size; next++)
-      chunkView.setBigUint64(entries[next] + PAGE.TRANSLATED - at, 0n, true);
-    write(chunk.subarray(0, size));
+/** Gives records at which translated code begins their own handlers back. */
+function untranslate(code: CodeView, from: number, to: number): void {
+  for (let record = Math.max(POOL_FIRST, from); record < to; record += RECORD_SIZE) {
+    const at = record - from;
+    if (chunkView.getUint16(at + RECORD.HANDLER, true) !== MICRO.REGION) continue;
+    chunkView.setUint16(at + RECORD.HANDLER, code.handler(record), true);
+    chunkView.setUint32(at + RECORD.LINK, 0, true);
   }
 }
 
@@ -86,9 +77,9 @@ export function takeCode(
 ): CarriedCode | undefined {
   const bytes = new Uint8Array(memory.buffer);
   const header = (field: keyof typeof POOL): number => memory.getUint32(LAYOUT.CODE_POOL + POOL[field], true);
-  const next = header('NEXT');
-  if (next === 0 || isDebugged(bytes)) return undefined;
-  const recordsEnd = down(next + PAGE_SIZE - 1);
+  const end = header('NEXT');
+  if (end === 0 || isDebugged(bytes)) return undefined;
+  const recordsEnd = down(end + PAGE_SIZE - 1);
   const pagesStart = down(header('LIMIT'));
   // About to be thrown away: one page has both.
   if (recordsEnd > pagesStart) return undefined;
@@ -99,8 +90,15 @@ export function takeCode(
     if (fresh <= Math.max(LITTLE, earlier.size * LITTLE_SHARE)) return earlier;
   }
   const entries = pageEntries(memory);
-  writeRecords(memory, LAYOUT.CODE_POOL, recordsEnd, write);
-  writePages(memory, entries, pagesStart, LAYOUT.CODE_POOL_END, write);
+  const code = new CodeView(memory, 0);
+  const records = { from: LAYOUT.CODE_POOL, to: recordsEnd };
+  writePages(bytes, records, (from, to) => untranslate(code, from, to), write);
+  let next = 0;
+  const unmark = (from: number, to: number): void => {
+    for (; next < entries.length && entries[next] + PAGE.TRANSLATED < to; next++)
+      chunkView.setBigUint64(entries[next] + PAGE.TRANSLATED - from, 0n, true);
+  };
+  writePages(bytes, { from: pagesStart, to: LAYOUT.CODE_POOL_END }, unmark, write);
   // By host page: where the directory has them.
   const hosts = new Set(entries.map((entry) => memory.getUint32(entry + PAGE.HOST, true) / PAGE_SIZE));
   const directory = new Uint32Array(hosts.size * 2);

@@ -2,13 +2,13 @@
  * A machine's memory that others of the same process begin with: what was written is moved into files in memory, which it and they map privately.
  * None of them sees what another writes, and what none writes is there once.
  */
-import * as fs from 'node:fs';
 import { HostError } from '../../base/errors.js';
 import { PAGE_SIZE } from '../../base/units.js';
 import { changedPages } from './changed-pages.js';
 import { discard, mapFile, mapOrRead } from './give-back.js';
 import { coalesce, overlay, unite, type MemoryRun, type PageRange } from './memory-runs.js';
 import { memoryFiles } from './native/memory-files.js';
+import { writeTo } from './snapshot-file.js';
 
 /** What memory is made of where it is not zeros. */
 export interface MemoryLayers {
@@ -53,10 +53,6 @@ function addPage(ranges: PageRange[], page: number): void {
   const last = ranges.at(-1);
   if (last && last.page + last.count === page) ranges[ranges.length - 1] = { ...last, count: last.count + 1 };
   else ranges.push({ page, count: 1 });
-}
-
-function writeWhole(fd: number, bytes: Uint8Array, offset: number): void {
-  for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
 }
 
 const sizeOf = (ranges: readonly PageRange[]): number => ranges.reduce((sum, { count }) => sum + count, 0);
@@ -180,7 +176,7 @@ export class LayeredMemory {
     let at = 0;
     try {
       const places = ranges.map((range) => {
-        writeWhole(fd, this.at(range), at * PAGE_SIZE);
+        writeTo(fd).write(at * PAGE_SIZE, this.at(range));
         at += range.count;
         return at - range.count;
       });

@@ -33,6 +33,7 @@ import {
   POOL_AT_LIMIT,
   POOL_AT_NEXT,
   POOL_AT_PAGES,
+  POOL_HEADER,
   RECORD_SIZE,
   REMOTE_AT_FLAGS,
   REMOTE_AT_HEAD,
@@ -54,7 +55,7 @@ export const POOL_NEXT: usize = CPU + L_CODE_POOL + POOL_AT_NEXT;
 export const POOL_LIMIT: usize = CPU + L_CODE_POOL + POOL_AT_LIMIT;
 export const POOL_PAGES: usize = CPU + L_CODE_POOL + POOL_AT_PAGES;
 export const POOL_EPOCH: usize = CPU + L_CODE_POOL + POOL_AT_EPOCH;
-const POOL_FIRST: usize = CPU + L_CODE_POOL + 64;
+const POOL_FIRST: usize = CPU + L_CODE_POOL + POOL_HEADER;
 
 export const PAGE_ENTRY_SIZE: usize = PAGE_CHUNKS + 64 * 4;
 export const MAP_SIZE: usize = 64 * 4;
