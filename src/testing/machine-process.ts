@@ -37,6 +37,7 @@ export class VitrineProcess {
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors += text;
+      this.wake();
     });
     atEnd(() => {
       this.child.kill('SIGKILL');
@@ -74,12 +75,12 @@ export class VitrineProcess {
     this.child.kill(signal);
   }
 
-  /** Waits until a pattern stands in the output behind `from`, and returns where it ends. Fails when the process ends first. */
-  async until(pattern: RegExp, from = 0): Promise<number> {
+  /** Waits until a pattern stands behind `from` in the output, or among the errors, and returns where it ends. Fails when the process ends first. */
+  async until(pattern: RegExp, from = 0, where: 'output' | 'errors' = 'output'): Promise<number> {
     const sticky = new RegExp(pattern.source, `${pattern.flags.replace('g', '')}g`);
     for (;;) {
       sticky.lastIndex = from;
-      if (sticky.test(this.output)) return sticky.lastIndex;
+      if (sticky.test(this[where])) return sticky.lastIndex;
       if (this.child.exitCode !== null || this.child.signalCode !== null)
         throw new Error(`no ${String(pattern)} before the end of: ${this.output.slice(-2000)}${this.errors}`);
       await new Promise<void>((resolve) => this.waiters.push(resolve));

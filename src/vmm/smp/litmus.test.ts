@@ -64,30 +64,29 @@ describeWith([kvm], 'what CPUs on KVM see of each other', () => {
     expect(wrongCounts(readCounts(output), options)).toEqual([]);
   });
 
-  it(
-    'stays so when the machine is saved amid all this, goes on with the translator, and comes back',
-    { timeout: 120_000 },
-    async () => {
-      const options = { cpus: 3, ...FEW, rounds: 20, sums: 250_000_000, ring3: true };
-      const { run, snapshot } = prepare(options);
-      const ways = [
-        [...run, '--accel', 'kvm', '--kernel-irqchip', 'split'],
-        ['resume', snapshot, '--accel', 'wasm', '--force-cpu'],
-        ['resume', snapshot, '--accel', 'interp'],
-        ['resume', snapshot, '--accel', 'kvm', '--kernel-irqchip', 'split', '--force-cpu'],
-      ];
-      for (const [step, way] of ways.entries()) {
-        const isLast = step === ways.length - 1;
-        const machine = new VitrineProcess([...way, ...(isLast ? [] : ['--save-on-exit', snapshot])]);
-        if (!isLast) {
-          if (step === 0) await machine.until(/@/);
-          await new Promise((resolve) => setTimeout(resolve, 3000));
-          machine.kill('SIGTERM');
-        }
-        const { output, errors } = await machine.ended;
-        expect(errors).toContain(isLast ? 'the guest ended with exit code 1' : 'saved to');
-        if (isLast) expect(wrongCounts(readCounts(output), options)).toEqual([]);
+  it('stays so when the machine is saved amid all this, goes on with the translator, and comes back', async () => {
+    const options = { cpus: 3, ...FEW, rounds: 20, sums: 250_000_000, ring3: true };
+    const { run, snapshot } = prepare(options);
+    const ways = [
+      [...run, '--accel', 'kvm', '--kernel-irqchip', 'split'],
+      ['resume', snapshot, '--accel', 'wasm', '--force-cpu'],
+      ['resume', snapshot, '--accel', 'interp'],
+      ['resume', snapshot, '--accel', 'kvm', '--kernel-irqchip', 'split', '--force-cpu'],
+    ];
+    for (const [step, way] of ways.entries()) {
+      const isLast = step === ways.length - 1;
+      const stopped = ['--save-on-exit', snapshot, '--qmp', 'tcp:127.0.0.1:0'];
+      const machine = new VitrineProcess([...way, ...(isLast ? [] : stopped)]);
+      if (!isLast) {
+        // From this line on a signal has the machine saved.
+        await machine.until(/qmp: /, 0, 'errors');
+        if (step === 0) await machine.until(/@/);
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        machine.kill('SIGTERM');
       }
-    },
-  );
+      const { output, errors } = await machine.ended;
+      expect(errors).toContain(isLast ? 'the guest ended with exit code 1' : 'saved to');
+      if (isLast) expect(wrongCounts(readCounts(output), options)).toEqual([]);
+    }
+  });
 });
