@@ -9,7 +9,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Apt } from '../../../dist/guests/apt.js';
-import { debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
+import { debianFile, debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
 import { buildInitramfs, GUEST_MODULES } from '../../../dist/guests/initramfs.js';
 import { readModules } from '../../../dist/guests/kernel-modules.js';
 import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
@@ -90,9 +90,13 @@ mkdir -p $HOME
 cd ${quote(root)}
 `;
   const ours = initrdWith(initrd, path.join(folder, 'initrd'), { nested: INIT, commands: head + commands });
-  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache: cacheRoot() });
+  const cache = cacheRoot();
+  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache });
+  // An unpacked one does not look where an installed package has its firmware.
+  const firmware = await debianFile('/usr/share/seabios/bios-256k.bin', 'seabios', { cache });
   const words = `console=ttyS0 quiet panic=-1 rdinit=/nested tsc=reliable mitigations=off ${append}`;
   const args = [
+    ...['-L', path.dirname(firmware)],
     ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', cpu, '-machine', 'q35', '-smp', String(smp)],
     ...['-m', String(memory), '-display', 'none', '-serial', 'stdio', '-nic', 'none', '-no-reboot'],
     ...['-virtfs', 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'],
