@@ -1,56 +1,37 @@
 /** A screen that a test changes and shows by an RFB server, and a client that speaks bytes. */
-import { createCipheriv } from 'node:crypto';
-import { constants, createDeflate } from 'node:zlib';
 import { expect } from 'vitest';
 import type { Rectangle } from '../display/rectangle.js';
 import { RfbServer, type RfbServerOptions } from '../display/rfb/server.js';
 import type { Deflater } from '../display/rfb/update-writer.js';
 import type { Viewer } from '../display/rfb/viewer.js';
+import { rfbCrypto } from '../host/node/rfb-crypto.js';
+import { ZlibStream } from '../host/node/zlib-stream.js';
 import type { InputEvent } from '../iface/input.js';
 
-/** Of a screen. */
+/** Of a screen, in pixels. */
 export const [WIDTH, HEIGHT] = [150, 90];
-
-export const rfbCrypto = {
-  random: (count: number): Uint8Array => Uint8Array.from({ length: count }, (_, i) => i * 7 + 1),
-  /** Three times the same key: single DES. */
-  des(key: Uint8Array, data: Uint8Array): Uint8Array {
-    const cipher = createCipheriv('des-ede3-ecb', Buffer.concat([key, key, key]), null);
-    return new Uint8Array(cipher.setAutoPadding(false).update(data));
-  },
-};
 
 /** Compressions that Node's threads are at. */
 let deflating = 0;
 
-export function createDeflater(): Deflater {
-  const stream = createDeflate();
-  const pieces: Buffer[] = [];
-  let pending = 0;
-  const done = (count: number): void => {
-    pending -= count;
-    deflating -= count;
-  };
-  stream.on('data', (piece: Buffer) => pieces.push(piece));
+function createDeflater(): Deflater {
+  const stream = new ZlibStream();
   return {
-    deflate: (data) =>
-      new Promise((resolve) => {
-        done(-1);
-        stream.write(data);
-        stream.flush(constants.Z_SYNC_FLUSH, () => {
-          done(Math.min(1, pending));
-          resolve(new Uint8Array(Buffer.concat(pieces.splice(0))));
-        });
-      }),
-    close() {
-      done(pending);
-      stream.destroy();
+    async deflate(data) {
+      deflating++;
+      try {
+        return await stream.deflate(data);
+      } finally {
+        deflating--;
+      }
     },
+    close: () => stream.close(),
   };
 }
 
 /** A server with a screen of its own, of which it is asked for frames by hand. */
 export class Host {
+  static readonly crypto = rfbCrypto;
   readonly events: InputEvent[] = [];
   readonly timers: { at: number; work: () => void }[] = [];
   time = 0;
@@ -66,7 +47,7 @@ export class Host {
     const options: RfbServerOptions = {
       name: 'test',
       password,
-      crypto: rfbCrypto,
+      crypto: Host.crypto,
       createDeflater,
       requestFrame: () => this.requests++,
       input: (event) => this.events.push(event),

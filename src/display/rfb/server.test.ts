@@ -4,7 +4,7 @@ import { rfbClientTarget } from '../../testing/fuzz/targets/rfb-client.js';
 import { rfbTarget } from '../../testing/fuzz/targets/rfb.js';
 import { noise } from '../../testing/noise.js';
 import { Canvas, paint } from '../../testing/rfb-canvas.js';
-import { HEIGHT, Host, opened, Peer, rfbCrypto, WIDTH } from '../../testing/rfb-host.js';
+import { HEIGHT, Host, opened, Peer, WIDTH } from '../../testing/rfb-host.js';
 import type { Frame } from '../scan-out.js';
 import { RfbClient } from './client.js';
 import { ENCODING } from './protocol.js';
@@ -253,7 +253,7 @@ describe('with a password', () => {
     const toServer: Uint8Array[] = [];
     const client = new RfbClient({
       password,
-      crypto: rfbCrypto,
+      crypto: Host.crypto,
       write: (bytes) => void toServer.push(bytes),
       finished: (frame) => (result.frame = frame),
       failed: (reason) => (result.failed = reason),
