@@ -143,13 +143,17 @@ describeWith([kvm], 'interrupt controllers in the kernel', () => {
     const low = state.low.map((entry, pin) => (pin === 16 ? 0x8000 | VECTOR : entry));
     ioApic.restore({ ...state, low });
     const pin = controllers.ioApic(16);
+    // There is a KVM that ends an interrupt when the processor takes it, so that the next one is pending already.
+    let isEndedEarly = false;
     on.onPort = () => {
-      if (on.outs.length === 4) pin.set(false);
+      if (on.outs.length !== 4) return;
+      isEndedEarly = (on.apic.save().isr[VECTOR >> 5] & (1 << (VECTOR & 31))) === 0;
+      pin.set(false);
     };
     pin.set(true);
     on.runTo(4);
     on.cpu.run(5 * MS);
-    expect(on.outs).toHaveLength(4);
+    expect(on.outs).toHaveLength(isEndedEarly ? 5 : 4);
     const after = ioApic.save();
     expect([after.low[16], after.levels[16]]).toEqual([0x8000 | VECTOR, false]);
   });
@@ -207,13 +211,14 @@ describeWith([kvm], 'interrupt controllers in the kernel', () => {
     on.asm(CODE, idle);
     handle(on, BASE);
     on.clock.pause();
+    on.clock.set(1000 * MS);
     on.start();
     const [first, second] = [pic.save().first, pic.save().second];
     pic.restore({ first: { ...first, imr: 0xfe, base: BASE }, second });
     // Mode 0, 54.9 ms, of which 20 have passed.
     const state = pit.save();
     const periods = 0x1_0000;
-    const start = state.counters[1].start ?? Math.floor(((on.clock.now() - 20 * MS) / 1e9) * PIT_HZ);
+    const start = Math.floor(((on.clock.now() - 20 * MS) / 1e9) * PIT_HZ);
     const counters = state.counters.with(0, { ...state.counters[0], mode: 0, armed: true, periods, start });
     pit.restore({ ...state, counters });
     const due = pit.save().deadline ?? 0;
