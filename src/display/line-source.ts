@@ -4,4 +4,6 @@ export interface LineSource {
   readonly height: number;
   /** Puts the next line's pixels, 0x00RRGGBB, into the first `width` elements. */
   next(into: Uint32Array): void;
+  /** Whether the next line is known to be as it was drawn last; goes behind it if so. Absent: none is. */
+  skip?(): boolean;
 }

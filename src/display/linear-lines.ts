@@ -1,4 +1,5 @@
 /** Lines of a picture whose pixels lie in rows. */
+import { PAGE_SIZE } from '../base/units.js';
 import type { LinearPicture } from '../iface/display.js';
 import { dacColors, planeColors } from './colors.js';
 import type { LineSource } from './line-source.js';
@@ -81,16 +82,39 @@ function drawer(picture: LinearPicture): Draw {
   }
 }
 
-export function linearLines(picture: LinearPicture): LineSource {
-  const { width, height, pitch, start } = picture;
+/** Whether a picture shows the same memory in the same way as another one, with colours that are in that memory alone. */
+const isAlike = (a: LinearPicture, b: LinearPicture): boolean =>
+  a.memory === b.memory &&
+  a.format === b.format &&
+  a.width === b.width &&
+  a.height === b.height &&
+  a.pitch === b.pitch &&
+  a.start === b.start &&
+  a.format !== 'planar4' &&
+  a.format !== 'indexed8';
+
+/** `drawn`: what was drawn last. */
+export function linearLines(picture: LinearPicture, drawn?: LinearPicture): LineSource {
+  const { width, height, pitch, start, writes } = picture;
   const draw = drawer(picture);
   let at = start;
-  return {
+  const source: LineSource = {
     width,
     height,
     next(into) {
       draw(at, into);
       at += pitch;
+    },
+  };
+  if (!writes || !drawn?.writes || drawn.writes.pages !== writes.pages || !isAlike(picture, drawn)) return source;
+  const before = drawn.writes.now;
+  return {
+    ...source,
+    skip() {
+      const last = Math.floor((at + pitch - 1) / PAGE_SIZE);
+      for (let page = Math.floor(at / PAGE_SIZE); page <= last; page++) if (writes.pages[page] > before) return false;
+      at += pitch;
+      return true;
     },
   };
 }

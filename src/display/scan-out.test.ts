@@ -230,6 +230,52 @@ describe('pixels in rows', () => {
     ]);
     expect(out.update({ kind: 'blank', width: 8, height: 8 }, 0)).toEqual([{ x: 0, y: 0, width: 8, height: 8 }]);
   });
+
+  it('are drawn where they were written to since, where that is known', () => {
+    const memory = new Uint8Array(4 * 4096);
+    const pages = new Uint32Array(4).fill(1);
+    // A line and a half a page.
+    const shown = (now: number, changes: Partial<LinearPicture> = {}): LinearPicture => ({
+      ...{
+        kind: 'linear',
+        format: 'bgrx',
+        width: 512,
+        height: 5,
+        pitch: 2730,
+        start: 0,
+        memory,
+        writes: { now, pages },
+      },
+      ...changes,
+    });
+    const out = new ScanOut();
+    out.update(shown(1), 0);
+    memory.fill(1);
+    expect(out.update(shown(2), 0)).toEqual([]);
+    pages[1] = 3;
+    // Those that have a byte in the second page.
+    expect(out.update(shown(3), 0)).toEqual([{ x: 0, y: 1, width: 512, height: 3 }]);
+    // Not those that another one was told of.
+    const late = new ScanOut();
+    late.update(shown(4), 0);
+    memory.fill(2);
+    pages[0] = 5;
+    late.update(shown(5), 0);
+    pages[2] = 6;
+    expect(out.update(shown(6), 0)).toEqual([{ x: 0, y: 0, width: 512, height: 5 }]);
+    expect(late.update(shown(6), 0)).toEqual([{ x: 0, y: 3, width: 512, height: 2 }]);
+    // Of what is shown otherwise, or with a palette, everything is.
+    memory.fill(3);
+    expect(out.update(shown(7, { start: 4 }), 0)).toHaveLength(1);
+    memory.fill(4);
+    expect(out.update(shown(8, { start: 4, writes: undefined }), 0)).toHaveLength(1);
+    memory.fill(5);
+    expect(out.update(shown(9, { start: 4 }), 0)).toHaveLength(1);
+    const palette = { ...colors(), palette: new Uint8Array(768).fill(1) };
+    out.update(shown(10, { format: 'indexed8', colors: palette }), 0);
+    palette.palette.fill(2);
+    expect(out.update(shown(11, { format: 'indexed8', colors: palette }), 0)).toHaveLength(1);
+  });
 });
 
 it('a pointer is blended in by its alpha, clipped at the edges', () => {

@@ -1,5 +1,5 @@
 /** Draws what a display adapter shows into a frame, and finds what has changed since the last time. */
-import type { Picture } from '../iface/display.js';
+import type { LinearPicture, Picture } from '../iface/display.js';
 import { linearLines } from './linear-lines.js';
 import type { LineSource } from './line-source.js';
 import type { Rectangle } from './rectangle.js';
@@ -18,12 +18,12 @@ export type CreatePixels = (count: number) => Uint32Array;
 /** Lines without a change that divide two rectangles. */
 const GAP = 8;
 
-function linesOf(picture: Picture, now: number): LineSource {
+function linesOf(picture: Picture, now: number, drawn: LinearPicture | undefined): LineSource {
   switch (picture.kind) {
     case 'vga':
       return vgaLines(picture, now);
     case 'linear':
-      return linearLines(picture);
+      return linearLines(picture, drawn);
     case 'blank': {
       const { width, height } = picture;
       return { width, height, next: (into) => into.fill(0, 0, width) };
@@ -34,6 +34,8 @@ function linesOf(picture: Picture, now: number): LineSource {
 export class ScanOut {
   private current: Frame = { width: 0, height: 0, pixels: new Uint32Array(0) };
   private line = new Uint32Array(0);
+  /** What the frame shows, if that can be told of one that is like it. */
+  private drawn: LinearPicture | undefined;
 
   /** `create` gives memory for pixels, filled with 0; the default is memory of this thread. */
   constructor(private readonly create: CreatePixels = (count) => new Uint32Array(count)) {}
@@ -47,7 +49,8 @@ export class ScanOut {
    * of its own.
    */
   update(picture: Picture, now: number): Rectangle[] {
-    const source = linesOf(picture, now);
+    const source = linesOf(picture, now, this.drawn);
+    this.drawn = picture.kind === 'linear' ? picture : undefined;
     const { width, height } = source;
     const resized = width !== this.current.width || height !== this.current.height;
     if (resized) {
@@ -69,6 +72,7 @@ export class ScanOut {
       [bottom, left, right] = [-1, width, -1];
     };
     for (let y = 0; y < height; y++) {
+      if (source.skip?.()) continue;
       source.next(line);
       const at = y * width;
       let first = 0;

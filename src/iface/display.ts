@@ -28,6 +28,14 @@ export interface VgaPicture {
  */
 export type PixelFormat = 'planar4' | 'indexed8' | 'rgb555' | 'rgb565' | 'bgr24' | 'bgrx' | 'rgbx' | 'xrgb' | 'xbgr';
 
+/** When the pages of a memory were last written to, for whom has drawn what was there. */
+export interface WriteTimes {
+  /** Counts pictures; 1 for the first one. */
+  readonly now: number;
+  /** For each page of 4 KiB from the beginning of the memory on: the first picture that shows what was written there last. */
+  readonly pages: Uint32Array;
+}
+
 /** Pixels in rows. */
 export interface LinearPicture {
   readonly kind: 'linear';
@@ -40,6 +48,8 @@ export interface LinearPicture {
   readonly memory: Uint8Array;
   /** For `planar4` and `indexed8`. */
   readonly colors?: VgaColors;
+  /** Absent: not known. */
+  readonly writes?: WriteTimes | undefined;
 }
 
 /** Nothing is shown: switched off, or not set up. */

@@ -35,6 +35,8 @@ export interface MemorySlot {
   readonly offset: number;
   /** `rom` can be read and executed; writes go to the bus as MMIO. */
   readonly kind: SlotKind;
+  /** Somebody asks which of its pages were written to: see `Vm.takeWritten`. */
+  readonly watched?: boolean;
 }
 
 /** Bytes of each piece of a machine's far memory but the last, which may have less. */

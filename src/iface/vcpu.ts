@@ -181,6 +181,11 @@ export interface Vm extends BackingMemory {
   backingWritten(offset: number, length: number): void;
   /** Replaces the memory map; cached translations are dropped. */
   setSlots(slots: readonly MemorySlot[]): void;
+  /**
+   * Which pages of a slot that is `watched` and begins at an offset of the backing may have been written to since the last call, by CPUs and devices: 1 for each of them,
+   * 0 for the others. All of them at first. Absent: the accelerator does not know.
+   */
+  takeWritten?(offset: number, into: Uint8Array): void;
   /** Interrupt controllers that the accelerator has itself; absent: all are the board's. */
   readonly chips?: AcceleratorChips | undefined;
   /** What CPUID tells the guest of features, where that may be more or less than it was asked to. */

@@ -11,6 +11,7 @@ export const KVM = {
   GET_VCPU_MMAP_SIZE: 0xae04,
   CREATE_VCPU: 0xae41,
   SET_USER_MEMORY_REGION: 0x4020ae46,
+  GET_DIRTY_LOG: 0x4010ae42,
   SET_TSS_ADDR: 0xae47,
   SET_IDENTITY_MAP_ADDR: 0x4008ae48,
   RUN: 0xae80,
@@ -129,6 +130,7 @@ export const EXIT = {
 export const IO_OUT = 1;
 
 /** kvm_userspace_memory_region.flags. */
+export const MEM_LOG_DIRTY_PAGES = 1 << 0;
 export const MEM_READONLY = 1 << 1;
 
 /** Reasons for which an MSR access comes to user space: unknown or refused by KVM, and filtered. */
@@ -150,6 +152,7 @@ export const SIZE = {
   CPUID_ENTRY: 40,
   GUEST_DEBUG: 72,
   MEMORY_REGION: 32,
+  DIRTY_LOG: 16,
   ENABLE_CAP: 104,
   CLOCK_DATA: 48,
   MSR_FILTER: 392,

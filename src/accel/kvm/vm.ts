@@ -8,7 +8,7 @@ import { MIB } from '../../base/units.js';
 import { FAR_PIECE, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
 import { SlotDma } from '../common/slot-dma.js';
-import { CAP, KVM, MEM_READONLY, SIZE } from './abi.js';
+import { CAP, KVM, MEM_LOG_DIRTY_PAGES, MEM_READONLY, SIZE } from './abi.js';
 import { KvmChips } from './chips.js';
 import { CpuWords } from './cpu-words.js';
 import { addressOf, close, deleteTimer, ioctl, map, mapMemory, preferHugePages, viewAt } from './libc.js';
@@ -16,6 +16,7 @@ import { hasKvmClock, Structure } from './registers.js';
 import { readSupportedCpuid, withSupported } from './supported-cpuid.js';
 import { KvmSystem } from './system.js';
 import { KvmVcpu } from './vcpu.js';
+import { WriteLog } from './write-log.js';
 
 const WASM_PAGE = 65536;
 
@@ -149,6 +150,7 @@ export class KvmVm implements Vm {
   /** Absent: another thread's Vm has them. */
   private resources: Resources | undefined;
   private readonly slotDma: SlotDma;
+  private readonly writes: WriteLog;
   /** Those on this thread. */
   private readonly cpus: (KvmVcpu | undefined)[] = [];
   /** By KVM's number. */
@@ -169,7 +171,8 @@ export class KvmVm implements Vm {
     const { vm, cpus: handles, irqchip, far } = this.share;
     this.far = far && farPieces(far);
     if (!share) for (const piece of this.far ?? []) preferHugePages(piece);
-    this.slotDma = new SlotDma(this.backing, () => {}, undefined, this.far);
+    this.writes = new WriteLog(vm);
+    this.slotDma = new SlotDma(this.backing, (...range) => this.backingWritten(...range), undefined, this.far);
     this.dma = this.slotDma;
     if (irqchip !== 'off') this.chips = new KvmChips(vm, handles, irqchip === 'on');
   }
@@ -191,8 +194,14 @@ export class KvmVm implements Vm {
     return withSupported(this.options.cpuid(index), this.share.supported);
   }
 
-  /** KVM sees writes to memory by itself. */
-  backingWritten(): void {}
+  /** KVM sees changes of code by itself. */
+  backingWritten(offset: number, length: number): void {
+    this.writes.wrote(offset, length);
+  }
+
+  takeWritten(offset: number, into: Uint8Array): void {
+    this.writes.take(offset, into);
+  }
 
   setSlots(slots: readonly MemorySlot[]): void {
     const same = (a: MemorySlot | undefined, b: MemorySlot): boolean =>
@@ -200,6 +209,7 @@ export class KvmVm implements Vm {
     // What goes first makes room for what comes.
     for (const [number, old] of this.slots.entries()) {
       if (old === undefined || slots.some((slot) => same(old, slot))) continue;
+      this.writes.removing(number);
       this.setRegion(number, { ...old, size: 0 });
       this.slots[number] = undefined;
     }
@@ -208,19 +218,17 @@ export class KvmVm implements Vm {
       const free = this.slots.indexOf(undefined);
       const number = free < 0 ? this.slots.length : free;
       this.setRegion(number, slot);
+      this.writes.added(number, slot);
       this.slots[number] = slot;
     }
     this.slotDma.setSlots(slots);
   }
 
   /** Size 0: takes it away. */
-  private setRegion(
-    number: number,
-    { start, size, offset, kind }: Pick<MemorySlot, 'start' | 'size' | 'offset' | 'kind'>,
-  ): void {
+  private setRegion(number: number, { start, size, offset, kind, watched }: MemorySlot): void {
     const region = new Structure(SIZE.MEMORY_REGION);
     region.view.setUint32(0, number, true);
-    region.view.setUint32(4, kind === 'rom' ? MEM_READONLY : 0, true);
+    region.view.setUint32(4, (kind === 'rom' ? MEM_READONLY : 0) | (watched ? MEM_LOG_DIRTY_PAGES : 0), true);
     region.setU64(8, BigInt(start));
     region.setU64(16, BigInt(size));
     const { far } = this.share;

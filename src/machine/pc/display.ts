@@ -52,7 +52,7 @@ export interface PcDisplayParts {
   readonly bus: Bus;
   readonly environment: PciEnvironment;
   readonly cards: CardSlots;
-  readonly vm: Pick<Vm, 'backing' | 'backingWritten' | 'dma'>;
+  readonly vm: Pick<Vm, 'backing' | 'backingWritten' | 'takeWritten' | 'dma'>;
   /** Where display memory begins in the backing, bytes, whole pages. */
   readonly memoryOffset: number;
   /** Told when display memory appears elsewhere. */
@@ -88,10 +88,11 @@ export class PcDisplay {
     if (kind === 'isa') return this.claim(new Vga(clock), bus);
     const vga = new Vga(clock, {
       bytes: vm.backing.subarray(memoryOffset, memoryOffset + VRAM_SIZE),
-      // Code may have been run there.
+      // Code may have been run there, and there may be a log of what is written.
       written: (offset, length) => {
-        if (this.memoryAddress !== undefined) vm.backingWritten(memoryOffset + offset, length);
+        if (this.memoryAddress !== undefined || vm.takeWritten) vm.backingWritten(memoryOffset + offset, length);
       },
+      takeWritten: vm.takeWritten && ((into) => vm.takeWritten?.(memoryOffset, into)),
     });
     return this.claim(vga, bus);
   }
@@ -145,6 +146,6 @@ export class PcDisplay {
   get slots(): readonly MemorySlot[] {
     const { memoryAddress: at, connections } = this;
     if (at === undefined || at < PC.PCI_HOLE || at + VRAM_SIZE > PC.PCI_HOLE_END) return [];
-    return [{ start: gpa(at), size: VRAM_SIZE, offset: connections.memoryOffset, kind: 'ram' }];
+    return [{ start: gpa(at), size: VRAM_SIZE, offset: connections.memoryOffset, kind: 'ram', watched: true }];
   }
 }

@@ -16,6 +16,8 @@ export interface VideoRam {
   readonly bytes: Uint8Array;
   /** Told of what the adapter itself wrote there. */
   written(offset: number, length: number): void;
+  /** Marks with 1, of all pages, those that anybody may have written to since the last call. Absent: not known. */
+  readonly takeWritten?: ((into: Uint8Array) => void) | undefined;
 }
 
 export class VgaMemory {

@@ -25,6 +25,7 @@ import {
 } from './registers.js';
 import { isText, readCursor, readText, type Cursor, type TextPicture } from './screen.js';
 import { PLANE_SIZE, VgaMemory, type VideoRam } from './vga-memory.js';
+import { WriteTracker } from './write-times.js';
 
 /** Ports 0x3b0 … 0x3df, and memory 0xa0000 … 0xbffff. */
 export const VGA_PORTS = 0x3b0;
@@ -100,6 +101,7 @@ export class Vga implements DisplayAdapter, Snapshotable<State> {
   private dacReading = false;
   private readonly palette = egaPalette();
   private readonly memory: VgaMemory;
+  private readonly writes: WriteTracker | undefined;
 
   readonly dispi: Dispi;
   readonly ports: IoHandler;
@@ -113,6 +115,7 @@ export class Vga implements DisplayAdapter, Snapshotable<State> {
     private readonly ram: VideoRam = { bytes: new Uint8Array(4 * PLANE_SIZE), written: () => {} },
   ) {
     this.memory = new VgaMemory(this.sequencer, this.graphics, ram);
+    this.writes = ram.takeWritten && new WriteTracker(ram.bytes.length, ram.takeWritten);
     this.dispi = new Dispi(ram.bytes.length, {
       clear: () => this.clear(this.dispi.visibleBytes),
       changed: () => this.followBank(),
@@ -166,7 +169,7 @@ export class Vga implements DisplayAdapter, Snapshotable<State> {
     const { sequencer, crtc, graphics, colors, dispi, ram } = this;
     const off = !(this.attributeIndex & PALETTE_SOURCE) || (sequencer[SEQ.CLOCKING] & SCREEN_OFF) !== 0;
     if (dispi.enabled) {
-      const shown = dispi.picture(ram.bytes, colors);
+      const shown = { ...dispi.picture(ram.bytes, colors), writes: this.writes?.look() };
       return off ? { kind: 'blank', width: shown.width, height: shown.height } : shown;
     }
     if (off) return { kind: 'blank', width: 640, height: 400 };
