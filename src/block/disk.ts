@@ -1,5 +1,5 @@
 import type { BlockBackend, BlockStatus, DiskWrites } from '../iface/block.js';
-import type { DiskImage } from './image.js';
+import type { DiskImage, FilePlace } from './image.js';
 
 type Done = (status: BlockStatus) => void;
 
@@ -9,11 +9,13 @@ export interface ImageDiskOptions {
   readonly writes?: DiskWrites | undefined;
   /** As in BlockBackend. */
   readonly allocate?: BlockBackend['allocate'];
+  /** Waits for transfers that are under way, and tells of them; absent: there never are any. */
+  readonly settle?: () => void;
   /** Something failed, for the first time; the guest has been told of an I/O error. */
   readonly failed?: (error: unknown) => void;
 }
 
-/** An image as a device sees it. Requests complete before the call returns. */
+/** An image as a device sees it. Requests complete before the call returns, but for long ones to files that do them meanwhile. */
 export class ImageDisk implements BlockBackend {
   readonly size: number;
   readonly readOnly: boolean;
@@ -51,11 +53,33 @@ export class ImageDisk implements BlockBackend {
   }
 
   read(offset: number, into: Uint8Array, done: Done): void {
-    this.attempt(done, () => this.image.read(offset, into));
+    const atOnce = (): void => this.attempt(done, () => this.image.read(offset, into));
+    if (!this.begin('read', offset, into, done, atOnce)) atOnce();
   }
 
   write(offset: number, from: Uint8Array, done: Done): void {
-    this.attempt(done, () => this.image.write(offset, from));
+    const atOnce = (): void => this.attempt(done, () => this.image.write(offset, from));
+    if (!this.begin('write', offset, from, done, atOnce)) atOnce();
+  }
+
+  /** Has a file do it meanwhile, if it can. What fails there is done again, `atOnce`, which tells why. */
+  private begin(kind: 'read' | 'write', offset: number, bytes: Uint8Array, done: Done, atOnce: () => void): boolean {
+    if (!this.options.settle) return false;
+    let place: FilePlace | undefined;
+    try {
+      place = this.image.locate?.(offset, bytes.length, kind === 'write');
+    } catch {
+      return false;
+    }
+    const tell = (ok: boolean): void => {
+      if (ok) done('ok');
+      else atOnce();
+    };
+    return place?.file.begin?.(kind, place.offset, bytes, tell) ?? false;
+  }
+
+  settle(): void {
+    this.options.settle?.();
   }
 
   flush(done: Done): void {

@@ -1,7 +1,13 @@
 /** What the formats have in common. */
 import { UsageError } from '../base/errors.js';
+import type { HostFile } from '../iface/file.js';
 
 export const SECTOR = 512;
+
+export interface FilePlace {
+  readonly file: HostFile;
+  readonly offset: number;
+}
 
 /**
  * The contents of a disk in some format. Offsets and lengths are bytes, multiples of 512 within `size`. Everything is done
@@ -17,6 +23,11 @@ export interface DiskImage {
   readonly identity: string;
   /** As in BlockBackend; may throw what `read` would. */
   isZero?(offset: number, length: number): boolean;
+  /**
+   * Where a range lies in a file, in one piece, that can be read there or, `writing`, written there and nothing else be done. Undefined: nowhere. Absent: never. May throw
+   * what `read` or `write` would.
+   */
+  locate?(offset: number, length: number, writing: boolean): FilePlace | undefined;
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
   /** What was written is durable. */

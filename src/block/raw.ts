@@ -1,7 +1,7 @@
 import { UsageError } from '../base/errors.js';
 import type { HostFile } from '../iface/file.js';
 import { isZero } from '../base/zeros.js';
-import { SECTOR, type DiskImage } from './image.js';
+import { SECTOR, type DiskImage, type FilePlace } from './image.js';
 import { looksLikeQcow2 } from './probe.js';
 
 /** Bytes that are looked at or zeroed at once. */
@@ -37,6 +37,11 @@ export class RawImage implements DiskImage {
 
   get identity(): string {
     return `raw:${this.file.identity}`;
+  }
+
+  locate(offset: number, _length: number, writing: boolean): FilePlace | undefined {
+    // What is written at the beginning is looked at.
+    return writing && offset === 0 && this.options.guessed ? undefined : { file: this.file, offset };
   }
 
   read(offset: number, into: Uint8Array): void {

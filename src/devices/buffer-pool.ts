@@ -4,6 +4,9 @@
  */
 const PIECE = { CACHED: 0x4_0000, PAST_CACHE: 0x10_0000 } as const;
 
+/** Buffers that are kept: as many as a device may have under way at a time before it becomes slower. */
+const KEPT = 17;
+
 /** Scratch buffers of one size that are used again. */
 export class BufferPool {
   private readonly free: Uint8Array[] = [];
@@ -16,6 +19,6 @@ export class BufferPool {
   }
 
   give(buffer: Uint8Array): void {
-    if (this.free.length < 4) this.free.push(buffer);
+    if (this.free.length < KEPT) this.free.push(buffer);
   }
 }

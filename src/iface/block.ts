@@ -37,6 +37,8 @@ export interface BlockBackend {
   flush(done: (status: BlockStatus) => void): void;
   discard(offset: number, length: number, done: (status: BlockStatus) => void): void;
   writeZeroes(offset: number, length: number, done: (status: BlockStatus) => void): void;
+  /** Waits until all requests have been answered. Absent: they are when a call returns. */
+  settle?(): void;
   /** Makes durable what was written, and lets go of the host's files. Throws what the host refuses. */
   close(): void;
 }

@@ -16,6 +16,11 @@ export interface HostFile {
   read(offset: number, into: Uint8Array): number;
   /** Writes all of it; the file grows as needed, with zeros before. */
   write(offset: number, from: Uint8Array): void;
+  /**
+   * Begins to read or write all of `bytes`, while the caller does something else. `done` is called later, by whoever looks after such transfers, and told whether all
+   * was moved. Whatever else is done with the file waits for it, reads apart. False: nothing has begun, it is to be done at once. Absent: always so.
+   */
+  begin?(kind: 'read' | 'write', offset: number, bytes: Uint8Array, done: (ok: boolean) => void): boolean;
   /** All that was written is durable. */
   flush(): void;
   truncate(size: number): void;

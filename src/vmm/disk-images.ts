@@ -19,16 +19,18 @@ export class DiskImages {
   readonly flash: PcFlash[];
   private readonly flashImages: readonly MachineImage[];
   private configs: readonly DiskConfig[];
+  private readonly mayDiffer: boolean;
 
   /** Opens all of them, or none. `changed`: the description of the drives is another one now. */
   constructor(
-    { disks, firmware }: MachineConfig,
+    { disks, firmware, clock }: MachineConfig,
     private readonly host: DiskHost,
     private readonly changed: (disks: readonly DiskConfig[]) => void,
   ) {
     this.configs = disks;
+    this.mayDiffer = clock === 'host';
     const chips = firmware?.flash ?? [];
-    const opened = openAll([...disks, ...chips.map(flashDisk)], host);
+    const opened = openAll([...disks, ...chips.map(flashDisk)], (disk) => host.openDisk(disk, this.mayDiffer));
     this.media = opened.slice(0, disks.length);
     const files = opened.slice(disks.length).filter((file) => file !== undefined);
     this.flash = flashChips(chips, files);
@@ -56,7 +58,7 @@ export class DiskImages {
     changeMedia(request, {
       drive,
       config: this.configs[disk],
-      open: (config) => this.host.openDisk(config),
+      open: (config) => this.host.openDisk(config, this.mayDiffer),
       replaced: (config, medium) => {
         const old = this.media[disk];
         // The drive keeps its serial number, whatever is in it.
@@ -71,10 +73,10 @@ export class DiskImages {
 }
 
 /** Those without a path are empty drives. */
-function openAll(disks: readonly DiskConfig[], host: DiskHost): (BlockBackend | undefined)[] {
+function openAll(disks: readonly DiskConfig[], open: (disk: DiskConfig) => BlockBackend): (BlockBackend | undefined)[] {
   const opened: (BlockBackend | undefined)[] = [];
   try {
-    for (const disk of disks) opened.push(disk.path === '' ? undefined : host.openDisk(disk));
+    for (const disk of disks) opened.push(disk.path === '' ? undefined : open(disk));
   } catch (error) {
     for (const disk of opened) disk?.close();
     throw error;
@@ -82,8 +84,14 @@ function openAll(disks: readonly DiskConfig[], host: DiskHost): (BlockBackend | 
   return opened;
 }
 
+/** Waits until all that guests have asked for is done. */
+export function awaitRequests(images: readonly MachineImage[]): void {
+  for (const { image } of images) image?.settle?.();
+}
+
 /** Makes images durable, so that what they are now is what a snapshot goes on with. */
 export function settleAll(images: readonly MachineImage[]): void {
+  awaitRequests(images);
   for (const { image, name } of images) {
     if (!image) continue;
     const answer: { status?: BlockStatus } = {};

@@ -32,7 +32,8 @@ export interface MachineHost {
   readonly countsInstructions?: boolean;
   /** Memory and CPUs on an accelerator. Throws a one-line error when it cannot give that much. */
   createVm(request: VmRequest): Vm;
-  openDisk(disk: DiskConfig): BlockBackend;
+  /** `mayDiffer`: runs of the machine need not be alike, so requests may be answered whenever the host has done them. */
+  openDisk(disk: DiskConfig, mayDiffer: boolean): BlockBackend;
   /** The same file by a name that is good in any folder; absent: names are that already. */
   locate?(path: string): string;
   gunzip(data: Uint8Array): Uint8Array;

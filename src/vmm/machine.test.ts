@@ -115,6 +115,25 @@ describe('a machine', () => {
     expect(closed).toEqual(['a', 'b', 'c']);
   });
 
+  it('waits for what its disks have under way, before it is saved or has a new board', () => {
+    const host = new TestHost();
+    const log: string[] = [];
+    const open = host.openDisk;
+    host.openDisk = () => {
+      const flush: BlockBackend['flush'] = (done) => {
+        log.push('flush');
+        done('ok');
+      };
+      return Object.assign(open(), { settle: () => log.push('settle'), flush });
+    };
+    const machine = host.create({ boot: demo, disks: [{ ...disk, path: 'a' }], noReboot: false });
+    machine.pressReset();
+    expect(machine.run()).toEqual({ kind: 'power-off' });
+    expect(log).toEqual(['settle']);
+    save(machine);
+    expect(log).toEqual(['settle', 'settle', 'flush']);
+  });
+
   it('does the same in turns, and forgets in between what it can decode again', () => {
     const whole = new TestHost();
     const first = whole.create({ boot: demo });

@@ -16,7 +16,7 @@ import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { createBuilder, type MachineBuilder } from './boards.js';
 import type { MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
-import { closeAll, DiskImages, settleAll } from './disk-images.js';
+import { awaitRequests, closeAll, DiskImages, settleAll } from './disk-images.js';
 import { Hotplug, type HotplugRequest } from './hotplug.js';
 import { afterFirstStart, bootOptions } from './firmware-config.js';
 import type { MediaRequest } from './media.js';
@@ -104,7 +104,7 @@ export class VirtualMachine {
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.hotplug = new Hotplug(config.plugged, {
-      openDisk: (disk) => host.openDisk(disk),
+      openDisk: (disk) => host.openDisk(disk, config.clock === 'host'),
       networks: host.networks,
       sharing: host.sharing,
       mayDiffer: config.clock === 'host',
@@ -362,6 +362,8 @@ export class VirtualMachine {
   private reset(): void {
     const { board, clock } = this;
     const { hotplug } = board;
+    // What the old board has asked for comes into the memory of the new one otherwise.
+    awaitRequests(this.images);
     // As in QEMU: with power off, whoever waited for a card gets it.
     for (const id of hotplug?.leaving ?? []) hotplug?.takeOut(id);
     const rtc = board.rtc.save();

@@ -1,6 +1,6 @@
 /** A qcow2 image as a disk. */
 import type { HostFile } from '../../iface/file.js';
-import { type DiskImage, type Unpack } from '../image.js';
+import type { DiskImage, FilePlace, Unpack } from '../image.js';
 import type { ClusterMap, Entry, Unit } from './clusters.js';
 import { unpackCluster } from './compressed.js';
 import type { Metadata } from './metadata.js';
@@ -142,6 +142,28 @@ export class Qcow2Image implements DiskImage {
       this.readPiece(found, place, within, into.subarray(at, at + length));
       at += length;
     }
+  }
+
+  locate(offset: number, length: number, writing: boolean): FilePlace | undefined {
+    const { unitSize } = this.map;
+    const first = Math.floor(offset / unitSize);
+    const found = this.lookUp(first);
+    if (found.kind !== 'data') return undefined;
+    const last = Math.floor((offset + length - 1) / unitSize);
+    for (let unit = first + 1; unit <= last; unit++) if (!this.goesOn(found, unit, unit - first)) return undefined;
+    if (writing && !this.isOwn(offset, length)) return undefined;
+    return { file: this.file, offset: found.offset + (offset % unitSize) };
+  }
+
+  /** Whether clusters that are allocated are this image's alone, and can be written where they are. */
+  private isOwn(offset: number, length: number): boolean {
+    this.metadata.checkUsable();
+    for (let cluster = Math.floor(offset / this.clusterSize); cluster * this.clusterSize < offset + length; cluster++) {
+      const entry = this.entry(cluster);
+      if (!entry.own) return false;
+      this.checkData(entry.offset);
+    }
+    return true;
   }
 
   /** Whether a unit, so many behind one that was found, is its continuation. */

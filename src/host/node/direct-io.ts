@@ -21,7 +21,7 @@ export function alignedPart(offset: number, length: number): { readonly start: n
  * seen here, and the other way round: the host writes its cache back, or drops it, before it passes it by.
  */
 export class DirectIo {
-  private constructor(private readonly fd: number) {}
+  private constructor(readonly fd: number) {}
 
   /** Throws what the host refuses: EINVAL where the file system has none of it. */
   static of(fd: number, writable: boolean): DirectIo {
@@ -35,6 +35,11 @@ export class DirectIo {
       io.close();
       throw error;
     }
+  }
+
+  /** Whether a transfer passes the cache by in one piece, without a copy. */
+  takesWhole(offset: number, bytes: Uint8Array): boolean {
+    return offset % ALIGNMENT === 0 && bytes.length % ALIGNMENT === 0 && isPageAligned(bytes);
   }
 
   /** Bytes read: fewer at the end of the file only. */

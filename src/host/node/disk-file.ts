@@ -14,12 +14,22 @@ import { reasonOf } from './read-file.js';
  */
 const STORED_AHEAD = 0x80_0000;
 
+/** Moves data while its caller does something else. */
+export interface FileTransfers {
+  /** As in HostFile, for a descriptor of a file past the host's cache. */
+  begin(fd: number, kind: 'read' | 'write', offset: number, bytes: Uint8Array, done: (ok: boolean) => void): boolean;
+  /** Waits until nothing is under way. */
+  wait(): void;
+}
+
 export interface DiskFileOptions {
   readonly writable: boolean;
   /** Others are kept from using it in ways that do not go together. */
   readonly lock: boolean;
   /** Past the host's cache. */
   readonly direct?: boolean;
+  /** For a file past the cache; absent: everything is done at once. */
+  readonly transfers?: FileTransfers | undefined;
   /** Called when there are no locks to be had. */
   readonly unlocked?: (name: string) => void;
 }
@@ -42,18 +52,20 @@ export class DiskFile implements HostFile {
   private canPunch = libc !== undefined;
   private closed = false;
   private readonly direct: DirectIo | undefined;
+  private readonly transfers: FileTransfers | undefined;
   /** What was written one behind another, and is not being stored yet. */
   private run = { start: 0, end: 0 };
 
   private constructor(
     readonly name: string,
     private readonly fd: number,
-    options: { readonly writable: boolean; readonly direct?: DirectIo },
+    options: { readonly writable: boolean; readonly direct?: DirectIo; readonly transfers?: FileTransfers | undefined },
     /** Of a file without a name. */
     private readonly folder?: string,
   ) {
     this.writable = options.writable;
     this.direct = options.direct;
+    this.transfers = options.transfers;
     this.key = keyOf(fs.fstatSync(fd, { bigint: true }));
   }
 
@@ -63,7 +75,7 @@ export class DiskFile implements HostFile {
   }
 
   /** Throws a one-line error when it cannot be opened, or is in use. */
-  static open(name: string, { writable, lock, direct, unlocked }: DiskFileOptions): DiskFile {
+  static open(name: string, { writable, lock, direct, transfers, unlocked }: DiskFileOptions): DiskFile {
     const fd = attempt(name, () => {
       // A FIFO would wait for its other end.
       if (!fs.statSync(name).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
@@ -72,7 +84,7 @@ export class DiskFile implements HostFile {
     try {
       if (!fs.fstatSync(fd).isFile()) throw new UsageError(`the disk ${name} is not a regular file`);
       if (lock && lockImage(fd, name, writable) === 'unavailable') unlocked?.(name);
-      return new DiskFile(name, fd, { writable, ...(direct && { direct: openDirect(name, fd, writable) }) });
+      return new DiskFile(name, fd, { writable, ...(direct && { direct: openDirect(name, fd, writable), transfers }) });
     } catch (error) {
       fs.closeSync(fd);
       throw error;
@@ -121,7 +133,15 @@ export class DiskFile implements HostFile {
     }
   }
 
+  begin(kind: 'read' | 'write', offset: number, bytes: Uint8Array, done: (ok: boolean) => void): boolean {
+    const { direct, transfers } = this;
+    if (!direct || !transfers || !direct.takesWhole(offset, bytes)) return false;
+    return transfers.begin(direct.fd, kind, offset, bytes, done);
+  }
+
   write(offset: number, from: Uint8Array): void {
+    // What is under way may be for a place that is another one's by now.
+    this.transfers?.wait();
     try {
       let done = 0;
       for (const { io, part } of this.parts(offset, from)) {
@@ -181,6 +201,7 @@ export class DiskFile implements HostFile {
   }
 
   truncate(size: number): void {
+    this.transfers?.wait();
     try {
       fs.ftruncateSync(this.fd, size);
     } catch (cause) {
@@ -198,12 +219,14 @@ export class DiskFile implements HostFile {
   }
 
   punch(offset: number, length: number): boolean {
+    this.transfers?.wait();
     if (!this.canPunch || libc?.punchHole(this.fd, offset, length) !== 0) this.canPunch = false;
     return this.canPunch;
   }
 
   close(): void {
     if (!this.closed) {
+      this.transfers?.wait();
       this.direct?.close();
       fs.closeSync(this.fd);
     }

@@ -21,7 +21,9 @@ import { killRound } from '../../testing/disk-kill.js';
 import { describeWith, requireMountNamespaces, requireTool } from '../../testing/tools.js';
 import type { DiskConfig } from '../../vmm/config.js';
 import { createDisk } from './disk-tools.js';
-import { isPageAligned } from '../../host/node/page-aligned.js';
+import { DiskTransfers } from '../../host/node/disk-transfers.js';
+import { isPageAligned, pageAligned } from '../../host/node/page-aligned.js';
+import { RandomSource } from '../../testing/random-source.js';
 import { openDisk } from './disks.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-disks-'));
@@ -41,9 +43,10 @@ const plain = {
 } as const;
 
 function open(name: string, more: Partial<DiskConfig> = {}): BlockBackend {
-  return openDisk({ ...plain, path: file(name), ...more }, (text) => {
+  const warn = (text: string): never => {
     throw new Error(text);
-  });
+  };
+  return openDisk({ ...plain, path: file(name), ...more }, { warn });
 }
 
 function raw(name: string, size = 65536): string {
@@ -165,6 +168,79 @@ describe('writes that are thrown away', () => {
   });
 });
 
+describeWith([img], "past the host's cache, with transfers that go on meanwhile", () => {
+  it.each(['raw', 'qcow2'] as const)('a %s disk has what was written last, whatever was under way', async (format) => {
+    const [size, name] = [8 << 20, `meanwhile.${format}`];
+    createDisk({ file: file(name), format, size });
+    const transfers = new DiskTransfers();
+    const warn = (text: string): never => {
+      throw new Error(text);
+    };
+    const disk = openDisk({ ...plain, format, path: file(name), cache: 'none' }, { warn, transfers });
+    const random = new RandomSource(5);
+    const model = new Uint8Array(size);
+    /** As a driver does it: nothing is asked for where something is under way. */
+    const busy: { from: number; end: number }[] = [];
+    let later = 0;
+    for (let i = 0; i < 1500; i++) {
+      // Some that are long and begin at pages, some that do neither.
+      const unit = random.once(3) ? 512 : 65_536;
+      const length = unit * (1 + random.below(unit === 512 ? 40 : 10));
+      const at = random.below((size - length) / unit) * unit;
+      if (busy.some(({ from, end }) => from < at + length && at < end)) {
+        disk.settle?.();
+        expect(busy).toEqual([]);
+      }
+      const range = { from: at, end: at + length };
+      const answer: { status?: string } = {};
+      const ended = (status: string): void => {
+        answer.status = status;
+        busy.splice(busy.indexOf(range), 1);
+        expect(status).toBe('ok');
+      };
+      busy.push(range);
+      switch (random.below(5)) {
+        case 0:
+        case 1: {
+          const bytes = pageAligned(length);
+          bytes.fill(random.next());
+          model.set(bytes, at);
+          disk.write(at, bytes, ended);
+          break;
+        }
+        case 2:
+        case 3: {
+          const [bytes, expected] = [pageAligned(length), model.slice(at, at + length)];
+          disk.read(at, bytes, (status) => {
+            ended(status);
+            expect(Buffer.compare(bytes, expected)).toBe(0);
+          });
+          break;
+        }
+        default:
+          model.fill(0, at, at + length);
+          disk.writeZeroes(at, length, ended);
+      }
+      if (answer.status === undefined) later++;
+      if (random.once(3)) transfers.collect();
+      if (random.once(50)) disk.flush((status) => expect(status).toBe('ok'));
+    }
+    // It lets go of nothing that is under way.
+    disk.close();
+    transfers.settle();
+    transfers.close();
+    expect(busy).toEqual([]);
+    expect(later).toBeGreaterThan(format === 'raw' ? 100 : 10);
+    const qemu = async (...args: string[]): Promise<void> => {
+      const { stderr, status } = await runCommand(img.path, args, { env: { ...process.env, ...img.env } });
+      expect([status, stderr]).toEqual([0, '']);
+    };
+    await qemu('convert', '-f', format, '-O', 'raw', file(name), file('meanwhile'));
+    expect(Buffer.compare(readFileSync(file('meanwhile')), model)).toBe(0);
+    if (format === 'qcow2') await qemu('check', '-q', file(name));
+  });
+});
+
 describeWith([namespaces], "the host's disk is full", () => {
   /** Writes until that fails; runs where 2 MiB are free for what it writes. */
   const PROGRAM = `
@@ -174,7 +250,7 @@ describeWith([namespaces], "the host's disk is full", () => {
     const plain = ${JSON.stringify(plain)};
     createDisk({ file: full + '/own', format: 'qcow2', size: 2 ** 26 });
     for (const disk of [{ ...plain, path: base, temporary: true }, { ...plain, path: full + '/own' }]) {
-      const opened = openDisk(disk, (text) => console.log(text));
+      const opened = openDisk(disk, { warn: (text) => console.log(text) });
       let status = 'ok';
       for (let at = 0; status === 'ok'; at += 65536) opened.write(at, new Uint8Array(65536).fill(7), (done) => (status = done));
       console.log(status);

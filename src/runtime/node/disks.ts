@@ -7,26 +7,39 @@ import type { DiskImage } from '../../block/image.js';
 import { openImage, type Opener } from '../../block/open.js';
 import { TemporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
-import { pageAligned } from '../../host/node/page-aligned.js';
+import type { DiskTransfers } from '../../host/node/disk-transfers.js';
+import { pagesInPieces } from '../../host/node/page-aligned.js';
 import type { BlockBackend } from '../../iface/block.js';
 import { DEFAULT_DISK_CACHE, type DiskConfig } from '../../vmm/config.js';
 import { isAddress } from './http-images.js';
 import { imageOpener } from './image-store.js';
 
-/** Throws a one-line error when the image cannot be a disk. `warn`: what its owner should know, as one line. */
-export function openDisk(disk: DiskConfig, warn: (text: string) => void): BlockBackend {
+/** Bytes of memory, at most, that the host moves to and from a disk without a copy. */
+const DATA_ON_THEIR_WAY = 0x100_0000;
+
+export interface DiskOwner {
+  /** What the owner should know, as one line. */
+  readonly warn: (text: string) => void;
+  /** Absent: whatever a guest wants is done at once. */
+  readonly transfers?: DiskTransfers | undefined;
+}
+
+/** Throws a one-line error when the image cannot be a disk. */
+export function openDisk(disk: DiskConfig, { warn, transfers: all }: DiskOwner): BlockBackend {
   const { path: name, format, serial, internal, cache = DEFAULT_DISK_CACHE } = disk;
   if (cache === 'none' && isAddress(name))
     throw new UsageError(`the disk ${name} cannot be used with cache=none: that is for files of this host`);
   // A server takes no writes: what a guest writes is thrown away, unless the disk stands under an image of this host.
   const temporary = disk.temporary || (isAddress(name) && !disk.readOnly);
-  const opener = imageOpener({ lock: true, direct: cache === 'none', warn });
+  const transfers = cache === 'none' ? all : undefined;
+  const opener = imageOpener({ lock: true, direct: cache === 'none', transfers, warn });
   const readOnly = disk.readOnly || temporary;
   const image = openImage({ name, format, readOnly, internal: internal ?? undefined }, opener);
   const overlay = temporary ? overlayOf(image, name, opener) : undefined;
   return new ImageDisk(overlay ?? image, {
     writes: overlay,
-    allocate: cache === 'none' ? pageAligned : undefined,
+    allocate: cache === 'none' ? pagesInPieces(DATA_ON_THEIR_WAY) : undefined,
+    ...(transfers && { settle: () => transfers.settle() }),
     serial: serial ?? serialOf(name),
     failed: (error) =>
       warn(`vitrine: the disk ${name} failed: ${error instanceof Error ? error.message : String(error)}`),

@@ -66,7 +66,7 @@ function open(name = url, readOnly = true): BlockBackend {
       serial: null,
       internal: null,
     },
-    (text) => failures.push(text),
+    { warn: (text) => failures.push(text) },
   );
 }
 

@@ -2,7 +2,7 @@
 import * as path from 'node:path';
 import { UsageError } from '../../base/errors.js';
 import type { Opener } from '../../block/open.js';
-import { DiskFile } from '../../host/node/disk-file.js';
+import { DiskFile, type FileTransfers } from '../../host/node/disk-file.js';
 import { unpack } from '../../host/node/unpack.js';
 import type { HostFile } from '../../iface/file.js';
 import { isAddress, openAddress } from './http-images.js';
@@ -12,6 +12,8 @@ export interface StoreOptions {
   readonly lock: boolean;
   /** Files are read and written past the host's cache. */
   readonly direct?: boolean;
+  /** What moves their data meanwhile. */
+  readonly transfers?: FileTransfers | undefined;
   /** Something that the user should know, as one line. */
   readonly warn: (text: string) => void;
 }
@@ -19,7 +21,7 @@ export interface StoreOptions {
 /** `driver:name`, as QEMU writes what is not simply a file. */
 const PROTOCOL = /^([a-z][a-z0-9+.-]*):/;
 
-export function imageOpener({ lock, direct = false, warn }: StoreOptions): Opener {
+export function imageOpener({ lock, direct = false, transfers, warn }: StoreOptions): Opener {
   const open = (name: string, writable: boolean): HostFile => {
     if (isAddress(name)) {
       if (writable) throw new UsageError(`${name} cannot be written: it is on a server`);
@@ -29,6 +31,7 @@ export function imageOpener({ lock, direct = false, warn }: StoreOptions): Opene
       writable,
       lock,
       direct,
+      transfers,
       unlocked: () => {
         if (writable) warn(`vitrine: the disk ${name} cannot be locked here: see to it that nothing else writes it`);
       },

@@ -4,6 +4,7 @@ import { cpuModel } from '../../arch/x86/cpu-models.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { hostTime } from '../../host/node/clock.js';
 import { deflate, gunzip } from '../../host/node/deflate.js';
+import { DiskTransfers } from '../../host/node/disk-transfers.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import { discard, giveBack } from '../../host/node/give-back.js';
 import { LineWriter } from '../../host/node/line-writer.js';
@@ -92,6 +93,8 @@ export class MachineOnThread {
   private readonly output: OutputBuffer;
   private readonly streams = new StreamMux((message) => this.post({ kind: 'stream', message }), 0);
   private readonly networks: Networks;
+  /** Absent: others on this thread would wait with it, and a CPU that KVM runs would see late that something is done. */
+  private readonly transfers: DiskTransfers | undefined;
   private readonly origin: MachineOrigin;
   private readonly commands: MachineCommands;
   private readonly turn: ReturnType<typeof createTurn>;
@@ -124,6 +127,7 @@ export class MachineOnThread {
       wait: (seen) => this.waitForReader(seen),
     });
     this.networks = new Networks(words, data.together ? joined.networks : undefined);
+    if (!data.together && !accelerator.kvm) this.transfers = new DiskTransfers();
     this.origin = new MachineOrigin(start);
     this.commands = new MachineCommands({ port, words }, this.origin, this.streams);
     const report = (text: string): void => this.report(text);
@@ -220,6 +224,7 @@ export class MachineOnThread {
       this.commands.reportTaken(this.machine);
     }
     this.networks.poll();
+    this.transfers?.collect();
   }
 
   private sleep(nanoseconds = Infinity): void {
@@ -229,7 +234,8 @@ export class MachineOnThread {
       this.tidyAt = Infinity;
       collectGarbage();
     }
-    Atomics.wait(this.words, SHARED.WAKE, 0, Math.min(nanoseconds / 1e6, Math.max(untidy, 0)));
+    if (this.transfers?.areOpen) this.transfers.sleep(nanoseconds);
+    else Atomics.wait(this.words, SHARED.WAKE, 0, Math.min(nanoseconds / 1e6, Math.max(untidy, 0)));
   }
 
   private host(): MachineHost {
@@ -249,7 +255,8 @@ export class MachineOnThread {
       threads: this.threads,
       turn: this.turn,
       disassemble,
-      openDisk: (disk) => openDisk(disk, report),
+      openDisk: (disk, mayDiffer) =>
+        openDisk(disk, { warn: report, transfers: mayDiffer ? this.transfers : undefined }),
       locate: locateDisk,
       sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
       networks: {
@@ -432,6 +439,7 @@ export class MachineOnThread {
     this.lent?.dispose();
     this.threads?.settle();
     this.networks.close();
+    this.transfers?.close();
     this.origin.close();
     this.life = undefined;
   }
