@@ -144,7 +144,11 @@ export class KvmVcpu implements Vcpu {
   private runInside(budget: number, least: number): VcpuExit {
     const { index, words, timer, environment, view, kernelApic } = this;
     const { apic } = environment;
-    if (this.followClock() !== 0) apic.tscChanged();
+    const { kicked } = this;
+    const stood = this.followClock();
+    // A look at the clock finds that something is due by now. The guest has not seen that, and runs: on a slow host it would never.
+    this.kicked = kicked;
+    if (stood !== 0) apic.tscChanged();
     kernelApic?.thaw();
     this.controllers?.begin();
     this.isEnding = false;
