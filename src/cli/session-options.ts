@@ -46,7 +46,7 @@ export function addSessionOptions(command: Command): Command {
     )
     .option(
       '--kernel-irqchip <who>',
-      'on kvm: split gives local APICs to KVM, on 8259s, I/O APIC and 8254, too, off none; otherwise split for several CPUs, and off for one',
+      'on kvm: split gives local APICs to KVM, on 8259s, I/O APIC and 8254, too, off none; otherwise split for several CPUs, and off for one where timers work so',
     )
     .option('--name <name>', 'what the machine is called where machines are listed; otherwise after its process')
     .option('--qmp <address>', "listen for clients of QEMU's machine protocol at tcp:PORT, tcp:HOST:PORT or unix:PATH");

@@ -1,5 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { describeWith, requireKvm } from '../../testing/tools.js';
+import { EXIT, RUN } from './abi.js';
 import type * as Libc from './libc.js';
 import type { KvmProbe } from './probe.js';
 
@@ -42,6 +43,34 @@ describeWith([kvm], 'the probe of KVM', () => {
 
   it('finds the same on a busy host, where a guest gets no processor for a tenth of a second', async () => {
     expect(await late(100e6)).toEqual((await import('./probe.js')).probeKvm());
+  });
+
+  it('finds a KVM that takes TSC deadlines for its own local APIC’s', async () => {
+    const libc = await vi.importActual<typeof Libc>('./libc.js');
+    const { probeKvm } = await import('./probe.js');
+    let view: DataView | undefined;
+    vi.resetModules();
+    vi.doMock('./libc.js', () => ({
+      ...libc,
+      map: (fd: number, size: number) => {
+        const mapping = libc.map(fd, size);
+        ({ view } = mapping);
+        return mapping;
+      },
+      // The guest goes on behind its WRMSR.
+      ioctlRun: (fd: number, request: number) => {
+        for (;;) {
+          const result = libc.ioctlRun(fd, request);
+          if (result !== 0 || view?.getUint32(RUN.EXIT_REASON, true) !== EXIT.X86_WRMSR) return result;
+        }
+      },
+    }));
+    try {
+      expect((await import('./probe.js')).probeKvm()).toEqual({ ...probeKvm(), losesDeadlines: true });
+    } finally {
+      vi.doUnmock('./libc.js');
+      vi.resetModules();
+    }
   });
 
   it('takes nothing for a processor that was not seen', async () => {

@@ -4,6 +4,7 @@
  */
 import { DEFAULT_CPU_MODEL } from '../../arch/x86/cpu-models.js';
 import { resetVcpuState } from '../../arch/x86/boot-state.js';
+import { MSR } from '../../arch/x86/msrs.js';
 import type { SegmentState, VcpuState } from '../../arch/x86/state.js';
 import { VitrineError } from '../../base/errors.js';
 import type { CpuidWords } from '../../iface/vcpu.js';
@@ -38,6 +39,9 @@ const VECTOR = 0x40;
 /** What a guest says at the port when all went well. */
 const WELL = 0x5a;
 const PORT = 0x80;
+
+/** Exits by which a guest answers. */
+const ANSWERS: ReadonlySet<number> = new Set([EXIT.IO, EXIT.MMIO, EXIT.X86_WRMSR]);
 
 /** `out 0x80, al; hlt` */
 const SAY = [0xe6, PORT, 0xf4];
@@ -105,6 +109,13 @@ const cpuidCode = (leaf: number, subleaf: number): number[] => [
   ...[0x89, 0x04, 0x25, ...little(AT.OUTSIDE)],
 ];
 
+/** mov ecx, TSC_DEADLINE; mov eax, 1; xor edx, edx; wrmsr */
+const DEADLINE: Guest = {
+  what: 'TSC deadlines',
+  code: [0xb9, ...little(MSR.TSC_DEADLINE), 0xb8, ...little(1), 0x31, 0xd2, 0x0f, 0x30, ...SAY],
+  state: { ...LONG, segments: RING0 },
+};
+
 /** Leaves of features. */
 const LEAVES = [
   [1, 0],
@@ -120,6 +131,11 @@ export interface KvmProbe {
   readonly masksCpuid: boolean;
   /** What it gives them of features, where it does not. */
   readonly seenCpuid?: readonly CpuidWords[];
+  /**
+   * Where the local APIC is not KVM's, what a guest writes to IA32_TSC_DEADLINE is lost, whatever a filter says: KVM takes it for its own local APIC's before it looks at filters
+   * (arch/x86/kvm/x86.c, handle_fastpath_set_tscdeadline). Linux 6.1 does so where it has VT-x's preemption timer; a patch of 2025 on every processor.
+   */
+  readonly losesDeadlines: boolean;
 }
 
 class ProbeMachine {
@@ -137,6 +153,7 @@ class ProbeMachine {
     try {
       this.vm = system.createVm();
       had.push(() => close(this.vm));
+      system.routeMsrs(this.vm, DEFAULT_CPU_MODEL, 'off');
       const region = new Structure(SIZE.MEMORY_REGION);
       region.setU64(16, BigInt(MEMORY));
       region.setU64(24, addressOf(this.memory));
@@ -230,7 +247,7 @@ class ProbeMachine {
       if (error !== 0) return {};
       const { view } = this.run;
       const reason = view.getUint32(RUN.EXIT_REASON, true);
-      if (reason === EXIT.IO || reason === EXIT.MMIO) return { answer: answer(view) };
+      if (ANSWERS.has(reason)) return { answer: answer(view) };
       if (reason !== EXIT.IRQ_WINDOW_OPEN && reason !== EXIT.INTR) return {};
     }
     return {};
@@ -264,6 +281,18 @@ class ProbeMachine {
     }
   }
 
+  /** Such a write does not come to us. The last thing that is asked: what the guest did there stays unfinished. */
+  get losesDeadlines(): boolean {
+    try {
+      const { code, state } = DEADLINE;
+      const reason = this.attempt(code, state, (run) => run.getUint32(RUN.EXIT_REASON, true));
+      return reason === EXIT.IO;
+    } catch (error) {
+      if (error instanceof VitrineError) return false;
+      throw error;
+    }
+  }
+
   close(): void {
     this.timer.close();
     this.run.unmap();
@@ -286,7 +315,8 @@ export function probeKvm(): KvmProbe {
       // The guest was told of no feature in ECX of leaf 1. One that did not get so far says nothing against a KVM.
       const masksCpuid = seen[0] === undefined || seen[0].ecx === 0;
       const seenCpuid = seen.filter((words) => words !== undefined);
-      known = { lacking, masksCpuid, ...(!masksCpuid && { seenCpuid }) };
+      const { losesDeadlines } = machine;
+      known = { lacking, masksCpuid, losesDeadlines, ...(!masksCpuid && { seenCpuid }) };
       return known;
     } finally {
       machine.close();

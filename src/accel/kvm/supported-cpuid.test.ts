@@ -52,4 +52,20 @@ describeWith([kvm], 'the host’s KVM', () => {
     );
     expect(has(0x8000_0001, 'edx', 29)).toBe(true);
   });
+
+  it('tells of no TSC deadlines where they would be lost', async () => {
+    const { KvmVm } = await import('./vm.js');
+    const tells = (irqchip: 'off' | 'split', losesDeadlines: boolean): boolean => {
+      const vm = new KvmVm({
+        ...{ model: DEFAULT_CPU_MODEL, cpuid: () => leaves, tscHz: 1e9, backingSize: 1 << 20 },
+        ...{ irqchip, losesDeadlines },
+      });
+      try {
+        return (((vm.cpuid(0).find(({ leaf }) => leaf === 1)?.ecx ?? 0) >>> 24) & 1) === 1;
+      } finally {
+        vm.dispose();
+      }
+    };
+    expect([tells('off', true), tells('split', true), tells('off', false)]).toEqual([false, true, true]);
+  });
 });

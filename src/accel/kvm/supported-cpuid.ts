@@ -11,7 +11,9 @@ import { Structure } from './registers.js';
 const MOST = 512;
 
 /** Features that need nothing of KVM: that there is a hypervisor, several CPUs, and what local APICs of ours or of the kernel have in any case. */
-const ALWAYS: readonly Feature[] = ['hypervisor', 'ht', 'apic', 'x2apic', 'tsc_deadline_timer'];
+const ALWAYS: readonly Feature[] = ['hypervisor', 'ht', 'apic', 'x2apic'];
+/** KVM says that it has it, or not, whoever has the local APIC (api.rst, KVM_GET_SUPPORTED_CPUID). */
+const DEADLINES: Feature = 'tsc_deadline_timer';
 
 const REGISTERS = ['eax', 'ebx', 'ecx', 'edx'] as const;
 type Register = CpuidBit['register'];
@@ -26,8 +28,8 @@ for (const [name, where] of Object.entries(CPUID_FEATURES)) {
   known.set(key, (known.get(key) ?? 0) | (1 << where.bit));
 }
 
-/** Asks KVM, by the descriptor of /dev/kvm, what it can give guests. */
-export function readSupportedCpuid(fd: number): CpuidWords[] {
+/** Asks KVM, by the descriptor of /dev/kvm, what it can give guests. `hasDeadlines`: whoever has their local APICs gets to know what TSC deadlines they set. */
+export function readSupportedCpuid(fd: number, hasDeadlines = true): CpuidWords[] {
   const list = new Structure(8 + SIZE.CPUID_ENTRY * MOST);
   list.view.setUint32(0, MOST, true);
   const result = tryIoctl(fd, KVM.GET_SUPPORTED_CPUID, list.bytes);
@@ -39,10 +41,13 @@ export function readSupportedCpuid(fd: number): CpuidWords[] {
   });
   return words.map((entry) => {
     const bits = { eax: entry.eax, ebx: entry.ebx, ecx: entry.ecx, edx: entry.edx };
-    for (const name of ALWAYS) {
+    const set = (name: Feature, has: boolean): void => {
       const { leaf, subleaf, register, bit } = CPUID_FEATURES[name];
-      if (leaf === entry.leaf && subleaf === entry.subleaf) bits[register] = (bits[register] | (1 << bit)) >>> 0;
-    }
+      if (leaf !== entry.leaf || subleaf !== entry.subleaf) return;
+      bits[register] = (has ? bits[register] | (1 << bit) : bits[register] & ~(1 << bit)) >>> 0;
+    };
+    for (const name of ALWAYS) set(name, true);
+    set(DEADLINES, hasDeadlines);
     return { ...entry, ...bits };
   });
 }

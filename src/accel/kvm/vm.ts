@@ -36,6 +36,8 @@ export interface KvmVmOptions {
   readonly irqchip?: KernelIrqchip | undefined;
   /** What guests see of CPUID where the host does not let it be chosen. */
   readonly seenCpuid?: readonly CpuidWords[] | undefined;
+  /** See `KvmProbe`. */
+  readonly losesDeadlines?: boolean | undefined;
 }
 
 /** A CPU of KVM's, in this process. */
@@ -97,11 +99,11 @@ class Resources {
   readonly supported: readonly CpuidWords[];
   private readonly given: (() => void)[] = [() => this.system.close()];
 
-  constructor(cpus: number, { model, tscHz, irqchip = 'off', farSize = 0 }: KvmVmOptions) {
+  constructor(cpus: number, { model, tscHz, irqchip = 'off', farSize = 0, losesDeadlines }: KvmVmOptions) {
     const { system, given } = this;
     try {
       this.capabilities = { sregs2: system.has(CAP.SREGS2), xcrs: system.has(CAP.XCRS) };
-      this.supported = readSupportedCpuid(system.fd);
+      this.supported = readSupportedCpuid(system.fd, irqchip !== 'off' || losesDeadlines !== true);
       this.runSize = system.runSize;
       if (farSize > 0) this.far = this.mapFar(farSize);
       this.fd = system.createVm();

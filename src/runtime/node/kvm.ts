@@ -64,8 +64,8 @@ function wrongTime({ model, tscHz }: VmRequest): string | undefined {
 }
 
 /**
- * Memory and CPUs for a machine. `irqchip`: who has the interrupt controllers; absent: KVM the local APICs where there are several CPUs, which interrupt each other. Throws a
- * one-line error when the host cannot give them.
+ * Memory and CPUs for a machine. `irqchip`: who has the interrupt controllers; absent: KVM the local APICs where there are several CPUs, which interrupt each other, or where it
+ * would lose deadlines of their timers otherwise. Throws a one-line error when the host cannot give them.
  */
 export function createKvmVm(request: VmRequest, report: (text: string) => void, irqchip?: KernelIrqchip): Vm {
   if (request.backingSize > GUEST_MEMORY_LIMIT)
@@ -73,12 +73,13 @@ export function createKvmVm(request: VmRequest, report: (text: string) => void, 
   checkMemory(request.backingSize + (request.farSize ?? 0), request.cpus, 'kvm');
   const wrong = wrongTime(request);
   if (wrong !== undefined) report(wrong);
-  const { lacking, seenCpuid } = probeKvm();
+  const { lacking, seenCpuid, losesDeadlines } = probeKvm();
   if (lacking.length > 0)
     report(
       `this host's KVM cannot do ${lacking.join(', ')}: most operating systems do not run on it; --accel wasm can`,
     );
-  return new KvmVm({ ...request, seenCpuid, irqchip: irqchip ?? (request.cpus > 1 ? 'split' : 'off') });
+  const best = request.cpus > 1 || losesDeadlines ? 'split' : 'off';
+  return new KvmVm({ ...request, seenCpuid, losesDeadlines, irqchip: irqchip ?? best });
 }
 
 /** The same machine's, for the thread of one of its CPUs. `share`: of the machine's own. */
