@@ -3,22 +3,13 @@
 //   node tools/verify/kvm/nested.mjs [--limit SECONDS] [--append WORDS] [--cpu MODEL] [--smp N] COMMAND     one command of a shell, with its output; `sh` to type more
 //
 // It sees all files of this machine, and what it writes is gone afterwards.
-import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Apt } from '../../../dist/guests/apt.js';
-import { debianFile, debianTool, unpackPackages } from '../../../dist/guests/debian-tools.js';
-import { buildInitramfs, GUEST_MODULES } from '../../../dist/guests/initramfs.js';
-import { readModules } from '../../../dist/guests/kernel-modules.js';
-import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
+import { debianFile, debianTool } from '../../../dist/guests/debian-tools.js';
+import { cacheRoot } from '../../../dist/host/node/cache.js';
 import { expect, FIRST_PROCESS, initrdWith, root, runProgram, withFolder } from '../lib.mjs';
-
-/** What the host that is emulated needs besides. */
-const MODULES = ['kvm_amd', 'kvm_intel', 'overlay', ...GUEST_MODULES];
-const META = 'linux-image-amd64';
-const SUITE = 'bookworm';
+import { hostLinux, runAndSay, saidBy } from './host-linux.mjs';
 
 /** The first process. Files of this machine are below what it writes, which is in memory. */
 const INIT = `${FIRST_PROCESS}
@@ -37,13 +28,7 @@ mount -t tmpfs tmpfs /dev/shm
 for folder in dev proc sys; do mount -o rbind /$folder /host/$folder; done
 mount -t tmpfs tmpfs /host/run
 cp /commands /host/run/commands
-stty -echo
-echo "@up"
-# Programs find no terminal.
-{ chroot /host /bin/sh /run/commands; echo $? >/code; } 2>&1 | cat
-echo "@exit $(cat /code)"
-poweroff -f
-`;
+${runAndSay('chroot /host /bin/sh /run/commands')}`;
 
 /** The processor, in QEMU's words. */
 const CPU = 'max,la57=off';
@@ -55,35 +40,9 @@ const SMP = 1;
 
 const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 
-/** Kernel and initramfs, in the cache. */
-async function files() {
-  const cache = cacheRoot();
-  const apt = new Apt({ cache, suite: SUITE, architecture: 'amd64' });
-  const [meta] = await apt.fetch(META);
-  const name = /linux-image-\d[^ ,]*/.exec(meta.depends)?.[0];
-  const packages = (await apt.fetch(name, 'busybox-static')).map(({ file }) => file);
-  const identity = createHash('sha256').update(JSON.stringify([MODULES, packages.map((file) => path.basename(file))]));
-  const place = path.join(cache, 'verify', `kvm-nested-${identity.digest('hex').slice(0, 12)}`);
-  if (!existsSync(place))
-    await withTemporaryFolder(cache, async (folder) => {
-      const [tree, made, scratch] = ['tree', 'made', 'scratch'].map((part) => path.join(folder, part));
-      for (const part of [made, scratch]) mkdirSync(part);
-      await unpackPackages(packages, tree);
-      const image = readdirSync(path.join(tree, 'boot')).find((file) => file.startsWith('vmlinuz-'));
-      copyFileSync(path.join(tree, 'boot', image), path.join(made, 'vmlinuz'));
-      const release = image.slice('vmlinuz-'.length);
-      const modules = await readModules(path.join(tree, 'lib/modules', release), MODULES, scratch, { cache });
-      const busybox = readFileSync(path.join(tree, 'bin/busybox'));
-      writeFileSync(path.join(made, 'initrd'), buildInitramfs({ busybox, release, modules }));
-      mkdirSync(path.dirname(place), { recursive: true });
-      await publish(made, place);
-    });
-  return { kernel: path.join(place, 'vmlinuz'), initrd: path.join(place, 'initrd') };
-}
-
 /** The program that emulates, and its arguments. */
 async function emulator(folder, commands, { append = '', memory = 4096, cpu = CPU, smp = SMP }) {
-  const { kernel, initrd } = await files();
+  const { kernel, initrd } = await hostLinux();
   // The caches are found where they are on this machine.
   const head = `export HOME=/run/home PATH=${quote(process.env.PATH)} XDG_CACHE_HOME=${quote(path.dirname(cacheRoot()))}
 mkdir -p $HOME
@@ -110,10 +69,12 @@ export const onNestedKvm = (commands, { limit = 600, seen, script, ...more } = {
   withFolder(async (folder) => {
     const { command, args, env } = await emulator(folder, commands, more);
     const { stdout, seconds } = await runProgram(command, args, { env, limit, seen, script });
-    const text = stdout.replaceAll('\r', '');
-    const end = /^@exit (\d+)$/m.exec(text);
-    expect(end !== null, `the host that QEMU emulates went down before the commands had ended\n${text.slice(-2000)}`);
-    return { code: Number(end[1]), output: text.slice(text.indexOf('@up\n') + 4, end.index), seconds };
+    const said = saidBy(stdout);
+    expect(
+      said !== undefined,
+      `the host that QEMU emulates went down before the commands had ended\n${stdout.slice(-2000)}`,
+    );
+    return { ...said, seconds };
   });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
