@@ -16,6 +16,8 @@ const WAYS = [
   ['split', 1],
   ['on', 1],
   ['split', 2],
+  ['off', 2],
+  ['on', 2],
 ];
 
 const vitrine = 'node dist/cli/main.js';

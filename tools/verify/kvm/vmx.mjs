@@ -5,7 +5,16 @@
 // It has what is built here, and a folder /guests, and what it writes is gone afterwards. It is there within two minutes, or ten on a slow host.
 import { Buffer } from 'node:buffer';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -95,6 +104,7 @@ async function bootableCd(folder, commands, guests) {
 /** Bochs's configuration, and what its debugger is to do: go on. The serial port is a connection to `port`. */
 async function configure(folder, cd, port) {
   const cache = cacheRoot();
+  const [file, start] = ['bochsrc', 'start'].map((name) => path.join(folder, name));
   const bios = await debianFile('/usr/share/bochs/BIOS-bochs-latest', 'bochsbios', { cache });
   const vgaBios = await debianFile('/usr/share/vgabios/vgabios.bin', 'vgabios', { cache });
   const lines = [
@@ -110,10 +120,9 @@ async function configure(folder, cd, port) {
     `log: ${path.join(folder, 'log')}`,
     'panic: action=fatal',
   ];
-  const [file, start] = ['bochsrc', 'start'].map((name) => path.join(folder, name));
   writeFileSync(file, `${lines.join('\n')}\n`);
   writeFileSync(start, 'c\n');
-  return ['-f', file, '-rc', start];
+  return ['-q', '-f', file, '-rc', start];
 }
 
 /** Has somebody at the other end of a serial port while `use` runs with the number of its port. */
@@ -131,7 +140,12 @@ async function withSerial(talk, use) {
 export const onEmulatedVmx = (commands, { limit = 3600, guests = {}, seen, typed } = {}) =>
   withFolder(async (folder) => {
     const cd = await bootableCd(folder, commands, guests);
-    const bochs = await debianTool('bochs', 'bochs', { cache: cacheRoot() });
+    const cache = cacheRoot();
+    const bochs = await debianTool('bochs-bin', 'bochs', { cache });
+    // An unpacked one does not find its parts by itself, and has no room for a long path to them.
+    const part = await debianFile('/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_rfb_gui.so', 'bochs', { cache });
+    const parts = path.join(folder, 'parts');
+    symlinkSync(path.dirname(part), parts);
     let output = '';
     const talk = (socket) => {
       socket.on('error', () => {});
@@ -145,17 +159,15 @@ export const onEmulatedVmx = (commands, { limit = 3600, guests = {}, seen, typed
       const args = await configure(folder, cd, port);
       // It ends with this process. Where nobody looks at its screen it sends that to its standard input, if that is a socket.
       const command = 'exec setpriv --pdeathsig KILL "$@" </dev/null';
-      const env = { ...process.env, ...bochs.env };
+      const env = { ...process.env, ...bochs.env, LTDL_LIBRARY_PATH: parts };
       return runProgram('sh', ['-c', command, 'sh', bochs.path, ...args], { env, limit });
     };
-    const { seconds } = await withSerial(talk, bochsOn).catch(({ message }) => {
+    const { seconds, stdout, stderr } = await withSerial(talk, bochsOn).catch(({ message }) => {
       throw new Error(`${message}\n${output.slice(-2000)}`);
     });
     const said = saidBy(output);
-    expect(
-      said !== undefined,
-      `the host that Bochs emulates went down before the commands had ended\n${output.slice(-2000)}`,
-    );
+    const tails = () => [stdout, stderr, output].map((text) => text.slice(-2000)).join('\n');
+    expect(said !== undefined, `the host that Bochs emulates went down before the commands had ended\n${tails()}`);
     return { ...said, seconds };
   });
 
