@@ -310,6 +310,7 @@ describe('an AHCI that is saved in the middle', () => {
     driver.disk.later = false;
     driver.start();
     expect(driver.run({ code: ATA.READ_DMA_EXT, lba: 3, count: 1, pieces: [[DATA, 512]] }).status).toBe(0x50);
+    expect(driver.disk.allocated).toHaveLength(1);
   });
 });
 

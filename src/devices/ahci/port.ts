@@ -366,6 +366,7 @@ export class AhciPort {
       list,
       buffer,
       current,
+      dropped: () => this.buffers.give(buffer),
       done: (result, at) => {
         this.buffers.give(buffer);
         if (result === 'failed') end(drive.failed(operation, at, false));

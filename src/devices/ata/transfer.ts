@@ -96,12 +96,14 @@ export interface MoveRequest {
   readonly buffer: Uint8Array;
   /** False after a reset: nothing is touched any more, nobody is told. */
   readonly current: () => boolean;
+  /** Nobody is told, and the drive has done with the buffer. */
+  readonly dropped?: () => void;
   /** `at`: bytes that moved before. */
   readonly done: (result: MoveResult, at: number) => void;
 }
 
 /** Moves all data of an operation. */
-export function moveData({ drive, operation, list, buffer, current, done }: MoveRequest): void {
+export function moveData({ drive, operation, list, buffer, current, dropped, done }: MoveRequest): void {
   const { length, direction } = operation;
   let at = 0;
   repeat((next) => {
@@ -111,7 +113,10 @@ export function moveData({ drive, operation, list, buffer, current, done }: Move
     }
     const part = buffer.subarray(0, Math.min(buffer.length, length - at));
     const moved = (ok: boolean): void => {
-      if (!current()) return;
+      if (!current()) {
+        dropped?.();
+        return;
+      }
       if (!ok) {
         done('failed', at);
         return;
