@@ -7,8 +7,8 @@ import type { BlockBackend } from '../iface/block.js';
 import type { Entropy } from '../iface/clock.js';
 import type { MachineControl } from '../iface/lines.js';
 import type { CpuidWords, DebugReason, DebugRequest, Vcpu, Vm } from '../iface/vcpu.js';
-import { DEFAULT_TSC_HZ, type Board, type BootServices } from '../machine/common/board.js';
-import { featureLeaves, missingFeatures } from '../machine/common/cpu-features.js';
+import { DEFAULT_TSC_HZ, type Board, type BootServices, type VmRequest } from '../machine/common/board.js';
+import { asSeen, featureLeaves, missingFeatures } from '../machine/common/cpu-features.js';
 import { describeCpu } from '../machine/common/describe-cpu.js';
 import type { BoardNic } from '../machine/common/nics.js';
 import type { BoardSharing } from '../machine/common/sharing.js';
@@ -73,6 +73,7 @@ export class VirtualMachine {
     readonly start: () => string;
   };
   private readonly builder: MachineBuilder;
+  private readonly vmRequest: VmRequest;
   private readonly sharing: BoardSharing;
   private readonly threads: CpuThreads | undefined;
   private readonly nics: readonly BoardNic[];
@@ -113,12 +114,15 @@ export class VirtualMachine {
         this.currentConfig = { ...this.currentConfig, plugged };
       },
     });
-    this.vm = host.createVm(this.builder.vmRequest);
-    if (this.builder.vmRequest.farSize !== undefined && !this.vm.far)
+    const { vmRequest } = this.builder;
+    const seen = saved?.cpuid ?? [];
+    this.vmRequest = { ...vmRequest, cpuid: (index) => asSeen(vmRequest.cpuid(index), seen) };
+    this.vm = host.createVm(this.vmRequest);
+    if (vmRequest.farSize !== undefined && !this.vm.far)
       throw new UsageError(`${String(Math.floor(config.memory / MIB))} MiB of memory take KVM: --accel kvm`);
     // Several threads are not the same in every run.
-    if (this.builder.vmRequest.cpus > 1 && host.threads && config.clock === 'host')
-      this.threads = new CpuThreads(this.vm, this.builder.vmRequest, host.threads);
+    if (vmRequest.cpus > 1 && host.threads && config.clock === 'host')
+      this.threads = new CpuThreads(this.vm, this.vmRequest, host.threads);
     if (config.clock === 'virtual') {
       if (host.countsInstructions === false)
         throw new UsageError('--clock virtual needs an accelerator that counts instructions: wasm or interp');
@@ -169,7 +173,7 @@ export class VirtualMachine {
 
   /** What CPUID tells the guest of features. */
   get cpuid(): readonly CpuidWords[] {
-    return featureLeaves(this.vm.seenCpuid ?? this.builder.vmRequest.cpuid(0));
+    return featureLeaves(this.vm.seenCpuid ?? this.vmRequest.cpuid(0));
   }
 
   /** A guest may use whatever it has seen: what is not there any more ends it in the middle of something. */
@@ -220,7 +224,7 @@ export class VirtualMachine {
 
   /** The guest's RAM, but for what is far. */
   get ram(): Uint8Array {
-    return this.vm.backing.subarray(0, this.config.memory - (this.builder.vmRequest.farSize ?? 0));
+    return this.vm.backing.subarray(0, this.config.memory - (this.vmRequest.farSize ?? 0));
   }
 
   private get services(): BootServices {

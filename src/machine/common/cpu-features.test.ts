@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { cpuModel } from '../../arch/x86/cpu-models.js';
-import { featureLeaves, missingFeatures } from './cpu-features.js';
+import { asSeen, featureLeaves, missingFeatures } from './cpu-features.js';
 import { boardCpuid } from './identity.js';
 
 const cpuid = (name: string, cpus = 1) => featureLeaves(boardCpuid(cpuModel(name), 1e9, cpus, 0));
@@ -27,4 +27,18 @@ it('names by its bit what no model has, but not what follows the state', () => {
   expect(missingFeatures(seen, cpuid('x86-64-v2')).filter((name) => !name.startsWith('80000001h'))).toEqual([
     '7h:EBX[16]',
   ]);
+});
+
+it('are told of again as they were, where there are more', () => {
+  const whole = boardCpuid(cpuModel('x86-64-v2'), 1e9, 1, 0);
+  const seen = featureLeaves(whole).map((entry) =>
+    entry.leaf === 1 ? { ...entry, ecx: (entry.ecx & ~(1 << 17)) >>> 0 } : entry,
+  );
+  const told = asSeen(whole, seen);
+  expect(missingFeatures(featureLeaves(whole), told)).toEqual(['pcid']);
+  expect(featureLeaves(told)).toEqual(seen);
+  expect(told.map(({ leaf, subleaf }) => [leaf, subleaf])).toEqual(whole.map(({ leaf, subleaf }) => [leaf, subleaf]));
+  // Nothing that was not there, and whatever was not written down.
+  expect(asSeen(boardCpuid(cpuModel('486'), 1e9, 1, 0), seen)).toEqual(boardCpuid(cpuModel('486'), 1e9, 1, 0));
+  expect(asSeen(whole, [])).toEqual(whole);
 });

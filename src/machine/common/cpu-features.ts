@@ -1,5 +1,6 @@
 /** What CPUID has told a guest, for whoever lets it go on elsewhere: a feature that was there once must stay. */
 import { CPUID_FEATURES } from '../../arch/x86/cpuid-features.js';
+import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { CpuidWords } from '../../iface/vcpu.js';
 import { array, struct, u32 } from '../../snapshot/schema.js';
 
@@ -53,5 +54,21 @@ export function missingFeatures(seen: readonly CpuidWords[], offered: readonly C
     return Array.from({ length: 32 }, (_, bit) => bit)
       .filter((bit) => (lost >>> bit) & 1)
       .map((bit) => nameOf(word, bit));
+  });
+}
+
+/**
+ * CPUID of a CPU for a guest that goes on, `seen` being what it was told of features before: no more than that, or it could not go back to where there is no more. Leaves that nothing
+ * was written down of are as they are.
+ */
+export function asSeen(offered: readonly CpuidEntry[], seen: readonly CpuidWords[]): CpuidEntry[] {
+  return offered.map((entry) => {
+    const before = seen.find(({ leaf, subleaf }) => leaf === entry.leaf && subleaf === entry.subleaf);
+    const told = { ...entry };
+    if (!before) return told;
+    for (const { leaf, subleaf, register, besides } of WORDS)
+      if (leaf === entry.leaf && subleaf === entry.subleaf)
+        told[register] = (told[register] & (before[register] | besides)) >>> 0;
+    return told;
   });
 }

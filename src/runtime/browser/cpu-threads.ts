@@ -55,6 +55,7 @@ export async function startCpuThreads(settings: CpuThreadSettings): Promise<Thre
         model: model.name,
         tscHz,
         backingSize,
+        cpuid: request.cpuid(index),
         memory: vm.share as WebAssembly.Memory,
         words,
         wakes,

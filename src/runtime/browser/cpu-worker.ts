@@ -4,7 +4,6 @@ import { browserTime } from '../../host/browser/clock.js';
 import { browserEntropy } from '../../host/browser/entropy.js';
 import { holdLife } from '../../host/browser/life.js';
 import type { Vm } from '../../iface/vcpu.js';
-import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
@@ -50,7 +49,7 @@ function run({ built, epoch }: CpuPrepare, go: CpuGo): never {
   };
   try {
     const model = cpuModel(go.model);
-    const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
+    const cpuid = (): CpuGo['cpuid'] => go.cpuid;
     vm = createVm({ model, cpus, tscHz, backingSize, cpuid }, { built, memory, translation, report });
     return new CpuThread({
       index,

@@ -1,5 +1,6 @@
 /** What passes between the threads of a machine in a page. */
 import type { InterpImage } from '../../accel/interp/image.js';
+import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { ImageFormat } from '../../block/open.js';
 import type { MachineConfig } from '../../vmm/config.js';
 import type { MachineExit } from '../../vmm/machine.js';
@@ -170,6 +171,8 @@ export interface CpuGo {
   readonly model: string;
   readonly tscHz: number;
   readonly backingSize: number;
+  /** The CPU's. */
+  readonly cpuid: readonly CpuidEntry[];
   /** `Vm.share` of the machine's. */
   readonly memory: WebAssembly.Memory;
   /** Of `SmpWords`. */

@@ -1,5 +1,6 @@
 /** What the thread of a CPU is given by the machine's. */
 import type { MessagePort } from 'node:worker_threads';
+import type { CpuidEntry } from '../../arch/x86/cpuid.js';
 import type { AcceleratorName } from './accelerator-names.js';
 import type { SeatData } from './cpu-turns.js';
 import type { TranslationLink } from './translation-protocol.js';
@@ -11,6 +12,8 @@ export interface CpuWorkerData {
   readonly model: string;
   readonly tscHz: number;
   readonly backingSize: number;
+  /** The CPU's. */
+  readonly cpuid: readonly CpuidEntry[];
   readonly accel: AcceleratorName | undefined;
   /** `Vm.share` of the machine's. */
   readonly share: unknown;

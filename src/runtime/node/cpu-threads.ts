@@ -73,6 +73,7 @@ export function cpuThreads({
         model: model.name,
         tscHz,
         backingSize,
+        cpuid: request.cpuid(index),
         accel,
         share: vm.share,
         translation: links,

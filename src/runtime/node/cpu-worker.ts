@@ -6,7 +6,6 @@ import { hostTime } from '../../host/node/clock.js';
 import { hostEntropy } from '../../host/node/entropy.js';
 import type { Vm } from '../../iface/vcpu.js';
 import type { VmRequest } from '../../machine/common/board.js';
-import { boardCpuid } from '../../machine/common/identity.js';
 import { CpuThread } from '../../vmm/smp/cpu-thread.js';
 import type { CpuCommand, CpuMessage } from '../../vmm/smp/messages.js';
 import { SmpWords } from '../../vmm/smp/words.js';
@@ -54,10 +53,9 @@ async function joinVm(request: VmRequest, report: (text: string) => void): Promi
 
 async function run(): Promise<never> {
   const model = cpuModel(data.model);
-  const cpuid = (of: number): ReturnType<typeof boardCpuid> => boardCpuid(model, tscHz, cpus, of);
   try {
     loadTurns();
-    vm = await joinVm({ model, cpus, tscHz, backingSize, cpuid }, report);
+    vm = await joinVm({ model, cpus, tscHz, backingSize, cpuid: () => data.cpuid }, report);
   } finally {
     const loaded = new Int32Array(data.loaded);
     Atomics.store(loaded, 0, 1);
