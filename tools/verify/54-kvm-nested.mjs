@@ -85,7 +85,10 @@ export async function run(log) {
       missed.length === 0,
       `on kvm, wasm and kvm the guest did not count ${missed.join(', ')}: ${output.slice(-2000)}`,
     );
-    log('a machine, saved on kvm, went on with wasm, and again on kvm');
+    // What each of the three has counted.
+    const stays = output.split(/^vitrine: stopped .*$/m).map((part) => part.match(/^@count \d+/gm)?.length ?? 0);
+    expect(stays.length === 3 && stays.every((count) => count > 0), `counted: ${stays.join(', ')}`);
+    log(`a machine, saved on kvm, went on with wasm, and again on kvm: it counted to ${stays.join(' + ')}`);
 
     for (const group of TESTS) {
       // Files one after the other: there are few processors, and slow ones.
