@@ -80,7 +80,10 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
       saved,
     );
     const { qmp } = first;
-    const file = { driver: 'file', filename: disk };
+    const file = { driver: 'file', filename: disk, cache: { direct: true } };
+    expect(await qmp.ask('blockdev-add', { ...file, 'node-name': 'd1', cache: { direct: 1 } })).toMatchObject({
+      error: { desc: "Invalid parameter type for 'cache.direct', expected: boolean" },
+    });
     expect(await qmp.ask('blockdev-add', { driver: 'qcow2', 'node-name': 'd1', file })).toEqual(GOOD);
     await first.prompt();
     await first.shell('modprobe virtio_blk; modprobe virtio_net');
@@ -121,6 +124,7 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
     expect((await stat(saved)).size).toBeGreaterThan(0);
 
     const second = await Running.start('b', 'resume', saved);
+    expect(await second.qmp.value('query-named-block-nodes')).toMatchObject([{ cache: { direct: true } }]);
     expect(await second.shell('echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/one')).toBe(sum);
     expect(await second.shell('ping -c 1 10.0.7.2')).toContain('1 packets received');
     await second.shell('cp /mnt/one /mnt/two; umount /mnt');

@@ -50,7 +50,7 @@ describe('--qmp', () => {
     const socket = path.join(folder, 'a.sock');
     const disk = path.join(folder, 'disk.img');
     await writeFile(disk, new Uint8Array(1 << 20));
-    const vitrine = run('--qmp', `unix:${socket},server=on,wait=off`, '--disk', `${disk},format=raw`);
+    const vitrine = run('--qmp', `unix:${socket},server=on,wait=off`, '--disk', `${disk},format=raw,cache=none`);
     const qmp = await client(socket);
     expect(await qmp.ask('query-status')).toMatchObject({ error: { class: 'CommandNotFound' } });
     expect(await qmp.ask('qmp_capabilities')).toEqual({ return: {} });
@@ -59,7 +59,9 @@ describe('--qmp', () => {
     expect(await qmp.value('query-status')).toEqual({ running: true, singlestep: false, status: 'running' });
     expect(await qmp.value('query-memory-size-summary')).toMatchObject({ 'base-memory': 32 << 20 });
     expect(await qmp.value('query-cpus-fast')).toHaveLength(1);
-    expect(await qmp.value('query-block')).toMatchObject([{ inserted: { file: disk, drv: 'raw', ro: false } }]);
+    expect(await qmp.value('query-block')).toMatchObject([
+      { inserted: { file: disk, drv: 'raw', ro: false, cache: { direct: true } } },
+    ]);
     const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { class_info: { desc: string } }[] }];
     expect(devices.map(({ class_info }) => class_info.desc)).toEqual(
       expect.arrayContaining(['Host bridge', 'SCSI controller', 'ISA bridge']),

@@ -55,7 +55,7 @@ class PlugHost extends TestHost {
 
 const node = (name: string, more: Partial<NodeConfig> = {}): HotplugRequest => ({
   action: 'add-node',
-  node: { name, driver: 'qcow2', path: `/${name}`, readOnly: false, file: null, ...more },
+  node: { name, driver: 'qcow2', path: `/${name}`, readOnly: false, direct: false, file: null, ...more },
 });
 const card = (id: string, driver: CardRequest['driver'], more: Partial<CardRequest> = {}): HotplugRequest => ({
   action: 'add-card',

@@ -56,7 +56,8 @@ export interface HotplugMachine {
   changed(plugged: PluggedConfig): void;
 }
 
-const nodeDisk = ({ path, driver, readOnly }: NodeConfig): DiskConfig => ({
+/** The disk that a node would be. */
+export const nodeDisk = ({ path, driver, readOnly, direct }: NodeConfig): DiskConfig => ({
   path,
   format: driver === 'qcow2' ? 'qcow2' : 'raw',
   readOnly,
@@ -65,6 +66,7 @@ const nodeDisk = ({ path, driver, readOnly }: NodeConfig): DiskConfig => ({
   media: 'disk',
   serial: null,
   internal: null,
+  cache: direct ? 'none' : 'writeback',
 });
 
 /** The address that a user-mode network sends to before it has learnt the guest's own. */
@@ -204,7 +206,9 @@ export class Hotplug {
     limit(nodes);
     const under = file === null ? undefined : nodes.find((one) => one.name === file);
     if (file !== null && !under) throw new UsageError(`Cannot find device='' nor node-name='${file}'`);
-    const full = under ? { ...node, path: under.path, readOnly: node.readOnly || under.readOnly } : node;
+    const full = under
+      ? { ...node, path: under.path, readOnly: node.readOnly || under.readOnly, direct: under.direct }
+      : node;
     if (under) this.letGo(under);
     try {
       this.openNode(full);

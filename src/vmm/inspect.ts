@@ -3,6 +3,7 @@ import type { BlockBackend } from '../iface/block.js';
 import { describePci, type PciFunctionInfo } from '../machine/pc/describe-pci.js';
 import type { PointerInfo } from '../machine/common/input-hub.js';
 import { DEFAULT_DISK_CACHE, type DiskCache, type DiskConfig } from './config.js';
+import { nodeDisk } from './hotplug.js';
 import { diskId } from './media.js';
 import { NOTHING_PLUGGED, type PluggedConfig } from './plugged-config.js';
 import type { VirtualMachine } from './machine.js';
@@ -63,7 +64,7 @@ function uuidText(bytes: Uint8Array): string {
 }
 
 const mediumOf = (
-  { path, cache = DEFAULT_DISK_CACHE }: Pick<DiskConfig, 'path' | 'cache'>,
+  { path, cache = DEFAULT_DISK_CACHE }: DiskConfig,
   { format, readOnly, size }: BlockBackend,
 ): MediumInfo => ({ path, format, readOnly, size, cache });
 
@@ -71,7 +72,7 @@ const pluggedDisks = ({ hotplug, config }: VirtualMachine): DiskInfo[] =>
   (config.plugged?.cards ?? []).flatMap(({ id, driver, backend }) => {
     const used = driver === 'virtio-blk' && hotplug.openNodes.find(({ node }) => node.name === backend);
     if (!used) return [];
-    return [{ id, removable: false, medium: mediumOf(used.node, used.image), node: used.node.name }];
+    return [{ id, removable: false, medium: mediumOf(nodeDisk(used.node), used.image), node: used.node.name }];
   });
 
 /** Can be asked at any time on the machine's thread. */
@@ -85,13 +86,16 @@ export function inspect(machine: VirtualMachine): Inspection {
     pointers: board.input.pointers,
     pci: board.pci ? describePci(board.pci) : [],
     plugged: config.plugged ?? NOTHING_PLUGGED,
-    nodes: machine.hotplug.openNodes.map(({ node, image }) => ({ name: node.name, medium: mediumOf(node, image) })),
+    nodes: machine.hotplug.openNodes.map(({ node, image }) => ({
+      name: node.name,
+      medium: mediumOf(nodeDisk(node), image),
+    })),
     disks: [
-      ...config.disks.map(({ path }, i) => {
+      ...config.disks.map((disk, i) => {
         const drive = board.mediaDrive?.(i);
         const tray = drive?.tray && { open: drive.tray.open, locked: drive.tray.locked };
         const image = disks[i];
-        const medium = image && mediumOf({ path }, image);
+        const medium = image && mediumOf(disk, image);
         return { id: diskId(i), removable: drive !== undefined, ...(tray && { tray }), medium };
       }),
       ...pluggedDisks(machine),

@@ -42,7 +42,7 @@ import type { MachineClock } from './machine-clock.js';
 import { virtualTimeSchema, type VirtualTimeState } from './virtual-time.js';
 
 /** Versions of sections that are not a device's. */
-const VERSION = { machine: 7, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
+const VERSION = { machine: 8, boot: 1, ram: 1, cpu: 1, writes: 1 } as const;
 
 /** Parts that all machines have, and the version of the description by which they came. */
 const SINCE: Readonly<Record<string, number | undefined>> = { 'pci-hotplug': 6 };
@@ -131,18 +131,29 @@ const NOTHING = savePlugged(NOTHING_PLUGGED, (path) => path);
 /** What older versions did not know is as it was with them; what is not as it was there is left for the schema to refuse. */
 function upgradeMachine(value: Plain, from: number): Plain {
   if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const upgraded = { cpuid: [], ...value, config: { cpus: 1, note: '', plugged: NOTHING, ...value['config'] } };
+  const config = { cpus: 1, note: '', plugged: NOTHING, ...value['config'] };
+  const plugged = withEach(config.plugged, 'nodes', { direct: false });
+  const upgraded = { cpuid: [], ...value, config: { ...config, plugged } };
   return withDisks(from === 1 ? upgradeFirst(upgraded) : upgraded, { cache: DEFAULT_DISK_CACHE });
 }
 
-/** What each disk has besides. */
-function withDisks(value: Plain, added: { readonly [key: string]: Plain }): Plain {
-  if (!isRecord(value) || !isRecord(value['config'])) return value;
-  const { disks } = value['config'];
-  if (!Array.isArray(disks)) return value;
-  const upgraded = (disks as readonly Plain[]).map((disk) => (isRecord(disk) ? { ...disk, ...added } : disk));
-  return { ...value, config: { ...value['config'], disks: upgraded } };
+interface PlainFields {
+  readonly [key: string]: Plain;
 }
+
+/** Whatever each of a list has not been told of itself. */
+function withEach(value: Plain, list: string, added: PlainFields): Plain {
+  if (!isRecord(value)) return value;
+  const elements = value[list];
+  if (!Array.isArray(elements)) return value;
+  const upgraded = (elements as readonly Plain[]).map((one) => (isRecord(one) ? { ...added, ...one } : one));
+  return { ...value, [list]: upgraded };
+}
+
+const withDisks = (value: Plain, added: PlainFields): Plain =>
+  isRecord(value) && isRecord(value['config'])
+    ? { ...value, config: withEach(value['config'], 'disks', added) }
+    : value;
 
 /** Version 1 knew raw images on virtio alone, and a VGA without a card. */
 function upgradeFirst(value: Plain): Plain {

@@ -17,6 +17,8 @@ export interface NodeConfig {
   /** A file, or the address of one. */
   readonly path: string;
   readonly readOnly: boolean;
+  /** Past the host's cache; with `file`, as that node is. */
+  readonly direct: boolean;
   /** The node whose file this is the format of; null: it has its file to itself. */
   readonly file: string | null;
 }
@@ -85,9 +87,17 @@ export const MAX_QUEUES = { disk: 16, net: 8 } as const;
 export const MTU = { low: 1280, high: 65521, usual: 1500 } as const;
 
 export const pluggedSchema = struct({
-  nodes: array(struct({ name: str, driver: oneOf(...NODE_DRIVERS), path: str, readOnly: bool, file: nullable(str) }), {
-    max: MAX_BACKENDS,
-  }),
+  nodes: array(
+    struct({
+      name: str,
+      driver: oneOf(...NODE_DRIVERS),
+      path: str,
+      readOnly: bool,
+      direct: bool,
+      file: nullable(str),
+    }),
+    { max: MAX_BACKENDS },
+  ),
   netdevs: array(struct({ id: str, ...networkFields }), { max: MAX_BACKENDS }),
   folders: array(struct({ id: str, path: str, readOnly: bool }), { max: MAX_BACKENDS }),
   cards: array(

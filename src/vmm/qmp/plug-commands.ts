@@ -39,13 +39,21 @@ const PLACE = { file: 'filename', http: 'url', https: 'url' } as const;
 type Protocol = keyof typeof PLACE;
 const isProtocol = (driver: string): driver is Protocol => Object.hasOwn(PLACE, driver);
 
+/** What was flushed is durable here, whatever `no-flush` says. */
+const CACHE = object({ 'direct?': BOOL, 'no-flush?': BOOL });
+
 const NODE = {
-  ...object({ driver: oneOf(...NODE_DRIVERS), 'node-name?': STR, 'read-only?': BOOL }),
+  ...object({ driver: oneOf(...NODE_DRIVERS), 'node-name?': STR, 'read-only?': BOOL, 'cache?': CACHE }),
   isOpen: true,
 } as const;
 
-/** Options that say how QEMU is to go about it; here there is one way. */
+/** Options that say how QEMU is to go about it; here there is one way, but for the host's cache. */
 const MANNER = ['discard', 'cache', 'auto-read-only', 'detect-zeroes', 'force-share', 'locking', 'aio'] as const;
+
+/** Past the host's cache; undefined where nothing is said of it. */
+function isDirect({ cache }: JsonObject): boolean | undefined {
+  return isObject(cache) && typeof cache['direct'] === 'boolean' ? cache['direct'] : undefined;
+}
 
 function protocolPath(node: JsonObject): string {
   const driver = text(node, 'driver') ?? '';
@@ -62,16 +70,24 @@ function readNode(given: JsonObject): NodeConfig {
   const name = identifier(given, 'node-name');
   const driver = NODE_DRIVERS.find((known) => known === given['driver']) ?? 'file';
   const readOnly = given['read-only'] === true;
-  if (isProtocol(driver)) return { name, driver, path: protocolPath(given), readOnly, file: null };
+  const direct = isDirect(given) ?? false;
+  if (isProtocol(driver)) return { name, driver, path: protocolPath(given), readOnly, direct, file: null };
   // A qcow2 image has its own backing file: null would be an image without it.
   refuseOthers(given, ['driver', 'node-name', 'read-only', 'file', ...MANNER], unexpected);
   const { file } = given;
-  if (typeof file === 'string') return { name, driver, path: '', readOnly, file };
+  if (typeof file === 'string') return { name, driver, path: '', readOnly, direct, file };
   if (!isObject(file)) throw new QmpError("Parameter 'file' is missing");
   check(file, NODE, 'file');
   if (file['node-name'] !== undefined)
     throw new QmpError("a node in 'file' has no name here: add it by itself, and give its name as 'file'");
-  return { name, driver, path: protocolPath(file), readOnly: readOnly || file['read-only'] === true, file: null };
+  return {
+    name,
+    driver,
+    path: protocolPath(file),
+    readOnly: readOnly || file['read-only'] === true,
+    direct: isDirect(file) ?? direct,
+    file: null,
+  };
 }
 
 // ---- networks ----
