@@ -10,6 +10,7 @@ import { findProgram } from '../../dist/guests/command.js';
 import { debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
 import { accelerator, cli, expect, FIRST_PROCESS, guest, initrdWith, runProgram, withFolder } from './lib.mjs';
+import { qemuSystem } from './qemu.mjs';
 
 const SIZE = 256;
 const ROUNDS = Number(process.env.DISK_SPEED_ROUNDS ?? 3);
@@ -51,7 +52,7 @@ const forget = (file) =>
   spawnSync('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']).status === 0;
 
 /** Runs a machine with a disk and answers its measurements; seconds by name. */
-async function times(command, args, image) {
+async function times([command, args, env], image) {
   const found = {};
   let child;
   let text = '';
@@ -73,23 +74,24 @@ async function times(command, args, image) {
       if (name !== undefined) found[name] = Number(nanoseconds) / 1e9;
     }
   };
-  const { stdout } = await runProgram(command, args, { script, seen, limit: 300 });
+  const { stdout } = await runProgram(command, args, { env, script, seen, limit: 300 });
   expect(!stdout.includes('@bad'), stdout.slice(-500));
   return found;
 }
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
-function machines({ vmlinuz, initrd, image, bus, format, accel }) {
+function machines({ qemu, vmlinuz, initrd, image, bus, format, accel }) {
   const append = 'console=ttyS0 quiet panic=-1 rdinit=/measure/init';
   const device = bus === 'virtio' ? 'virtio-blk-pci,drive=d' : 'ide-hd,drive=d,bus=ide.0';
   const board = '-M q35 -accel tcg,thread=single -cpu max -m 256 -nographic -no-reboot -nic none'.split(' ');
-  const qemu = (cache) => [
-    'qemu-system-x86_64',
+  const theirs = (cache) => [
+    qemu.command,
     [
-      ...[...board, '-kernel', vmlinuz, '-initrd', initrd, '-append', append],
+      ...[...qemu.args, ...board, '-kernel', vmlinuz, '-initrd', initrd, '-append', append],
       ...['-drive', `file=${image},if=none,id=d,format=${format},cache=${cache},aio=threads`, '-device', device],
     ],
+    qemu.env,
   ];
   const disk = (cache) => `${image},format=${format},if=${bus === 'virtio' ? 'virtio' : 'sata'},cache=${cache}`;
   const vitrine = (cache) => [
@@ -101,7 +103,7 @@ function machines({ vmlinuz, initrd, image, bus, format, accel }) {
   ];
   return Object.fromEntries(
     CACHES.flatMap((cache) => [
-      [`QEMU ${cache}`, qemu(cache)],
+      [`QEMU ${cache}`, theirs(cache)],
       [`Vitrine ${cache}`, vitrine(cache)],
     ]),
   );
@@ -129,6 +131,7 @@ async function makeImages(folder) {
 
 export async function run(log, { accel } = {}) {
   const { files } = await guest('amd64-generic');
+  const qemu = await qemuSystem();
   const wanted = (process.env.DISK_SPEED ?? '').split(' ').filter(Boolean);
   await withFolder(async (folder) => {
     const initrd = await measuringInitrd(folder, files.initrd);
@@ -140,14 +143,14 @@ export async function run(log, { accel } = {}) {
         if (!wanted.every((word) => name.includes(word))) continue;
         const place = path.join(folder, 'work');
         const image = path.join(place, 'disk');
-        const commands = machines({ vmlinuz: files.vmlinuz, initrd, image, bus, format, accel });
+        const commands = machines({ qemu, vmlinuz: files.vmlinuz, initrd, image, bus, format, accel });
         const all = Object.fromEntries(Object.keys(commands).map((machine) => [machine, []]));
         for (let round = 0; round < ROUNDS; round++)
-          for (const [machine, [command, args]] of Object.entries(commands)) {
+          for (const [machine, command] of Object.entries(commands)) {
             rmSync(place, { recursive: true, force: true });
             mkdirSync(place);
             copyFileSync(base, image);
-            all[machine].push(await times(command, args, image));
+            all[machine].push(await times(command, image));
           }
         log(`${name} (seconds: QEMU, Vitrine, its time by QEMU's; cache=none, then cache=writeback)`);
         for (const measurement of Object.keys(Object.values(all)[0][0])) {

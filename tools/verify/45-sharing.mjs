@@ -6,6 +6,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { debianFile, debianTool } from '../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../dist/guests/index.js';
+import { qemuSystem } from './qemu.mjs';
 import { programs, run as runIn } from './net/servers.mjs';
 import {
   accelerator,
@@ -101,7 +102,7 @@ function times(stdout, who) {
 
 async function underQemu(folder, share, { vmlinuz, initrd, append }) {
   const options = { cache: cacheRoot() };
-  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', options);
+  const qemu = await qemuSystem();
   const daemon = await debianFile('/usr/lib/qemu/virtiofsd', 'qemu-system-common', options);
   const socket = path.join(folder, 'fs.sock');
   const words = ['-f', `--socket-path=${socket}`, '-o', `source=${share}`, '-o', 'sandbox=chroot'];
@@ -109,12 +110,13 @@ async function underQemu(folder, share, { vmlinuz, initrd, append }) {
   try {
     for (let i = 0; i < 100 && !existsSync(socket); i++) await pause(100);
     const args = [
+      ...qemu.args,
       ...['-accel', 'tcg', '-machine', 'q35', '-m', '512M', '-nographic', '-no-reboot', '-nodefaults'],
       ...['-object', 'memory-backend-memfd,id=m,size=512M,share=on', '-numa', 'node,memdev=m', '-serial', 'stdio'],
       ...['-chardev', `socket,id=c,path=${socket}`, '-device', 'vhost-user-fs-pci,chardev=c,tag=share'],
       ...['-kernel', vmlinuz, '-initrd', initrd, '-append', append],
     ];
-    const { stdout, stderr } = await runProgram(qemu.path, args, { env: { ...process.env, ...qemu.env }, limit: 400 });
+    const { stdout, stderr } = await runProgram(qemu.command, args, { env: qemu.env, limit: 400 });
     return times(stdout + stderr, 'QEMU');
   } finally {
     server.kill();

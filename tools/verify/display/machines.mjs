@@ -4,10 +4,9 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { debianTool } from '../../../dist/guests/debian-tools.js';
-import { cacheRoot } from '../../../dist/guests/index.js';
 import { readPng } from '../../../dist/testing/png-reader.js';
 import { cli, expect, runProgram } from '../lib.mjs';
+import { qemuSystem } from '../qemu.mjs';
 
 /** A program that writes to a serial port, until `stop`. */
 function start(command, args, env) {
@@ -60,10 +59,22 @@ async function qmp(socket, command) {
 
 /** QEMU, in the same way. */
 export async function startQemu(args, folder) {
-  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache: cacheRoot() });
+  const qemu = await qemuSystem();
   const socket = path.join(folder, `qmp-${process.hrtime.bigint()}`);
-  const all = ['-accel', 'tcg', '-machine', 'q35', '-nodefaults', '-display', 'none', '-serial', 'stdio', ...args];
-  const machine = start(qemu.path, [...all, '-qmp', `unix:${socket},server,nowait`], { ...process.env, ...qemu.env });
+  const all = [
+    ...qemu.args,
+    '-accel',
+    'tcg',
+    '-machine',
+    'q35',
+    '-nodefaults',
+    '-display',
+    'none',
+    '-serial',
+    'stdio',
+    ...args,
+  ];
+  const machine = start(qemu.command, [...all, '-qmp', `unix:${socket},server,nowait`], qemu.env);
   for (let i = 0; i < 100 && !existsSync(socket); i++) await pause(100);
   machine.shoot = async (file) => {
     await qmp(socket, { execute: 'screendump', arguments: { filename: file, format: 'png' } });

@@ -6,9 +6,9 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { debianFile, debianTool } from '../../../dist/guests/debian-tools.js';
 import { cacheRoot } from '../../../dist/host/node/cache.js';
 import { expect, FIRST_PROCESS, initrdWith, root, runProgram, withFolder } from '../lib.mjs';
+import { qemuSystem } from '../qemu.mjs';
 import { hostLinux, runAndSay, saidBy } from './host-linux.mjs';
 
 /** The first process. Files of this machine are below what it writes, which is in memory. */
@@ -49,19 +49,16 @@ mkdir -p $HOME
 cd ${quote(root)}
 `;
   const ours = initrdWith(initrd, path.join(folder, 'initrd'), { nested: INIT, commands: head + commands });
-  const cache = cacheRoot();
-  const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache });
-  // An unpacked one does not look where an installed package has its firmware.
-  const firmware = await debianFile('/usr/share/seabios/bios-256k.bin', 'seabios', { cache });
+  const qemu = await qemuSystem();
   const words = `console=ttyS0 quiet panic=-1 rdinit=/nested tsc=reliable mitigations=off ${append}`;
   const args = [
-    ...['-L', path.dirname(firmware)],
+    ...qemu.args,
     ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', cpu, '-machine', 'q35', '-smp', String(smp)],
     ...['-m', String(memory), '-display', 'none', '-serial', 'stdio', '-nic', 'none', '-no-reboot'],
     ...['-virtfs', 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'],
     ...['-kernel', kernel, '-initrd', ours, '-append', words],
   ];
-  return { command: qemu.path, args, env: { ...process.env, ...qemu.env } };
+  return { ...qemu, args };
 }
 
 /** Runs commands of a shell on that host, in this clone. What they wrote, and the exit code of the last one. `limit`: seconds. `seen` gets the output as it comes. */

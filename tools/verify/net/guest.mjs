@@ -4,9 +4,8 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { debianTool } from '../../../dist/guests/debian-tools.js';
-import { cacheRoot } from '../../../dist/guests/index.js';
 import { cli, extendedInitrd, FIRST_PROCESS, guest, runProgram } from '../lib.mjs';
+import { qemuSystem } from '../qemu.mjs';
 
 /** What every guest begins with; `up N` sets up card N by DHCP. */
 const START = `${FIRST_PROCESS}export HOME=/root
@@ -54,8 +53,9 @@ export async function runGuest({
   const boot = ['-kernel', found.vmlinuz, '-initrd', initrd, '-append', 'console=ttyS0 quiet rdinit=/net'];
   const options = { limit, script: steps };
   if (machine === 'qemu') {
-    const qemu = await debianTool('qemu-system-x86_64', 'qemu-system-x86', { cache: cacheRoot() });
+    const qemu = await qemuSystem();
     const fixed = [
+      ...qemu.args,
       '-accel',
       'tcg,thread=single',
       '-machine',
@@ -67,10 +67,7 @@ export async function runGuest({
       '-serial',
       'stdio',
     ];
-    return runProgram(qemu.path, [...fixed, '-no-reboot', ...boot, ...net], {
-      ...options,
-      env: { ...process.env, ...qemu.env },
-    });
+    return runProgram(qemu.command, [...fixed, '-no-reboot', ...boot, ...net], { ...options, env: qemu.env });
   }
   const args = boot.map((word) => word.replace(/^-(?=kernel|initrd|append)/, '--'));
   const [command, ...words] = [...within, process.execPath, cli, 'run', '--no-reboot', ...machine, ...args, ...net];
