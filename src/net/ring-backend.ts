@@ -102,6 +102,9 @@ export class RingBackend implements NetBackend {
   }
 
   flush(): void {
+    const { nic } = this;
+    // Whoever has the answer at once need not go idle and be woken for it.
+    if (nic && this.waiting.length > 0 && !this.starved) this.deliver(nic);
     // A card may find nothing to send when its driver rings.
     if (!this.toNetwork.isEmpty && this.toNetwork.takeSleeper()) this.thread.wake();
   }
@@ -140,7 +143,6 @@ export class RingBackend implements NetBackend {
     }
     if (this.starved || (this.waiting.length === 0 && this.fromNetwork.isEmpty)) return;
     this.deliver(nic);
-    if (this.fromNetwork.takeWaiter()) this.thread.wake();
   }
 
   private deliver(nic: Nic): void {
@@ -166,6 +168,7 @@ export class RingBackend implements NetBackend {
       this.fromNetwork.release();
     }
     nic.received();
+    if (this.fromNetwork.takeWaiter()) this.thread.wake();
   }
 
   private takes({ offloads }: Nic, { gso, checksumStart }: FrameInfo): boolean {
