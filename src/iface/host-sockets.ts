@@ -85,5 +85,6 @@ export interface HostSockets {
   listen(address: string, port: number, accept: (stream: HostStream) => StreamEvents): Promise<void>;
   /** Datagrams from outside. */
   listenDatagrams(address: string, port: number, receive: DatagramReceiver): Promise<HostDatagrams>;
-  every(milliseconds: number, work: () => void): void;
+  /** Calls again and again. The result ends that. */
+  every(milliseconds: number, work: () => void): () => void;
 }

@@ -44,7 +44,7 @@ export class FakeSockets implements HostSockets {
   /** What becomes of echo requests; undefined: there are no sockets for them. */
   echoSent: EchoSent | undefined = 'sent';
   private readonly next = noise(99);
-  readonly timers: (() => void)[] = [];
+  readonly timers = new Set<() => void>();
 
   now(): number {
     return this.time;
@@ -96,8 +96,9 @@ export class FakeSockets implements HostSockets {
   listenDatagrams(): Promise<HostDatagrams> {
     return Promise.resolve(this.datagrams());
   }
-  every(_: number, work: () => void): void {
-    this.timers.push(work);
+  every(_: number, work: () => void): () => void {
+    this.timers.add(work);
+    return () => this.timers.delete(work);
   }
 }
 

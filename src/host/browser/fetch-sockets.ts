@@ -83,7 +83,8 @@ export class FetchSockets implements HostSockets {
     return Promise.reject(new HostError('a page cannot listen on ports'));
   }
 
-  every(milliseconds: number, work: () => void): void {
-    setInterval(work, milliseconds);
+  every(milliseconds: number, work: () => void): () => void {
+    const timer = setInterval(work, milliseconds);
+    return () => clearInterval(timer);
   }
 }

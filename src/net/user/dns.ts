@@ -111,6 +111,11 @@ export class DnsProxy {
     question.answer(answer);
   }
 
+  /** Nothing of it will ever be due. */
+  get isIdle(): boolean {
+    return this.questions.size === 0;
+  }
+
   tick(): void {
     const now = this.sockets.now();
     for (const [id, question] of this.questions) {

@@ -112,6 +112,11 @@ export class EchoService {
     this.flows.delete(key);
   }
 
+  /** Nothing of it will ever be due. */
+  get isIdle(): boolean {
+    return this.flows.size === 0 && this.waiting.size === 0;
+  }
+
   tick(): void {
     const now = this.sockets.now();
     for (const [key, { used }] of this.flows) if (now - used > ECHO_IDLE) this.close(key);

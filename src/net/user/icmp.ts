@@ -80,6 +80,11 @@ export class Icmp {
     return six ? this.plan.six?.gateway : this.plan.gateway;
   }
 
+  /** Nothing of it will ever be due. */
+  get isIdle(): boolean {
+    return this.echoes.isIdle;
+  }
+
   tick(): void {
     this.echoes.tick();
   }

@@ -246,6 +246,11 @@ export class TcpService {
     for (const { connection } of this.entries.values()) connection.pump();
   }
 
+  /** Nothing of it will ever be due. */
+  get isIdle(): boolean {
+    return this.entries.size === 0 && this.connecting.size === 0;
+  }
+
   tick(): void {
     const now = this.sockets.now();
     for (const [key, entry] of this.entries) {

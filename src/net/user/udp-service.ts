@@ -180,6 +180,11 @@ export class UdpService {
     this.close(oldest[0]);
   }
 
+  /** Nothing of it will ever be due. */
+  get isIdle(): boolean {
+    return this.flows.size === 0 && this.visitors.size === 0;
+  }
+
   tick(): void {
     const now = this.sockets.now();
     for (const [key, flow] of this.flows) if (now - flow.used > IDLE) this.close(key);

@@ -45,6 +45,8 @@ export class UserStack {
   private readonly dhcp: DhcpServer;
   private readonly tcp: TcpService;
   private readonly udp: UdpService;
+  /** Ends the looks at what is due; undefined: nothing can be. */
+  private stopTicking: (() => void) | undefined;
   /** Frames that were malformed or of a kind that this network does not carry. */
   dropped = 0;
 
@@ -66,13 +68,22 @@ export class UserStack {
       four: this.plan.gateway,
       six: this.plan.six?.gateway,
     });
-    sockets.every(TICK, () => {
-      this.tcp.tick();
-      this.udp.tick();
-      this.dns.tick();
-      this.icmp.tick();
-    });
     sockets.every(ADVERTISE, () => this.gateway.advertiseRouter());
+  }
+
+  private get services(): readonly { readonly isIdle: boolean; tick(): void }[] {
+    return [this.tcp, this.udp, this.dns, this.icmp];
+  }
+
+  /** Looks at what is due from now on, for as long as something may be: a thread with nothing to do is not to be woken. */
+  private keepTicking(): void {
+    if (this.stopTicking || this.services.every(({ isIdle }) => isIdle)) return;
+    this.stopTicking = this.parts.sockets.every(TICK, () => {
+      for (const service of this.services) service.tick();
+      if (!this.services.every(({ isIdle }) => isIdle)) return;
+      this.stopTicking?.();
+      this.stopTicking = undefined;
+    });
   }
 
   private nameServers(): readonly { readonly address: string; readonly port: number }[] {
@@ -114,6 +125,7 @@ export class UserStack {
   /** The frames that came together have all been received. */
   endBatch(): void {
     this.tcp.endBatch();
+    this.keepTicking();
   }
 
   /** There is room for frames to the guest again. */
@@ -189,7 +201,11 @@ export class UserStack {
     if (!remote) throw new UsageError('hostfwd: the network has no IPv6');
     const { sockets } = this.parts;
     if (protocol === 'tcp') {
-      await sockets.listen(hostAddress, hostPort, (stream) => this.tcp.forward(stream, { guest, guestPort, remote }));
+      await sockets.listen(hostAddress, hostPort, (stream) => {
+        const events = this.tcp.forward(stream, { guest, guestPort, remote });
+        this.keepTicking();
+        return events;
+      });
       return;
     }
     await this.forwardDatagrams(forward, guest, remote);
@@ -203,6 +219,7 @@ export class UserStack {
     const { sockets } = this.parts;
     const socket: HostDatagrams = await sockets.listenDatagrams(hostAddress, hostPort, (bytes, address, port) => {
       const sourcePort = this.udp.visit(socket, { address, port }, { guest, guestPort });
+      this.keepTicking();
       this.udp.send(bytes, { source: remote, sourcePort, destination: guest, destinationPort: guestPort });
     });
   }

@@ -19,7 +19,7 @@ export interface ClosableOptions {
 export class ClosableSockets implements HostSockets {
   private readonly sockets: NodeSockets;
   private readonly most: number;
-  private readonly timers: NodeJS.Timeout[] = [];
+  private readonly timers = new Set<NodeJS.Timeout>();
   private readonly streams = new Set<HostStream>();
   private readonly open = new Set<HostDatagrams>();
   private isClosed = false;
@@ -95,8 +95,14 @@ export class ClosableSockets implements HostSockets {
     return Promise.reject(new HostError('this network opens no ports'));
   }
 
-  every(milliseconds: number, work: () => void): void {
-    if (!this.isClosed) this.timers.push(setInterval(work, milliseconds));
+  every(milliseconds: number, work: () => void): () => void {
+    if (this.isClosed) return () => {};
+    const timer = setInterval(work, milliseconds);
+    this.timers.add(timer);
+    return () => {
+      this.timers.delete(timer);
+      clearInterval(timer);
+    };
   }
 
   /** What is looked up comes to nothing. The stack that has these is done. */

@@ -184,7 +184,8 @@ export class NodeSockets implements HostSockets {
     });
   }
 
-  every(milliseconds: number, work: () => void): void {
-    setInterval(work, milliseconds);
+  every(milliseconds: number, work: () => void): () => void {
+    const timer = setInterval(work, milliseconds);
+    return () => clearInterval(timer);
   }
 }
