@@ -6,12 +6,14 @@ import type { MediaDrive } from '../machine/common/disks.js';
 import type { PcFlash } from '../machine/pc/flash.js';
 import type { DiskConfig, MachineConfig } from './config.js';
 import { flashChips, flashDisk } from './firmware-config.js';
-import type { MachineHost } from './machine-host.js';
 import type { MachineImage } from './machine-snapshot.js';
 import { changeMedia, diskId, type MediaRequest } from './media.js';
 
 /** What the images of a machine are opened with, and who is told of the drives. */
-type DiskHost = Pick<MachineHost, 'openDisk' | 'trayMoved'>;
+interface DiskHost {
+  openDisk(disk: DiskConfig): BlockBackend;
+  trayMoved(disk: number, open: boolean): void;
+}
 
 export class DiskImages {
   /** Of the drives; undefined: it has none. */
@@ -19,18 +21,16 @@ export class DiskImages {
   readonly flash: PcFlash[];
   private readonly flashImages: readonly MachineImage[];
   private configs: readonly DiskConfig[];
-  private readonly mayDiffer: boolean;
 
   /** Opens all of them, or none. `changed`: the description of the drives is another one now. */
   constructor(
-    { disks, firmware, clock }: MachineConfig,
+    { disks, firmware }: MachineConfig,
     private readonly host: DiskHost,
     private readonly changed: (disks: readonly DiskConfig[]) => void,
   ) {
     this.configs = disks;
-    this.mayDiffer = clock === 'host';
     const chips = firmware?.flash ?? [];
-    const opened = openAll([...disks, ...chips.map(flashDisk)], (disk) => host.openDisk(disk, this.mayDiffer));
+    const opened = openAll([...disks, ...chips.map(flashDisk)], host);
     this.media = opened.slice(0, disks.length);
     const files = opened.slice(disks.length).filter((file) => file !== undefined);
     this.flash = flashChips(chips, files);
@@ -46,7 +46,7 @@ export class DiskImages {
   boardDisks(): BoardDisk[] {
     return this.media.map((backend, i) => {
       const { attach, media, queues, serial } = this.configs[i];
-      const trayMoved = (open: boolean): void => this.host.trayMoved?.(i, open);
+      const trayMoved = (open: boolean): void => this.host.trayMoved(i, open);
       const drive = { backend, attach, media, trayMoved, serial: serial ?? backend?.serial ?? diskId(i) };
       return { ...drive, ...(queues !== undefined && { queues }) };
     });
@@ -58,7 +58,7 @@ export class DiskImages {
     changeMedia(request, {
       drive,
       config: this.configs[disk],
-      open: (config) => this.host.openDisk(config, this.mayDiffer),
+      open: (config) => this.host.openDisk(config),
       replaced: (config, medium) => {
         const old = this.media[disk];
         // The drive keeps its serial number, whatever is in it.
@@ -73,10 +73,10 @@ export class DiskImages {
 }
 
 /** Those without a path are empty drives. */
-function openAll(disks: readonly DiskConfig[], open: (disk: DiskConfig) => BlockBackend): (BlockBackend | undefined)[] {
+function openAll(disks: readonly DiskConfig[], host: DiskHost): (BlockBackend | undefined)[] {
   const opened: (BlockBackend | undefined)[] = [];
   try {
-    for (const disk of disks) opened.push(disk.path === '' ? undefined : open(disk));
+    for (const disk of disks) opened.push(disk.path === '' ? undefined : host.openDisk(disk));
   } catch (error) {
     for (const disk of opened) disk?.close();
     throw error;

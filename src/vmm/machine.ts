@@ -14,7 +14,7 @@ import type { BoardNic } from '../machine/common/nics.js';
 import type { BoardSharing } from '../machine/common/sharing.js';
 import type { SnapshotReader, SnapshotWriter } from '../snapshot/container.js';
 import { createBuilder, type MachineBuilder } from './boards.js';
-import type { MachineConfig } from './config.js';
+import type { DiskConfig, MachineConfig } from './config.js';
 import { ConsoleInput } from './console-input.js';
 import { awaitRequests, closeAll, DiskImages, settleAll } from './disk-images.js';
 import { Hotplug, type HotplugRequest } from './hotplug.js';
@@ -97,7 +97,10 @@ export class VirtualMachine {
     saved: SavedMachine | undefined,
   ) {
     this.currentConfig = config;
-    this.diskImages = new DiskImages(config, host, (disks) => {
+    const mayDiffer = config.clock === 'host';
+    const openDisk = (disk: DiskConfig): BlockBackend => host.openDisk(disk, mayDiffer);
+    const trayMoved = (disk: number, open: boolean): void => host.trayMoved?.(disk, open);
+    this.diskImages = new DiskImages(config, { openDisk, trayMoved }, (disks) => {
       this.currentConfig = { ...this.currentConfig, disks };
     });
     this.tscHz = saved?.tscHz ?? host.tscHz ?? DEFAULT_TSC_HZ;
@@ -105,10 +108,10 @@ export class VirtualMachine {
     this.sharing = openSharing(config.sharing, host.sharing);
     this.nics = openNics(config.networks ?? [], host.networks);
     this.hotplug = new Hotplug(config.plugged, {
-      openDisk: (disk) => host.openDisk(disk, config.clock === 'host'),
+      openDisk,
       networks: host.networks,
       sharing: host.sharing,
-      mayDiffer: config.clock === 'host',
+      mayDiffer,
       macs: (config.networks ?? []).map(({ mac }) => mac),
       changed: (plugged) => {
         this.currentConfig = { ...this.currentConfig, plugged };
@@ -121,7 +124,7 @@ export class VirtualMachine {
     if (vmRequest.farSize !== undefined && !this.vm.far)
       throw new UsageError(`${String(Math.floor(config.memory / MIB))} MiB of memory take KVM: --accel kvm`);
     // Several threads are not the same in every run.
-    if (vmRequest.cpus > 1 && host.threads && config.clock === 'host')
+    if (vmRequest.cpus > 1 && host.threads && mayDiffer)
       this.threads = new CpuThreads(this.vm, this.vmRequest, host.threads);
     if (config.clock === 'virtual') {
       if (host.countsInstructions === false)

@@ -1,8 +1,9 @@
-// Our accelerator on the real KVM of a Linux on AMD-V, both of which QEMU emulates: what /dev/kvm without AMD-V or VT-x cannot show. It takes about an hour.
+// Our accelerator on the real KVM of a Linux on AMD-V, both of which QEMU emulates: what /dev/kvm without AMD-V or VT-x cannot show. It takes a quarter of an hour, and an hour on a slow host.
 //
 //   node tools/verify.mjs 54
 import path from 'node:path';
 import { expect, guest, initrdWith, initrdWithChecks, withFolder } from './lib.mjs';
+import { LIMIT, WAYS } from './kvm/host-linux.mjs';
 import { CPU_FOR_LINUX as cpu, onNestedKvm } from './kvm/nested.mjs';
 
 export const title =
@@ -15,18 +16,6 @@ const TESTS = [
   'src/runtime/node/kvm-machines.test.ts',
   'src/runtime/node/faults.test.ts -t KVM',
 ];
-/** Seconds for one host, which is slow. */
-const LIMIT = 3600;
-
-const WAYS = [
-  ['off', 1],
-  ['split', 1],
-  ['on', 1],
-  ['split', 2],
-  ['off', 2],
-  ['on', 2],
-];
-
 /** A guest that counts, slowly, and ends. */
 const COUNTER = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc

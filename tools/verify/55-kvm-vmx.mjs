@@ -3,22 +3,11 @@
 //   node tools/verify.mjs 55
 import path from 'node:path';
 import { expect, guest, initrdWithChecks, withFolder } from './lib.mjs';
+import { LIMIT, WAYS } from './kvm/host-linux.mjs';
 import { LPJ, onEmulatedVmx } from './kvm/vmx.mjs';
 
 export const title =
   'KVM on VT-x as Bochs emulates it: it is chosen, and runs the demo, and Linux with each kind of interrupt controllers';
-
-/** Seconds, for a host that is slow. */
-const LIMIT = 3600;
-
-const WAYS = [
-  ['off', 1],
-  ['split', 1],
-  ['on', 1],
-  ['split', 2],
-  ['off', 2],
-  ['on', 2],
-];
 
 const vitrine = 'node dist/cli/main.js';
 

@@ -157,6 +157,8 @@ export class DiskFile implements HostFile {
   /** The parts of a transfer one behind the other: past the cache what is aligned, through it what is not. */
   private parts(offset: number, bytes: Uint8Array): readonly Part[] {
     const { cached, direct } = this;
+    // Its descriptor may be another file's by now: a transfer that failed is tried again, maybe after the medium has gone.
+    if (this.closed) throw new Error('it is closed');
     if (!direct) return [{ io: cached, part: bytes }];
     const { start, end } = alignedPart(offset, bytes.length);
     if (start === end) return [{ io: cached, part: bytes }];

@@ -21,7 +21,7 @@ interface UnderWay {
 }
 
 export class DiskTransfers implements FileTransfers {
-  /** Null: there can be none. */
+  /** Undefined: not wanted yet. Null: there can be none, or no more. */
   private queue: AsyncQueue | null | undefined;
   /** By number. */
   private readonly underWay: (UnderWay | undefined)[] = new Array<undefined>(MOST).fill(undefined);
@@ -35,7 +35,8 @@ export class DiskTransfers implements FileTransfers {
 
   begin(fd: number, kind: 'read' | 'write', offset: number, bytes: Uint8Array, done: (ok: boolean) => void): boolean {
     if (bytes.length < LEAST || this.isAlone()) return false;
-    const queue = (this.queue ??= openAsyncQueue?.(MOST) ?? null);
+    if (this.queue === undefined) this.queue = openAsyncQueue?.(MOST) ?? null;
+    const { queue } = this;
     const number = this.underWay.indexOf(undefined);
     if (queue === null || number < 0 || queue.submit(number, { fd, kind, offset, bytes }) !== 0) return false;
     this.underWay[number] = { bytes, done };

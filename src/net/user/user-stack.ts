@@ -71,16 +71,20 @@ export class UserStack {
     sockets.every(ADVERTISE, () => this.gateway.advertiseRouter());
   }
 
+  private get isIdle(): boolean {
+    return this.services.every(({ isIdle }) => isIdle);
+  }
+
   private get services(): readonly { readonly isIdle: boolean; tick(): void }[] {
     return [this.tcp, this.udp, this.dns, this.icmp];
   }
 
   /** Looks at what is due from now on, for as long as something may be: a thread with nothing to do is not to be woken. */
   private keepTicking(): void {
-    if (this.stopTicking || this.services.every(({ isIdle }) => isIdle)) return;
+    if (this.stopTicking || this.isIdle) return;
     this.stopTicking = this.parts.sockets.every(TICK, () => {
       for (const service of this.services) service.tick();
-      if (!this.services.every(({ isIdle }) => isIdle)) return;
+      if (!this.isIdle) return;
       this.stopTicking?.();
       this.stopTicking = undefined;
     });

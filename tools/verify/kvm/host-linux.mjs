@@ -8,6 +8,18 @@ import { buildInitramfs, GUEST_MODULES } from '../../../dist/guests/initramfs.js
 import { readModules } from '../../../dist/guests/kernel-modules.js';
 import { cacheRoot, publish, withTemporaryFolder } from '../../../dist/host/node/cache.js';
 
+/** Who has a guest's interrupt controllers, and how many CPUs it has: all of them are tried there. */
+export const WAYS = [
+  ['off', 1],
+  ['split', 1],
+  ['on', 1],
+  ['split', 2],
+  ['off', 2],
+  ['on', 2],
+];
+/** Seconds for one such host, which is slow. */
+export const LIMIT = 3600;
+
 /** What the host that is emulated needs besides. */
 const MODULES = ['kvm_amd', 'kvm_intel', 'overlay', ...GUEST_MODULES];
 const META = 'linux-image-amd64';
