@@ -1,5 +1,5 @@
 /** The web console of `vitrine serve` in Debian's Chromium. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
@@ -256,10 +256,11 @@ async function walkFiles(page: ConsolePage): Promise<void> {
     /2\.9 MiB.*-rw-r--r--/s,
   );
   await page.evaluate(`${labelled('Download sent bytes')}.click()`);
+  // For a moment Chromium has an empty file of that name beside the one that it then renames.
+  await expect.poll(() => readdirSync(downloads), { timeout: 20_000 }).toEqual(['sent bytes']);
   const arrived = path.join(downloads, 'sent bytes');
-  await expect.poll(() => existsSync(arrived), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => statSync(arrived).size, { timeout: 20_000 }).toBe(sent.length);
   expect(readFileSync(arrived).equals(sent)).toBe(true);
-  expect(readdirSync(downloads)).toEqual(['sent bytes']);
   await sendFolders(page);
   // What is there is replaced or deleted behind a question only.
   await page.chooseFile(dropped);
