@@ -8,7 +8,7 @@ export interface ImageDiskOptions {
   /** Of a disk whose writes are thrown away. */
   readonly writes?: DiskWrites | undefined;
   /** As in BlockBackend. */
-  readonly allocate?: BlockBackend['allocate'];
+  readonly buffers?: () => BlockBackend['buffers'];
   /** Waits for transfers that are under way, and tells of them; absent: there never are any. */
   readonly settle?: () => void;
   /** Something failed, for the first time; the guest has been told of an I/O error. */
@@ -21,7 +21,6 @@ export class ImageDisk implements BlockBackend {
   readonly readOnly: boolean;
   readonly serial: string;
   readonly writes?: DiskWrites;
-  readonly allocate: BlockBackend['allocate'];
   private told = false;
 
   constructor(
@@ -31,8 +30,11 @@ export class ImageDisk implements BlockBackend {
     this.size = image.size;
     this.readOnly = image.readOnly;
     this.serial = options.serial;
-    this.allocate = options.allocate;
     if (options.writes) this.writes = options.writes;
+  }
+
+  get buffers(): BlockBackend['buffers'] {
+    return this.options.buffers?.();
   }
 
   get format(): string {

@@ -9,6 +9,13 @@ export interface DiskWrites {
   restore(saved: Uint8Array): void;
 }
 
+/** Scratch memory in buffers of one size, a multiple of any medium's blocks: as much as is best moved at once. */
+export interface ScratchBuffers {
+  take(): Uint8Array;
+  /** What was taken, and nobody uses any more. */
+  give(buffer: Uint8Array): void;
+}
+
 /**
  * A disk as a device sees it, in bytes. Offsets and lengths are multiples of 512 within `size`. `done` may be called
  * before the method returns. Flush means flushed: when it reports `ok`, every write reported before is durable.
@@ -25,11 +32,8 @@ export interface BlockBackend {
   readonly serial: string;
   /** Identity and generation, recorded in snapshots: a resume refuses a disk that changed meanwhile. */
   readonly identity: string;
-  /**
-   * Memory for data on their way: of a disk past the host's cache, which the host moves there without a copy, and rather much at
-   * once. Absent: any memory is as good.
-   */
-  readonly allocate?: ((size: number) => Uint8Array) | undefined;
+  /** For data on their way: memory that the host and the guest's memory move them to and from best. Absent: any is as good. */
+  readonly buffers?: ScratchBuffers | undefined;
   /** Whether a range is known to hold nothing but zeros, without a look at data. Absent: it never is. */
   isZero?(offset: number, length: number): boolean;
   read(offset: number, into: Uint8Array, done: (status: BlockStatus) => void): void;

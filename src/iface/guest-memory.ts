@@ -8,10 +8,10 @@ import type { Gpa } from '../base/units.js';
  * Writes to pages that hold decoded or translated code invalidate it exactly as a CPU's store does.
  */
 export interface Dma {
-  /** Copies `into.length` bytes out of guest memory. */
-  read(from: Gpa, into: Uint8Array): boolean;
-  /** Copies bytes into guest memory. */
-  write(to: Gpa, bytes: Uint8Array): boolean;
+  /** Copies `length` bytes out of guest memory to `into`, from `begin` on: absent, as many as there is room for, from its beginning on. */
+  read(from: Gpa, into: Uint8Array, begin?: number, length?: number): boolean;
+  /** Copies `length` of the bytes, from `begin` on, into guest memory: absent, all of them. */
+  write(to: Gpa, bytes: Uint8Array, begin?: number, length?: number): boolean;
   /** Little-endian, any alignment. */
   readU16(from: Gpa): number;
   readU32(from: Gpa): number;

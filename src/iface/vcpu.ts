@@ -176,6 +176,11 @@ export interface Vm extends BackingMemory {
   readonly share?: unknown;
   /** Backing memory: RAM, then ROM; what is more than fits there is `far`. Slots map parts of it into guest-physical space. */
   readonly backing: Uint8Array;
+  /**
+   * Memory beside the backing, from a page of the host's on, that belongs to nobody and is not saved: between it and the backing `dma` copies fastest, and the host can
+   * move data there by itself. It is the same for all threads of the machine. Empty: there is none.
+   */
+  readonly staging: Uint8Array;
   readonly dma: Dma;
   /** Tells the CPUs that `length` bytes of `backing` at `offset` were changed behind their back. */
   backingWritten(offset: number, length: number): void;

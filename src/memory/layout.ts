@@ -82,6 +82,9 @@ export function guestBase(cpus: number): number {
   return cpuOrigin(cpus);
 }
 
+/** Bytes of memory behind the guest's for data on their way (`Vm.staging`), where there is room for it. */
+export const STAGING = 32 * MIB;
+
 /** Guest memory that a machine with one CPU can have in one WebAssembly memory, bytes. */
 export const GUEST_MEMORY_LIMIT = 2 ** 32 - guestBase(1);
 

@@ -10,8 +10,6 @@ export class MemoryDisk implements BlockBackend {
   readonly serial = 'SERIAL-1';
   readonly log: string[] = [];
   readonly waiting: (() => void)[] = [];
-  /** Sizes of the memory that was asked for. */
-  readonly allocated: number[] = [];
   later = false;
   fails = false;
 
@@ -23,9 +21,11 @@ export class MemoryDisk implements BlockBackend {
     for (let i = 0; i < size; i++) this.bytes[i] = (i >> 9) + i;
   }
 
-  readonly allocate: BlockBackend['allocate'] = (size) => {
-    this.allocated.push(size);
-    return new Uint8Array(size);
+  /** How many buffers there are, and those that nobody has. */
+  readonly scratch = { made: 0, free: [] as Uint8Array[] };
+  readonly buffers: BlockBackend['buffers'] = {
+    take: () => this.scratch.free.pop() ?? new Uint8Array(0x10_0000).fill(++this.scratch.made),
+    give: (buffer) => this.scratch.free.push(buffer),
   };
 
   private do(what: string, from: number, length: number, act: () => void, done: Done): void {

@@ -1,5 +1,19 @@
 import type { Gpa } from '../../base/units.js';
 import { backingPieces, type BackingMemory, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
+import { memoryCopy } from './memory-copy.js';
+
+/** Bytes from which on it pays to ask where they lie. */
+const LEAST = 1024;
+
+/** What a SlotDma has to do with. */
+export interface SlotMemory extends BackingMemory {
+  /** The backing is a part of it. */
+  readonly memory: WebAssembly.Memory;
+  /** Is told of every range of the backing that a device changed. */
+  readonly written: (offset: number, length: number) => void;
+  /** Of another thread, where that sets them. */
+  readonly slots?: () => readonly MemorySlot[];
+}
 
 /** Device access to guest memory through the slots, with decoded code kept right. */
 export class SlotDma implements Dma {
@@ -9,14 +23,19 @@ export class SlotDma implements Dma {
   private readonly scratchView = new DataView(this.scratch.buffer);
   private readonly view: DataView;
 
-  /** `written` is told of every range of the backing that a device changed. */
-  constructor(
-    private readonly backing: Uint8Array,
-    private readonly written: (offset: number, length: number) => void,
-    /** Of another thread, where that sets them. */
-    private readonly othersSlots?: () => readonly MemorySlot[],
-    private readonly far?: readonly Uint8Array[],
-  ) {
+  private readonly backing: Uint8Array;
+  private readonly written: SlotMemory['written'];
+  /** Where the backing begins in the memory. */
+  private readonly base: number;
+  private copyWithin: ReturnType<typeof memoryCopy> | undefined;
+  /** What was last copied from or to, and where it begins in the memory; negative: it is no part of that. */
+  private last: { readonly bytes: Uint8Array; readonly at: number } | undefined;
+
+  constructor(private readonly parts: SlotMemory) {
+    const { backing, written } = parts;
+    this.backing = backing;
+    this.written = written;
+    this.base = backing.byteOffset;
     this.view = new DataView(backing.buffer, backing.byteOffset, backing.length);
   }
 
@@ -25,11 +44,11 @@ export class SlotDma implements Dma {
   }
 
   private get memory(): BackingMemory {
-    return { backing: this.backing, far: this.far };
+    return this.parts;
   }
 
   private get slots(): readonly MemorySlot[] {
-    return this.othersSlots?.() ?? this.ownSlots;
+    return this.parts.slots?.() ?? this.ownSlots;
   }
 
   private slotAt(address: number): MemorySlot | undefined {
@@ -72,13 +91,29 @@ export class SlotDma implements Dma {
     return complete;
   }
 
-  read(from: Gpa, into: Uint8Array): boolean {
-    const near = this.nearAt(from, into.length);
+  /** Where bytes that are worth the question begin in the memory; negative: elsewhere. Most often they are those of the time before. */
+  private placeOf(bytes: Uint8Array, length: number): number {
+    if (length < LEAST) return -1;
+    if (this.last?.bytes !== bytes)
+      this.last = { bytes, at: bytes.buffer === this.parts.memory.buffer ? bytes.byteOffset : -1 };
+    return this.last.at;
+  }
+
+  private copy(to: number, from: number, length: number): void {
+    this.copyWithin ??= memoryCopy(this.parts.memory);
+    this.copyWithin(to, from, length);
+  }
+
+  read(from: Gpa, bytes: Uint8Array, begin = 0, length = bytes.length - begin): boolean {
+    const near = this.nearAt(from, length);
     if (near >= 0) {
-      into.set(this.backing.subarray(near, near + into.length));
+      const place = this.placeOf(bytes, length);
+      if (place >= 0) this.copy(place + begin, this.base + near, length);
+      else bytes.set(this.backing.subarray(near, near + length), begin);
       return true;
     }
-    return this.walk(from, into.length, (done, count, slot, offset) => {
+    const into = bytes.subarray(begin, begin + length);
+    return this.walk(from, length, (done, count, slot, offset) => {
       if (!slot) into.fill(0xff, done, done + count);
       else if (offset < this.backing.length) into.set(this.backing.subarray(offset, offset + count), done);
       else {
@@ -91,14 +126,17 @@ export class SlotDma implements Dma {
     });
   }
 
-  write(to: Gpa, bytes: Uint8Array): boolean {
-    const near = this.nearAt(to, bytes.length, 'ram');
+  write(to: Gpa, all: Uint8Array, begin = 0, length = all.length - begin): boolean {
+    const near = this.nearAt(to, length, 'ram');
     if (near >= 0) {
-      this.backing.set(bytes, near);
-      this.written(near, bytes.length);
+      const place = this.placeOf(all, length);
+      if (place >= 0) this.copy(this.base + near, place + begin, length);
+      else this.backing.set(length === all.length ? all : all.subarray(begin, begin + length), near);
+      this.written(near, length);
       return true;
     }
-    return this.walk(to, bytes.length, (done, count, slot, offset) => {
+    const bytes = all.subarray(begin, begin + length);
+    return this.walk(to, length, (done, count, slot, offset) => {
       if (slot?.kind !== 'ram') return;
       if (offset < this.backing.length) this.backing.set(bytes.subarray(done, done + count), offset);
       else {

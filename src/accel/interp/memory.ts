@@ -2,7 +2,17 @@ import { HostError } from '../../base/errors.js';
 import { gpa, PAGE_SIZE } from '../../base/units.js';
 import type { MemorySlot } from '../../iface/guest-memory.js';
 import { ATTN, STATE } from '../../cpu/x86/state-layout.js';
-import { cpuOrigin, guestBase, LAYOUT, MAX_SLOTS, REMOTE, SLOT, SLOT_SIZE, SYNC } from '../../memory/layout.js';
+import {
+  cpuOrigin,
+  guestBase,
+  LAYOUT,
+  MAX_SLOTS,
+  REMOTE,
+  SLOT,
+  SLOT_SIZE,
+  STAGING,
+  SYNC,
+} from '../../memory/layout.js';
 
 /** Bytes of a page of WebAssembly, and pages that one memory can have without memory64. */
 export const WASM_PAGE = 65536;
@@ -32,6 +42,8 @@ export class MachineMemory {
   private readonly words: Int32Array;
   /** RAM, then ROM. */
   readonly backing: Uint8Array;
+  /** As in Vm. */
+  readonly staging: Uint8Array;
   private readonly guestBase: number;
 
   /**
@@ -47,11 +59,13 @@ export class MachineMemory {
     }: { readonly memory?: WebAssembly.Memory | undefined; readonly ahead?: WebAssembly.Memory | undefined } = {},
   ) {
     this.guestBase = guestBase(cpus);
-    this.memory = memory ?? reserve(this.guestBase + backingSize, backingSize, ahead);
+    const end = this.guestBase + backingSize;
+    this.memory = memory ?? reserve(Math.min(end + STAGING, WASM_PAGES * WASM_PAGE), backingSize, ahead);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);
     this.backing = new Uint8Array(this.memory.buffer, this.guestBase, backingSize);
+    this.staging = new Uint8Array(this.memory.buffer, end);
     this.view.setUint32(LAYOUT.SYNC + SYNC.CPUS, cpus, true);
   }
 

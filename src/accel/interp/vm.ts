@@ -34,6 +34,7 @@ export interface InterpVmOptions {
 
 export class InterpVm implements Vm {
   readonly backing: Uint8Array;
+  readonly staging: Uint8Array;
   readonly dma: Dma;
   private readonly memory: MachineMemory;
   private readonly slotDma: SlotDma;
@@ -50,10 +51,16 @@ export class InterpVm implements Vm {
     this.memory = new MachineMemory(backingSize, cpus, { memory, ahead: wasm?.memory });
     if (!memory && !wasm) this.memory.bytes.set(image.decoderTables, LAYOUT.DECODER_TABLES);
     this.backing = this.memory.backing;
+    this.staging = this.memory.staging;
     const written = (offset: number, length: number): void => {
       this.backingWritten(offset, length);
     };
-    this.slotDma = new SlotDma(this.backing, written, memory && (() => this.memory.readSlots()));
+    this.slotDma = new SlotDma({
+      memory: this.memory.memory,
+      backing: this.backing,
+      written,
+      ...(memory && { slots: () => this.memory.readSlots() }),
+    });
     this.dma = this.slotDma;
   }
 

@@ -7,6 +7,7 @@ import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import { FAR_PIECE, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
+import { STAGING } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_LOG_DIRTY_PAGES, MEM_READONLY, SIZE } from './abi.js';
 import { KvmChips } from './chips.js';
@@ -19,6 +20,8 @@ import { KvmVcpu } from './vcpu.js';
 import { WriteLog } from './write-log.js';
 
 const WASM_PAGE = 65536;
+/** Bytes of a memory of WebAssembly, at most. */
+const MOST = 2 ** 32;
 
 export interface KvmVmOptions {
   readonly model: CpuModel;
@@ -70,9 +73,9 @@ export interface KvmCapabilities {
   readonly xcrs: boolean;
 }
 
-/** Memory that is page-aligned and never moves: shared, and WebAssembly's. */
+/** Memory that is page-aligned and never moves: shared, and WebAssembly's. `size`: of the backing, behind which comes STAGING, if there is room. */
 function reserve(size: number): WebAssembly.Memory {
-  const pages = Math.ceil(size / WASM_PAGE);
+  const pages = Math.ceil(Math.min(size + STAGING, MOST) / WASM_PAGE);
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   } catch (cause) {
@@ -144,6 +147,7 @@ class Resources {
 
 export class KvmVm implements Vm {
   readonly backing: Uint8Array;
+  readonly staging: Uint8Array;
   readonly far: readonly Uint8Array[] | undefined;
   readonly dma: Dma;
   readonly share: KvmShare;
@@ -167,6 +171,7 @@ export class KvmVm implements Vm {
     const { backingSize, cpus = 1 } = options;
     const memory = share?.memory ?? reserve(backingSize);
     this.backing = new Uint8Array(memory.buffer, 0, backingSize);
+    this.staging = new Uint8Array(memory.buffer, backingSize);
     this.base = addressOf(this.backing);
     this.signals = new CpuWords(cpus, share?.words);
     this.share = share ?? this.acquire(memory, options);
@@ -174,7 +179,12 @@ export class KvmVm implements Vm {
     this.far = far && farPieces(far);
     if (!share) for (const piece of this.far ?? []) preferHugePages(piece);
     this.writes = new WriteLog(vm);
-    this.slotDma = new SlotDma(this.backing, (...range) => this.backingWritten(...range), undefined, this.far);
+    this.slotDma = new SlotDma({
+      memory,
+      backing: this.backing,
+      far: this.far,
+      written: (...range) => this.backingWritten(...range),
+    });
     this.dma = this.slotDma;
     if (irqchip !== 'off') this.chips = new KvmChips(vm, handles, irqchip === 'on');
   }

@@ -9,14 +9,14 @@ export class BusMasterDma implements Dma {
     private readonly dma: Dma,
   ) {}
 
-  read(from: Gpa, into: Uint8Array): boolean {
-    if (this.pci.busMaster) return this.dma.read(from, into);
-    into.fill(0xff);
+  read(from: Gpa, into: Uint8Array, begin = 0, length = into.length - begin): boolean {
+    if (this.pci.busMaster) return this.dma.read(from, into, begin, length);
+    into.fill(0xff, begin, begin + length);
     return false;
   }
 
-  write(to: Gpa, bytes: Uint8Array): boolean {
-    return this.pci.busMaster && this.dma.write(to, bytes);
+  write(to: Gpa, bytes: Uint8Array, begin?: number, length?: number): boolean {
+    return this.pci.busMaster && this.dma.write(to, bytes, begin, length);
   }
 
   readU16(from: Gpa): number {

@@ -1,6 +1,7 @@
 /** A port of an AHCI HBA: its registers, its list of commands and the drive behind it (AHCI 1.3.1 §3.3, §5). */
 import { gpa, type Gpa } from '../../base/units.js';
 import type { Dma } from '../../iface/guest-memory.js';
+import type { ScratchBuffers } from '../../iface/block.js';
 import type { AtaDrive, Operation, Outcome, Taskfile } from '../ata/drive.js';
 import { STATUS } from '../ata/registers.js';
 import { BufferPool } from '../buffer-pool.js';
@@ -43,11 +44,11 @@ export class AhciPort {
   /** The command that is not a queued one, under way. */
   private busySlot: number | undefined;
   private serving = false;
-  private readonly buffers: BufferPool;
+  private readonly buffers: ScratchBuffers;
 
   constructor(private readonly parts: PortParts) {
     this.state = initialState();
-    this.buffers = new BufferPool(parts.drive?.allocate);
+    this.buffers = parts.drive?.buffers ?? new BufferPool();
     this.connect();
   }
 

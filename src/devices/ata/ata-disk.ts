@@ -54,7 +54,7 @@ export class AtaDisk implements AtaDrive {
   readonly stateSchema = stateSchema;
   readonly packets = false;
   readonly signature = SIGNATURE.DISK;
-  readonly allocate: BlockBackend['allocate'];
+  readonly buffers: BlockBackend['buffers'];
 
   private readonly backend: BlockBackend;
   private readonly smart = new Smart();
@@ -64,7 +64,7 @@ export class AtaDisk implements AtaDrive {
   constructor(private readonly parts: AtaDiskParts) {
     this.id = parts.id;
     this.backend = parts.backend;
-    this.allocate = parts.backend.allocate;
+    this.buffers = parts.backend.buffers;
     this.sectors = Math.min(Math.floor(parts.backend.size / SECTOR), 2 ** 48 - 1);
     this.state = this.initial();
   }

@@ -60,7 +60,7 @@ export interface AtaDrive extends Snapshotable {
   /** What the registers show after a reset: LBA low, mid, high. */
   readonly signature: number;
   /** As the medium's back end says. */
-  readonly allocate?: BlockBackend['allocate'];
+  readonly buffers?: BlockBackend['buffers'];
   /** COMRESET, power-on, or a software reset (`soft`), which changes less. */
   reset(soft: boolean): void;
   /** Looks at a command. Nothing has happened to the medium yet. */

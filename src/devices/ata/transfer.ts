@@ -34,12 +34,12 @@ export class ScatterList {
 
   /** Copies into guest memory, as much as there is room for. */
   write(bytes: Uint8Array): number {
-    return this.move(bytes, (at, part) => this.dma.write(at, part));
+    return this.move(bytes, (at, begin, count) => this.dma.write(at, bytes, begin, count));
   }
 
   /** Copies out of guest memory, as much as there is. */
   read(into: Uint8Array): number {
-    return this.move(into, (at, part) => this.dma.read(at, part));
+    return this.move(into, (at, begin, count) => this.dma.read(at, into, begin, count));
   }
 
   /** Whether a piece, or a part of one, is left. */
@@ -51,13 +51,13 @@ export class ScatterList {
     return (this.piece ??= this.entry(this.index));
   }
 
-  private move(bytes: Uint8Array, copy: (at: Gpa, part: Uint8Array) => boolean): number {
+  private move(bytes: Uint8Array, copy: (at: Gpa, begin: number, count: number) => boolean): number {
     let done = 0;
     while (done < bytes.length) {
       const piece = this.current();
       if (!piece) break;
       const count = Math.min(bytes.length - done, piece.length - this.used);
-      if (!copy(gpa(piece.address + this.used), bytes.subarray(done, done + count))) this.fault = true;
+      if (!copy(gpa(piece.address + this.used), done, count)) this.fault = true;
       done += count;
       this.used += count;
       if (this.used === piece.length) {

@@ -1,5 +1,4 @@
-import type { BlockBackend, BlockStatus } from '../../iface/block.js';
-import type { BufferPool } from '../buffer-pool.js';
+import type { BlockBackend, BlockStatus, ScratchBuffers } from '../../iface/block.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 
 /** Request types, VIRTIO 1.2 §5.2.6. */
@@ -31,7 +30,7 @@ export interface RequestLimits {
 /** Whom a request tells how it ends: exactly once, unless it is not current any more. */
 export interface RequestOwner {
   /** Scratch memory for data on their way. */
-  readonly buffers: BufferPool;
+  readonly buffers: ScratchBuffers;
   /** What the driver reads as the serial number. */
   readonly serial: string;
   /** Written data must be durable before the request is done. */

@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import type { BlockBackend } from '../../iface/block.js';
+import type { BlockBackend, ScratchBuffers } from '../../iface/block.js';
 import { array, bool, range, struct, u16, type Infer, type Plain } from '../../snapshot/schema.js';
 import { BufferPool } from '../buffer-pool.js';
 import { get } from '../../bus/pci/config-space.js';
@@ -92,7 +92,7 @@ export class VirtioBlock implements VirtioDevice {
   private port: VirtioPort | undefined;
   /** Changes with every reset; completions of another life are dropped. */
   private life = 0;
-  private readonly buffers: BufferPool;
+  private readonly buffers: ScratchBuffers;
   private readonly inFlight = new Set<{ readonly queue: number; readonly head: number }>();
   /** Queues that are being served: their interrupts wait until all is taken. */
   private readonly serving = new Set<number>();
@@ -104,7 +104,7 @@ export class VirtioBlock implements VirtioDevice {
     this.id = parts.id;
     this.backend = backend;
     this.serial = parts.serial ?? backend.serial;
-    this.buffers = new BufferPool(backend.allocate);
+    this.buffers = backend.buffers ?? new BufferPool();
     this.queueSizes = new Array<number>(queues).fill(queueSize);
     this.features =
       FEATURE.SEG_MAX |

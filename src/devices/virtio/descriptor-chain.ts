@@ -30,19 +30,21 @@ export class DescriptorChain {
 
   /** Copies from the readable part. False: it ends before, or some of it is not in RAM. */
   read(offset: number, into: Uint8Array): boolean {
-    return this.transfer(this.readable, offset, into, (at, part) => this.dma.read(at, part));
+    return this.transfer(this.readable, offset, into, (at, begin, count) => this.dma.read(at, into, begin, count));
   }
 
   /** Copies to the writable part. False: it ends before, or some of it is not in RAM. */
   write(offset: number, bytes: Uint8Array): boolean {
-    return this.transfer(this.writableSegments, offset, bytes, (at, part) => this.dma.write(at, part));
+    return this.transfer(this.writableSegments, offset, bytes, (at, begin, count) =>
+      this.dma.write(at, bytes, begin, count),
+    );
   }
 
   private transfer(
     segments: readonly Segment[],
     offset: number,
     bytes: Uint8Array,
-    move: (at: Gpa, part: Uint8Array) => boolean,
+    move: (at: Gpa, begin: number, count: number) => boolean,
   ): boolean {
     let [skip, done, ok] = [offset, 0, true];
     for (const { address, length } of segments) {
@@ -52,7 +54,7 @@ export class DescriptorChain {
         continue;
       }
       const count = Math.min(length - skip, bytes.length - done);
-      if (!move(gpa(address + skip), bytes.subarray(done, done + count))) ok = false;
+      if (!move(gpa(address + skip), done, count)) ok = false;
       skip = 0;
       done += count;
     }

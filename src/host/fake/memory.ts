@@ -15,18 +15,18 @@ export class FakeMemory implements Dma {
     return at >= 0 && at + size <= this.bytes.length;
   }
 
-  read(from: Gpa, into: Uint8Array): boolean {
-    if (!this.has(from, into.length)) {
-      into.fill(0xff);
+  read(from: Gpa, into: Uint8Array, begin = 0, length = into.length - begin): boolean {
+    if (!this.has(from, length)) {
+      into.fill(0xff, begin, begin + length);
       return false;
     }
-    into.set(this.bytes.subarray(from, from + into.length));
+    into.set(this.bytes.subarray(from, from + length), begin);
     return true;
   }
 
-  write(to: Gpa, bytes: Uint8Array): boolean {
-    if (!this.has(to, bytes.length)) return false;
-    this.bytes.set(bytes, to);
+  write(to: Gpa, bytes: Uint8Array, begin = 0, length = bytes.length - begin): boolean {
+    if (!this.has(to, length)) return false;
+    this.bytes.set(bytes.subarray(begin, begin + length), to);
     return true;
   }
 

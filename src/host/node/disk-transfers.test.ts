@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DiskTransfers } from './disk-transfers.js';
-import { isPageAligned, pageAligned, pagesInPieces } from './page-aligned.js';
+import { pageAligned } from './page-aligned.js';
 
 const KIB = 1024;
 
@@ -43,16 +43,6 @@ describe.skipIf(process.platform !== 'linux')('transfers that go on meanwhile', 
     expect(Buffer.compare(into, content.subarray(64 * KIB, 320 * KIB))).toBe(0);
     const after = content.slice().fill(9, 512 * KIB, 640 * KIB);
     expect(Buffer.compare(readFileSync(path.join(folder, 'file')), after)).toBe(0);
-  });
-
-  it('have memory for more than one, in pieces', () => {
-    const allocate = pagesInPieces(256 * KIB);
-    const pieces = [100 * KIB, 128 * KIB, 128 * KIB].map(allocate);
-    expect(pieces.map(isPageAligned)).toEqual([true, true, false]);
-    expect(pieces.map(({ length }) => length)).toEqual([100 * KIB, 128 * KIB, 128 * KIB]);
-    pieces[0].fill(1);
-    pieces[1].fill(2);
-    expect([pieces[0].includes(2), pieces[1].includes(1)]).toEqual([false, false]);
   });
 
   it('say that they have failed', () => {

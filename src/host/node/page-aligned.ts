@@ -22,17 +22,9 @@ export function pageAligned(size: number): Uint8Array {
   }
 }
 
-/** Gives pieces of one such memory of so many bytes, once it is wanted; behind its end, memory that begins anywhere. */
-export function pagesInPieces(most: number): (size: number) => Uint8Array {
-  let memory: Uint8Array | undefined;
-  let used = 0;
-  return (size) => {
-    if (used + size > most) return new Uint8Array(size);
-    memory ??= pageAligned(most);
-    const begin = used;
-    used += Math.ceil(size / PAGE) * PAGE;
-    return memory.subarray(begin, begin + size);
-  };
+/** Somebody else's memory begins at a page, too. */
+export function beginsAtPage(memory: ArrayBufferLike): void {
+  aligned.add(memory);
 }
 
 /** Whether bytes are a part of such memory, and begin at a page of it. */

@@ -24,7 +24,7 @@ import { createDisk } from './disk-tools.js';
 import { DiskTransfers } from '../../host/node/disk-transfers.js';
 import { isPageAligned, pageAligned } from '../../host/node/page-aligned.js';
 import { RandomSource } from '../../testing/random-source.js';
-import { openDisk } from './disks.js';
+import { diskBuffers, openDisk, type DiskOwner } from './disks.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-disks-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -42,11 +42,11 @@ const plain = {
   internal: null,
 } as const;
 
-function open(name: string, more: Partial<DiskConfig> = {}): BlockBackend {
+function open(name: string, more: Partial<DiskConfig> = {}, owner: Partial<DiskOwner> = {}): BlockBackend {
   const warn = (text: string): never => {
     throw new Error(text);
   };
-  return openDisk({ ...plain, path: file(name), ...more }, { warn });
+  return openDisk({ ...plain, path: file(name), ...more }, { warn, ...owner });
 }
 
 function raw(name: string, size = 65536): string {
@@ -80,19 +80,26 @@ describe('an image', () => {
     temporary.close();
     open('shared').close();
   });
-  it('past the host’s cache has memory for that (file systems with O_DIRECT)', ({ skip }) => {
+  it('has memory beside the guest’s, more of it past the host’s cache (file systems with O_DIRECT)', ({ skip }) => {
     raw('direct');
-    const cached = open('direct');
-    expect(cached.allocate).toBeUndefined();
+    const staging = new Uint8Array(new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true }).buffer);
+    const buffers = diskBuffers(staging);
+    const taken = (disk: BlockBackend, count: number): readonly unknown[] => {
+      const all = Array.from({ length: count }, () => disk.buffers?.take() ?? new Uint8Array());
+      for (const buffer of all.toReversed()) disk.buffers?.give(buffer);
+      return [all[0].length, ...all.map((buffer) => isPageAligned(buffer) && buffer.byteOffset)];
+    };
+    const cached = open('direct', {}, { buffers: () => buffers });
+    // From the first one on again each time; behind the end of that memory, any other.
+    for (let i = 0; i < 3; i++) expect(taken(cached, 5)).toEqual([0x4_0000, 0, 0x4_0000, 0x8_0000, 0xc_0000, false]);
     cached.close();
     try {
       closeSync(openSync(file('direct'), constants.O_RDONLY | constants.O_DIRECT));
     } catch {
       skip('no O_DIRECT here');
     }
-    const disk = open('direct', { cache: 'none' });
-    const memory = disk.allocate?.(8192);
-    expect([memory?.length, memory && isPageAligned(memory)]).toEqual([8192, true]);
+    const disk = open('direct', { cache: 'none' }, { buffers: () => buffers });
+    for (let i = 0; i < 3; i++) expect(taken(disk, 4)).toEqual([0x10_0000, 0x10_0000, 0x20_0000, 0x30_0000, false]);
     disk.close();
   });
   it('on which others stand is not written', () => {

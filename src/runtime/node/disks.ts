@@ -8,24 +8,41 @@ import { openImage, type Opener } from '../../block/open.js';
 import { TemporaryDisk } from '../../block/temporary.js';
 import { DiskFile } from '../../host/node/disk-file.js';
 import type { DiskTransfers } from '../../host/node/disk-transfers.js';
-import { pagesInPieces } from '../../host/node/page-aligned.js';
+import { beginsAtPage } from '../../host/node/page-aligned.js';
+import { BufferPool, PIECE } from '../../devices/buffer-pool.js';
 import type { BlockBackend } from '../../iface/block.js';
 import { DEFAULT_DISK_CACHE, type DiskConfig } from '../../vmm/config.js';
 import { isAddress } from './http-images.js';
 import { imageOpener } from './image-store.js';
 
-/** Bytes of memory, at most, that the host moves to and from a disk without a copy. */
-const DATA_ON_THEIR_WAY = 0x100_0000;
+/** Memory for data on their way between a machine and its disks: by the host's cache, and past it. */
+export interface DiskBuffers {
+  readonly cached: BufferPool;
+  readonly pastCache: BufferPool;
+}
+
+/** `staging`: of the machine's Vm. */
+export function diskBuffers(staging: Uint8Array): DiskBuffers {
+  beginsAtPage(staging.buffer);
+  // Past the cache any number are under way at a time; by it, one.
+  const cached = PIECE.CACHED * 4;
+  return {
+    cached: new BufferPool(PIECE.CACHED, staging.subarray(0, cached)),
+    pastCache: new BufferPool(PIECE.PAST_CACHE, staging.subarray(cached)),
+  };
+}
 
 export interface DiskOwner {
   /** What the owner should know, as one line. */
   readonly warn: (text: string) => void;
   /** Absent: whatever a guest wants is done at once. */
   readonly transfers?: DiskTransfers | undefined;
+  /** Once the machine has memory. Absent: any memory will do. */
+  readonly buffers?: () => DiskBuffers | undefined;
 }
 
 /** Throws a one-line error when the image cannot be a disk. */
-export function openDisk(disk: DiskConfig, { warn, transfers: all }: DiskOwner): BlockBackend {
+export function openDisk(disk: DiskConfig, { warn, transfers: all, buffers }: DiskOwner): BlockBackend {
   const { path: name, format, serial, internal, cache = DEFAULT_DISK_CACHE } = disk;
   if (cache === 'none' && isAddress(name))
     throw new UsageError(`the disk ${name} cannot be used with cache=none: that is for files of this host`);
@@ -38,7 +55,7 @@ export function openDisk(disk: DiskConfig, { warn, transfers: all }: DiskOwner):
   const overlay = temporary ? overlayOf(image, name, opener) : undefined;
   return new ImageDisk(overlay ?? image, {
     writes: overlay,
-    allocate: cache === 'none' ? pagesInPieces(DATA_ON_THEIR_WAY) : undefined,
+    buffers: () => buffers?.()?.[cache === 'none' ? 'pastCache' : 'cached'],
     ...(transfers && { settle: () => transfers.settle() }),
     serial: serial ?? serialOf(name),
     failed: (error) =>

@@ -28,7 +28,7 @@ import { cpuThreads } from './cpu-threads.js';
 import { createTurn, createTurnAmongOthers, openSeat } from './cpu-turns.js';
 import { createVm } from './create-vm.js';
 import { Debugging } from './debugging.js';
-import { locateDisk, openDisk } from './disks.js';
+import { diskBuffers, locateDisk, openDisk, type DiskBuffers } from './disks.js';
 import type * as Kvm from './kvm.js';
 import { MachineCommands, portable } from './machine-commands.js';
 import { MachineOrigin } from './machine-origin.js';
@@ -95,6 +95,8 @@ export class MachineOnThread {
   private readonly networks: Networks;
   /** Absent: others on this thread would wait with it, and a CPU that KVM runs would see late that something is done. */
   private readonly transfers: DiskTransfers | undefined;
+  /** Once there is memory. */
+  private buffers: DiskBuffers | undefined;
   private readonly origin: MachineOrigin;
   private readonly commands: MachineCommands;
   private readonly turn: ReturnType<typeof createTurn>;
@@ -206,6 +208,7 @@ export class MachineOnThread {
   private createTracedVm(request: VmRequest): Vm {
     const vm = this.createOn(request);
     this.lent = vm;
+    this.buffers = diskBuffers(vm.staging);
     const { trace } = this.data.options;
     return trace ? traceVm(vm, new Set(trace.kinds), (line) => this.trace?.line(line)) : vm;
   }
@@ -256,7 +259,11 @@ export class MachineOnThread {
       turn: this.turn,
       disassemble,
       openDisk: (disk, mayDiffer) =>
-        openDisk(disk, { warn: report, transfers: mayDiffer ? this.transfers : undefined }),
+        openDisk(disk, {
+          warn: report,
+          transfers: mayDiffer ? this.transfers : undefined,
+          buffers: () => this.buffers,
+        }),
       locate: locateDisk,
       sharing: { openFolder: ({ path, readOnly }) => new HostFolder(path, readOnly), streams, giveBack },
       networks: {
