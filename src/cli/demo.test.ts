@@ -71,6 +71,12 @@ describe('vitrine run demo', () => {
     expect(code).toBe(0);
   });
 
+  it('says which stages there are when none of those that are named is one', async () => {
+    const { code, stdout, stderr } = await demo('--append', 'stages=nosuch,reals');
+    expect(stdout).toMatch(/\nstages= names none of real, protected, v86, pae, long, ring3, calls\r\n$/);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/\nvitrine: the guest ended with exit code 3\n$/)]);
+  });
+
   it('says what a 32-bit CPU does not have', async () => {
     const { code, stdout } = await demo('--cpu', '486');
     expect(stdout).toMatch(/^ {2}SYSENTER and SYSEXIT, calls +- {2}not in this CPU\r$/m);

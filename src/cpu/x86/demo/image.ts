@@ -163,6 +163,10 @@ function finish(asm: Assembler, report: Report, cells: ReportCells): void {
   asm.emit('mov', R.eax, dword([cells.checked]));
   report.printDecimal(0);
   report.print(' checks failed\r\n');
+  endInFailure(asm);
+}
+
+function endInFailure(asm: Assembler): void {
   asm.emit('mov', R.edx, DEBUG_EXIT);
   asm.emit('mov', R.eax, FAILURE);
   asm.emit('out', R.dx, R.eax);
@@ -298,6 +302,13 @@ export function buildDemo(): DemoImage {
   report.print('\r\nVitrine demo: ');
   printCpu(main, report);
   report.print('\r\n');
+
+  const some = main.label();
+  main.emit('cmp', dword([chosen]), 0);
+  main.emit('jne', some);
+  report.print(`\r\n${OPTION} names none of ${stages.map(({ name }) => name).join(', ')}\r\n`);
+  endInFailure(main);
+  main.bind(some);
 
   const absent =
     (feature: number, { stage }: EmittedStage) =>
