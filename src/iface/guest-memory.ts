@@ -12,6 +12,8 @@ export interface Dma {
   read(from: Gpa, into: Uint8Array, begin?: number, length?: number): boolean;
   /** Copies `length` of the bytes, from `begin` on, into guest memory: absent, all of them. */
   write(to: Gpa, bytes: Uint8Array, begin?: number, length?: number): boolean;
+  /** Puts zeros into guest memory. */
+  zero(at: Gpa, length: number): boolean;
   /** Little-endian, any alignment. */
   readU16(from: Gpa): number;
   readU32(from: Gpa): number;

@@ -1,6 +1,6 @@
 /**
  * The Wasm memory of a machine: one `WebAssembly.Memory`, shared where the platform allows, that holds the state of
- * the CPUs, the tables of interpreter and translator, and guest memory last. Addresses are bytes.
+ * the CPUs, the tables of interpreter and translator, and guest memory; last is memory for data on their way (STAGING). Addresses are bytes.
  */
 import { KIB, MIB } from '../base/units.js';
 

@@ -46,12 +46,13 @@ describe('devices’ access to guest memory', () => {
         for (const [k, offset] of bytes.entries()) before[begin + k] = offset === undefined ? 0xff : model[offset];
       } else {
         const told = written.length;
-        const complete = dma.write(gpa(at), buffer, begin, length);
+        const zeros = random.once(4);
+        const complete = zeros ? dma.zero(gpa(at), length) : dma.write(gpa(at), buffer, begin, length);
         expect(complete).toBe(!bytes.includes(undefined));
         const changed = new Set<number>();
         for (const [k, offset] of bytes.entries())
           if (offset !== undefined && offset < RAM) {
-            model[offset] = before[begin + k];
+            model[offset] = zeros ? 0 : before[begin + k];
             changed.add(offset);
           }
         for (const [offset, count] of written.slice(told)) for (let k = 0; k < count; k++) changed.delete(offset + k);

@@ -1,6 +1,6 @@
 import type { Gpa } from '../../base/units.js';
 import { backingPieces, type BackingMemory, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
-import { memoryCopy } from './memory-copy.js';
+import { bulkMemory, type BulkMemory } from './bulk-memory.js';
 
 /** Bytes from which on it pays to ask where they lie. */
 const LEAST = 1024;
@@ -22,12 +22,12 @@ export class SlotDma implements Dma {
   private readonly scratch = new Uint8Array(8);
   private readonly scratchView = new DataView(this.scratch.buffer);
   private readonly view: DataView;
-
   private readonly backing: Uint8Array;
   private readonly written: SlotMemory['written'];
-  /** Where the backing begins in the memory. */
+  /** The whole memory, and where the backing begins in it. */
+  private readonly buffer: ArrayBufferLike;
   private readonly base: number;
-  private copyWithin: ReturnType<typeof memoryCopy> | undefined;
+  private bulkOperations: BulkMemory | undefined;
   /** What was last copied from or to, and where it begins in the memory; negative: it is no part of that. */
   private last: { readonly bytes: Uint8Array; readonly at: number } | undefined;
 
@@ -35,16 +35,13 @@ export class SlotDma implements Dma {
     const { backing, written } = parts;
     this.backing = backing;
     this.written = written;
+    this.buffer = backing.buffer;
     this.base = backing.byteOffset;
     this.view = new DataView(backing.buffer, backing.byteOffset, backing.length);
   }
 
   setSlots(slots: readonly MemorySlot[]): void {
     this.ownSlots = slots;
-  }
-
-  private get memory(): BackingMemory {
-    return this.parts;
   }
 
   private get slots(): readonly MemorySlot[] {
@@ -94,21 +91,19 @@ export class SlotDma implements Dma {
   /** Where bytes that are worth the question begin in the memory; negative: elsewhere. Most often they are those of the time before. */
   private placeOf(bytes: Uint8Array, length: number): number {
     if (length < LEAST) return -1;
-    if (this.last?.bytes !== bytes)
-      this.last = { bytes, at: bytes.buffer === this.parts.memory.buffer ? bytes.byteOffset : -1 };
+    if (this.last?.bytes !== bytes) this.last = { bytes, at: bytes.buffer === this.buffer ? bytes.byteOffset : -1 };
     return this.last.at;
   }
 
-  private copy(to: number, from: number, length: number): void {
-    this.copyWithin ??= memoryCopy(this.parts.memory);
-    this.copyWithin(to, from, length);
+  private get bulk(): BulkMemory {
+    return (this.bulkOperations ??= bulkMemory(this.parts.memory));
   }
 
   read(from: Gpa, bytes: Uint8Array, begin = 0, length = bytes.length - begin): boolean {
     const near = this.nearAt(from, length);
     if (near >= 0) {
       const place = this.placeOf(bytes, length);
-      if (place >= 0) this.copy(place + begin, this.base + near, length);
+      if (place >= 0) this.bulk.copy(place + begin, this.base + near, length);
       else bytes.set(this.backing.subarray(near, near + length), begin);
       return true;
     }
@@ -118,7 +113,7 @@ export class SlotDma implements Dma {
       else if (offset < this.backing.length) into.set(this.backing.subarray(offset, offset + count), done);
       else {
         let at = done;
-        for (const piece of backingPieces(this.memory, offset, count)) {
+        for (const piece of backingPieces(this.parts, offset, count)) {
           into.set(piece, at);
           at += piece.length;
         }
@@ -130,7 +125,7 @@ export class SlotDma implements Dma {
     const near = this.nearAt(to, length, 'ram');
     if (near >= 0) {
       const place = this.placeOf(all, length);
-      if (place >= 0) this.copy(this.base + near, place + begin, length);
+      if (place >= 0) this.bulk.copy(this.base + near, place + begin, length);
       else this.backing.set(length === all.length ? all : all.subarray(begin, begin + length), near);
       this.written(near, length);
       return true;
@@ -141,13 +136,21 @@ export class SlotDma implements Dma {
       if (offset < this.backing.length) this.backing.set(bytes.subarray(done, done + count), offset);
       else {
         let at = done;
-        for (const piece of backingPieces(this.memory, offset, count)) {
+        for (const piece of backingPieces(this.parts, offset, count)) {
           piece.set(bytes.subarray(at, at + piece.length));
           at += piece.length;
         }
       }
       this.written(offset, count);
     });
+  }
+
+  zero(at: Gpa, length: number): boolean {
+    const near = this.nearAt(at, length, 'ram');
+    if (near < 0) return this.write(at, new Uint8Array(length));
+    this.bulk.fill(this.base + near, 0, length);
+    this.written(near, length);
+    return true;
   }
 
   /** Little-endian bytes at the beginning of what it answers. */

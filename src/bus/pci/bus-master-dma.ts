@@ -19,6 +19,10 @@ export class BusMasterDma implements Dma {
     return this.pci.busMaster && this.dma.write(to, bytes, begin, length);
   }
 
+  zero(at: Gpa, length: number): boolean {
+    return this.pci.busMaster && this.dma.zero(at, length);
+  }
+
   readU16(from: Gpa): number {
     return this.pci.busMaster ? this.dma.readU16(from) : 0xffff;
   }

@@ -82,6 +82,16 @@ describe('an AHCI port (AHCI 1.3.1)', () => {
     expect(driver.run({ code: ATA.READ_DMA_EXT, lba: 0, count: 0, pieces }).error).toBe(0x14);
   });
 
+  it('moves data to and from any number of pieces', () => {
+    const driver = new Driver().start();
+    const pieces = Array.from({ length: 150 }, (_, i) => [DATA + (149 - i) * 600, 512] as const);
+    expect(driver.run({ code: ATA.READ_DMA_EXT, lba: 3, count: 150, pieces }).error).toBe(0);
+    for (const [i, [at]] of pieces.entries())
+      expect(driver.bytesAt(at, 512)).toEqual(driver.disk.bytes.slice((3 + i) * 512, (4 + i) * 512));
+    expect(driver.run({ code: ATA.WRITE_DMA_EXT, lba: 500, count: 150, pieces }).error).toBe(0);
+    expect(driver.disk.bytes.slice(500 * 512, 650 * 512)).toEqual(driver.disk.bytes.slice(3 * 512, 153 * 512));
+  });
+
   it('moves data by memory of the disk’s choice', () => {
     const driver = new Driver().start();
     for (const code of [ATA.READ_DMA_EXT, ATA.WRITE_DMA_EXT])

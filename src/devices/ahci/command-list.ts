@@ -36,15 +36,22 @@ export function packetOf(dma: Dma, table: Gpa): Uint8Array {
   return packet;
 }
 
+/** Entries of a list of pieces that are read together: they lie one behind the other, and so many cost little more than one. */
+const TOGETHER = 64;
+
 /** The pieces of memory that a command's data go to or come from. */
 export function listOf(dma: Dma, { table, entries }: Command): ScatterList {
-  const bytes = new Uint8Array(TABLE.PRD_SIZE);
+  const bytes = new Uint8Array(TABLE.PRD_SIZE * Math.min(entries, TOGETHER));
   const view = new DataView(bytes.buffer);
   return new ScatterList(dma, (index): Piece | undefined => {
     if (index >= entries) return undefined;
-    dma.read(gpa(table + TABLE.PRDT + TABLE.PRD_SIZE * index), bytes);
-    const address = (view.getUint32(4, true) & 0xf_ffff) * 2 ** 32 + ((view.getUint32(0, true) & ~1) >>> 0);
-    const length = view.getUint32(12, true);
+    const at = TABLE.PRD_SIZE * (index % TOGETHER);
+    if (at === 0) {
+      const count = Math.min(bytes.length, TABLE.PRD_SIZE * (entries - index));
+      dma.read(gpa(table + TABLE.PRDT + TABLE.PRD_SIZE * index), bytes, 0, count);
+    }
+    const address = (view.getUint32(at + 4, true) & 0xf_ffff) * 2 ** 32 + ((view.getUint32(at, true) & ~1) >>> 0);
+    const length = view.getUint32(at + 12, true);
     // The count is one less (§4.2.3.3).
     return { address: gpa(address), length: (length & 0x3f_ffff) + 1, interrupt: (length & 0x8000_0000) !== 0 };
   });

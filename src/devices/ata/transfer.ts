@@ -12,8 +12,8 @@ export interface Piece {
 }
 
 /**
- * A list of pieces of guest memory, used from front to back. Entries are read when they are reached, each once, so that a
- * list costs no more than the bytes that go through it.
+ * A list of pieces of guest memory, used from front to back. Entries are asked for when they are reached, each once and one after the
+ * other, so that a list costs no more than the bytes that go through it.
  */
 export class ScatterList {
   private index = 0;

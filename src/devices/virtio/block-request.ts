@@ -18,8 +18,8 @@ const SECTOR = 512;
 /** Where headers are read to: requests begin one after the other. */
 const header = new Uint8Array(HEADER.SIZE);
 const headerView = new DataView(header.buffer);
-/** What is read where nothing was ever written: short enough for a processor's cache, which it stays in. */
-const ZEROS = new Uint8Array(0x2_0000);
+/** Bytes of which it is asked at once whether anything was ever written there. */
+const LOOK = 0x2_0000;
 
 /** What discard and write-zeroes requests may ask for. */
 export interface RequestLimits {
@@ -112,10 +112,19 @@ export class BlockRequest {
     const buffer = (this.buffer = this.owner.buffers.take());
     for (let at = 0; at < length;) {
       const begin = at;
-      const known = this.backend.isZero?.(this.offset + begin, Math.min(ZEROS.length, length - begin)) === true;
-      const part = (known ? ZEROS : buffer).subarray(0, length - begin);
+      const few = Math.min(LOOK, length - begin);
+      if (this.backend.isZero?.(this.offset + begin, few) === true) {
+        const succeeded = (): boolean => {
+          this.written += few;
+          return this.chain.zero(begin, few);
+        };
+        yield { issue: (done) => done('ok'), succeeded };
+        at += few;
+        continue;
+      }
+      const part = buffer.subarray(0, length - begin);
       yield {
-        issue: (done) => (known ? done('ok') : this.backend.read(this.offset + begin, part, done)),
+        issue: (done) => this.backend.read(this.offset + begin, part, done),
         succeeded: () => {
           this.written += part.length;
           return this.chain.write(begin, part);

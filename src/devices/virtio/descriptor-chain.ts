@@ -24,42 +24,49 @@ export class DescriptorChain {
     /** Where the device writes. */
     readonly writableSegments: readonly Segment[],
   ) {
-    this.readLength = total(readable);
-    this.writeLength = total(writableSegments);
+    this.readLength = lengthOf(readable);
+    this.writeLength = lengthOf(writableSegments);
   }
 
   /** Copies from the readable part. False: it ends before, or some of it is not in RAM. */
   read(offset: number, into: Uint8Array): boolean {
-    return this.transfer(this.readable, offset, into, (at, begin, count) => this.dma.read(at, into, begin, count));
+    return this.transfer(this.readable, offset, into.length, (at, begin, count) =>
+      this.dma.read(at, into, begin, count),
+    );
   }
 
   /** Copies to the writable part. False: it ends before, or some of it is not in RAM. */
   write(offset: number, bytes: Uint8Array): boolean {
-    return this.transfer(this.writableSegments, offset, bytes, (at, begin, count) =>
+    return this.transfer(this.writableSegments, offset, bytes.length, (at, begin, count) =>
       this.dma.write(at, bytes, begin, count),
     );
+  }
+
+  /** Puts zeros into the writable part. False: as of `write`. */
+  zero(offset: number, length: number): boolean {
+    return this.transfer(this.writableSegments, offset, length, (at, _, count) => this.dma.zero(at, count));
   }
 
   private transfer(
     segments: readonly Segment[],
     offset: number,
-    bytes: Uint8Array,
+    total: number,
     move: (at: Gpa, begin: number, count: number) => boolean,
   ): boolean {
     let [skip, done, ok] = [offset, 0, true];
     for (const { address, length } of segments) {
-      if (done === bytes.length) break;
+      if (done === total) break;
       if (skip >= length) {
         skip -= length;
         continue;
       }
-      const count = Math.min(length - skip, bytes.length - done);
+      const count = Math.min(length - skip, total - done);
       if (!move(gpa(address + skip), done, count)) ok = false;
       skip = 0;
       done += count;
     }
-    return ok && done === bytes.length;
+    return ok && done === total;
   }
 }
 
-const total = (segments: readonly Segment[]): number => segments.reduce((sum, { length }) => sum + length, 0);
+const lengthOf = (segments: readonly Segment[]): number => segments.reduce((sum, { length }) => sum + length, 0);

@@ -146,6 +146,18 @@ describe('queues (§2.7)', () => {
     }
   });
 
+  it('follow an indirect table of which a part that is not used lies beyond RAM', () => {
+    const driver = entropy().setUp();
+    const [queue] = driver.queues;
+    const buffer = driver.allocate(16);
+    const table = driver.memory.bytes.length - 16;
+    queue.descriptor(0, buffer, 16, 2, 0, table);
+    queue.descriptor(0, table, 48, 4);
+    queue.offer(0);
+    queue.kick();
+    expect([queue.collect().map(({ length }) => length), driver.needsReset]).toEqual([[16], false]);
+  });
+
   it('survive the wrap of their indices at 65536', () => {
     const driver = entropy().setUp({ queueSize: 4, features: VERSION_1 | EVENT_IDX });
     const [queue] = driver.queues;

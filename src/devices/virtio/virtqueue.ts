@@ -30,6 +30,10 @@ export type QueueState = Infer<typeof queueSchema>;
 /** Addresses beyond what a guest-physical address can be stand for this one, where no memory is. */
 const NOWHERE = 2 ** 52 - 2 ** 33;
 
+/** Where descriptors are read to: one, or all of an indirect table. */
+const descriptors = new Uint8Array(DESCRIPTOR.SIZE * MAX_QUEUE_SIZE);
+const view = new DataView(descriptors.buffer);
+
 const address = (low: number, high: number): Gpa => gpa(high < 2 ** 20 ? high * 2 ** 32 + low : NOWHERE);
 
 /**
@@ -48,8 +52,6 @@ export class Virtqueue {
   /** Chains taken and not yet given back. */
   private outstanding = 0;
   private stopped = false;
-  private readonly descriptor = new Uint8Array(DESCRIPTOR.SIZE);
-  private readonly view = new DataView(this.descriptor.buffer);
 
   /** `maxSize` is a power of two, at most MAX_QUEUE_SIZE. */
   constructor(
@@ -178,17 +180,21 @@ export class Virtqueue {
 
   /** Undefined: the chain breaks the rules. */
   private follow(head: number): DescriptorChain | undefined {
-    const { view } = this;
+    const { dma } = this.host;
     const readable: Segment[] = [];
     const writable: Segment[] = [];
     let [table, count, index, left, bytes, indirect] = [this.descriptors, this.size, head, this.size, 0, false];
+    // Whether all of the table has been read.
+    let whole = false;
     for (;;) {
       // As many steps as the table has entries see every one of them: what goes on after that is a loop.
       if (index >= count || left-- === 0) return undefined;
-      if (!this.host.dma.read(gpa(table + DESCRIPTOR.SIZE * index), this.descriptor)) return undefined;
-      const [low, high] = [view.getUint32(DESCRIPTOR.ADDRESS, true), view.getUint32(DESCRIPTOR.ADDRESS + 4, true)];
-      const length = view.getUint32(DESCRIPTOR.LENGTH, true);
-      const flags = view.getUint16(DESCRIPTOR.FLAGS, true);
+      const at = whole ? DESCRIPTOR.SIZE * index : 0;
+      if (!whole && !dma.read(gpa(table + DESCRIPTOR.SIZE * index), descriptors, 0, DESCRIPTOR.SIZE)) return undefined;
+      const low = view.getUint32(at + DESCRIPTOR.ADDRESS, true);
+      const high = view.getUint32(at + DESCRIPTOR.ADDRESS + 4, true);
+      const length = view.getUint32(at + DESCRIPTOR.LENGTH, true);
+      const flags = view.getUint16(at + DESCRIPTOR.FLAGS, true);
       if (flags & DESCRIPTOR_FLAG.INDIRECT) {
         // §2.7.5.3.1: only where negotiated, not nested, last in its chain, a table of whole descriptors.
         const entries = length / DESCRIPTOR.SIZE;
@@ -196,6 +202,8 @@ export class Virtqueue {
         if (!allowed || flags & DESCRIPTOR_FLAG.NEXT || entries % 1 !== 0 || entries === 0 || entries > MAX_QUEUE_SIZE)
           return undefined;
         [table, count, index, left, indirect] = [address(low, high), entries, 0, entries, true];
+        // What is not in RAM may be an entry that the chain does not have.
+        whole = dma.read(table, descriptors, 0, length);
         continue;
       }
       bytes += length;
@@ -204,8 +212,8 @@ export class Virtqueue {
       if (bytes > MAX_CHAIN_BYTES || outOfOrder) return undefined;
       if (flags & DESCRIPTOR_FLAG.WRITE) writable.push({ address: address(low, high), length });
       else readable.push({ address: address(low, high), length });
-      if (!(flags & DESCRIPTOR_FLAG.NEXT)) return new DescriptorChain(head, this.host.dma, readable, writable);
-      index = view.getUint16(DESCRIPTOR.NEXT, true);
+      if (!(flags & DESCRIPTOR_FLAG.NEXT)) return new DescriptorChain(head, dma, readable, writable);
+      index = view.getUint16(at + DESCRIPTOR.NEXT, true);
     }
   }
 

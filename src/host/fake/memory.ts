@@ -30,6 +30,10 @@ export class FakeMemory implements Dma {
     return true;
   }
 
+  zero(at: Gpa, length: number): boolean {
+    return this.write(at, new Uint8Array(length));
+  }
+
   readU16(from: Gpa): number {
     return this.has(from, 2) ? this.view.getUint16(from, true) : 0xffff;
   }
