@@ -1,5 +1,5 @@
 /** `vitrine run` with images, by the guest's agent: in an image without a shell, with pipes, folders, ports, and on a terminal. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -27,12 +27,12 @@ const env = {
 };
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
-/** Runs the program of the folder's image with an input. */
-function run(
-  args: readonly string[],
-  input: Uint8Array = new Uint8Array(0),
-): Promise<{ code: number | null; out: Buffer; err: string }> {
-  const child = spawn(process.execPath, [main, 'run', root, '--memory', '256', ...quick, ...args], {
+/** Runs the program of the folder's image. */
+function start(args: readonly string[]): {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly ended: Promise<{ code: number | null; out: Buffer; err: string }>;
+} {
+  const child = spawn(process.execPath, [main, 'run', root, '--memory', '256', ...args], {
     env: { ...process.env, ...env },
   });
   const out: Buffer[] = [];
@@ -40,8 +40,39 @@ function run(
   child.stdout.on('data', (bytes: Buffer) => out.push(bytes));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
   child.stdin.on('error', () => {});
+  const ended = new Promise<{ code: number | null; out: Buffer; err: string }>((resolve) =>
+    child.on('close', (code) => resolve({ code, out: Buffer.concat(out), err })),
+  );
+  return { child, ended };
+}
+
+/** The same, fast, with an input. */
+function run(args: readonly string[], input = new Uint8Array(0)): ReturnType<typeof start>['ended'] {
+  const { child, ended } = start([...quick, ...args]);
   child.stdin.end(input);
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, out: Buffer.concat(out), err })));
+  return ended;
+}
+
+/** What a server at a port answers, once there is one. `givenUp`: whether to look no more. */
+async function answerOf(port: number, text: string, givenUp: () => boolean): Promise<string> {
+  while (!givenUp()) {
+    const answer = await new Promise<string>((resolve) => {
+      const socket = net.connect(port, '127.0.0.1', () => socket.write(text));
+      socket.on('data', (bytes) => {
+        resolve(bytes.toString());
+        socket.destroy();
+      });
+      socket.setTimeout(100_000, () => {
+        resolve('no answer');
+        socket.destroy();
+      });
+      socket.on('error', () => resolve(''));
+      socket.on('close', () => resolve(''));
+    });
+    if (answer !== '') return answer;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return 'given up';
 }
 
 describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
@@ -77,48 +108,15 @@ describeWith([amd64, busybox, python], 'vitrine run FOLDER', () => {
 
   it('leads a port into it, hands on signals, and says how it ended', async () => {
     const port = await freePort();
-    const child = spawn(
-      process.execPath,
-      [
-        main,
-        'run',
-        root,
-        '--memory',
-        '256',
-        '-p',
-        `${port}:8000`,
-        '--',
-        '/bin/busybox',
-        'nc',
-        '-ll',
-        '-p',
-        '8000',
-        '-e',
-        '/bin/busybox',
-        'cat',
-      ],
-      { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
-    );
-    const closed = new Promise<number | null>((resolve) => child.on('close', resolve));
+    const server = ['/bin/busybox', 'nc', '-ll', '-p', '8000', '-e', '/bin/busybox', 'cat'];
+    const { child, ended } = start(['-p', `${port}:8000`, '--', ...server]);
+    let hasEnded = false;
+    void ended.then(() => (hasEnded = true));
     // It listens when the guest does; until then connections are refused or reset.
-    const echoed = async (): Promise<string> => {
-      for (;;) {
-        const text = await new Promise<string>((resolve) => {
-          const socket = net.connect(port, '127.0.0.1', () => socket.write('hello'));
-          socket.on('data', (bytes) => {
-            resolve(bytes.toString());
-            socket.destroy();
-          });
-          socket.on('error', () => resolve(''));
-          socket.on('close', () => resolve(''));
-        });
-        if (text !== '') return text;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-    };
-    expect(await echoed()).toBe('hello');
+    const answer = await answerOf(port, 'hello', () => hasEnded);
     child.kill('SIGTERM');
-    expect(await closed).toBe(143);
+    const { code, err } = await ended;
+    expect([answer, code], err).toEqual(['hello', 143]);
   });
 
   it.each([
