@@ -27,6 +27,9 @@ describe('--disk', () => {
   });
   it('takes a comma in a name twice', () => {
     expect(parseDisk('a,,b.img,readonly')).toEqual({ ...plain, path: 'a,b.img', readOnly: true });
+    expect(parseDisk('a,,,readonly')).toEqual({ ...plain, path: 'a,', readOnly: true });
+    expect(parseDisk('a,,,,,readonly')).toEqual({ ...plain, path: 'a,,', readOnly: true });
+    expect(configureDisks({ cdrom: ['a,'] })).toMatchObject([{ path: 'a,', media: 'cdrom' }]);
   });
   it('takes the name of a snapshot within an image', () => {
     expect(parseDisk('a,readonly,internal=before')).toEqual({

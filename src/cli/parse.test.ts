@@ -36,6 +36,7 @@ describe('--module', () => {
       words: 'console=hvc0,115200 quiet',
     });
     expect(parseModule('a,,b,words')).toEqual({ path: 'a,b', words: 'words' });
+    expect(parseModule('a,,,words')).toEqual({ path: 'a,', words: 'words' });
     expect(() => parseModule(',x')).toThrow('names no file');
   });
 });

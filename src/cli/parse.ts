@@ -19,9 +19,12 @@ export function parseMemory(text: string): number {
   return size;
 }
 
+/** A comma that stands alone, or behind others that are written twice. */
+const SEPARATOR = /(?<=(?:^|[^,])(?:,,)*),(?!,)/;
+
 /** `file[,words]`: a multiboot module and what it is told. */
 export function parseModule(text: string): { readonly path: string; readonly words: string | undefined } {
-  const at = /(?<!,),(?!,)/.exec(text)?.index ?? text.length;
+  const at = SEPARATOR.exec(text)?.index ?? text.length;
   const path = text.slice(0, at).replaceAll(',,', ',');
   if (path === '') throw new UsageError(`--module ${text} names no file`);
   return { path, words: at < text.length ? text.slice(at + 1) : undefined };
@@ -29,7 +32,7 @@ export function parseModule(text: string): { readonly path: string; readonly wor
 
 /** Words between commas; a comma that is written twice is one of the word. */
 export function splitCommas(text: string): string[] {
-  return text.split(/(?<!,),(?!,)/).map((part) => part.replaceAll(',,', ','));
+  return text.split(SEPARATOR).map((part) => part.replaceAll(',,', ','));
 }
 
 export function parseClock(text: string): ClockKind {

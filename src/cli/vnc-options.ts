@@ -4,6 +4,7 @@ import { PASSWORD_LENGTH } from '../display/rfb/handshake.js';
 import { readWholeFile } from '../host/node/read-file.js';
 import type { StreamAddress } from '../host/node/stream-listener.js';
 import type { VncOptions } from '../runtime/node/vnc-server.js';
+import { splitCommas } from './parse.js';
 
 /** TCP ports of VNC's displays begin here; WebSockets' where other programs have them. */
 const FIRST_PORT = 5900;
@@ -39,7 +40,7 @@ export function readPassword(file: string): string {
 
 /** `ADDRESS[,password=…|password-file=…][,websocket[=ADDRESS]]`; a comma within is written twice. */
 export function parseVnc(text: string, option = '--vnc'): VncOptions {
-  const [first, ...words] = text.split(/(?<!,),(?!,)/).map((part) => part.replaceAll(',,', ','));
+  const [first, ...words] = splitCommas(text);
   const address = parseAddress(first, option, FIRST_PORT);
   let password: string | undefined;
   let webSocket: StreamAddress | undefined;
