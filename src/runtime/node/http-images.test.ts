@@ -24,12 +24,13 @@ http.createServer((request, response) => {
   if (mode === 3 && Atomics.load(words, REQUESTS) % 2 === 1) return request.socket.destroy();
   const [, first, last] = /bytes=(\\d+)-(\\d+)/.exec(request.headers.range) ?? [];
   const part = content.subarray(+first, +last + 1);
-  const headers = { 'content-range': 'bytes ' + first + '-' + last + '/' + content.length, etag: '"' + Atomics.load(words, VERSION) + '"' };
+  const size = mode === 5 ? '9'.repeat(20) : content.length;
+  const headers = { 'content-range': 'bytes ' + first + '-' + last + '/' + size, etag: '"' + Atomics.load(words, VERSION) + '"' };
   if (mode === 4 && part.length > 1) return response.writeHead(206, headers).end(Buffer.concat([part, part]));
   response.writeHead(206, headers).end(part);
 }).listen(0, '127.0.0.1', function () { parentPort.postMessage(this.address().port); });
 `;
-const MODE = { NORMAL: 0, NOT_FOUND: 1, WHOLE: 2, FLAKY: 3, TOO_MUCH: 4 } as const;
+const MODE = { NORMAL: 0, NOT_FOUND: 1, WHOLE: 2, FLAKY: 3, TOO_MUCH: 4, HUGE: 5 } as const;
 
 const SIZE = 3 << 20;
 const content = Uint8Array.from({ length: SIZE }, (_, i) => (i >>> 9) % 251);
@@ -148,6 +149,7 @@ describe('what cannot be used', () => {
   it.each([
     ['a file that is not there', MODE.NOT_FOUND, /^cannot read http:.*: the server answers 404$/],
     ['a server that gives whole files', MODE.WHOLE, /in parts: its server gives whole files only$/],
+    ['a file of a size that there is not', MODE.HUGE, /^cannot read http:.*: the server says that it has 9{20} bytes$/],
   ])('%s is told in one line', (_what, mode, message) => {
     Atomics.store(words, 0, mode);
     expect(() => open()).toThrow(message);

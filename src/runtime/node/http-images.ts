@@ -11,6 +11,9 @@ import { BODY_AT, TEXT_AT, WORD, type HttpAnswer, type HttpRequest } from './htt
 /** Milliseconds without a beat of the other thread, after which it must have died. */
 const LIMIT = 60_000;
 
+/** Bytes of a file on a server at most: more than any image has, and what is noted of its parts takes 128 MiB then. */
+const MAX_SIZE = 2 ** 48;
+
 /** Of this thread, once it is needed. */
 let worker: Worker | undefined;
 
@@ -62,7 +65,9 @@ function lookUp(url: string): RemoteFile {
   const [, total] = /^bytes 0-0\/(\d+)$/.exec(headers['content-range'] ?? '') ?? [];
   if (status !== 206 || total === undefined)
     throw new HostError(`cannot read ${url} in parts: its server gives whole files only`);
-  return { url, size: Number(total), version: versionOf(headers) };
+  const size = Number(total);
+  if (size > MAX_SIZE) throw new HostError(`cannot read ${url}: the server says that it has ${total} bytes`);
+  return { url, size, version: versionOf(headers) };
 }
 
 function fetchRange({ url, size, version }: RemoteFile, offset: number, length: number): Uint8Array {
