@@ -169,6 +169,11 @@ describe.each<[string, readonly string[], RegExp]>([
   ['a disk to make without a size', ['disk', 'create', file('fresh')], /without a backing file needs a size/],
   ['a disk to make of no size', ['disk', 'create', file('fresh'), 'much'], /much is not a size of a disk/],
   [
+    'a disk to make of clusters that are no whole sectors',
+    ['disk', 'create', file('fresh'), '1M', '--cluster-size', '1000'],
+    /clusters of 1000 bytes cannot be; a power of two/,
+  ],
+  [
     'a disk to make of odd clusters',
     ['disk', 'create', file('fresh'), '1M', '--cluster-size', '3K'],
     /3072 bytes cannot be/,

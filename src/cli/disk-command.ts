@@ -14,12 +14,24 @@ import {
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 
-/** A size of a disk as in `10G`, `512M`; a number alone is bytes. Whole sectors, rounded up. */
-export function parseDiskSize(text: string): number {
+/** Bytes, as in `10G`, `512M`; a number alone is bytes. NaN: it is none. */
+function parseBytes(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
-  const size = match ? Math.ceil((Number(match[1]) * UNITS[match[2].toUpperCase()]) / 512) * 512 : NaN;
+  return match ? Number(match[1]) * UNITS[match[2].toUpperCase()] : NaN;
+}
+
+/** A size of a disk. Whole sectors, rounded up. */
+export function parseDiskSize(text: string): number {
+  const size = Math.ceil(parseBytes(text) / 512) * 512;
   if (!(size > 0 && size <= Number.MAX_SAFE_INTEGER))
     throw new UsageError(`${text} is not a size of a disk; write it as 10G or 512M`);
+  return size;
+}
+
+/** A size of clusters, of which only some can be. */
+function parseClusterSize(text: string): number {
+  const size = parseBytes(text);
+  if (!Number.isInteger(size)) throw new UsageError(`${text} is not a size of clusters; write it as 64K or 2M`);
   return size;
 }
 
@@ -54,7 +66,7 @@ Examples:
     .addOption(format('--format', 'what to make', NEW).default('qcow2'))
     .option('--backing <file>', 'what the image stands on; a relative name begins where the image is')
     .addOption(format('--backing-format', 'what that is', ANY).default('auto'))
-    .option('--cluster-size <size>', 'a power of two from 512 to 2M', parseDiskSize)
+    .option('--cluster-size <size>', 'a power of two from 512 to 2M', parseClusterSize)
     .option('--refcount-bits <n>', 'bits of a reference count: 1 to 64', Number)
     .action(create);
   command
