@@ -35,6 +35,12 @@ function parseClusterSize(text: string): number {
   return size;
 }
 
+/** Bits of a reference count, of which only some can be. */
+function parseRefcountBits(text: string): number {
+  if (!/^\d+$/.test(text)) throw new UsageError(`${text} is not a number of bits; write it as 16`);
+  return Number(text);
+}
+
 const format = (flag: string, text: string, choices: readonly string[]): Option =>
   new Option(`${flag} <format>`, text).choices([...choices]);
 const ANY = ['auto', 'raw', 'qcow2'];
@@ -67,7 +73,7 @@ Examples:
     .option('--backing <file>', 'what the image stands on; a relative name begins where the image is')
     .addOption(format('--backing-format', 'what that is', ANY).default('auto'))
     .option('--cluster-size <size>', 'a power of two from 512 to 2M', parseClusterSize)
-    .option('--refcount-bits <n>', 'bits of a reference count: 1 to 64', Number)
+    .option('--refcount-bits <n>', 'bits of a reference count: 1 to 64', parseRefcountBits)
     .action(create);
   command
     .command('info')
