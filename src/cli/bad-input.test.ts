@@ -183,6 +183,11 @@ describe.each<[string, readonly string[], RegExp]>([
     ['disk', 'create', file('fresh'), '1M', '--refcount-bits', 'many'],
     /many is not a number of bits/,
   ],
+  [
+    'a disk to make on nothing',
+    ['disk', 'create', file('fresh'), '1M', '--backing-format', 'raw'],
+    /--backing-format raw needs --backing/,
+  ],
   ['a raw disk to check', ['disk', 'check', file('zeros')], /is not a qcow2 image/],
   ['a truncated disk', ['run', 'demo', '--disk', file('odd')], /is not a whole number of 512-byte sectors/],
   ['more memory than there ever was', ['run', 'demo', '--memory', '3T'], /too much: an accelerator can give/],

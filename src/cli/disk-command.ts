@@ -118,6 +118,8 @@ function create(file: string, size: number | undefined, options: CreateOptions):
   const { backing, backingFormat, clusterSize, refcountBits } = options;
   if (options.format === 'raw' && (backing !== undefined || clusterSize !== undefined || refcountBits !== undefined))
     throw new UsageError('a raw image has no backing file, no clusters and no reference counts');
+  if (backing === undefined && backingFormat !== 'auto')
+    throw new UsageError(`--backing-format ${backingFormat} needs --backing: there is nothing that would have it`);
   createDisk({
     file,
     format: options.format,
