@@ -6,7 +6,7 @@ import { readHeader, type Qcow2Header } from './qcow2/header.js';
 import { openQcow2 } from './qcow2/open.js';
 import { RawImage } from './raw.js';
 
-/** Images on images: more than anybody stacks. */
+/** Backing files of an image: more than anybody stacks. */
 const MAX_DEPTH = 64;
 
 /** How an image is read: `auto` looks at what is in it. */
@@ -49,7 +49,7 @@ function openAbove(request: OpenRequest, opener: Opener, above: readonly string[
   // Before it is opened: it may be locked, by ourselves.
   if (above.includes(opener.store.keyOf(name)))
     throw new ImageError(`the disk ${name} stands on itself: its backing files make a loop`);
-  if (above.length >= MAX_DEPTH) throw new ImageError(`the disk ${name} stands on more than ${MAX_DEPTH} others`);
+  if (above.length > MAX_DEPTH) throw new ImageError(`more than ${MAX_DEPTH} images stand on the disk ${name}`);
   const file = opener.store.open(name, !readOnly);
   const opened: { close(): void }[] = [file];
   try {

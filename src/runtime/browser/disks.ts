@@ -94,7 +94,7 @@ export class Disks {
   /** Opens a file, and those that it says it stands on. */
   private async gather(name: string, format: ImageFormat, writable: boolean, above: readonly string[]): Promise<void> {
     // `openImage` says what is wrong with these.
-    if (above.includes(name) || above.length >= MAX_DEPTH) return;
+    if (above.includes(name) || above.length > MAX_DEPTH) return;
     const file = await this.openOne(name, writable);
     this.ready.set(name, [...(this.ready.get(name) ?? []), file]);
     if (format === 'raw') return;
