@@ -55,6 +55,9 @@ const LIMIT = {
   BACKING_NAME: 1023,
 } as const;
 
+/** What no name of a backing file has: it is printed, and may be of people who mean no good. */
+const CONTROL = /\p{Cc}/u;
+
 export type Compression = 'zlib' | 'zstd';
 const COMPRESSIONS: readonly Compression[] = ['zlib', 'zstd'];
 
@@ -202,7 +205,7 @@ function readBackingName(reader: HeaderReader, clusterSize: number): string | un
   const size = reader.u32(FIELD.BACKING_SIZE);
   if (size > LIMIT.BACKING_NAME || offset + size > clusterSize) reader.fail('its backing file name is too long');
   const name = reader.text(offset, size);
-  if (/[\p{Cc}]/u.test(name)) reader.fail('its backing file name has control characters');
+  if (CONTROL.test(name)) reader.fail('its backing file name has control characters');
   return name === '' ? undefined : name;
 }
 
@@ -335,11 +338,14 @@ function featureNames(): Uint8Array {
   return bytes;
 }
 
-/** The first cluster of a new image of version 3. Throws a one-line error when the name of the backing file is too long. */
+/** The first cluster of a new image of version 3. Throws a one-line error when the name of the backing file cannot be stored. */
 export function newHeaderCluster(header: Qcow2Header): Uint8Array {
   const clusterSize = 2 ** header.clusterBits;
   const encoder = new TextEncoder();
   const name = encoder.encode(header.backingName ?? '');
+  // Nobody could open the image.
+  if (CONTROL.test(header.backingName ?? ''))
+    throw new ImageError('the name of the backing file has control characters, which an image cannot hold');
   const parts: Uint8Array[] = [];
   if (header.backingFormat !== undefined)
     parts.push(extension(EXTENSION.BACKING_FORMAT, encoder.encode(header.backingFormat)));

@@ -379,6 +379,9 @@ describe('backing files', () => {
     // The last one was not opened.
     expect(more.slice(0, 65).every(({ closed }) => closed)).toBe(true);
   });
+  it('whose names no reader takes cannot be given to a new image', () => {
+    expect(() => create({ backing: { name: 'a\nb', format: 'raw' } })).toThrow('has control characters');
+  });
   it('of a format that is not known are refused', () => {
     const file = create({ backing: { name: 'b', format: 'vmdk' } });
     expect(() => openImage({ name: 'image', format: 'auto', readOnly: true }, opener([file]))).toThrow(
