@@ -161,7 +161,9 @@ function readExtensions(reader: HeaderReader, from: number, end: number): Extens
     const data = at + 8;
     if (type === EXTENSION.END) break;
     if (length > end - data) reader.fail('a header extension is longer than the header');
-    if (type === EXTENSION.BACKING_FORMAT) found.backingFormat = reader.text(data, length);
+    // One that is not known is told.
+    if (type === EXTENSION.BACKING_FORMAT)
+      found.backingFormat = reader.text(data, length).replace(/[^\x20-\x7e]/g, '?');
     if (type === EXTENSION.FEATURE_NAMES)
       for (let entry = data; entry + 48 <= data + length; entry += 48) {
         const [kind, bit] = [reader.u32(entry) >>> 24, (reader.u32(entry) >>> 16) & 0xff];

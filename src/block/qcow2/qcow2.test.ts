@@ -388,6 +388,12 @@ describe('backing files', () => {
       'stands on a file of the format vmdk, which is not known here',
     );
   });
+  it('of a format that would write on the terminal are told without that', () => {
+    const file = create({ backing: { name: 'b', format: '\x1b[2Jraw\n' } });
+    expect(() => openImage({ name: 'image', format: 'auto', readOnly: true }, opener([file]))).toThrow(
+      'stands on a file of the format ?[2Jraw?, which is not known here',
+    );
+  });
 });
 
 describe('a raw disk whose format was guessed', () => {
