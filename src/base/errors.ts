@@ -11,6 +11,9 @@ export class UsageError extends VitrineError {
   override readonly name = 'UsageError';
 }
 
+/** A file with a part of a sector at its end, which is no disk by itself. What is within it may be one. */
+export class UnevenDiskError extends UsageError {}
+
 /** The host failed or lacks something: no such file, no permission, out of memory. */
 export class HostError extends VitrineError {
   override readonly name = 'HostError';

@@ -1,4 +1,4 @@
-import { UsageError } from '../base/errors.js';
+import { UnevenDiskError, UsageError } from '../base/errors.js';
 import type { HostFile } from '../iface/file.js';
 import { isZero } from '../base/zeros.js';
 import { SECTOR, type DiskImage, type FilePlace } from './image.js';
@@ -30,7 +30,8 @@ export class RawImage implements DiskImage {
   ) {
     const { size, name } = file;
     if (size === 0) throw new UsageError(`the disk ${name} is empty`);
-    if (size % SECTOR !== 0) throw new UsageError(`the disk ${name} is not a whole number of 512-byte sectors long`);
+    if (size % SECTOR !== 0)
+      throw new UnevenDiskError(`the disk ${name} is not a whole number of 512-byte sectors long`);
     this.size = size;
     this.readOnly = options.readOnly;
   }

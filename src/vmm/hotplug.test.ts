@@ -1,5 +1,6 @@
 /** Cards that come and go, as the registers of the board and snapshots have it; Linux in src/cli/plug.test.ts. */
 import { describe, expect, it } from 'vitest';
+import { UnevenDiskError } from '../base/errors.js';
 import { buildDemo } from '../cpu/x86/demo/image.js';
 import type { BlockBackend } from '../iface/block.js';
 import type { BootSource } from '../machine/common/board.js';
@@ -41,6 +42,7 @@ class PlugHost extends TestHost {
   override openDisk = (config?: DiskConfig): BlockBackend => {
     const { path = '', format = '' } = config ?? {};
     if (path === '/none') throw new Error('no such file');
+    if (path === '/uneven' && format === 'raw') throw new UnevenDiskError('not whole sectors');
     this.opened.push(`${format}:${path}`);
     return {
       ...{ size: 1 << 20, readOnly: false, serial: 'x', identity: path, format },
@@ -250,6 +252,21 @@ describe('cards of a machine that runs', () => {
     expect(inspect(machine).nodes.map(({ name, medium }) => [name, medium.format])).toEqual([['file', 'raw']]);
     machine.close();
     expect(host.closed).toEqual(['raw:/file', 'qcow2:/file', 'raw:/file']);
+  });
+
+  it('nodes stand on files that are no disks by themselves, as qcow2 images of other programs are', () => {
+    const { host, machine } = create();
+    machine.plug(node('file', { driver: 'file', path: '/uneven' }));
+    const request = card('disk', 'virtio-blk', { backend: 'file' });
+    expect(() => machine.plug(request)).toThrow("can't find value 'file'");
+    expect(() => machine.plug(node('raw', { driver: 'raw', file: 'file', path: '' }))).toThrow('not whole sectors');
+    machine.plug(node('disk', { file: 'file', path: '' }));
+    expect(() => machine.plug(node('again', { file: 'file', path: '' }))).toThrow('Node file is in use');
+    expect(host.opened).toEqual(['qcow2:/uneven']);
+    machine.plug({ action: 'remove-node', name: 'disk' });
+    machine.plug({ action: 'remove-node', name: 'file' });
+    expect(machine.config.plugged?.nodes).toEqual([]);
+    expect(host.closed).toEqual(host.opened);
   });
 
   it('a machine without slots refuses them, and one whose runs are to be the same has no networks', () => {
