@@ -1,6 +1,15 @@
 /** What a user gets wrong: one line on standard error, a non-zero exit code, and nothing written. */
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -281,6 +290,28 @@ describe('output that cannot be written', () => {
     const script = `{ "$0" "$@"; echo $? >&2; } ${where}`;
     const { stderr } = await runCommand('sh', ['-c', script, process.execPath, program, 'run', '--help']);
     expect(stderr).toBe(expected);
+  });
+});
+
+describe('a copy of a disk that is interrupted', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('by %s leaves nothing behind', async (signal) => {
+    // Long enough to be copied that the signal comes before its end.
+    writeFileSync(file('long.raw'), '');
+    truncateSync(file('long.raw'), 2 ** 40);
+    const child = spawn(process.execPath, [program, 'disk', 'convert', file('long.raw'), file('copy')]);
+    const ended = new Promise((resolve) => {
+      child.on('close', (code) => resolve(code));
+    });
+    let stderr = '';
+    child.stderr.on('data', (bytes: Buffer) => (stderr += bytes.toString()));
+    await expect.poll(() => existsSync(file('copy')), { timeout: 20_000 }).toBe(true);
+    // Its first pieces.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    child.kill(signal);
+    expect(await ended).toBe(signal === 'SIGINT' ? 130 : 143);
+    expect(stderr).toBe(`vitrine: stopped by ${signal}\n`);
+    expect(existsSync(file('copy'))).toBe(false);
+    rmSync(file('long.raw'));
   });
 });
 

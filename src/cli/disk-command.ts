@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { UsageError } from '../base/errors.js';
 import { GIB, KIB, MIB } from '../base/units.js';
 import type { ImageFormat } from '../block/open.js';
+import { interruptibleProgress } from './progress-line.js';
 import { readableSize } from './readable-size.js';
 import {
   checkDisk,
@@ -11,6 +12,7 @@ import {
   describeDisk,
   type DiskInfo,
 } from '../runtime/node/disk-tools.js';
+import { isAddress } from '../runtime/node/http-images.js';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 
@@ -190,7 +192,13 @@ interface ConvertOptions {
 }
 
 async function convert(source: string, target: string, { from, to, snapshot }: ConvertOptions): Promise<void> {
-  await convertDisk({ file: source, format: from, snapshot }, { file: target, format: to });
+  // Who waits for a server hears of no signal meanwhile: then the host ends the process, whatever it leaves.
+  const done = isAddress(source) ? undefined : interruptibleProgress().done;
+  try {
+    await convertDisk({ file: source, format: from, snapshot }, { file: target, format: to });
+  } finally {
+    done?.();
+  }
 }
 
 async function compare(a: string, b: string): Promise<void> {

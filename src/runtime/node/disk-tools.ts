@@ -1,5 +1,6 @@
 /** What can be done with disk images apart from running machines on them. */
 import * as fs from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { HostError, UsageError } from '../../base/errors.js';
 import { isZero } from '../../base/zeros.js';
 import type { DiskImage } from '../../block/image.js';
@@ -153,7 +154,7 @@ async function openSource({ file, format, snapshot }: Source): Promise<DiskImage
   return openImage({ name: file, format, readOnly: true, internal: snapshot }, opener(true));
 }
 
-/** Copies a disk's contents into a new image. Throws a one-line error, with nothing left behind. */
+/** Copies a disk's contents into a new image. Throws a one-line error, with nothing left behind, as when the process exits meanwhile. */
 export async function convertDisk(
   source: Source,
   target: { readonly file: string; readonly format: 'raw' | 'qcow2' },
@@ -161,17 +162,22 @@ export async function convertDisk(
   const from = await openSource(source);
   try {
     createDisk({ ...target, size: from.size });
+    // A part of a copy looks like a whole disk.
+    const remove = (): void => fs.rmSync(target.file, { force: true });
+    process.once('exit', remove);
     try {
       const request: OpenRequest = { name: target.file, format: target.format, readOnly: false };
       const to = openImage(request, opener(true));
       try {
-        copy(from, to);
+        await copy(from, to);
       } finally {
         to.close();
       }
     } catch (error) {
-      fs.rmSync(target.file, { force: true });
+      remove();
       throw failure(target.file, error);
+    } finally {
+      process.off('exit', remove);
     }
   } finally {
     from.close();
@@ -181,7 +187,8 @@ export async function convertDisk(
 /** Bytes without a word in them are not written. */
 const GRAIN = 65536;
 
-function copy(from: DiskImage, to: DiskImage): void {
+/** Between pieces there is time for signals. */
+async function copy(from: DiskImage, to: DiskImage): Promise<void> {
   const buffer = new Uint8Array(PIECE);
   for (let at = 0; at < from.size; at += PIECE) {
     const piece = buffer.subarray(0, Math.min(PIECE, from.size - at));
@@ -192,6 +199,7 @@ function copy(from: DiskImage, to: DiskImage): void {
       if (end > begin) to.write(at + begin, piece.subarray(begin, Math.min(end, piece.length)));
       begin = end + GRAIN;
     }
+    await turn();
   }
   to.flush();
 }
