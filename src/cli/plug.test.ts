@@ -109,6 +109,9 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
     expect(await qmp.value('query-block')).toMatchObject([
       { device: '', qdev: '/machine/peripheral/disk1', inserted: { file: disk, 'node-name': 'd1', drv: 'qcow2' } },
     ]);
+    expect(await qmp.ask('eject', { id: 'disk1' })).toMatchObject({
+      error: { desc: "Device 'disk1' is not removable" },
+    });
     const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { qdev_id: string; slot: number }[] }];
     expect(devices.filter(({ slot }) => slot >= 17).map(({ qdev_id, slot }) => [qdev_id, slot])).toEqual([
       ['nic1', 17],

@@ -14,6 +14,8 @@ async function diskOf(machine: QmpMachine, given: JsonObject): Promise<number> {
   const { disks } = await machine.inspect();
   const disk = disks.findIndex((one) => one.id === name);
   if (disk < 0) throw new QmpError(`Device '${name}' not found`, 'DeviceNotFound');
+  // Cards that were plugged have names of their own.
+  if (!disks[disk].removable) throw new QmpError(`Device '${name}' is not removable`);
   return disk;
 }
 
