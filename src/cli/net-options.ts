@@ -12,7 +12,7 @@ import {
 } from '../iface/net-config.js';
 import { parseAddress, parseMac } from '../net/addresses.js';
 import { parseForward, parsePort, unbracket } from '../net/user/forward-text.js';
-import { planNetwork } from '../net/user/plan.js';
+import { parseResolver, planNetwork } from '../net/user/plan.js';
 import type { ClockKind } from '../vmm/config.js';
 import { DEFAULT_USER_NETWORK } from '../vmm/net-config.js';
 import { splitCommas } from './parse.js';
@@ -79,7 +79,7 @@ function userWord(config: UserNetConfig, key: string, value: string): UserNetCon
     case 'ipv6':
       return { ...config, net6: onOff(key, value) ? config.net6 : '' };
     case 'resolver':
-      if (!parseAddress(value) && !/^(\[[0-9a-f:]+\]|[\d.]+):\d{1,5}$/i.test(value))
+      if (!parseResolver(value))
         throw new UsageError(`--net resolver=${value} is not written as address or address:port`);
       return { ...config, resolver: value };
     default:

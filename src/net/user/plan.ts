@@ -1,10 +1,14 @@
 import { UsageError } from '../../base/errors.js';
 import type { UserNetConfig } from '../../iface/net-config.js';
 import { addressIn, isWithin, parseAddress, parsePrefix, type Address, type Prefix } from '../addresses.js';
+import { unbracket } from './forward-text.js';
 import { get16 } from './packet.js';
 
 /** The network's own Ethernet address, 52:55:0a:00:02:02. */
 export const GATEWAY_MAC = Uint8Array.of(0x52, 0x55, 0x0a, 0x00, 0x02, 0x02);
+
+/** Where name servers are asked. */
+export const DNS_PORT = 53;
 
 /** Addresses of a user network. */
 export interface Plan {
@@ -33,11 +37,21 @@ function address(text: string, option: string): Address {
   return found;
 }
 
+/** `address` or `address:port`; undefined: it is neither. */
+export function parseResolver(text: string): { readonly address: string; readonly port: number } | undefined {
+  if (parseAddress(text)) return { address: text, port: DNS_PORT };
+  const [, host, number] = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text) ?? [];
+  const [address, port] = [unbracket(host ?? ''), Number(number)];
+  return parseAddress(address) && port > 0 && port <= 65535 ? { address, port } : undefined;
+}
+
 /** Throws a one-line error when the addresses do not go together. */
 export function planNetwork(config: UserNetConfig): Plan {
   const net = parsePrefix(config.net);
   if (net?.address.length !== 4 || net.length > 29 || net.length < 4)
     throw new UsageError(`net=${config.net} is not an IPv4 network such as 10.0.2.0/24`);
+  if (config.resolver !== '' && !parseResolver(config.resolver))
+    throw new UsageError(`resolver=${config.resolver} is not written as address or address:port`);
   const pick = (text: string, option: string, offset: number): Address => {
     const found = text === '' ? addressIn(net, offset) : address(text, option);
     if (!isWithin(found, net)) throw new UsageError(`${option}=${text} is not within net=${config.net}`);

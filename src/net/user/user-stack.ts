@@ -11,12 +11,11 @@ import { Icmp } from './icmp.js';
 import { readV4, readV6 } from './ip-input.js';
 import { IpOutput, type FrameSink } from './ip-output.js';
 import { ETHER, ETHERNET_HEADER, get16, PROTOCOL, type IpPacket } from './packet.js';
-import { isInside, planNetwork, type Plan } from './plan.js';
+import { DNS_PORT, isInside, parseResolver, planNetwork, type Plan } from './plan.js';
 import { Policy } from './policy.js';
 import { TcpService, type SavedConnection } from './tcp-service.js';
 import { parseDatagram, UdpService, type Datagram } from './udp-service.js';
 
-const DNS_PORT = 53;
 /** Milliseconds between two looks at what is due. */
 const TICK = 50;
 
@@ -93,8 +92,8 @@ export class UserStack {
   private nameServers(): readonly { readonly address: string; readonly port: number }[] {
     const { resolver } = this.parts.config;
     if (resolver === '') return this.parts.sockets.nameServers();
-    const match = /^\[?(?<address>[0-9a-f:]*:[0-9a-f:]*|[\d.]+)\]?(?::(?<port>\d+))?$/i.exec(resolver);
-    return [{ address: match?.groups?.['address'] ?? resolver, port: Number(match?.groups?.['port'] ?? DNS_PORT) }];
+    const server = parseResolver(resolver);
+    return server ? [server] : [];
   }
 
   private isNameServer(address: Address): boolean {
