@@ -29,4 +29,22 @@ describe('--net', () => {
     expect(parseResolver('192.0.2.1:5353')).toEqual({ address: '192.0.2.1', port: 5353 });
     expect(parseResolver('[2001:db8::1]:54')).toEqual({ address: '2001:db8::1', port: 54 });
   });
+
+  it.each([
+    ['dns=10.0.2.2', /dns=10.0.2.2 .* is that of host=/],
+    ['host=10.0.2.15', /dhcpstart=10.0.2.15 .* is that of host=/],
+    ['dhcpstart=10.0.2.3', /dhcpstart=10.0.2.3 .* is that of dns=/],
+    ['dhcpstart=10.0.2.255', /is that of broadcasts/],
+    ['host=10.0.2.0', /is the network's own/],
+    ['net=10.1.0.0/29,dns=10.1.0.4', /dhcpstart=10.1.0.4 .* is that of dns=/],
+  ])('%s is refused: each address is somebody’s', (words, message) => {
+    expect(() => parseNet(`user,${words}`, 0)).toThrow(message);
+  });
+
+  it.each(['host=10.0.2.15,dhcpstart=10.0.2.16', 'net=10.1.0.0/29', 'net=10.0.0.0/4', 'dhcpstart=10.0.2.254'])(
+    '%s is taken',
+    (words) => {
+      expect(parseNet(`user,${words}`, 0).network.kind).toBe('user');
+    },
+  );
 });

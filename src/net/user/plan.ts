@@ -1,6 +1,14 @@
 import { UsageError } from '../../base/errors.js';
 import type { UserNetConfig } from '../../iface/net-config.js';
-import { addressIn, isWithin, parseAddress, parsePrefix, type Address, type Prefix } from '../addresses.js';
+import {
+  addressIn,
+  addressText,
+  isWithin,
+  parseAddress,
+  parsePrefix,
+  type Address,
+  type Prefix,
+} from '../addresses.js';
 import { unbracket } from './forward-text.js';
 import { get16 } from './packet.js';
 
@@ -65,7 +73,27 @@ export function planNetwork(config: UserNetConfig): Plan {
     dns: pick(config.dns, 'dns', 3),
     firstGuest: pick(config.dhcpStart, 'dhcpstart', guest),
   };
+  checkApart(plan, config);
   return { ...plan, six: planSix(config.net6) };
+}
+
+/** Hosts have addresses of their own, and neither the first of a network nor the last, which is for broadcasts. */
+function checkApart({ net, gateway, dns, firstGuest }: Omit<Plan, 'six'>, config: UserNetConfig): void {
+  const last = addressIn(net, 2 ** (32 - net.length) - 1);
+  const taken = new Map([
+    [addressText(net.address), "the network's own"],
+    [addressText(last), 'that of broadcasts'],
+  ]);
+  for (const [option, found] of [
+    ['host', gateway],
+    ['dns', dns],
+    ['dhcpstart', firstGuest],
+  ] as const) {
+    const text = addressText(found);
+    const whose = taken.get(text);
+    if (whose !== undefined) throw new UsageError(`${option}=${text} of net=${config.net} is ${whose} already`);
+    taken.set(text, `that of ${option}=`);
+  }
 }
 
 function planSix(text: string): Plan['six'] {
