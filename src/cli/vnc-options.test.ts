@@ -14,6 +14,7 @@ describe('--vnc', () => {
     ['0.0.0.0:0,password=a,,b', { address: { host: '0.0.0.0', port: 5900 }, password: 'a,b' }],
     [':2,websocket', { address: { host: '127.0.0.1', port: 5902 }, webSocket: { host: '127.0.0.1', port: 5702 } }],
     [':2,websocket=8080', { address: { host: '127.0.0.1', port: 5902 }, webSocket: { host: '127.0.0.1', port: 8080 } }],
+    [':6100,websocket', { address: { host: '127.0.0.1', port: 6100 }, webSocket: { host: '127.0.0.1', port: 6101 } }],
     [':auto,websocket', { address: { host: '127.0.0.1', port: 0 }, webSocket: { host: '127.0.0.1', port: 0 } }],
   ])('%s', (text, expected) => {
     expect(parseVnc(text)).toEqual(expected);
@@ -22,6 +23,7 @@ describe('--vnc', () => {
   it.each([
     ['1', /is no display/],
     [':70000', /is no display/],
+    [':65535,websocket', /no port comes after 65535/],
     [':1,password=', /is empty/],
     [':1,password=123456789', /too long/],
     [':1,password=a\u0007', /no VNC client/],

@@ -11,6 +11,7 @@ const FIRST_PORT = 5900;
 const FIRST_WEB_SOCKET_PORT = 5700;
 /** Numbers below are displays, others ports. */
 const DISPLAYS = 100;
+const LAST_PORT = 65535;
 const THIS_HOST = '127.0.0.1';
 
 /** `[HOST]:NUMBER`: a display, or a port from 100 on. Without a host, this one alone. */
@@ -18,7 +19,7 @@ function parseAddress(text: string, option: string, firstPort: number): StreamAd
   const match = /^(?:(?<host>[^:[\]]+|\[[^\]]+\]))?:(?<number>\d+|auto)$/.exec(text);
   const word = match?.groups?.['number'];
   const number = word === 'auto' ? 0 : Number(word);
-  if (!match || number > 65535)
+  if (!match || number > LAST_PORT)
     throw new UsageError(`${option} ${text} is no display; write it as :1, HOST:1 or HOST:5901`);
   const host = match.groups?.['host']?.replace(/^\[|\]$/g, '') ?? THIS_HOST;
   return { host, port: word === 'auto' ? 0 : number < DISPLAYS ? firstPort + number : number };
@@ -49,22 +50,21 @@ export function parseVnc(text: string, option = '--vnc'): VncOptions {
     if (name === 'password' && value !== undefined) password = checkPassword(value, 'the password');
     else if (name === 'password-file' && value !== undefined) password = readPassword(value);
     else if (name === 'websocket')
-      webSocket = value === undefined ? besides(address) : parseWebSocket(value, address, option);
+      webSocket = value === undefined ? besides(address, option) : parseWebSocket(value, address, option);
     else throw new UsageError(`${option} does not know "${word}"; there are password=, password-file= and websocket=`);
   }
   return { address, ...(webSocket && { webSocket }), ...(password !== undefined && { password }) };
 }
 
 /** Where a display's WebSockets are. */
-const besides = ({ host, port }: StreamAddress): StreamAddress => ({
-  host,
-  port:
-    port === 0
-      ? 0
-      : port >= FIRST_PORT && port < FIRST_PORT + DISPLAYS
-        ? port - FIRST_PORT + FIRST_WEB_SOCKET_PORT
-        : port + 1,
-});
+function besides({ host, port }: StreamAddress, option: string): StreamAddress {
+  if (port === 0) return { host, port };
+  if (port >= FIRST_PORT && port < FIRST_PORT + DISPLAYS)
+    return { host, port: port - FIRST_PORT + FIRST_WEB_SOCKET_PORT };
+  if (port === LAST_PORT)
+    throw new UsageError(`${option} websocket: no port comes after ${port}; say which, as in websocket=5700`);
+  return { host, port: port + 1 };
+}
 
 const parseWebSocket = (text: string, { host }: StreamAddress, option: string): StreamAddress =>
   /^\d+$|^auto$/.test(text)
