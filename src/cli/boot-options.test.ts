@@ -2,6 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { HostError } from '../base/errors.js';
+import { describeWith, requireGuest } from '../testing/tools.js';
 import { configureFirmware, parseBoot, parseFlash } from './boot-options.js';
 
 const plain = { order: [], once: null, menu: false, menuWait: null, strict: false };
@@ -53,5 +55,16 @@ describe('firmware', () => {
   it('is needed for an order, and given once', async () => {
     await expect(configureFirmware({ boot: 'd' })).rejects.toThrow('--boot needs firmware');
     await expect(configureFirmware({ bios: 'a', pflash: ['b'] })).rejects.toThrow('either --bios or --pflash');
+  });
+});
+
+const ovmf = await requireGuest('ovmf');
+
+describeWith([ovmf], 'a store of variables', () => {
+  it('that cannot be made is told in one line, which names it alone', async () => {
+    const file = '/nonexistent/vars.fd';
+    await expect(configureFirmware({ bios: `ovmf,vars=${file}` })).rejects.toThrow(
+      new HostError(`cannot make the variable store ${file}: no such file`),
+    );
   });
 });

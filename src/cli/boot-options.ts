@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import type { Command } from 'commander';
 import { HostError, UsageError } from '../base/errors.js';
 import { cacheRoot, findBootRom, findFirmware, type ToolOptions } from '../guests/index.js';
-import { readWholeFile } from '../host/node/read-file.js';
+import { readWholeFile, reasonOf } from '../host/node/read-file.js';
 import { NIC_MODELS } from '../iface/net-config.js';
 import { BOOT_LETTERS, type BootLetter } from '../machine/pc/boot-order.js';
 import type { BiosImage } from '../machine/common/board.js';
@@ -170,7 +170,6 @@ function makeVariables(file: string, template: string): void {
     fs.copyFileSync(template, file, fs.constants.COPYFILE_EXCL);
     fs.chmodSync(file, 0o644);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new HostError(`cannot make the variable store ${file}: ${reason}`, { cause });
+    throw new HostError(`cannot make the variable store ${file}: ${reasonOf(cause)}`, { cause });
   }
 }
