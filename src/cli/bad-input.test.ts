@@ -73,7 +73,8 @@ function qcow2(name: string, change?: (header: DataView) => void, backing = ''):
   writeFileSync(file(`${name}.qcow2`), image);
 }
 
-beforeAll(() => {
+beforeAll(async () => {
+  await runCommand('mkfifo', [file('pipe')]);
   writeFileSync(file('empty'), '');
   writeFileSync(file('text'), 'not a kernel at all\n'.repeat(200));
   // Through a link: what might be put in its place is the link.
@@ -244,6 +245,11 @@ describe.each<[string, readonly string[], RegExp]>([
     'a socket whose name is too long',
     ['run', 'demo', '--qmp', `unix:${file('x'.repeat(120))}`],
     /the name is too long for a socket/,
+  ],
+  [
+    'a capture into a pipe that nobody reads',
+    ['run', 'demo', '--net', `user,pcap=${file('pipe')}`],
+    /cannot write the capture .*pipe: it is .* a pipe that nobody reads/,
   ],
   ['two guests', ['run', 'demo', 'demo'], /only a container image is given a program/],
   ['a guest and a kernel', ['run', 'demo', '--kernel', demo], /give either a guest/],

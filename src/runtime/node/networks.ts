@@ -63,6 +63,22 @@ async function openEnd({ config, setLink, sockets }: NetworkParts, sink: RingSin
   }
 }
 
+/** Opens a file to write over. A pipe that nobody reads is an error: to wait for a reader would hold the whole thread up for good. */
+function openToWrite(file: string): number {
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = fs.constants;
+  const fd = fs.openSync(file, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0o666);
+  try {
+    if (!fs.fstatSync(fd).isFIFO()) return fd;
+    // Who reads slowly is waited for. There is a reader, so this returns.
+    const waiting = fs.openSync(file, 'w');
+    fs.closeSync(fd);
+    return waiting;
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
 /** All frames, in a file. */
 class Capture {
   private readonly fd: number;
@@ -70,7 +86,7 @@ class Capture {
 
   constructor(file: string) {
     try {
-      this.fd = fs.openSync(file, 'w');
+      this.fd = openToWrite(file);
       fs.writeSync(this.fd, pcapHeader());
     } catch (cause) {
       throw new HostError(`cannot write the capture ${file}: ${reasonOf(cause)}`, { cause });
