@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseResolver } from '../net/user/plan.js';
+import { DhcpServer } from '../net/user/dhcp.js';
+import { parseResolver, planNetwork } from '../net/user/plan.js';
 import { parseNet } from './net-options.js';
 
 describe('--net', () => {
@@ -47,4 +48,24 @@ describe('--net', () => {
       expect(parseNet(`user,${words}`, 0).network.kind).toBe('user');
     },
   );
+
+  it.each([
+    [`hostname=${'h'.repeat(256)}`, /hostname= is longer than DHCP can tell/],
+    [`bootfile=${'é'.repeat(128)}`, /bootfile= is longer than DHCP can tell/],
+    [`domain=${'d'.repeat(200)},hostname=${'h'.repeat(71)}`, /together longer/],
+  ])('%s is refused', (words, message) => {
+    expect(() => parseNet(`user,${words}`, 0)).toThrow(message);
+  });
+
+  it('takes as much text as an answer of DHCP holds, and all of it is there', () => {
+    const texts = ['h'.repeat(10), 'd'.repeat(5), 'b'.repeat(255)];
+    const { network } = parseNet(`user,hostname=${texts[0]},domain=${texts[1]},bootfile=${texts[2]}`, 0);
+    if (network.kind !== 'user') throw new Error('not a network of its own');
+    const request = new Uint8Array(300);
+    request.set([1, 1, 6, 0]);
+    request.set([0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255], 236);
+    const answer = new DhcpServer(planNetwork(network), network, 1500).answer(request);
+    const told = Buffer.from(answer ?? []).toString('latin1', 240);
+    for (const text of texts) expect(told).toContain(text);
+  });
 });

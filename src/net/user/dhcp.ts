@@ -1,3 +1,4 @@
+import { UsageError } from '../../base/errors.js';
 import type { UserNetConfig } from '../../iface/net-config.js';
 import { addressIn, isWithin, sameAddress, type Address } from '../addresses.js';
 import { get32, put16, put32 } from './packet.js';
@@ -29,6 +30,23 @@ const LEASE = 86_400;
 const MAX_LEASES = 64;
 
 export const DHCP_PORTS = { SERVER: 67, CLIENT: 68 } as const;
+
+/** Bytes of an option, and what an answer has room for of names and files besides what is always in it. */
+const MAX_TEXT = 255;
+const MAX_TEXTS = 270;
+
+/** Throws a one-line error when an answer cannot tell what a guest is to be told. */
+export function checkTexts({ hostname, domain, bootFile }: UserNetConfig): void {
+  const texts = [
+    ['hostname', hostname],
+    ['domain', domain],
+    ['bootfile', bootFile],
+  ].map(([option, text]) => ({ option, length: new TextEncoder().encode(text).length }));
+  for (const { option, length } of texts)
+    if (length > MAX_TEXT) throw new UsageError(`${option}= is longer than DHCP can tell: ${MAX_TEXT} bytes`);
+  if (texts.reduce((sum, { length }) => sum + length, 0) > MAX_TEXTS)
+    throw new UsageError(`hostname=, domain= and bootfile= are together longer than DHCP can tell: ${MAX_TEXTS} bytes`);
+}
 
 /** A DHCP server for the cards on a guest's network, RFC 2131. The same card always gets the same address. */
 export class DhcpServer {

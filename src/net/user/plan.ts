@@ -9,6 +9,7 @@ import {
   type Address,
   type Prefix,
 } from '../addresses.js';
+import { checkTexts } from './dhcp.js';
 import { unbracket } from './forward-text.js';
 import { get16 } from './packet.js';
 
@@ -74,6 +75,7 @@ export function planNetwork(config: UserNetConfig): Plan {
     firstGuest: pick(config.dhcpStart, 'dhcpstart', guest),
   };
   checkApart(plan, config);
+  checkTexts(config);
   return { ...plan, six: planSix(config.net6) };
 }
 
