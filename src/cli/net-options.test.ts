@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DhcpServer } from '../net/user/dhcp.js';
 import { parseResolver, planNetwork } from '../net/user/plan.js';
-import { parseNet } from './net-options.js';
+import { parseAllow, parseNet } from './net-options.js';
 
 describe('--net', () => {
   it.each(['192.0.2.1', '192.0.2.1:5353', '2001:db8::1', '[2001:db8::1]:53', '::ffff:192.0.2.1'])(
@@ -67,5 +67,34 @@ describe('--net', () => {
     const answer = new DhcpServer(planNetwork(network), network, 1500).answer(request);
     const told = Buffer.from(answer ?? []).toString('latin1', 240);
     for (const text of texts) expect(told).toContain(text);
+  });
+
+  it.each([
+    ['example.org', { host: 'example.org', port: 0 }],
+    ['a_b.Example.org.:80', { host: 'a_b.Example.org.', port: 80 }],
+    ['3com.com', { host: '3com.com', port: 0 }],
+    ['192.0.2.7:443', { host: '192.0.2.7', port: 443 }],
+    ['2001:db8::1', { host: '2001:db8::1', port: 0 }],
+    ['[2001:db8::1]:80', { host: '2001:db8::1', port: 80 }],
+  ])('allow=%s is taken', (text, expected) => {
+    expect(parseAllow(text)).toEqual(expected);
+  });
+
+  it.each([
+    '',
+    'a b:80',
+    '10.0.0.0/8',
+    '*.example.org',
+    '999.0.2.1:80',
+    '[example.org]:80',
+    'münchen.example',
+    'a..b',
+    '80',
+  ])('allow=%s is refused, since nothing could be reached by it', (text) => {
+    expect(() => parseAllow(text)).toThrow(/neither the name nor the address|not written as host:port/);
+  });
+
+  it('refuses port 0, which would be all ports', () => {
+    expect(() => parseAllow('example.org:0')).toThrow(/0 is no port/);
   });
 });

@@ -38,13 +38,21 @@ A network is a kind and words; more than one --net gives more than one card:
   all but none:          model=virtio-net (the default) or e1000 (an Intel 82540EM), mac=,
                          mtu=, queues=, pcap=FILE`;
 
+/** As questions of names have them: what ends in a number is an address, or was meant to be one. */
+const NAME = /^(?!(?:.*\.)?\d+\.?$)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i;
+
 /** `host`, `host:port`, `address`, `[v6]:port`. */
 export function parseAllow(text: string): AllowConfig {
   if (parseAddress(text)) return { host: text, port: 0 };
   const match = /^(\[[^\]]+\]|[^:]+)(?::(\d{1,5}))?$/.exec(text);
   if (!match) throw new UsageError(`--net allow=${text} is not written as host:port`);
   const [, host, number] = match;
-  return { host: unbracket(host), port: number === undefined ? 0 : parsePort(number, `--net allow=${text}`) };
+  if (!parseAddress(unbracket(host)) && !NAME.test(host))
+    throw new UsageError(`--net allow=${text}: ${host} is neither the name nor the address of a host`);
+  const port = number === undefined ? 0 : parsePort(number, `--net allow=${text}`);
+  // To the network it would be every port.
+  if (number !== undefined && port === 0) throw new UsageError(`--net allow=${text}: 0 is no port`);
+  return { host: unbracket(host), port };
 }
 
 const onOff = (key: string, value: string): boolean => {
