@@ -97,4 +97,11 @@ describe('--net', () => {
   it('refuses port 0, which would be all ports', () => {
     expect(() => parseAllow('example.org:0')).toThrow(/0 is no port/);
   });
+
+  it.each(['00:00:00:00:00:00', '01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff', '52:54:00:12:34', ''])(
+    'mac=%s is refused',
+    (text) => {
+      expect(() => parseNet(`user,mac=${text}`, 0)).toThrow(/is not an address of a card/);
+    },
+  );
 });

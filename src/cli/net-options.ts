@@ -118,7 +118,8 @@ function commonWord(common: Common, key: string, value: string): Common | undefi
     }
     case 'mac': {
       const mac = parseMac(value);
-      if (mac === undefined || (mac[0] & 1) !== 0)
+      // With that of zeros, which is nobody's, Linux cannot switch the card on.
+      if (mac === undefined || (mac[0] & 1) !== 0 || mac.every((byte) => byte === 0))
         throw new UsageError(`--net mac=${value} is not an address of a card such as 52:54:00:12:34:56`);
       return { ...common, mac: value.toLowerCase() };
     }
