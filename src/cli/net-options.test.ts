@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DhcpServer } from '../net/user/dhcp.js';
 import { parseResolver, planNetwork } from '../net/user/plan.js';
-import { parseAllow, parseNet } from './net-options.js';
+import { configureNetworks, parseAllow, parseNet } from './net-options.js';
 
 describe('--net', () => {
   it.each(['192.0.2.1', '192.0.2.1:5353', '2001:db8::1', '[2001:db8::1]:53', '::ffff:192.0.2.1'])(
@@ -104,4 +104,11 @@ describe('--net', () => {
       expect(() => parseNet(`user,mac=${text}`, 0)).toThrow(/is not an address of a card/);
     },
   );
+
+  it('writes a capture for each card, not one over the other', () => {
+    const networks = (...net: string[]): unknown => configureNetworks({ net }, 'host', true);
+    expect(() => networks('user,pcap=x', 'user,pcap=./x')).toThrow(/two cards cannot write one capture/);
+    expect(() => networks('user,pcap=')).toThrow(/names no file/);
+    expect(networks('user,pcap=x', 'user', 'user', 'user,pcap=y')).toHaveLength(4);
+  });
 });

@@ -131,6 +131,7 @@ function commonWord(common: Common, key: string, value: string): Common | undefi
       return { ...common, [key]: Number(value) };
     }
     case 'pcap':
+      if (value === '') throw new UsageError('--net pcap= names no file');
       return { ...common, pcap: path.resolve(value) };
     default:
       return undefined;
@@ -182,7 +183,10 @@ export function configureNetworks({ net }: NetOptions, clock: ClockKind, wanted:
   }
   if (texts.length > 0 && clock === 'virtual')
     throw new UsageError('--clock virtual has no network: what comes from outside is not the same in every run');
-  return texts.map(parseNet);
+  const networks = texts.map(parseNet);
+  const twice = networks.find(({ pcap }, i) => pcap !== '' && networks.findIndex((other) => other.pcap === pcap) < i);
+  if (twice) throw new UsageError(`two cards cannot write one capture: --net pcap=${twice.pcap}`);
+  return networks;
 }
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
