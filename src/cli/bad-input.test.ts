@@ -75,6 +75,7 @@ function qcow2(name: string, change?: (header: DataView) => void, backing = ''):
 
 beforeAll(async () => {
   await runCommand('mkfifo', [file('pipe')]);
+  symlinkSync('circle', file('circle'));
   writeFileSync(file('empty'), '');
   writeFileSync(file('text'), 'not a kernel at all\n'.repeat(200));
   // Through a link: what might be put in its place is the link.
@@ -240,6 +241,11 @@ describe.each<[string, readonly string[], RegExp]>([
     'a link in a folder that is not there',
     ['run', 'demo', '--net', `link,path=${file('none/x')}`],
     /the socket .*: there is no folder/,
+  ],
+  [
+    'a link to itself where machines are to meet',
+    ['run', 'demo', '--net', `link,path=${file('circle')}`],
+    /the socket .*circle: its symbolic links lead in a circle$/m,
   ],
   [
     'a socket whose name is too long',

@@ -23,6 +23,8 @@ export function reasonOf(error: unknown): string {
       return 'no space left on the device';
     case 'ENODEV':
       return 'it is no regular file';
+    case 'ELOOP':
+      return 'its symbolic links lead in a circle';
     case 'ENXIO':
       return 'it is a socket, or a pipe that nobody reads';
     case 'EROFS':

@@ -36,7 +36,9 @@ export class LinkSocket {
     try {
       checkSocketPath(path);
     } catch (cause) {
-      throw new HostError(`cannot use the socket ${path}: ${(cause as Error).message}`, { cause });
+      // What the system says of a path names its own functions.
+      const reason = cause instanceof HostError ? cause.message : reasonOf(cause);
+      throw new HostError(`cannot use the socket ${path}: ${reason}`, { cause });
     }
     events.link(false);
     await link.join();
