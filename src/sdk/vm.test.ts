@@ -193,6 +193,9 @@ describeWith([guest], 'a machine with Linux in it', () => {
     expect(await shell.exited).toEqual({ exitCode: 5 });
     await reading;
     expect((await vm.exec(['stty', 'size'], { tty: true })).stdout).toBe('24 80\r\n');
+    // Input that ends.
+    expect((await vm.exec(['cat'], { tty: true, stdin: 'typed\n' })).stdout).toContain('typed\r\ntyped\r\n');
+    expect((await vm.exec(['echo', 'goes on'])).stdout).toBe('goes on\n');
   });
 
   it('has files', async () => {

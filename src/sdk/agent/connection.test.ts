@@ -118,6 +118,24 @@ describe('the connection to an agent', () => {
     expect(sent()).toEqual([HOST.DATA, HOST.EOF]);
   });
 
+  it('takes room for the ^D that ends the input of a terminal', () => {
+    const { connection, say, greet, sent } = guest(false);
+    let failure = '';
+    const failed = (error: Error): void => void (failure = error.message);
+    const tty = { columns: 80, rows: 24 };
+    const request = connection.request({ argv: ['cat'], stdin: true, tty }, { ...silent, failed });
+    sent();
+    greet();
+    void request.write(new Uint8Array(IN_WINDOW));
+    request.end();
+    expect(sent()).not.toContain(HOST.EOF);
+    say(GUEST.CREDIT, 1, Uint8Array.of(0, 0, 1, 0));
+    expect(sent()).toEqual([HOST.EOF]);
+    // The agent has written the ^D to the terminal.
+    say(GUEST.CREDIT, 1, Uint8Array.of(1, 0, 0, 0));
+    expect(failure).toBe('');
+  });
+
   it('asks again what an agent that begins anew has not begun', async () => {
     const { connection, say, greet, sent } = guest(true);
     const failures: string[] = [];

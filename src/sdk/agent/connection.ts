@@ -112,7 +112,7 @@ export class AgentConnection {
     const frames = openFrames(id, request);
     if (!frames)
       throw new VitrineError(`cannot run ${request.argv[0]} in the guest: arguments and variables are too long`);
-    const made = new AgentRequest(id, frames, listener, this);
+    const made = new AgentRequest(id, frames, listener, this, request.tty !== undefined);
     if (this.over) {
       const { over } = this;
       queueMicrotask(() => {

@@ -66,6 +66,8 @@ export class AgentRequest {
     readonly frames: readonly Uint8Array[],
     readonly listener: RequestListener,
     private readonly link: RequestLink,
+    /** It has a terminal. */
+    private readonly tty = false,
   ) {}
 
   /** Sends input, which must not change afterwards. Resolves when there is room for more, or nobody wants it. */
@@ -117,7 +119,8 @@ export class AgentRequest {
 
   /** Whether there is input, or its end, that may be sent. */
   get ready(): boolean {
-    return this.waiting > 0 ? this.window > 0 : this.ending && !this.endTold;
+    if (this.waiting === 0 && (!this.ending || this.endTold)) return false;
+    return this.window > 0 || (this.waiting === 0 && !this.tty);
   }
 
   /** Whether some of its input was sent, or its end: the guest cannot be asked anew. */
@@ -129,6 +132,8 @@ export class AgentRequest {
   takeInput(room: number): Uint8Array {
     if (this.waiting === 0) {
       this.endTold = true;
+      // The ^D of a terminal is input like any other: the guest needs room for it, and gives that back.
+      if (this.tty) this.window--;
       return frame(HOST.EOF, this.id);
     }
     const payload = HOST_FRAME - HEADER;
