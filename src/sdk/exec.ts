@@ -192,11 +192,11 @@ const isPieces = (input: unknown): input is Pieces =>
   !(input instanceof Uint8Array) &&
   (Symbol.asyncIterator in input || Symbol.iterator in input);
 
-/** Sends all of an input, as fast as it is taken. */
+/** Sends all of an input, as fast as it is taken; nothing more is asked for when nobody takes it. */
 export async function sendInput(request: AgentRequest, input: Input): Promise<void> {
   if (isPieces(input))
     for await (const part of input) {
-      if (!request.open) return;
+      if (!request.takesInput) return;
       await request.write(bytesOf(part, 'a piece of stdin'));
     }
   else await request.write(bytesOf(input, 'stdin'));

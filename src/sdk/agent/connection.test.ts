@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { agentTarget } from '../../testing/fuzz/targets/agent.js';
 import { fuzz } from '../../testing/fuzz/target.js';
 import { STREAM_WINDOW, type StreamEnd, type StreamListener } from '../../iface/streams.js';
+import { sendInput } from '../exec.js';
 import { GuestFiles } from '../files.js';
 import { AgentConnection } from './connection.js';
 import { frame, FrameReader, GUEST, HEADER, HOST, HOST_FRAME, IN_WINDOW, MAGIC, type Ending } from './protocol.js';
@@ -134,6 +135,26 @@ describe('the connection to an agent', () => {
     // The agent has written the ^D to the terminal.
     say(GUEST.CREDIT, 1, Uint8Array.of(1, 0, 0, 0));
     expect(failure).toBe('');
+  });
+
+  it('asks for no more input when nobody takes it', async () => {
+    const { connection, say, greet, sent } = guest(false);
+    sent();
+    greet();
+    const request = connection.request({ argv: ['head', '-n1'], stdin: true }, silent);
+    let given = 0;
+    const sending = sendInput(
+      request,
+      (function* () {
+        while (given < 10_000) {
+          given++;
+          yield 'line\n';
+        }
+      })(),
+    );
+    say(GUEST.EOF, 1);
+    await sending;
+    expect(given).toBeLessThan(100);
   });
 
   it('asks again what an agent that begins anew has not begun', async () => {

@@ -70,9 +70,14 @@ export class AgentRequest {
     private readonly tty = false,
   ) {}
 
+  /** Whether input that is written gets anywhere. */
+  get takesInput(): boolean {
+    return this.open && !this.ending && !this.inputOver;
+  }
+
   /** Sends input, which must not change afterwards. Resolves when there is room for more, or nobody wants it. */
   write(bytes: Uint8Array): Promise<void> {
-    if (!this.open || this.ending || this.inputOver || bytes.length === 0) return Promise.resolve();
+    if (!this.takesInput || bytes.length === 0) return Promise.resolve();
     this.input.push(bytes);
     this.waiting += bytes.length;
     this.link.flush();
