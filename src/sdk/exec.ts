@@ -9,7 +9,9 @@ import { errnoCode, errnoText } from './errno.js';
 import { asError, ExecError, ExecTimeoutError, ExitError } from './errors.js';
 import {
   bytesOf,
+  checkFlag,
   checkFunction,
+  checkNumber,
   checkObject,
   checkOptions,
   checkSignalOption,
@@ -110,9 +112,11 @@ export function describeCommand(command: CommandLine): string {
 
 export function checkSize(size: TerminalSize): TerminalSize {
   checkObject(size, 'columns and rows');
-  for (const [name, value] of Object.entries(size))
-    if (!Number.isInteger(value) || value < 1 || value > 65535)
+  for (const name of ['columns', 'rows'] as const) {
+    const value: unknown = size[name];
+    if (!Number.isInteger(value) || size[name] < 1 || size[name] > 65535)
       throw new UsageError(`a terminal cannot have ${String(value)} ${name}: 1 to 65535`);
+  }
   return size;
 }
 
@@ -219,6 +223,9 @@ export function exec(
     checkFunction(options.onStdout, 'onStdout');
     checkFunction(options.onStderr, 'onStderr');
     signal?.throwIfAborted();
+    checkNumber(maxOutput, 'maxOutput');
+    checkNumber(timeout, 'timeout');
+    checkFlag(check, 'check');
     if (!(maxOutput >= 0)) throw new UsageError(`outputs of ${maxOutput} bytes at most`);
     if (timeout !== undefined && !(timeout > 0)) throw new UsageError(`a timeout of ${timeout} ms`);
     const kept = [new Collected(), new Collected()];

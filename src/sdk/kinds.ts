@@ -38,6 +38,17 @@ export function checkFunction(value: unknown, what: string): void {
     throw new UsageError(`${what} is a function, not ${describeKind(value)}`);
 }
 
+/** Throws a UsageError unless the value is absent, or a number. */
+export function checkNumber(value: unknown, what: string): void {
+  if (value !== undefined && typeof value !== 'number')
+    throw new UsageError(`${what} is a number, not ${describeKind(value)}`);
+}
+
+/** Throws a UsageError unless the value is true or false. */
+export function checkFlag(value: unknown, what: string): void {
+  if (typeof value !== 'boolean') throw new UsageError(`${what} is true or false, not ${describeKind(value)}`);
+}
+
 /** Throws a UsageError unless the value is a function. */
 export function checkListener(value: unknown): void {
   if (typeof value !== 'function') throw new UsageError(`a listener is a function, not ${describeKind(value)}`);

@@ -97,7 +97,10 @@ const CREATE: Fields = {
   memory: NUMBER,
   net: either(FLAG, record({ restrict: FLAG, allow: listOf(ALLOWED) })),
   mounts: placesOf(either(FILE, record({ path: FILE, readOnly: FLAG }, ['path']))),
-  hostname: { name: 'letters, digits, - and . (64 at most)', is: (value) => /^[\w.-]{1,64}$/.test(String(value)) },
+  hostname: {
+    name: 'letters, digits, - and . (64 at most)',
+    is: (value) => typeof value === 'string' && /^[\w.-]{1,64}$/.test(value),
+  },
   display: either(FLAG, oneOf(['std', 'virtio'])),
   onProgress: FUNCTION,
   warm: FLAG,
