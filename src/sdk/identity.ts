@@ -32,12 +32,13 @@ export function forkIdentity(note: Note, random: (count: number) => Uint8Array, 
     mac: `52:54:00:${digits(3).join(':')}`,
     address: `10.0.2.${FIRST + turn}/24`,
   };
-  return {
+  const chosen: Identity = {
     hostname: note.hostname.slice(0, LONGEST_HOSTNAME - suffix.length) + suffix,
     machineId: digits(16).join(''),
     ...card,
-    ...given,
   };
+  // Undefined is what is not given.
+  return { ...chosen, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
 }
 
 function isAddress(text: string): boolean {
