@@ -1,12 +1,12 @@
 /** A machine with Linux in it, whatever the machine runs on: what its agent does for a program. */
 import { UsageError } from '../base/errors.js';
 import type { MachineExit } from '../vmm/machine.js';
-import type { AgentConnection } from './agent/connection.js';
+import { AgentGoneError, type AgentConnection } from './agent/connection.js';
 import type { TerminalSize } from './agent/protocol.js';
 import { runApplet } from './applet.js';
 import { after } from './deadline.js';
 import { errnoText } from './errno.js';
-import { VmError } from './errors.js';
+import { asError, VmError } from './errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from './exec.js';
 import type { GuestFiles } from './files.js';
 import { checkObject } from './kinds.js';
@@ -88,14 +88,23 @@ export class LinuxGuest<Machine extends GuestMachine, Files extends GuestFiles =
     return this.spawn(command, { tty: size ?? true, ...rest });
   }
 
+  /** @internal What the machine itself is asked for fails as what its guest is asked for does when it has ended. */
+  protected async orGone<T>(asked: Promise<T>): Promise<T> {
+    try {
+      return await asked;
+    } catch (error) {
+      throw this.over ? new AgentGoneError(asError(error).message, { cause: error }) : error;
+    }
+  }
+
   /** Makes the machine stand still, and its time with it. */
   pause(): Promise<void> {
-    return this.machine.pause();
+    return this.orGone(this.machine.pause());
   }
 
   /** Lets it go on. */
   resume(): Promise<void> {
-    return this.machine.resume();
+    return this.orGone(this.machine.resume());
   }
 
   /** Presses the reset button; resolves when commands can be run again. What ran is gone. */

@@ -407,6 +407,9 @@ describeWith([guest], 'a machine with Linux in it', () => {
       await expect(other.serial.write('x')).rejects.toMatchObject({ name: 'AgentGoneError' });
       await expect(other.exec('true')).rejects.toThrow('the machine has ended: it was switched off');
       await expect(other.ports.forward(80)).rejects.toThrow('the machine has ended');
+      const gone = { name: 'AgentGoneError', message: 'the machine has ended' };
+      for (const asked of [other.pause(), other.resume(), other.snapshot(file), other.fork()])
+        await expect(asked).rejects.toMatchObject(gone);
     } finally {
       await other.stop();
     }

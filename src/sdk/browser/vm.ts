@@ -163,7 +163,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
 
   /** Saves the machine into the page's storage, for `Vm.restore`; it goes on afterwards. */
   snapshot(name: string): Promise<void> {
-    return this.machine.save(name);
+    return this.orGone(this.machine.save(name));
   }
 
   /**
@@ -180,7 +180,7 @@ export class Vm extends LinuxGuest<BrowserMachine> {
     const { parts, options: begun } = this.begun;
     const file = `.fork-${crypto.randomUUID()}`;
     try {
-      await this.machine.save(file);
+      await this.orGone(this.machine.save(file));
       const { files, threads, accel } = begun;
       const same = {
         ...(files !== undefined && { files }),

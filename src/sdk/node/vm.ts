@@ -215,7 +215,7 @@ export class Vm extends LinuxGuest<MachineHandle, HostGuestFiles> {
   /** Saves the machine to a file, for `Vm.restore`; it goes on afterwards. The file is this user's only: it holds all memory. */
   async snapshot(file: string): Promise<void> {
     checkText(file, 'a file');
-    await this.machine.save(file);
+    await this.orGone(this.machine.save(file));
   }
 
   /**
@@ -234,12 +234,12 @@ export class Vm extends LinuxGuest<MachineHandle, HostGuestFiles> {
     const { forceCpu, accel = this.machine.facts?.accel } = rest;
     if (rest.worker === 'own') keepSpareWorker();
     else checkSharing({ accel, cpus: this.machine.facts?.cpus });
-    const branch = await this.machine.branch();
+    const branch = await this.orGone(this.machine.branch());
     const forced = forceCpu !== undefined && { forceCpu };
     if (branch) return Vm.start({ kind: 'branch', branch, ...forced }, rest, accel, words);
     const file = await momentaryFile();
     try {
-      await this.machine.save(file, { template: true, momentary: true });
+      await this.orGone(this.machine.save(file, { template: true, momentary: true }));
       return await Vm.start({ kind: 'resume', file, template: true, ...forced }, rest, accel, words);
     } finally {
       await rm(file, { force: true });
