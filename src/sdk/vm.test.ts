@@ -426,6 +426,7 @@ describeWith([guest], 'a machine that does not come up', () => {
       [{ memory: '512' }, 'the option "memory" is a number'],
       [{ cpus: 17 }, 'the option "cpus" is a whole number from 1 to 16'],
       [{ mem: 512 }, 'there is no option "mem"'],
+      [{ cpu: 'z80' }, 'unknown CPU model "z80"; there are x86-64-v2, pentium4, 486'],
       [{ hostname: 5 }, 'the option "hostname" is letters, digits, - and . (64 at most)'],
       [{ net: { allow: ['example.org'] } }, 'the option "net" is true or false, or { restrict, allow }'],
       [{ net: { allow: [{ host: 'a' }] } }, '"allow" needs "restrict: true": without it everything can be reached'],

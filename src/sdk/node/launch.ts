@@ -1,6 +1,7 @@
 /** What `Vm.create` is asked for, as the description of a machine. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { cpuModel, DEFAULT_CPU_MODEL } from '../../arch/x86/cpu-models.js';
 import { HostError, UsageError } from '../../base/errors.js';
 import { MIB, PAGE_SIZE } from '../../base/units.js';
 import {
@@ -263,6 +264,7 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
   const { image, cpus = 1, machine = DEFAULT_MACHINE, net = true, display = false } = options;
   if (options.init !== undefined && !image) throw new UsageError('an init needs an image that it is in');
   if (display !== false && machine !== 'pc') throw new UsageError(`the board ${machine} has no screen`);
+  const { name: cpu } = cpuModel(options.cpu ?? DEFAULT_CPU_MODEL.name);
   const memory = checkBytes(options.memory ?? 512, cpus);
   const mounts = shares(options.mounts);
   const steps = bootSteps(options, mounts);
@@ -282,7 +284,7 @@ export async function prepareLaunch(wanted: VmOptions, signal?: AbortSignal): Pr
   };
   const config: MachineConfig = {
     machine,
-    cpu: options.cpu ?? 'x86-64-v2',
+    cpu,
     cpus,
     memory,
     disks,
