@@ -9,7 +9,7 @@ import { errnoText } from './errno.js';
 import { asError, VmError } from './errors.js';
 import { exec, type CommandLine, type ExecOptions, type ExecResult, type SpawnOptions } from './exec.js';
 import type { GuestFiles } from './files.js';
-import { checkObject } from './kinds.js';
+import { checkObject, checkOptions } from './kinds.js';
 import { identityWords, type Identity } from './identity.js';
 import type { Note } from './note.js';
 import { GuestProcess } from './process.js';
@@ -141,7 +141,9 @@ export class LinuxGuest<Machine extends GuestMachine, Files extends GuestFiles =
    * Has the guest end its processes, write everything to its disks and switch the machine off. `grace`: milliseconds that
    * processes have to end, 5,000 unless given; when the guest has not ended twice that and ten seconds later, the machine is stopped.
    */
-  async shutdown({ grace = 5000 }: { readonly grace?: number } = {}): Promise<void> {
+  async shutdown(options: { readonly grace?: number } = {}): Promise<void> {
+    checkOptions(options, ['grace']);
+    const { grace = 5000 } = options;
     if (!Number.isInteger(grace) || grace < 0 || grace > 3_600_000) throw new UsageError(`a grace of ${grace} ms`);
     if (this.over) return;
     let timer: ReturnType<typeof after>;

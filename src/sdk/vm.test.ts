@@ -118,6 +118,8 @@ describeWith([guest], 'a machine with Linux in it', () => {
       () => vm.identify(undefined as never),
       () => vm.identify({ name: 'x' } as never),
       () => vm.snapshot(undefined as never),
+      () => vm.shutdown({ graec: 0 } as never),
+      () => vm.shutdown(null as never),
     ];
     for (const call of wrong)
       await expect(Promise.resolve().then(call), call.toString()).rejects.toMatchObject({
