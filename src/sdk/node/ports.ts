@@ -1,6 +1,7 @@
 /** Ports of this host that lead into a guest, carried by its agent: they need no network card. */
 import { createServer, isIPv4, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HostError, UsageError } from '../../base/errors.js';
+import { resetSocket } from '../../host/node/net/reset-socket.js';
 import { listenReason } from '../../runtime/node/listen-reason.js';
 import type { AgentConnection } from '../agent/connection.js';
 import { checkOptions } from '../kinds.js';
@@ -97,7 +98,7 @@ export class PortForwards {
         // A connection that could not be had is one that is reset.
         ended: (ending) => {
           if (ending.kind === 'code' && ending.code === 0) socket.destroySoon();
-          else socket.resetAndDestroy();
+          else resetSocket(socket);
         },
         failed: () => socket.destroy(),
       },

@@ -14,6 +14,7 @@ import type {
   StreamEvents,
 } from '../../../iface/host-sockets.js';
 import { EchoSocket } from './echo-socket.js';
+import { resetSocket } from './reset-socket.js';
 
 const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?? error.message;
 
@@ -67,9 +68,7 @@ class NodeStream implements HostStream {
   }
 
   reset(): void {
-    // A socket that is still connecting cannot be reset.
-    if (this.socket.connecting) this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   pause(): void {
