@@ -3,7 +3,7 @@
  * the address and of what the server says the file's version is. `data` has holes where nothing was fetched yet; `map` has a bit
  * for each block that is there, and is written when these are durable.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { HostError } from '../../base/errors.js';
@@ -15,7 +15,7 @@ export interface RemoteFile {
   readonly url: string;
   /** Bytes. */
   readonly size: number;
-  /** Its entity tag or the time of its last change: another text once it has changed. */
+  /** Its entity tag or the time of its last change: another text once it has changed. Empty: the server tells neither. */
   readonly version: string;
 }
 
@@ -57,7 +57,8 @@ export class RangeCache implements HostFile {
     this.size = size;
     this.key = url;
     const ofAddress = path.join(folder, hash(url));
-    const place = path.join(ofAddress, hash(`${version} ${size}`));
+    // Of what cannot be told from its next version nothing is kept for later.
+    const place = path.join(ofAddress, version === '' ? randomUUID() : hash(`${version} ${size}`));
     this.map = new Uint8Array(Math.ceil(size / BLOCK / 8));
     try {
       fs.mkdirSync(place, { recursive: true });

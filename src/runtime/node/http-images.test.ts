@@ -25,12 +25,13 @@ http.createServer((request, response) => {
   const [, first, last] = /bytes=(\\d+)-(\\d+)/.exec(request.headers.range) ?? [];
   const part = content.subarray(+first, +last + 1);
   const size = mode === 5 ? '9'.repeat(20) : content.length;
-  const headers = { 'content-range': 'bytes ' + first + '-' + last + '/' + size, etag: '"' + Atomics.load(words, VERSION) + '"' };
+  const headers = { 'content-range': 'bytes ' + first + '-' + last + '/' + size };
+  if (mode !== 6) headers.etag = '"' + Atomics.load(words, VERSION) + '"';
   if (mode === 4 && part.length > 1) return response.writeHead(206, headers).end(Buffer.concat([part, part]));
   response.writeHead(206, headers).end(part);
 }).listen(0, '127.0.0.1', function () { parentPort.postMessage(this.address().port); });
 `;
-const MODE = { NORMAL: 0, NOT_FOUND: 1, WHOLE: 2, FLAKY: 3, TOO_MUCH: 4, HUGE: 5 } as const;
+const MODE = { NORMAL: 0, NOT_FOUND: 1, WHOLE: 2, FLAKY: 3, TOO_MUCH: 4, HUGE: 5, NO_VERSION: 6 } as const;
 
 const SIZE = 3 << 20;
 const content = Uint8Array.from({ length: SIZE }, (_, i) => (i >>> 9) % 251);
@@ -134,6 +135,19 @@ describe('an image on a server', () => {
     const after = open();
     expect(after.identity).not.toBe(identity);
     after.close();
+    const folder = path.join(cache, 'vitrine', 'http');
+    expect(readdirSync(path.join(folder, readdirSync(folder)[0]))).toHaveLength(1);
+  });
+  it('that cannot be told from its next version is fetched anew', () => {
+    words[0] = MODE.NO_VERSION;
+    const disk = open();
+    expect(holdsAll(disk)).toBe(true);
+    disk.close();
+    const before = words[2];
+    const again = open();
+    expect(holdsAll(again)).toBe(true);
+    expect(words[2] - before).toBeGreaterThan(1);
+    again.close();
     const folder = path.join(cache, 'vitrine', 'http');
     expect(readdirSync(path.join(folder, readdirSync(folder)[0]))).toHaveLength(1);
   });
