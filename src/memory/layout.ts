@@ -1,6 +1,6 @@
 /**
  * The Wasm memory of a machine: one `WebAssembly.Memory`, shared where the platform allows, that holds the state of
- * the CPUs, the tables of interpreter and translator, and guest memory; last is memory for data on their way (STAGING). Addresses are bytes.
+ * the CPUs, the tables of interpreter and translator, and guest memory; last is memory for data on their way. Addresses are bytes.
  */
 import { KIB, MIB } from '../base/units.js';
 
@@ -82,11 +82,17 @@ export function guestBase(cpus: number): number {
   return cpuOrigin(cpus);
 }
 
-/** Bytes of memory behind the guest's for data on their way (`Vm.staging`), where there is room for it. */
-export const STAGING = 32 * MIB;
+/** Bytes of a memory of WebAssembly at most. */
+const MEMORY_LIMIT = 2 ** 32;
+
+/** Bytes of memory behind the guest's for data on their way (`Vm.staging`). */
+const STAGING = 32 * MIB;
+
+/** Bytes of a memory in which the guest's ends there: with STAGING behind it, or as much of that as there is room for. */
+export const withStaging = (end: number): number => Math.min(end + STAGING, MEMORY_LIMIT);
 
 /** Guest memory that a machine with one CPU can have in one WebAssembly memory, bytes. */
-export const GUEST_MEMORY_LIMIT = 2 ** 32 - guestBase(1);
+export const GUEST_MEMORY_LIMIT = MEMORY_LIMIT - guestBase(1);
 
 /** Words at LAYOUT.SYNC, u32 each. */
 export const SYNC = {

@@ -10,8 +10,8 @@ import {
   REMOTE,
   SLOT,
   SLOT_SIZE,
-  STAGING,
   SYNC,
+  withStaging,
 } from '../../memory/layout.js';
 
 /** Bytes of a page of WebAssembly, and pages that one memory can have without memory64. */
@@ -60,7 +60,7 @@ export class MachineMemory {
   ) {
     this.guestBase = guestBase(cpus);
     const end = this.guestBase + backingSize;
-    this.memory = memory ?? reserve(Math.min(end + STAGING, WASM_PAGES * WASM_PAGE), backingSize, ahead);
+    this.memory = memory ?? reserve(withStaging(end), backingSize, ahead);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);

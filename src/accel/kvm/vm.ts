@@ -7,7 +7,7 @@ import { HostError } from '../../base/errors.js';
 import { MIB } from '../../base/units.js';
 import { FAR_PIECE, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
 import type { CpuidWords, VcpuEnvironment, Vm } from '../../iface/vcpu.js';
-import { STAGING } from '../../memory/layout.js';
+import { withStaging } from '../../memory/layout.js';
 import { SlotDma } from '../common/slot-dma.js';
 import { CAP, KVM, MEM_LOG_DIRTY_PAGES, MEM_READONLY, SIZE } from './abi.js';
 import { KvmChips } from './chips.js';
@@ -20,8 +20,6 @@ import { KvmVcpu } from './vcpu.js';
 import { WriteLog } from './write-log.js';
 
 const WASM_PAGE = 65536;
-/** Bytes of a memory of WebAssembly, at most. */
-const MOST = 2 ** 32;
 
 export interface KvmVmOptions {
   readonly model: CpuModel;
@@ -73,9 +71,9 @@ export interface KvmCapabilities {
   readonly xcrs: boolean;
 }
 
-/** Memory that is page-aligned and never moves: shared, and WebAssembly's. `size`: of the backing, behind which comes STAGING, if there is room. */
+/** Memory that is page-aligned and never moves: shared, and WebAssembly's. `size`: of the backing, behind which comes memory for data on their way. */
 function reserve(size: number): WebAssembly.Memory {
-  const pages = Math.ceil(Math.min(size + STAGING, MOST) / WASM_PAGE);
+  const pages = Math.ceil(withStaging(size) / WASM_PAGE);
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   } catch (cause) {

@@ -31,7 +31,7 @@ const MAX_LEASES = 64;
 
 export const DHCP_PORTS = { SERVER: 67, CLIENT: 68 } as const;
 
-/** Bytes of an option, and what an answer has room for of names and files besides what is always in it. */
+/** Bytes of an option (RFC 2132 §2: its length is one byte), and what an answer has room for of names and files besides what is always in it. */
 const MAX_TEXT = 255;
 const MAX_TEXTS = 270;
 
