@@ -90,6 +90,8 @@ export class Translator implements CodeTranslator {
   private readonly pending = new Map<number, Pending>();
   /** Records at which regions under way are going to be entered. */
   private readonly expected = new Set<number>();
+  /** What was scanned last, and who did: V8 forgets what it has learnt of a class with its last object. */
+  private lastScan: { scanner?: Scanner; graph?: RegionGraph } = {};
   private nextTicket = 1;
   /** Records inside of regions, by how often they have been hot since. */
   private readonly covered = new Map<number, number>();
@@ -185,7 +187,7 @@ export class Translator implements CodeTranslator {
   }
 
   private scanner(limit = REGION_LIMIT, merges = false): Scanner {
-    return new Scanner({
+    const scanner = new Scanner({
       view: this.code,
       variantOf: (handler) => this.variantOf(handler),
       patience: this.patience,
@@ -193,6 +195,8 @@ export class Translator implements CodeTranslator {
       isExpected: (record) => this.expected.has(record),
       merges,
     });
+    this.lastScan.scanner = scanner;
+    return scanner;
   }
 
   /** Makes a record hot after as many jumps as a test wants. */
@@ -219,6 +223,7 @@ export class Translator implements CodeTranslator {
       this.store.release(index);
       return;
     }
+    this.lastScan.graph = graph;
     this.cover(graph);
     const { offset } = graph.blocks[0];
     const linear = this.code.state64('CODE_BASE') + BigInt(offset);
