@@ -1,4 +1,11 @@
-import type { Gpa } from '../base/units.js';
+import { gpa, type Gpa } from '../base/units.js';
+
+/** Pieces of guest memory that are one run of bytes, in this order. */
+export interface Pieces {
+  readonly addresses: readonly Gpa[];
+  /** Bytes of each. */
+  readonly lengths: readonly number[];
+}
 
 /**
  * Guest memory as a device reaches it. Later an IOMMU stands between this and RAM, so a device never holds a view of
@@ -14,6 +21,12 @@ export interface Dma {
   write(to: Gpa, bytes: Uint8Array, begin?: number, length?: number): boolean;
   /** Puts zeros into guest memory. */
   zero(at: Gpa, length: number): boolean;
+  /** Copies out of pieces, from their byte `offset` on, to all of `into`. False also if they end before; this and the next two do the rest all the same. */
+  readPieces(from: Pieces, offset: number, into: Uint8Array): boolean;
+  /** Copies all of the bytes into pieces, from their byte `offset` on. */
+  writePieces(to: Pieces, offset: number, bytes: Uint8Array): boolean;
+  /** Puts `length` zeros into pieces, from their byte `offset` on. */
+  zeroPieces(at: Pieces, offset: number, length: number): boolean;
   /** Little-endian, any alignment. */
   readU16(from: Gpa): number;
   readU32(from: Gpa): number;
@@ -23,6 +36,28 @@ export interface Dma {
   writeU64(to: Gpa, value: bigint): void;
   /** What was written before is seen by all CPUs before anything is read after it. */
   fence(): void;
+}
+
+/** Calls `move` for the parts of `pieces` that have their bytes `offset` … `offset + total - 1`. False: it was for one, or they end before. */
+export function movePieces(
+  { addresses, lengths }: Pieces,
+  offset: number,
+  total: number,
+  move: (at: Gpa, done: number, count: number) => boolean,
+): boolean {
+  let [skip, done, ok] = [offset, 0, true];
+  for (let i = 0; i < lengths.length && done < total; i++) {
+    const length = lengths[i];
+    if (skip >= length) {
+      skip -= length;
+      continue;
+    }
+    const count = Math.min(length - skip, total - done);
+    if (!move(gpa(addresses[i] + skip), done, count)) ok = false;
+    skip = 0;
+    done += count;
+  }
+  return ok && done === total;
 }
 
 /** What a range of guest-physical addresses is, to the CPU. */

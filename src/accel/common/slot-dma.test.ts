@@ -63,4 +63,52 @@ describe('devices’ access to guest memory', () => {
     expect(Buffer.compare(backing, model)).toBe(0);
     expect(around.every((byte) => byte === 0)).toBe(true);
   });
+
+  it('takes pieces as one run of bytes', () => {
+    const random = new RandomSource(7);
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const backing = new Uint8Array(memory.buffer, 64 * KIB, RAM + 64 * KIB);
+    const dma = new SlotDma({ memory, backing, written: () => {} });
+    dma.setSlots(SLOTS);
+    for (let i = 0; i < 300; i++) {
+      for (let k = 0; k < 64; k++) backing[random.below(RAM)] = random.next();
+      const model = backing.slice();
+      // Apart, so that each byte is in one of them; some are empty, some not in RAM.
+      const addresses = Array.from({ length: 1 + random.below(12) }, (_, k) =>
+        gpa((random.once(20) ? 0x8_0000 : random.once(2) ? 0 : 0x10_0000) + 8 * KIB * k + random.below(4 * KIB)),
+      );
+      const lengths = addresses.map(() => random.below(4) * random.below(1400));
+      const run = addresses.flatMap((at, k) => Array.from({ length: lengths[k] }, (_, n) => offsetOf(at + n)));
+      const offset = random.below(run.length + 10);
+      const bytes = new Uint8Array(random.below(run.length + 10));
+      for (let k = 0; k < bytes.length; k++) bytes[k] = random.next();
+      const part = run.slice(offset, offset + bytes.length);
+      const complete = part.length === bytes.length && !part.includes(undefined);
+      const way = random.below(3);
+      if (way === 0) {
+        const expected = bytes.slice();
+        for (const [k, from] of part.entries()) expected[k] = from === undefined ? 0xff : model[from];
+        expect(dma.readPieces({ addresses, lengths }, offset, bytes)).toBe(complete);
+        expect(Buffer.compare(bytes, expected)).toBe(0);
+      } else {
+        const pieces = { addresses, lengths };
+        const ok = way === 1 ? dma.writePieces(pieces, offset, bytes) : dma.zeroPieces(pieces, offset, bytes.length);
+        expect(ok).toBe(complete);
+        for (const [k, to] of part.entries()) if (to !== undefined) model[to] = way === 1 ? bytes[k] : 0;
+      }
+      expect(Buffer.compare(backing, model)).toBe(0);
+    }
+  });
+
+  it('looks again where memory lies when that has changed', () => {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const backing = new Uint8Array(memory.buffer, 0, RAM);
+    const dma = new SlotDma({ memory, backing, written: () => {} });
+    const slot = (offset: number): MemorySlot => ({ start: gpa(0), size: 4 * KIB, offset, kind: 'ram' });
+    for (const [i, offset] of [0, 8 * KIB, 0].entries()) {
+      dma.setSlots([slot(offset)]);
+      dma.writeU32(gpa(16), i + 1);
+      expect(backing[offset + 16]).toBe(i + 1);
+    }
+  });
 });

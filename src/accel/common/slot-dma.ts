@@ -1,5 +1,12 @@
 import type { Gpa } from '../../base/units.js';
-import { backingPieces, type BackingMemory, type Dma, type MemorySlot } from '../../iface/guest-memory.js';
+import {
+  backingPieces,
+  movePieces,
+  type BackingMemory,
+  type Dma,
+  type MemorySlot,
+  type Pieces,
+} from '../../iface/guest-memory.js';
 import { bulkMemory, type BulkMemory } from './bulk-memory.js';
 
 /** Bytes from which on it pays to ask where they lie. */
@@ -28,6 +35,8 @@ export class SlotDma implements Dma {
   private readonly buffer: ArrayBufferLike;
   private readonly base: number;
   private bulkOperations: BulkMemory | undefined;
+  /** Where the last address was, unless another thread may change the slots. */
+  private lastSlot: MemorySlot | undefined;
   /** What was last copied from or to, and where it begins in the memory; negative: it is no part of that. */
   private last: { readonly bytes: Uint8Array; readonly at: number } | undefined;
 
@@ -42,6 +51,7 @@ export class SlotDma implements Dma {
 
   setSlots(slots: readonly MemorySlot[]): void {
     this.ownSlots = slots;
+    this.lastSlot = undefined;
   }
 
   private get slots(): readonly MemorySlot[] {
@@ -49,8 +59,11 @@ export class SlotDma implements Dma {
   }
 
   private slotAt(address: number): MemorySlot | undefined {
-    for (const slot of this.slots) if (address >= slot.start && address < slot.start + slot.size) return slot;
-    return undefined;
+    const last = this.lastSlot;
+    if (last !== undefined && address >= last.start && address < last.start + last.size) return last;
+    const found = this.slots.find(({ start, size }) => address >= start && address < start + size);
+    if (!this.parts.slots) this.lastSlot = found;
+    return found;
   }
 
   /** Where a range lies in the backing if all of it does, in one slot of that kind or any: nearly always. Negative: it does not. */
@@ -151,6 +164,18 @@ export class SlotDma implements Dma {
     this.bulk.fill(this.base + near, 0, length);
     this.written(near, length);
     return true;
+  }
+
+  readPieces(from: Pieces, offset: number, into: Uint8Array): boolean {
+    return movePieces(from, offset, into.length, (at, begin, count) => this.read(at, into, begin, count));
+  }
+
+  writePieces(to: Pieces, offset: number, bytes: Uint8Array): boolean {
+    return movePieces(to, offset, bytes.length, (at, begin, count) => this.write(at, bytes, begin, count));
+  }
+
+  zeroPieces(pieces: Pieces, offset: number, length: number): boolean {
+    return movePieces(pieces, offset, length, (at, _, count) => this.zero(at, count));
   }
 
   /** Little-endian bytes at the beginning of what it answers. */

@@ -1,5 +1,5 @@
 import type { Gpa } from '../../base/units.js';
-import type { Dma } from '../../iface/guest-memory.js';
+import type { Dma, Pieces } from '../../iface/guest-memory.js';
 import type { PciFunction } from './function.js';
 
 /** Guest memory as a PCI function reaches it: not at all while bus mastering is off (PCI 3.0 §6.2.2). */
@@ -21,6 +21,20 @@ export class BusMasterDma implements Dma {
 
   zero(at: Gpa, length: number): boolean {
     return this.pci.busMaster && this.dma.zero(at, length);
+  }
+
+  readPieces(from: Pieces, offset: number, into: Uint8Array): boolean {
+    if (this.pci.busMaster) return this.dma.readPieces(from, offset, into);
+    into.fill(0xff);
+    return false;
+  }
+
+  writePieces(to: Pieces, offset: number, bytes: Uint8Array): boolean {
+    return this.pci.busMaster && this.dma.writePieces(to, offset, bytes);
+  }
+
+  zeroPieces(at: Pieces, offset: number, length: number): boolean {
+    return this.pci.busMaster && this.dma.zeroPieces(at, offset, length);
   }
 
   readU16(from: Gpa): number {

@@ -167,9 +167,10 @@ export class VirtioBalloon implements VirtioDevice {
 
   /** §5.5.6.7: the buffer itself is what is free. */
   private takeReported(chain: DescriptorChain): void {
-    for (const { address, length } of chain.writableSegments) {
+    const { addresses, lengths } = chain.writable;
+    for (const [i, address] of addresses.entries()) {
       const start = Math.ceil(address / PAGE_SIZE) * PAGE_SIZE;
-      const end = Math.floor((address + length) / PAGE_SIZE) * PAGE_SIZE;
+      const end = Math.floor((address + lengths[i]) / PAGE_SIZE) * PAGE_SIZE;
       if (end > start) this.memory.take(gpa(start), end - start);
     }
   }

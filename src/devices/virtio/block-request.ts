@@ -112,14 +112,14 @@ export class BlockRequest {
     const buffer = (this.buffer = this.owner.buffers.take());
     for (let at = 0; at < length;) {
       const begin = at;
-      const few = Math.min(LOOK, length - begin);
-      if (this.backend.isZero?.(this.offset + begin, few) === true) {
+      const zeros = this.zerosFrom(begin, length);
+      if (zeros > 0) {
         const succeeded = (): boolean => {
-          this.written += few;
-          return this.chain.zero(begin, few);
+          this.written += zeros;
+          return this.chain.zero(begin, zeros);
         };
         yield { issue: (done) => done('ok'), succeeded };
-        at += few;
+        at += zeros;
         continue;
       }
       const part = buffer.subarray(0, length - begin);
@@ -132,6 +132,13 @@ export class BlockRequest {
       };
       at += part.length;
     }
+  }
+
+  /** Bytes of a read from `begin` on that are known to be zeros. */
+  private zerosFrom(begin: number, length: number): number {
+    for (let at = begin; at < length; at += LOOK)
+      if (this.backend.isZero?.(this.offset + at, Math.min(LOOK, length - at)) !== true) return at - begin;
+    return length - begin;
   }
 
   private *write(length: number): Generator<Step, undefined> {

@@ -34,8 +34,8 @@ export const DEVICE_TYPE = {
   FILE_SYSTEM: 26,
 } as const;
 
-/** Descriptors of a split virtqueue, §2.7.5: 16 bytes. */
-export const DESCRIPTOR = { ADDRESS: 0, LENGTH: 8, FLAGS: 12, NEXT: 14, SIZE: 16 } as const;
+/** Descriptors of a split virtqueue, §2.7.5, in words of 32 bits: the address takes two, flags and the next one's index share one. SIZE is in bytes. */
+export const DESCRIPTOR = { ADDRESS: 0, LENGTH: 2, FLAGS: 3, NEXT_SHIFT: 16, WORDS: 4, SIZE: 16 } as const;
 export const DESCRIPTOR_FLAG = { NEXT: 1, WRITE: 2, INDIRECT: 4 } as const;
 
 /** Available ring, §2.7.6; used_event follows the ring. */

@@ -1,7 +1,7 @@
 import { gpa, type Gpa } from '../../base/units.js';
 import type { Dma } from '../../iface/guest-memory.js';
 import { array, bool, range, struct, u16, u32, type Infer } from '../../snapshot/schema.js';
-import { DescriptorChain, type Segment } from './descriptor-chain.js';
+import { DescriptorChain } from './descriptor-chain.js';
 import { AVAILABLE, DESCRIPTOR, DESCRIPTOR_FLAG, FEATURE, MAX_CHAIN_BYTES, MAX_QUEUE_SIZE, USED } from './registers.js';
 
 /** What a queue asks of its transport. */
@@ -32,7 +32,8 @@ const NOWHERE = 2 ** 52 - 2 ** 33;
 
 /** Where descriptors are read to: one, or all of an indirect table. */
 const descriptors = new Uint8Array(DESCRIPTOR.SIZE * MAX_QUEUE_SIZE);
-const view = new DataView(descriptors.buffer);
+/** Of one, and of the table: guests are little-endian, and so are the hosts. */
+const words = new Uint32Array(descriptors.buffer);
 
 const address = (low: number, high: number): Gpa => gpa(high < 2 ** 20 ? high * 2 ** 32 + low : NOWHERE);
 
@@ -181,20 +182,20 @@ export class Virtqueue {
   /** Undefined: the chain breaks the rules. */
   private follow(head: number): DescriptorChain | undefined {
     const { dma } = this.host;
-    const readable: Segment[] = [];
-    const writable: Segment[] = [];
+    const readable = { addresses: new Array<Gpa>(), lengths: new Array<number>() };
+    const writable = { addresses: new Array<Gpa>(), lengths: new Array<number>() };
     let [table, count, index, left, bytes, indirect] = [this.descriptors, this.size, head, this.size, 0, false];
     // Whether all of the table has been read.
     let whole = false;
     for (;;) {
       // As many steps as the table has entries see every one of them: what goes on after that is a loop.
       if (index >= count || left-- === 0) return undefined;
-      const at = whole ? DESCRIPTOR.SIZE * index : 0;
+      const at = whole ? DESCRIPTOR.WORDS * index : 0;
       if (!whole && !dma.read(gpa(table + DESCRIPTOR.SIZE * index), descriptors, 0, DESCRIPTOR.SIZE)) return undefined;
-      const low = view.getUint32(at + DESCRIPTOR.ADDRESS, true);
-      const high = view.getUint32(at + DESCRIPTOR.ADDRESS + 4, true);
-      const length = view.getUint32(at + DESCRIPTOR.LENGTH, true);
-      const flags = view.getUint16(at + DESCRIPTOR.FLAGS, true);
+      const low = words[at + DESCRIPTOR.ADDRESS];
+      const high = words[at + DESCRIPTOR.ADDRESS + 1];
+      const length = words[at + DESCRIPTOR.LENGTH];
+      const flags = words[at + DESCRIPTOR.FLAGS];
       if (flags & DESCRIPTOR_FLAG.INDIRECT) {
         // §2.7.5.3.1: only where negotiated, not nested, last in its chain, a table of whole descriptors.
         const entries = length / DESCRIPTOR.SIZE;
@@ -208,12 +209,13 @@ export class Virtqueue {
       }
       bytes += length;
       // §2.7.4.2: what the device writes comes after what it reads.
-      const outOfOrder = !(flags & DESCRIPTOR_FLAG.WRITE) && writable.length > 0;
+      const pieces = flags & DESCRIPTOR_FLAG.WRITE ? writable : readable;
+      const outOfOrder = pieces === readable && writable.lengths.length > 0;
       if (bytes > MAX_CHAIN_BYTES || outOfOrder) return undefined;
-      if (flags & DESCRIPTOR_FLAG.WRITE) writable.push({ address: address(low, high), length });
-      else readable.push({ address: address(low, high), length });
+      pieces.addresses.push(address(low, high));
+      pieces.lengths.push(length);
       if (!(flags & DESCRIPTOR_FLAG.NEXT)) return new DescriptorChain(head, dma, readable, writable);
-      index = view.getUint16(at + DESCRIPTOR.NEXT, true);
+      index = flags >>> DESCRIPTOR.NEXT_SHIFT;
     }
   }
 

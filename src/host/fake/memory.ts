@@ -1,5 +1,5 @@
 import type { Gpa } from '../../base/units.js';
-import type { Dma } from '../../iface/guest-memory.js';
+import { movePieces, type Dma, type Pieces } from '../../iface/guest-memory.js';
 
 /** Guest memory from address 0, as a device's DMA sees it. */
 export class FakeMemory implements Dma {
@@ -32,6 +32,18 @@ export class FakeMemory implements Dma {
 
   zero(at: Gpa, length: number): boolean {
     return this.write(at, new Uint8Array(length));
+  }
+
+  readPieces(from: Pieces, offset: number, into: Uint8Array): boolean {
+    return movePieces(from, offset, into.length, (at, begin, count) => this.read(at, into, begin, count));
+  }
+
+  writePieces(to: Pieces, offset: number, bytes: Uint8Array): boolean {
+    return movePieces(to, offset, bytes.length, (at, begin, count) => this.write(at, bytes, begin, count));
+  }
+
+  zeroPieces(pieces: Pieces, offset: number, length: number): boolean {
+    return movePieces(pieces, offset, length, (at, _, count) => this.zero(at, count));
   }
 
   readU16(from: Gpa): number {
