@@ -1,7 +1,7 @@
 /** Opens images of any format, with all that they stand on. */
 import type { HostFile } from '../iface/file.js';
 import { ImageError, type DiskImage, type Unpack } from './image.js';
-import { looksLikeQcow2 } from './probe.js';
+import { probeFormat } from './probe.js';
 import { readHeader, type Qcow2Header } from './qcow2/header.js';
 import { openQcow2 } from './qcow2/open.js';
 import { RawImage } from './raw.js';
@@ -54,7 +54,7 @@ function openAbove(request: OpenRequest, opener: Opener, above: readonly string[
   const opened: { close(): void }[] = [file];
   try {
     const guessed = request.format === 'auto';
-    const format = guessed ? probe(file) : request.format;
+    const format = guessed ? probeFormat(file) : request.format;
     if (format === 'raw') {
       if (internal !== undefined) throw new ImageError(`the disk ${name} has no snapshots: it is raw`);
       return new RawImage(file, { readOnly, guessed });
@@ -67,12 +67,6 @@ function openAbove(request: OpenRequest, opener: Opener, above: readonly string[
     for (const one of opened) one.close();
     throw error;
   }
-}
-
-function probe(file: HostFile): 'raw' | 'qcow2' {
-  const start = new Uint8Array(8);
-  file.read(0, start);
-  return looksLikeQcow2(start) ? 'qcow2' : 'raw';
 }
 
 /** The format that an image says its backing file has. */

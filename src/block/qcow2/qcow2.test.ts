@@ -397,6 +397,15 @@ describe('backing files', () => {
 });
 
 describe('a raw disk whose format was guessed', () => {
+  it('is none of another program’s format', () => {
+    const file = new MemoryFile('image', new Uint8Array(65536));
+    file.write(65536 - 512, new TextEncoder().encode('koly'));
+    const open = (format: 'auto' | 'raw'): DiskImage =>
+      openImage({ name: 'image', format, readOnly: false }, opener([file]));
+    expect(() => open('auto')).toThrow('the disk image is a DMG image, which only other programs read');
+    expect(open('raw').size).toBe(65536);
+  });
+
   it('cannot be made a qcow2 image by its guest', () => {
     const file = new MemoryFile('image', new Uint8Array(65536));
     const header = create().contents().subarray(0, 512);

@@ -5,7 +5,7 @@ import { HostError, UsageError } from '../../base/errors.js';
 import { isZero } from '../../base/zeros.js';
 import type { DiskImage } from '../../block/image.js';
 import { backingFormat, openImage, type ImageFormat, type OpenRequest } from '../../block/open.js';
-import { looksLikeQcow2 } from '../../block/probe.js';
+import { probeFormat } from '../../block/probe.js';
 import type { CheckResult } from '../../block/qcow2/check.js';
 import { createQcow2 } from '../../block/qcow2/create.js';
 import { INCOMPATIBLE, lazyRefcounts, readHeader } from '../../block/qcow2/header.js';
@@ -102,9 +102,7 @@ export function describeDisk(name: string): DiskInfo {
   const file = opener(false).store.open(name, false);
   try {
     const allocated = isAddress(name) ? 0 : fs.statSync(name).blocks * 512;
-    const start = new Uint8Array(8);
-    file.read(0, start);
-    if (!looksLikeQcow2(start)) return { file: name, format: 'raw', size: file.size, allocated };
+    if (probeFormat(file) === 'raw') return { file: name, format: 'raw', size: file.size, allocated };
     const header = readHeader(file);
     return {
       file: name,

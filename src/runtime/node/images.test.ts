@@ -2,10 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { checkImage } from '../../testing/disk-images-check.js';
 import { generateImage } from '../../testing/disk-images.js';
 import { describeWith, requireTool } from '../../testing/tools.js';
+import { convertDisk, describeDisk } from './disk-tools.js';
 
 const img = await requireTool('qemu-img', 'qemu-utils');
 const io = await requireTool('qemu-io', 'qemu-utils');
@@ -16,4 +17,26 @@ describeWith([img, io], 'images that qemu-img made', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])('are read and written as it does (%d)', async (seed) => {
     await checkImage({ img, io }, await generateImage({ img, io }, folder, seed), seed);
   });
+
+  it.each([
+    ['vmdk', 'VMDK', []],
+    ['vmdk', 'VMDK', ['subformat=monolithicFlat']],
+    ['vdi', 'VDI', []],
+    ['vhdx', 'VHDX', []],
+    ['vpc', 'VHD', []],
+    ['vpc', 'VHD', ['subformat=fixed']],
+    ['qed', 'QED', []],
+    ['parallels', 'Parallels', []],
+  ] as const)(
+    'of a format that is not read count as raw only where that is said (%s, %s %s)',
+    async (format, name, options) => {
+      const file = path.join(folder, `other.${format}`);
+      const args = ['create', '-q', '-f', format, ...options.flatMap((option) => ['-o', option]), file, '1M'];
+      await img.run(args);
+      const refusal = `the disk ${file} is a ${name} image, which only other programs read`;
+      expect(() => describeDisk(file)).toThrow(refusal);
+      const to = { file: path.join(folder, 'other.raw'), format: 'raw' } as const;
+      await expect(convertDisk({ file, format: 'auto' }, to)).rejects.toThrow(refusal);
+    },
+  );
 });
