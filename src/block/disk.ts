@@ -45,6 +45,10 @@ export class ImageDisk implements BlockBackend {
     return this.image.identity;
   }
 
+  get files(): readonly string[] {
+    return this.image.files;
+  }
+
   isZero(offset: number, length: number): boolean {
     try {
       return this.image.isZero?.(offset, length) ?? false;

@@ -21,6 +21,8 @@ export interface DiskImage {
   readonly readOnly: boolean;
   /** Identity and generation of all files that the contents depend on. */
   readonly identity: string;
+  /** Names of the host's files that the contents come from: the image's own, then those that it stands on, the next one first. */
+  readonly files: readonly string[];
   /** As in BlockBackend; may throw what `read` would. */
   isZero?(offset: number, length: number): boolean;
   /**

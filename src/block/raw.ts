@@ -40,6 +40,10 @@ export class RawImage implements DiskImage {
     return `raw:${this.file.identity}`;
   }
 
+  get files(): readonly string[] {
+    return [this.file.name];
+  }
+
   locate(offset: number, _length: number, writing: boolean): FilePlace | undefined {
     // What is written at the beginning is looked at.
     return writing && offset === 0 && this.options.guessed ? undefined : { file: this.file, offset };

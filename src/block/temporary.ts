@@ -81,6 +81,10 @@ export class TemporaryDisk implements DiskImage, DiskWrites {
     return this.base.identity;
   }
 
+  get files(): readonly string[] {
+    return this.base.files;
+  }
+
   read(offset: number, into: Uint8Array): void {
     this.overlay.read(offset, into);
   }

@@ -84,6 +84,9 @@ describeWith([guest, mke2fs, e2fsck, qemuImg], 'cards', () => {
     expect(await qmp.ask('blockdev-add', { ...file, 'node-name': 'd1', cache: { direct: 1 } })).toMatchObject({
       error: { desc: "Invalid parameter type for 'cache.direct', expected: boolean" },
     });
+    expect(await qmp.ask('blockdev-add', { ...file, 'node-name': 'd1', filename: 5 })).toMatchObject({
+      error: { desc: "Invalid parameter type for 'filename', expected: string" },
+    });
     expect(await qmp.ask('blockdev-add', { driver: 'qcow2', 'node-name': 'd1', file })).toEqual(GOOD);
     await first.prompt();
     await first.shell('modprobe virtio_blk; modprobe virtio_net');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Assembler, R } from '../cpu/x86/assembler/index.js';
+import { createDisk } from '../runtime/node/disk-tools.js';
 import { VitrineProcess } from '../testing/machine-process.js';
 import { qmpClient as client } from '../testing/qmp-client.js';
 import { describeWith, requireTool } from '../testing/tools.js';
@@ -50,7 +51,11 @@ describe('--qmp', () => {
     const socket = path.join(folder, 'a.sock');
     const disk = path.join(folder, 'disk.img');
     await writeFile(disk, new Uint8Array(1 << 20));
-    const vitrine = run('--qmp', `unix:${socket},server=on,wait=off`, '--disk', `${disk},format=raw,cache=none`);
+    const [base, above] = ['base.qcow2', 'above.qcow2'].map((name) => path.join(folder, name));
+    createDisk({ file: base, format: 'qcow2', size: 1 << 20 });
+    createDisk({ file: above, format: 'qcow2', size: undefined, backing: { file: base, format: 'qcow2' } });
+    const disks = ['--disk', `${disk},format=raw,cache=none`, '--disk', above];
+    const vitrine = run('--qmp', `unix:${socket},server=on,wait=off`, ...disks);
     const qmp = await client(socket);
     expect(await qmp.ask('query-status')).toMatchObject({ error: { class: 'CommandNotFound' } });
     expect(await qmp.ask('qmp_capabilities')).toEqual({ return: {} });
@@ -60,7 +65,8 @@ describe('--qmp', () => {
     expect(await qmp.value('query-memory-size-summary')).toMatchObject({ 'base-memory': 32 << 20 });
     expect(await qmp.value('query-cpus-fast')).toHaveLength(1);
     expect(await qmp.value('query-block')).toMatchObject([
-      { inserted: { file: disk, drv: 'raw', ro: false, cache: { direct: true } } },
+      { inserted: { file: disk, drv: 'raw', ro: false, cache: { direct: true }, backing_file_depth: 0 } },
+      { inserted: { file: above, drv: 'qcow2', backing_file: base, backing_file_depth: 1 } },
     ]);
     const [{ devices }] = (await qmp.value('query-pci')) as [{ devices: { class_info: { desc: string } }[] }];
     expect(devices.map(({ class_info }) => class_info.desc)).toEqual(

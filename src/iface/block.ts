@@ -32,6 +32,8 @@ export interface BlockBackend {
   readonly serial: string;
   /** Identity and generation, recorded in snapshots: a resume refuses a disk that changed meanwhile. */
   readonly identity: string;
+  /** Names of the host's files that the contents come from: the image's own, then those that it stands on, the next one first. */
+  readonly files: readonly string[];
   /** For data on their way: memory that the host and the guest's memory move them to and from best. Absent: any is as good. */
   readonly buffers?: ScratchBuffers | undefined;
   /** Whether a range is known to hold nothing but zeros, without a look at data. Absent: it never is. */

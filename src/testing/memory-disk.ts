@@ -7,6 +7,7 @@ export class MemoryDisk implements BlockBackend {
   readonly format = 'raw';
   readonly bytes: Uint8Array;
   readonly identity = 'memory';
+  readonly files = ['memory'];
   readonly serial = 'SERIAL-1';
   readonly log: string[] = [];
   readonly waiting: (() => void)[] = [];

@@ -45,7 +45,7 @@ class PlugHost extends TestHost {
     if (path === '/uneven' && format === 'raw') throw new UnevenDiskError('not whole sectors');
     this.opened.push(`${format}:${path}`);
     return {
-      ...{ size: 1 << 20, readOnly: false, serial: 'x', identity: path, format },
+      ...{ size: 1 << 20, readOnly: false, serial: 'x', identity: path, files: [path], format },
       flush: (done: (status: 'ok') => void) => done('ok'),
       close: () => this.closed.push(`${format}:${path}`),
     } as unknown as BlockBackend;

@@ -37,6 +37,8 @@ export interface MediumInfo {
   /** Bytes. */
   readonly size: number;
   readonly cache: DiskCache;
+  /** Files that the image stands on, the next one first. */
+  readonly backing: readonly string[];
 }
 
 /** What a machine consists of, as the monitor tells it. */
@@ -65,8 +67,8 @@ function uuidText(bytes: Uint8Array): string {
 
 const mediumOf = (
   { path, cache = DEFAULT_DISK_CACHE }: DiskConfig,
-  { format, readOnly, size }: BlockBackend,
-): MediumInfo => ({ path, format, readOnly, size, cache });
+  { format, readOnly, size, files }: BlockBackend,
+): MediumInfo => ({ path, format, readOnly, size, cache, backing: files.slice(1) });
 
 const pluggedDisks = ({ hotplug, config }: VirtualMachine): DiskInfo[] =>
   (config.plugged?.cards ?? []).flatMap(({ id, driver, backend }) => {

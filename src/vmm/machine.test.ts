@@ -290,7 +290,7 @@ describe('a snapshot of a machine', () => {
     const media = (one: VirtualMachine): unknown => inspect(one).disks[0].medium;
     expect(media(host.restore(save(machine)))).toBe(undefined);
     const change = { action: 'change', disk: 0, force: false, path: 'b', format: 'auto', readOnly: 'retain' } as const;
-    host.disk = { close: () => undefined };
+    host.disk = { files: ['b'], close: () => undefined };
     machine.changeMedia(change);
     const after = host.restore(save(machine));
     expect(media(after)).toMatchObject({ path: 'b', readOnly: true });

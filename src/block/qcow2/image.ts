@@ -105,6 +105,10 @@ export class Qcow2Image implements DiskImage {
     return `qcow2:${this.file.identity}${backing ? `|${backing.identity}` : ''}`;
   }
 
+  get files(): readonly string[] {
+    return [this.file.name, ...(this.parts.backing?.files ?? [])];
+  }
+
   private entry(cluster: number): Entry {
     const { perTable } = this.map;
     return this.map.entry(this.metadata.table(Math.floor(cluster / perTable)), cluster % perTable);

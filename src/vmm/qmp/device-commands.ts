@@ -29,6 +29,7 @@ const INSERTED = object({
   'node-name?': STR,
   ro: BOOL,
   drv: STR,
+  'backing_file?': STR,
   backing_file_depth: INT,
   encrypted: BOOL,
   detect_zeroes: oneOf('off'),
@@ -94,14 +95,15 @@ function describeFunction(card: PciFunctionInfo): Json {
   };
 }
 
-function describeMedium({ path, format, readOnly, size, cache }: MediumInfo, node?: string): Json {
+function describeMedium({ path, format, readOnly, size, cache, backing }: MediumInfo, node?: string): Json {
   const unlimited = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
   return {
     file: path,
     ...(node !== undefined && { 'node-name': node }),
     ro: readOnly,
     drv: format,
-    backing_file_depth: 0,
+    ...(backing.length > 0 && { backing_file: backing[0] }),
+    backing_file_depth: backing.length,
     encrypted: false,
     detect_zeroes: 'off',
     ...unlimited,

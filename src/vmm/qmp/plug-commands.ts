@@ -60,6 +60,7 @@ function protocolPath(node: JsonObject): string {
   if (!isProtocol(driver)) throw new QmpError(`Parameter 'file.driver' does not accept value '${driver}'`);
   const place = PLACE[driver];
   refuseOthers(node, ['driver', 'node-name', 'read-only', place, ...MANNER], unexpected);
+  check(node, { ...object({ [place]: STR }), isOpen: true }, '');
   const path = text(node, place);
   if (path === undefined || path === '') throw new QmpError(`Parameter '${place}' is missing`);
   return path;

@@ -68,7 +68,14 @@ const machineOf = (random: RandomSource): QmpMachine => {
     isPaused: () => random.once(2),
     inspect: async () => {
       await work();
-      const medium = { path: '/d', format: 'raw', readOnly: false, size: 512, cache: 'writeback' } as const;
+      const medium = {
+        path: '/d',
+        format: 'qcow2',
+        readOnly: false,
+        size: 512,
+        cache: 'writeback',
+        backing: ['/b'],
+      } as const;
       const disk = { id: 'disk0', removable: true, tray: { open: false, locked: true }, medium };
       const plain = { cpuModel: 'm', cpus: [{ index: 0 }], memory: 1 << 20, uuid: 'u', pci: [], disks: [disk] };
       const netdevs = [{ id: 'net0', network: DEFAULT_USER_NETWORK }];
