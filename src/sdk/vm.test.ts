@@ -256,6 +256,17 @@ describeWith([guest], 'a machine with Linux in it', () => {
     await expect(vm.fs.download('/none', to)).rejects.toThrow('cannot look at /none in the guest');
   });
 
+  it('leaves no part of a file whose download is given up', async () => {
+    await vm.exec('truncate -s 64G /tmp/endless', { check: true });
+    const to = path.join(folder, 'endless');
+    const giveUp = new AbortController();
+    const download = vm.fs.download('/tmp/endless', to, { signal: giveUp.signal });
+    void vi.waitUntil(() => (statSync(to, { throwIfNoEntry: false })?.size ?? 0) > 0).then(() => giveUp.abort());
+    await expect(download).rejects.toMatchObject({ name: 'AbortError' });
+    expect(existsSync(to)).toBe(false);
+    await vm.fs.remove('/tmp/endless');
+  });
+
   it('tells what happens in a folder', async () => {
     const watch = await vm.fs.watch('/tmp');
     await vm.fs.write('/tmp/one', '1');

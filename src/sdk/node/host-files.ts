@@ -68,7 +68,8 @@ export class HostGuestFiles extends GuestFiles {
 
   /**
    * Copies a file or a folder with all that is in it from the guest, in place of files that are there. Whatever the guest says, nothing is
-   * written outside `to`: links are made last, and none that is there is followed. Devices, pipes and sockets are left out.
+   * written outside `to`: links are made last, and none that is there is followed. Devices, pipes and sockets are left out. What is given up or
+   * fails leaves no part of a file.
    */
   async download(from: string, to: string, options: FileOptions = {}): Promise<void> {
     checkText(to, 'a file');
@@ -88,6 +89,10 @@ export class HostGuestFiles extends GuestFiles {
     const handle = await orFileError('write', to, open(to, flags, mode & 0o777));
     try {
       await this.readTo(from, (bytes) => orFileError('write', to, handle.writeFile(bytes)), options);
+    } catch (error) {
+      // A part would look like the whole; a device is left alone.
+      if ((await handle.stat()).isFile()) await rm(to, { force: true });
+      throw error;
     } finally {
       await handle.close();
     }
