@@ -5,7 +5,7 @@ import * as net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { cacheRoot } from '../host/node/cache.js';
 import { freePort } from '../testing/oci-images.js';
 import { onTerminal } from '../testing/on-terminal.js';
@@ -27,13 +27,16 @@ const env = {
 };
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
-/** Runs the program of the folder's image. */
+/** Runs the program of the folder's image. Ends with the test at the latest. */
 function start(args: readonly string[]): {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<{ code: number | null; out: Buffer; err: string }>;
 } {
   const child = spawn(process.execPath, [main, 'run', root, '--memory', '256', ...args], {
     env: { ...process.env, ...env },
+  });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
   });
   const out: Buffer[] = [];
   let err = '';
