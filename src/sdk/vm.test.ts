@@ -455,6 +455,11 @@ describeWith([guest], 'a machine that does not come up', () => {
     await expect(Machine.create({ disks: [{ path: '/none', cache: 'none' }] })).rejects.toThrow('no such file');
     await expect(Machine.create({ guest: 'none' })).rejects.toThrow('there is no guest none; there are amd64');
     await expect(Machine.create({ memory: 0.5 })).rejects.toThrow('a memory of 0.5 MiB');
+    // The machine's thread says it, and not where the cache is.
+    await expect(Machine.create({ memory: 1, accel: 'wasm' })).rejects.toMatchObject({
+      name: 'UsageError',
+      message: expect.stringMatching(/^the machine's memory is too small: the kernel of amd64[^/]*$/) as string,
+    });
     await expect(Machine.create({ mounts: { relative: '/' } })).rejects.toThrow('it begins with /');
     await expect(Machine.create({ kernel: '/none' })).rejects.toThrow('cannot read the kernel /none: no such file');
     await expect(Machine.create({ initrd: '/none' })).rejects.toThrow('an initrd needs a kernel');

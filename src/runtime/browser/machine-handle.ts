@@ -11,7 +11,8 @@ import { StreamMux } from '../../vmm/stream-mux.js';
 import type { Answer, Button, InputChannel, OutputChannel } from '../common/commands.js';
 import { InputGate } from '../common/input-gate.js';
 import { MessageRing } from '../common/message-ring.js';
-import { Questions, revive } from '../common/questions.js';
+import { revive } from '../common/portable-error.js';
+import { Questions } from '../common/questions.js';
 import { plain } from './plain.js';
 import {
   SHARED,

@@ -4,7 +4,7 @@
  * loop every few milliseconds for what its owner has posted.
  */
 import './shared-memory.js';
-import { HostError, UsageError, VitrineError } from '../../base/errors.js';
+import { HostError, UsageError } from '../../base/errors.js';
 import { disassemble } from '../../cpu/x86/disassembler.js';
 import { browserTime } from '../../host/browser/clock.js';
 import { deflate, gunzip } from '../../host/browser/deflate.js';
@@ -18,7 +18,8 @@ import { StreamMux } from '../../vmm/stream-mux.js';
 import { MAX_VCPUS } from '../../memory/layout.js';
 import { Unplugged } from '../../net/unplugged.js';
 import { SnapshotReader, SnapshotWriter } from '../../snapshot/container.js';
-import type { Answer, PortableError } from '../common/commands.js';
+import type { Answer } from '../common/commands.js';
+import { kindOf, type PortableError } from '../common/portable-error.js';
 import { MessageRing } from '../common/message-ring.js';
 import { OutputBuffer } from '../common/output-buffer.js';
 import { QuickCommands } from '../common/quick-commands.js';
@@ -39,7 +40,7 @@ const report = (text: string): void => post({ kind: 'report', text });
 
 function portable(error: unknown): PortableError {
   const { message, stack = '' } = error instanceof Error ? error : new Error(String(error));
-  return { message, expected: error instanceof VitrineError, stack };
+  return { message, kind: kindOf(error), stack };
 }
 
 async function answer(id: number, work: () => Answer | Promise<Answer>): Promise<void> {

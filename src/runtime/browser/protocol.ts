@@ -8,7 +8,8 @@ import type { SharingConfig } from '../../vmm/sharing-config.js';
 import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { Rectangle } from '../../display/rectangle.js';
 import type { CursorPicture } from '../../iface/display.js';
-import type { Answer, OutputChannel, PortableError, QuickCommand } from '../common/commands.js';
+import type { Answer, OutputChannel, QuickCommand } from '../common/commands.js';
+import type { PortableError } from '../common/portable-error.js';
 import type { RelayAddress } from './net-protocol.js';
 
 export const ACCELERATORS = ['interp', 'wasm'] as const;

@@ -55,11 +55,3 @@ export interface BalloonStatus {
   /** What it told of itself last, as far as it knows: counts, or bytes. */
   readonly statistics: Readonly<Partial<Record<BalloonStatistic, bigint>>>;
 }
-
-/** An error on its way between threads, which keeps only what it says. */
-export interface PortableError {
-  readonly message: string;
-  /** For the user to act on, as a `VitrineError`; else a bug. */
-  readonly expected: boolean;
-  readonly stack: string;
-}

@@ -1,13 +1,5 @@
 /** What a machine's owner has asked its worker, until the answers come. */
-import { VitrineError } from '../../base/errors.js';
-import type { PortableError } from './commands.js';
-
-/** An error that has come from another thread. */
-export function revive({ message, expected, stack }: PortableError): Error {
-  const error = expected ? new VitrineError(message) : new Error(message);
-  error.stack = stack;
-  return error;
-}
+import { revive, type PortableError } from './portable-error.js';
 
 const isError = (answer: object): answer is PortableError => 'message' in answer;
 

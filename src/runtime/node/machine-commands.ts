@@ -1,7 +1,7 @@
 /** What a machine's owner asks for, on the machine's thread: taken from a port when the shared word WAKE says that something lies there. */
 import { inspect as show } from 'node:util';
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
-import { VitrineError } from '../../base/errors.js';
+import { kindOf, type PortableError } from '../common/portable-error.js';
 import { deflate } from '../../host/node/deflate.js';
 import { writeFileSafely } from '../../host/node/snapshot-file.js';
 import type { DisplayAdapter } from '../../iface/display.js';
@@ -11,7 +11,7 @@ import type { StreamMux } from '../../vmm/stream-mux.js';
 import { QuickCommands } from '../common/quick-commands.js';
 import { isDebugCommand, type DebugCommand, type Debugging } from './debugging.js';
 import type { MachineOrigin } from './machine-origin.js';
-import { SHARED, type Answer, type Command, type Event, type PortableError, type WorkerAnswer } from './protocol.js';
+import { SHARED, type Answer, type Command, type Event, type WorkerAnswer } from './protocol.js';
 import { WorkerDisplay } from './worker-display.js';
 
 /** The way between a machine and its owner. */
@@ -31,7 +31,7 @@ function isSlow(command: Command): command is SlowCommand {
 export function portable(error: unknown): PortableError {
   const { message } = error instanceof Error ? error : new Error(String(error));
   // With what caused it.
-  return { message, expected: error instanceof VitrineError, stack: show(error) };
+  return { message, kind: kindOf(error), stack: show(error) };
 }
 
 /** What the screen shows, and the time of the machine's clock. */

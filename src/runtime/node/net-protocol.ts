@@ -1,6 +1,7 @@
 /** What passes between a machine's thread and the thread of its networks. */
 import type { MessagePort } from 'node:worker_threads';
 import type { NetConfig } from '../../iface/net-config.js';
+import type { ErrorKind } from '../common/portable-error.js';
 
 export interface NetWorkerData {
   readonly networks: readonly {
@@ -40,5 +41,5 @@ export type NetCommand =
   | { readonly kind: 'restore'; readonly network: number; readonly connections: Uint8Array };
 
 export type NetAnswer =
-  | { readonly kind: 'error'; readonly message: string; readonly expected: boolean }
+  | { readonly kind: 'error'; readonly message: string; readonly errorKind: ErrorKind }
   | { readonly kind: 'saved'; readonly connections: Uint8Array };

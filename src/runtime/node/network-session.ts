@@ -1,5 +1,5 @@
 /** The networks of a machine on their thread, which may have those of other machines, too: rings of frames on one side, the host's sockets on the other. */
-import { VitrineError } from '../../base/errors.js';
+import { kindOf } from '../common/portable-error.js';
 import { ClosableSockets } from '../../host/node/net/closable-sockets.js';
 import { NodeSockets } from '../../host/node/net/node-sockets.js';
 import type { RunningNetwork } from '../common/network-end.js';
@@ -54,7 +54,7 @@ export class NetworkSession {
       void this.answerDoorbell();
     } catch (error) {
       const { message } = error instanceof Error ? error : new Error(String(error));
-      port.postMessage({ kind: 'error', message, expected: error instanceof VitrineError } satisfies NetAnswer);
+      port.postMessage({ kind: 'error', message, errorKind: kindOf(error) } satisfies NetAnswer);
       this.ready();
     }
   }

@@ -1,6 +1,7 @@
 /** The thread of a machine's networks, from the machine's side. */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { HostError, VitrineError } from '../../base/errors.js';
+import { HostError } from '../../base/errors.js';
+import { errorOf } from '../common/portable-error.js';
 import type { NetConfig } from '../../iface/net-config.js';
 import type { LateNetwork } from '../../vmm/net-config.js';
 import { FrameRing } from '../../net/frame-ring.js';
@@ -157,7 +158,7 @@ export class NetworkThread {
     Atomics.wait(this.status, STATUS.READY, 0, START);
     if (Atomics.load(this.status, STATUS.READY) === 0) throw new HostError('the networks do not start');
     const answer = receiveMessageOnPort(this.channel.port1)?.message as NetAnswer | undefined;
-    if (answer?.kind === 'error') throw answer.expected ? new VitrineError(answer.message) : new Error(answer.message);
+    if (answer?.kind === 'error') throw errorOf(answer.errorKind, answer.message);
     this.poll();
   }
 

@@ -9,17 +9,10 @@ import type { TraceKind } from '../trace-kinds.js';
 import type { SharingConfig } from '../../vmm/sharing-config.js';
 import type { StreamMessage } from '../../vmm/stream-mux.js';
 import type { MachineExit } from '../../vmm/machine.js';
-import type { Answer, OutputChannel, PortableError, QuickCommand } from '../common/commands.js';
+import type { Answer, OutputChannel, QuickCommand } from '../common/commands.js';
+import type { PortableError } from '../common/portable-error.js';
 
-export type {
-  Answer,
-  BalloonStatus,
-  Button,
-  InputChannel,
-  OutputChannel,
-  PictureFormat,
-  PortableError,
-} from '../common/commands.js';
+export type { Answer, BalloonStatus, Button, InputChannel, OutputChannel, PictureFormat } from '../common/commands.js';
 
 /** How the worker comes by a machine. */
 export type MachineStart =

@@ -209,7 +209,9 @@ async function findKernel(
   const { files } = await ensureGuest(name, { cache: cacheRoot(), ...(onProgress && { progress: onProgress }) });
   // 32-bit kernels have no PVH entry, and who comes by that hears nothing of a screen.
   const file = name === 'i386' || display !== false ? files['vmlinuz'] : files['vmlinux'];
-  return { name: file, kernel: await readOrFail(file, 'kernel'), initrd: await readOrFail(files['initrd'], 'initrd') };
+  const [kernel, initrd] = [await readOrFail(file, 'kernel'), await readOrFail(files['initrd'], 'initrd')];
+  // Where the cache is, is nobody's business: a server tells its tenants.
+  return { name: `the kernel of ${name}`, kernel, initrd };
 }
 
 /** What the agent does when it is the first process. */
