@@ -49,6 +49,10 @@ export class RawImage implements DiskImage {
     return writing && offset === 0 && this.options.guessed ? undefined : { file: this.file, offset };
   }
 
+  isZero(offset: number, length: number): boolean {
+    return this.file.isHole?.(offset, length) ?? false;
+  }
+
   read(offset: number, into: Uint8Array): void {
     if (this.file.read(offset, into) !== into.length) throw new Error('unexpected end of file');
   }

@@ -24,6 +24,8 @@ export interface HostFile {
   /** All that was written is durable. */
   flush(): void;
   truncate(size: number): void;
+  /** Whether the host is known to store nothing in a range, which reads as zeros. Only of files that are not written. Absent: it never is. */
+  isHole?(offset: number, length: number): boolean;
   /** Gives back what the host stores there, which reads as zeros then. False: not possible here, nothing has changed. */
   punch(offset: number, length: number): boolean;
   close(): void;

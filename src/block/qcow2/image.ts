@@ -122,12 +122,17 @@ export class Qcow2Image implements DiskImage {
 
   // ---- reading ----
 
-  /** Of what no backing file says otherwise. */
   isZero(offset: number, length: number): boolean {
     const { unitSize } = this.map;
+    const { backing } = this.parts;
     for (let unit = Math.floor(offset / unitSize); unit * unitSize < offset + length; unit++) {
       const { kind } = this.lookUp(unit);
-      if (kind !== 'zero' && (kind !== 'unallocated' || this.parts.backing)) return false;
+      if (kind === 'zero' || (kind === 'unallocated' && !backing)) continue;
+      if (kind !== 'unallocated' || !backing) return false;
+      const start = Math.max(offset, unit * unitSize);
+      // What lies beyond its end reads as zeros.
+      const there = Math.min(offset + length, (unit + 1) * unitSize, backing.size) - start;
+      if (there > 0 && backing.isZero?.(start, there) !== true) return false;
     }
     return true;
   }

@@ -26,6 +26,23 @@ describe('DiskFile', () => {
     for (let at = 0; at < found.length; at += 4096) expect(found[at]).toBe(200 + Math.floor(at / piece.length));
   });
 
+  it.runIf(process.platform === 'linux')('knows the holes of a file that is only read', () => {
+    const name = path.join(folder, 'sparse');
+    const made = DiskFile.create(name);
+    made.truncate(8 << 20);
+    made.write(4 << 20, new Uint8Array(1 << 20).fill(1));
+    expect(made.isHole(0, 4096)).toBe(false);
+    made.close();
+    const file = DiskFile.open(name, { writable: false, lock: true });
+    const holes = (length: number): number[] =>
+      Array.from({ length: (8 << 20) / length }, (_, i) => i).filter((i) => file.isHole(i * length, length));
+    expect(holes(1 << 20)).toEqual([0, 1, 2, 3, 5, 6, 7]);
+    expect(holes(2 << 20)).toEqual([0, 1, 3]);
+    expect(file.isHole((5 << 20) - 4096, 8192)).toBe(false);
+    expect(file.isHole((8 << 20) - 4096, 8192)).toBe(false);
+    file.close();
+  });
+
   it.runIf(process.platform === 'linux')('can ask the host to begin with storing', () => {
     const name = path.join(folder, 'disk');
     DiskFile.create(name).close();

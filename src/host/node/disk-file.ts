@@ -5,7 +5,7 @@ import { HostError, UsageError } from '../../base/errors.js';
 import type { HostFile } from '../../iface/file.js';
 import { alignedPart, DirectIo } from './direct-io.js';
 import { lockImage } from './image-lock.js';
-import { libc } from './native/libc.js';
+import { libc, type Libc } from './native/libc.js';
 import { reasonOf } from './read-file.js';
 
 /**
@@ -13,6 +13,9 @@ import { reasonOf } from './read-file.js';
  * the guest goes on, and less is left for the flush.
  */
 const STORED_AHEAD = 0x80_0000;
+
+/** lseek(2): there is no data from an offset on. */
+const ENXIO = 6;
 
 /** Moves data while its caller does something else. */
 export interface FileTransfers {
@@ -55,6 +58,8 @@ export class DiskFile implements HostFile {
   private readonly transfers: FileTransfers | undefined;
   /** What was written one behind another, and is not being stored yet. */
   private run = { start: 0, end: 0 };
+  /** Of a file that is not written: where the host stores something, or nothing. */
+  private extent = { start: 0, end: 0, isHole: false };
 
   private constructor(
     readonly name: string,
@@ -218,6 +223,20 @@ export class DiskFile implements HostFile {
         ? `cannot ${verb} ${name}: ${reasonOf(cause)}`
         : `cannot keep ${name} in ${folder}: ${reasonOf(cause)} (TMPDIR names another folder)`;
     return new HostError(text, { cause });
+  }
+
+  isHole(offset: number, length: number): boolean {
+    if (this.writable || !libc) return false;
+    const { start, end } = this.extent;
+    if (offset < start || offset >= end) this.extent = this.extentAt(offset, libc);
+    return this.extent.isHole && offset + length <= this.extent.end;
+  }
+
+  private extentAt(start: number, c: Libc): { start: number; end: number; isHole: boolean } {
+    const data = c.next('data', this.fd, start);
+    if (data > start) return { start, end: data, isHole: true };
+    if (data === -ENXIO) return { start, end: this.size, isHole: true };
+    return { start, end: c.next('hole', this.fd, start), isHole: false };
   }
 
   punch(offset: number, length: number): boolean {

@@ -190,16 +190,24 @@ async function copy(from: DiskImage, to: DiskImage): Promise<void> {
   const buffer = new Uint8Array(PIECE);
   for (let at = 0; at < from.size; at += PIECE) {
     const piece = buffer.subarray(0, Math.min(PIECE, from.size - at));
-    from.read(at, piece);
-    for (let begin = 0; begin < piece.length;) {
-      let end = begin;
-      while (end < piece.length && !isZero(piece.subarray(end, end + GRAIN))) end += GRAIN;
-      if (end > begin) to.write(at + begin, piece.subarray(begin, Math.min(end, piece.length)));
-      begin = end + GRAIN;
+    if (!holdsNothing(from, at, piece.length)) {
+      from.read(at, piece);
+      for (let begin = 0; begin < piece.length;) {
+        let end = begin;
+        while (end < piece.length && !isZero(piece.subarray(end, end + GRAIN))) end += GRAIN;
+        if (end > begin) to.write(at + begin, piece.subarray(begin, Math.min(end, piece.length)));
+        begin = end + GRAIN;
+      }
     }
     await turn();
   }
   to.flush();
+}
+
+/** Whether a range, as far as it is within the disk, is known to be zeros without a look at it. */
+function holdsNothing(image: DiskImage, at: number, length: number): boolean {
+  const there = Math.min(length, image.size - at);
+  return there <= 0 || image.isZero?.(at, there) === true;
 }
 
 /** Where two disks differ first, in bytes; undefined: nowhere. What one has more than the other counts unless it is zeros. */
@@ -213,6 +221,7 @@ export async function compareDisks(a: Source, b: Source): Promise<number | undef
   };
   try {
     for (let at = 0; at < Math.max(left.size, right.size); at += PIECE) {
+      if (holdsNothing(left, at, PIECE) && holdsNothing(right, at, PIECE)) continue;
       read(left, at, one);
       read(right, at, other);
       if (Buffer.compare(one, other) !== 0) return at + one.findIndex((byte, i) => byte !== other[i]);

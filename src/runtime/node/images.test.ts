@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest';
 import { checkImage } from '../../testing/disk-images-check.js';
 import { generateImage } from '../../testing/disk-images.js';
 import { describeWith, requireTool } from '../../testing/tools.js';
-import { convertDisk, describeDisk } from './disk-tools.js';
+import { compareDisks, convertDisk, describeDisk } from './disk-tools.js';
 
 const img = await requireTool('qemu-img', 'qemu-utils');
 const io = await requireTool('qemu-io', 'qemu-utils');
@@ -38,5 +38,24 @@ describeWith([img, io], 'images that qemu-img made', () => {
       const to = { file: path.join(folder, 'other.raw'), format: 'raw' } as const;
       await expect(convertDisk({ file, format: 'auto' }, to)).rejects.toThrow(refusal);
     },
+  );
+
+  // To read the holes would take minutes.
+  it.runIf(process.platform === 'linux')(
+    'whose disks have large holes are copied and compared without reading them',
+    async () => {
+      const [base, above, copy] = ['holes.raw', 'above.qcow2', 'copy.qcow2'].map((name) => path.join(folder, name));
+      await img.run(['create', '-q', '-f', 'raw', base, '512G']);
+      await io.run(['-f', 'raw', '-c', 'write -P 7 300G 64k', base]);
+      await img.run(['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', above, '513G']);
+      await io.run(['-f', 'qcow2', '-c', 'write -P 8 100G 64k', above]);
+      const source = { file: above, format: 'qcow2' } as const;
+      await convertDisk(source, { file: copy, format: 'qcow2' });
+      await img.run(['compare', '-q', above, copy]);
+      expect(await compareDisks(source, { file: copy, format: 'qcow2' })).toBeUndefined();
+      await io.run(['-f', 'qcow2', '-c', 'write -P 9 400G 512', copy]);
+      expect(await compareDisks(source, { file: copy, format: 'qcow2' })).toBe(400 * 2 ** 30);
+    },
+    60_000,
   );
 });

@@ -11,6 +11,9 @@ export const LOCK = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 export type LockKind = (typeof LOCK)[keyof typeof LOCK];
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
+/** lseek(2). */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 /** sync_file_range(2). */
 const SYNC_FILE_RANGE_WRITE = 2;
 /** madvise(2): memory of the process's own is zeros at the next access. */
@@ -30,6 +33,8 @@ export interface Libc {
   isLocked(fd: number, kind: LockKind, start: number, length: number): boolean | number;
   /** Makes a hole. 0, or an error number. */
   punchHole(fd: number, offset: number, length: number): number;
+  /** Where data or a hole is next, from an offset on; a file ends with a hole. Negative: an error number, ENXIO where there is none. */
+  next(what: 'data' | 'hole', fd: number, offset: number): number;
   /** Has the system write what is changed of a range to its disk from now on, which is nothing to rely on. 0, or an error number. */
   beginStoring(fd: number, offset: number, length: number): number;
   /** Puts a file's pages in the place of memory, copied when they are written to. 0, or an error number. */
@@ -45,6 +50,7 @@ const ARCHITECTURES = ['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'];
 export const libc = onLinux<Libc>(({ koffi, library, func }) => {
   const fcntl = func('int fcntl(int fd, int command, ...)');
   const fallocate = func('int fallocate(int fd, int mode, int64 offset, int64 length)');
+  const lseek = func('int64 lseek(int fd, int64 offset, int whence)');
   const syncFileRange = func('int sync_file_range(int fd, int64 offset, int64 length, unsigned int flags)');
   const madvise = func('int madvise(void *start, size_t length, int advice)');
   const mmap = library.func(
@@ -65,6 +71,10 @@ export const libc = onLinux<Libc>(({ koffi, library, func }) => {
     isLocked: (fd, kind, start, length) => {
       const { error, kind: found } = call(fd, F_OFD_GETLK, { kind, start, length });
       return error === 0 ? found !== LOCK.UNLOCK : -error;
+    },
+    next: (what, fd, offset) => {
+      const found = lseek(fd, offset, what === 'data' ? SEEK_DATA : SEEK_HOLE);
+      return found < 0 ? -koffi.errno() : found;
     },
     beginStoring: (fd, offset, length) =>
       syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE) === 0 ? 0 : koffi.errno(),
