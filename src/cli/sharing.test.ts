@@ -157,6 +157,13 @@ async function reach(socketPath: string, port: number): Promise<{ readonly socke
   }
 }
 
+/** Connects, writes and goes, without waiting for anybody. */
+async function leaveWord(socketPath: string, word: string): Promise<void> {
+  const socket = connect(socketPath);
+  socket.write(word, () => socket.destroy());
+  await new Promise((resolve) => socket.once('close', resolve));
+}
+
 describeWith([amd64], 'sockets and ports', () => {
   it('connect programs of guest and host, before and after the machine was saved', async () => {
     const place = folder();
@@ -200,6 +207,13 @@ describeWith([amd64], 'sockets and ports', () => {
       Buffer,
     ];
     expect(answer.toString()).toBe('guest: hello\n');
+    // Who has sent something and gone leaves room for the next, and the guest gets what both have sent, and then the end.
+    client.destroy();
+    await say(run, 'cat <&3');
+    for (const word of ['one', 'two']) await leaveWord(port, `${word}\n`);
+    const heard = await say(run, 'for i in 1 2; do until read line <&3; do sleep 0.1; done; echo "heard $line"; done');
+    expect(heard).toMatch(/^heard one\nheard two$/m);
+    await say(run, 'cat <&3');
     await say(run, 'exec 4</mnt/data', 'cd /mnt');
     run.kill('SIGTERM');
     expect((await run.ended).errors).toContain('saved to');

@@ -1,4 +1,4 @@
-import { type StreamEnd, type StreamListener } from '../../iface/streams.js';
+import { STREAM_WINDOW, type StreamEnd, type StreamListener } from '../../iface/streams.js';
 import type { VirtioPort } from './device.js';
 
 /** At most this much of one buffer is sent; what a driver offers beyond is dropped, so that it cannot hold the machine up. */
@@ -22,6 +22,8 @@ export class ConsolePort {
   told = false;
   private end: StreamEnd | undefined;
   private readonly waiting: Uint8Array[] = [];
+  /** Bytes of `waiting` whose senders have gone. */
+  private left = 0;
   /** From the guest, beyond what the stream had room for. */
   private overflow: Uint8Array | undefined;
   /** Bytes from the guest that nobody was there to take, or that were not in RAM. */
@@ -35,14 +37,14 @@ export class ConsolePort {
     private readonly owner: PortOwner,
   ) {}
 
-  /** Somebody is connected outside. */
+  /** Somebody is connected outside, or was, and the guest has not yet taken all of what they sent. */
   get connected(): boolean {
-    return this.end !== undefined;
+    return this.end !== undefined || this.left > 0;
   }
 
-  /** Undefined: somebody is connected already. */
+  /** Undefined: somebody is connected already, or those before have left more than is kept for them. */
   accept(end: StreamEnd): StreamListener | undefined {
-    if (this.end) return undefined;
+    if (this.end || this.left >= STREAM_WINDOW) return undefined;
     this.end = end;
     end.accept(this.index);
     this.owner.hostChanged(this);
@@ -56,7 +58,7 @@ export class ConsolePort {
       ended() {},
       closed: () => {
         this.end = undefined;
-        this.waiting.length = 0;
+        this.left = this.waitingBytes();
         this.overflow = undefined;
         this.owner.hostChanged(this);
         this.transmit();
@@ -78,11 +80,23 @@ export class ConsolePort {
       if (!chain) break;
       const part = first.subarray(0, chain.writeLength);
       queue.push(chain, chain.write(0, part) ? part.length : 0);
-      this.end?.taken(part.length);
+      this.took(part.length);
       if (part.length === first.length) this.waiting.shift();
       else this.waiting[0] = first.subarray(part.length);
     }
     queue.flush();
+    if (this.left === 0) this.owner.hostChanged(this);
+  }
+
+  private waitingBytes(): number {
+    return this.waiting.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** The guest has so many bytes more: first those of whoever has gone, who needs no telling. */
+  private took(count: number): void {
+    const old = Math.min(count, this.left);
+    this.left -= old;
+    this.end?.taken(count - old);
   }
 
   /** Takes what the guest sends while there is room for it. With nobody there it goes nowhere. */
@@ -116,8 +130,8 @@ export class ConsolePort {
     this.ready = false;
     this.open = false;
     this.told = false;
-    const bytes = this.waiting.reduce((sum, { length }) => sum + length, 0);
+    const bytes = this.waitingBytes();
     this.waiting.length = 0;
-    this.end?.taken(bytes);
+    this.took(bytes);
   }
 }

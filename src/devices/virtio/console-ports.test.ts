@@ -110,6 +110,34 @@ describe('a console with many ports (VIRTIO 1.2 §5.3.6)', () => {
     expect(queues[5].collect().length).toBeGreaterThan(0);
   });
 
+  it('gives the guest what was sent by whoever has gone, before it says so, and what the next one sends behind it', () => {
+    const { streams, queues, tell, controlIn } = setUp();
+    const first = streams.open('port', 1);
+    first.listener.data(Buffer.from('first '));
+    first.fail();
+    const second = streams.open('port', 1);
+    second.listener.data(Buffer.from('second'));
+    expect(controls(controlIn)).toEqual([[1, EVENT.OPEN, 1, '']]);
+    for (let i = 0; i < 2; i++) queues[4].add([], [100]);
+    queues[4].kick();
+    tell(1, EVENT.OPEN, 1);
+    const text = queues[4].collect().map(({ data, length }) => Buffer.from(data.subarray(0, length)).toString());
+    expect([text, second.credited, controls(controlIn)]).toEqual([['first ', 'second'], 6, []]);
+    second.listener.data(Buffer.from('last'));
+    second.fail();
+    expect(controls(controlIn)).toEqual([]);
+    queues[4].exchange([], [100]);
+    expect(controls(controlIn)).toEqual([[1, EVENT.OPEN, 0, '']]);
+  });
+
+  it('keeps no more for a guest that does not listen than one stream holds', () => {
+    const { streams } = setUp();
+    const first = streams.open('port', 1);
+    first.listener.data(new Uint8Array(0x4_0000));
+    first.fail();
+    expect(streams.open('port', 1).state).toBe('closed');
+  });
+
   it('tells a restored guest that nobody is there any more', () => {
     const { streams, device, tell } = setUp();
     streams.open('port', 1);

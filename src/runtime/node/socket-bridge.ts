@@ -12,10 +12,18 @@ const MAX_LINE = 32;
 
 const PORT_LIMIT = 2 ** 32 - 1;
 
+/** How often a client that sends nothing more is asked whether it is still there, ms. */
+const ASK_AGAIN = 500;
+
+/** How long a client waits whose port seems to be taken, ms: that the one before has gone may not have been heard yet. */
+const MOMENT = 50;
+
 export class SocketBridge {
   private readonly mux: StreamMux;
   private readonly servers: Server[] = [];
   private readonly sockets = new Set<Socket>();
+  /** Clients of ports of the console, and which port each is at. */
+  private readonly portClients = new Map<Socket, number>();
   private closed = false;
 
   constructor(
@@ -104,7 +112,14 @@ export class SocketBridge {
   private acceptPort(socket: Socket, index: number): void {
     socket.pause();
     const pipe = new SocketPipe(socket, () => pipe.start(Buffer.alloc(0)));
-    pipe.end = this.mux.connect('port', index, pipe);
+    const begin = (): void => {
+      if (!socket.destroyed) pipe.end = this.mux.connect('port', index, pipe);
+    };
+    if ([...this.portClients.values()].includes(index)) setTimeout(begin, MOMENT);
+    else begin();
+    this.portClients.set(socket, index);
+    socket.on('close', () => this.portClients.delete(socket));
+    socket.on('end', () => closeWhenGone(socket, pipe));
   }
 
   /** A stream to a port of the console, without a socket. Undefined: there is none of that name. */
@@ -124,6 +139,18 @@ export class SocketBridge {
     for (const socket of this.sockets) socket.destroy();
     this.mux.closeAll();
   }
+}
+
+/**
+ * Node tells that a client sends nothing more, and not whether it has gone: to write nothing fails in the latter case alone. Otherwise
+ * the port would be taken until the guest writes to it.
+ */
+function closeWhenGone(socket: Socket, pipe: SocketPipe): void {
+  if (socket.destroyed) return;
+  if (!pipe.behind) socket.write(new Uint8Array(0));
+  const timer = setTimeout(() => closeWhenGone(socket, pipe), ASK_AGAIN);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
 }
 
 /** Carries bytes between a socket and a stream, as fast as the slower takes them. */
@@ -151,6 +178,11 @@ class SocketPipe implements StreamListener {
       if (failed || this.backlog.length > 0) end?.close();
       else end?.finish();
     });
+  }
+
+  /** There is something of the socket's that the stream had no room for. */
+  get behind(): boolean {
+    return this.backlog.length > 0;
   }
 
   /** From now on the socket's bytes are the stream's; `first` were read before. */
