@@ -7,6 +7,19 @@ class Written extends MessageWriter {
   }
 }
 
+describe('a place in a file', () => {
+  const reader = (value: bigint): MessageReader =>
+    new MessageReader(new Uint8Array(new BigUint64Array([value]).buffer), 0);
+
+  it('that a double does not hold is behind the end of what is read, and too far to write', () => {
+    expect([reader(7n).offset(), reader(7n).extent()]).toEqual([7, 7]);
+    for (const far of [2n ** 53n, 2n ** 64n - 1n]) {
+      expect(reader(far).offset()).toBe(Number.MAX_SAFE_INTEGER);
+      expect(() => reader(far).extent()).toThrow('EFBIG');
+    }
+  });
+});
+
 describe('an answer under construction', () => {
   it.each([1, 2, 4, 8])('grows at a number of %i bytes, wherever that is', (size) => {
     // The buffer has 4 KiB at first: what is behind that is written to a larger one.

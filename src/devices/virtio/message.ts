@@ -47,11 +47,17 @@ export class MessageReader {
     return readNumber(this.view, this.take(8));
   }
 
-  /** An offset or a size in a file: nothing is beyond what a double holds. */
+  /** Where to read from. There is nothing as far out as a double does not reach, as behind the end of any file. */
   offset(): number {
-    const value = this.number();
-    if (value < 0) throw new FileError('EINVAL');
-    return value;
+    const value = this.u64();
+    return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value);
+  }
+
+  /** Where to write, or a size to set: no file goes further than a double reaches. */
+  extent(): number {
+    const value = this.u64();
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new FileError('EFBIG');
+    return Number(value);
   }
 
   /** Bytes up to a NUL. */

@@ -36,11 +36,13 @@ export const read: Operation = ({ session, reader, reply }) => {
 };
 
 export const write: Operation = ({ session, folder, reader, reply }) => {
-  const { file, flags } = session.file(reader.number());
-  const offset = reader.offset();
+  const { file } = session.file(reader.number());
+  const offset = reader.extent();
   const size = reader.u32();
   const how = reader.u32();
-  const data = reader.skip(16).data(size);
+  // Behind the owner of locks: the file's flags as they are now, which fcntl(2) may have changed since OPEN. Then padding.
+  const flags = reader.skip(8).u32();
+  const data = reader.skip(4).data(size);
   // What the guest's page cache writes back goes where it belongs; what a program appends goes to the end as it is now.
   const append = (flags & OPEN.APPEND) !== 0 && (how & WRITE_CACHE) === 0;
   reply.u32(file.write(data, append ? Number(file.status().size) : offset), 0);

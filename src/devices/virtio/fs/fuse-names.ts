@@ -102,7 +102,7 @@ export const setAttributes: Operation = (request) => {
   const { session, folder, reader } = request;
   const valid = reader.u32();
   const handle = reader.skip(4).number();
-  const size = reader.offset();
+  const size = reader.extent();
   const [accessed, modified] = [reader.skip(8).u64(), reader.u64()];
   const [accessedNs, modifiedNs] = [reader.skip(8).u32(), reader.u32()];
   const mode = reader.skip(4).u32();

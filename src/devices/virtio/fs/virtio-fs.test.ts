@@ -21,6 +21,7 @@ import { FuseServer } from './fuse-server.js';
 import { VirtioFs } from './virtio-fs.js';
 
 const [ENOENT, EIO, EBADF, EACCES_ESTALE, EINVAL, EROFS, ENOSYS, EPROTO] = [2, 5, 9, 116, 22, 30, 38, 71];
+const EFBIG = 27;
 const [EPERM, E2BIG, EEXIST, ERANGE, ENODATA, EOPNOTSUPP] = [1, 7, 17, 34, 61, 95];
 
 /** A server that INIT was sent to. */
@@ -96,6 +97,13 @@ describe('FUSE', () => {
     expect(send(OPCODE.LOOKUP, 1, 'file').errno).toBe(ENOENT);
   });
 
+  it('has no place for what would be further out than a file goes, and nothing to read there', () => {
+    const { create, write, read } = mounted();
+    const { handle } = create(1, 'file');
+    expect(write(handle, 2n ** 53n, 'x').errno).toBe(EFBIG);
+    expect(read(handle, 2n ** 63n, 10)).toBe('');
+  });
+
   it('appends behind what the host has written meanwhile, but not what a page cache writes back', () => {
     const { path: place, create, write, read } = mounted();
     const O_APPEND = 0o2002;
@@ -104,7 +112,9 @@ describe('FUSE', () => {
     fs.appendFileSync(path.join(place, 'log'), 'two ');
     write(handle, 4n, 'three', O_APPEND);
     write(handle, 0n, 'ONE', O_APPEND, 1);
-    expect(read(handle, 0n, 100)).toBe('ONE two three');
+    // A program has taken O_APPEND away: each write says how the file is now.
+    write(handle, 4n, 'TWO');
+    expect(read(handle, 0n, 100)).toBe('ONE TWO three');
   });
 
   it('lists folders in pieces, with what lookup would have said', () => {
@@ -184,7 +194,7 @@ describe('FUSE', () => {
     set(32, 0n, -10n, 0);
     expect(fs.statSync(path.join(place, 'file'), { bigint: true }).mtimeNs).toBe(-10_000_000_000n);
     expect(fs.statSync(path.join(place, 'file')).size).toBe(5);
-    expect(set(8, 1n << 60n, 0n, 0).errno).toBe(EINVAL);
+    expect(set(8, 1n << 60n, 0n, 0).errno).toBe(EFBIG);
   });
 
   it('tells what it does not do', () => {

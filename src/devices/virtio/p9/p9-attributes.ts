@@ -31,7 +31,7 @@ export const walkAttribute: Operation = ({ session, reader, reply }) => {
 export const createAttribute: Operation = ({ session, reader }) => {
   const number = reader.u32();
   const name = reader.string();
-  const size = reader.offset();
+  const size = reader.extent();
   const when = whenSet(reader.u32());
   const fid = session.fid(number);
   session.node(number);

@@ -129,7 +129,7 @@ const getAttributes: Operation = ({ session, reader, reply }) => {
 const setAttributes: Operation = ({ session, reader }) => {
   const number = reader.u32();
   const [valid, mode, uid, gid] = [reader.u32(), reader.u32(), reader.u32(), reader.u32()];
-  const size = reader.offset();
+  const size = reader.extent();
   const time = (): bigint => BigInt.asIntN(64, reader.u64()) * BILLION + (reader.u64() % BILLION);
   const [accessed, modified] = [time(), time()];
   const change: StatusChange = {
@@ -331,7 +331,7 @@ const read: Operation = ({ session, reader, reply }) => {
 
 const write: Operation = ({ session, reader, reply }) => {
   const number = reader.u32();
-  const offset = reader.offset();
+  const offset = reader.extent();
   const data = reader.data(reader.u32());
   const fid = session.fid(number);
   if (fid.attribute) {
