@@ -154,6 +154,7 @@ function macFor(kind: NetworkConfig['kind'], index: number): string {
 export function parseNet(text: string, index: number): NetConfig {
   const [kind, ...words] = splitCommas(text);
   let network: NetworkConfig | undefined = Object.hasOwn(START, kind) ? START[kind] : undefined;
+  if (kind === 'none') throw new UsageError('--net none is alone, and takes no words');
   if (!network) throw new UsageError(`--net does not know "${kind}"; there are user, link, tap and none`);
   let common: Common = { model: 'virtio-net', mac: macFor(network.kind, index), queues: 1, mtu: 1500, pcap: '' };
   for (const word of words) {

@@ -213,6 +213,7 @@ it('refuses what cannot be', async () => {
   const port = await listening(server);
   const refused: readonly (readonly [string, RegExp])[] = [
     ['wire', /^vitrine: --net does not know "wire"; there are user, link, tap and none$/m],
+    ['none,model=e1000', /^vitrine: --net none is alone, and takes no words$/m],
     ['user,hostfwd=tcp:80', /hostfwd=tcp:80 is not written as/],
     ['user,net=10.0.2.0/99', /net=10\.0\.2\.0\/99 is not an IPv4 network/],
     ['user,dns=1.2.3.4', /dns=1\.2\.3\.4 is not within/],

@@ -110,6 +110,8 @@ describe('--qmp', () => {
       error: { desc: "Parameter 'data' does not accept value 'no'" },
     });
     expect(await qmp.ask('query-balloon')).toMatchObject({ error: { class: 'DeviceNotActive' } });
+    // A guest that is to have no memory at all: QEMU refuses it, too.
+    expect(await qmp.ask('balloon', { value: 0 })).toMatchObject({ error: { class: 'GenericError' } });
     expect(await qmp.ask('device_del', { id: 'x' })).toMatchObject({ error: { class: 'DeviceNotFound' } });
     await qmp.ask('quit');
     await vitrine.ended;

@@ -37,7 +37,7 @@ export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
     arguments: object({ value: INT }),
     returns: NOTHING,
     run: async (machine, { value }) => {
-      if (typeof value !== 'number' || value < 0) throw new QmpError("Parameter 'value' expects a size");
+      if (typeof value !== 'number' || value <= 0) throw new QmpError("Parameter 'value' expects a size");
       await machine.balloon(value);
       return {};
     },

@@ -38,7 +38,9 @@ export class HostTree {
     try {
       this.rootHandle = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
     } catch (cause) {
-      throw new HostError(`cannot share ${path}: ${reasonOf(cause)}`, { cause });
+      const reason =
+        fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === false ? 'it is no folder' : reasonOf(cause);
+      throw new HostError(`cannot share ${path}: ${reason}`, { cause });
     }
     const { dev, ino } = fs.fstatSync(this.rootHandle, { bigint: true });
     this.table = new NodeTable(limits.nodes, (node) => this.handles.close(node));
