@@ -207,12 +207,15 @@ describeWith([amd64], 'sockets and ports', () => {
       Buffer,
     ];
     expect(answer.toString()).toBe('guest: hello\n');
-    // Who has sent something and gone leaves room for the next, and the guest gets what both have sent, and then the end.
+    // Who has sent something and gone leaves room for the next, and the guest gets what all have sent, and then the end.
     client.destroy();
     await say(run, 'cat <&3');
-    for (const word of ['one', 'two']) await leaveWord(port, `${word}\n`);
-    const heard = await say(run, 'for i in 1 2; do until read line <&3; do sleep 0.1; done; echo "heard $line"; done');
-    expect(heard).toMatch(/^heard one\nheard two$/m);
+    for (const word of ['one', 'two', 'three', 'four']) await leaveWord(port, `${word}\n`);
+    const heard = await say(
+      run,
+      'for i in 1 2 3 4; do until read line <&3; do sleep 0.1; done; echo "heard $line"; done',
+    );
+    expect(heard).toMatch(/^heard one\nheard two\nheard three\nheard four$/m);
     await say(run, 'cat <&3');
     await say(run, 'exec 4</mnt/data', 'cd /mnt');
     run.kill('SIGTERM');

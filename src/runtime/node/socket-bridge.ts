@@ -15,15 +15,15 @@ const PORT_LIMIT = 2 ** 32 - 1;
 /** How often a client that sends nothing more is asked whether it is still there, ms. */
 const ASK_AGAIN = 500;
 
-/** How long a client waits whose port seems to be taken, ms: that the one before has gone may not have been heard yet. */
-const MOMENT = 50;
+/** How long a client waits for those before it at the same port to go, before it is turned away, ms. */
+const PATIENCE = 1000;
 
 export class SocketBridge {
   private readonly mux: StreamMux;
   private readonly servers: Server[] = [];
   private readonly sockets = new Set<Socket>();
-  /** Clients of ports of the console, and which port each is at. */
-  private readonly portClients = new Map<Socket, number>();
+  /** By port of the console: all clients that have come so far have gone. */
+  private readonly portsFree = new Map<number, Promise<unknown>>();
   private closed = false;
 
   constructor(
@@ -115,10 +115,15 @@ export class SocketBridge {
     const begin = (): void => {
       if (!socket.destroyed) pipe.end = this.mux.connect('port', index, pipe);
     };
-    if ([...this.portClients.values()].includes(index)) setTimeout(begin, MOMENT);
+    const gone = new Promise((resolve) => void socket.once('close', resolve));
+    const free = this.portsFree.get(index);
+    this.portsFree.set(
+      index,
+      Promise.all([free, gone]).then(() => {}),
+    );
+    // Whoever is before it may be gone already, and that not yet heard.
+    if (free) void Promise.race([free, after(PATIENCE)]).then(begin);
     else begin();
-    this.portClients.set(socket, index);
-    socket.on('close', () => this.portClients.delete(socket));
     socket.on('end', () => closeWhenGone(socket, pipe));
   }
 
@@ -152,6 +157,8 @@ function closeWhenGone(socket: Socket, pipe: SocketPipe): void {
   timer.unref();
   socket.once('close', () => clearTimeout(timer));
 }
+
+const after = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms).unref());
 
 /** Carries bytes between a socket and a stream, as fast as the slower takes them. */
 class SocketPipe implements StreamListener {
