@@ -2,7 +2,8 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HostError } from '../../base/errors.js';
-import { JsonStream, type Json } from '../../vmm/qmp/json-stream.js';
+import { JsonStream } from '../../vmm/qmp/json-stream.js';
+import type { Json } from '../../vmm/qmp/json-text.js';
 import { isObject, type JsonObject } from '../../vmm/qmp/types.js';
 import { connectUnix } from './listen-unix.js';
 

@@ -1,5 +1,5 @@
 /** What a command of the monitor is. */
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import type { QmpMachine } from './machine.js';
 import { NOTHING, type JsonObject, type QmpObject, type QmpType } from './types.js';
 

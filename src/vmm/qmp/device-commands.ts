@@ -1,7 +1,7 @@
 /** Commands about cards and disks. */
 import type { DiskInfo, MediumInfo, PciFunctionInfo } from '../inspect.js';
 import { query, type QmpCommand } from './command.js';
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { arrayOf, BOOL, INT, object, oneOf, STR } from './types.js';
 
 const REGION = object({

@@ -1,5 +1,5 @@
 /** What a monitor's clients are told without asking. */
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { BOOL, NOTHING, object, oneOf, STR } from './types.js';
 
 const CAUSE = [

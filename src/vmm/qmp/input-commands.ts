@@ -1,7 +1,7 @@
 /** Commands about keyboard and pointer as devices have them, and about who looks at the screen. */
 import { BUTTON, POINTER_RANGE } from '../../iface/input.js';
 import { query, type QmpCommand } from './command.js';
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { keyName } from './keys.js';
 import type { QmpMachine } from './machine.js';
 import { arrayOf, BOOL, check, INT, isObject, NOTHING, object, oneOf, QmpError, STR, type QmpObject } from './types.js';

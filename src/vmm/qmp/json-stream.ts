@@ -1,6 +1,5 @@
 /** JSON values one after the other in a stream of bytes, as a QMP client sends them, with or without line ends between. */
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+import { JsonTextError, parseJson, type Json } from './json-text.js';
 
 /** A value, or what is wrong with it. */
 export type JsonItem = { readonly value: Json } | { readonly error: string };
@@ -25,7 +24,8 @@ export class JsonStream {
   private depth = 0;
   /** The greatest depth of this value. */
   private deepest = 0;
-  private inString = false;
+  /** What the string ends with that this is in; empty: in none. */
+  private quote = '';
   private skipping = false;
 
   /** Takes what has arrived; returns the values that are complete. */
@@ -39,7 +39,7 @@ export class JsonStream {
       const tooDeep = this.deepest > MOST_NESTING;
       this.depth = 0;
       this.deepest = 0;
-      this.inString = false;
+      this.quote = '';
       if (this.skipping) this.skipping = false;
       else if (tooDeep) items.push({ error: 'JSON nesting depth limit exceeded' });
       else if (piece !== '') items.push(parse(piece));
@@ -51,7 +51,7 @@ export class JsonStream {
       this.at = 0;
       this.depth = 0;
       this.deepest = 0;
-      this.inString = false;
+      this.quote = '';
     }
     return items;
   }
@@ -62,16 +62,16 @@ export class JsonStream {
     for (; this.at < text.length; this.at++) {
       const char = text[this.at];
       // No string may have one: whatever this was is over.
-      if (char === '\n' && (this.inString || this.skipping)) return this.at + 1;
+      if (char === '\n' && (this.quote !== '' || this.skipping)) return this.at + 1;
       if (this.skipping) continue;
-      if (this.inString) {
+      if (this.quote !== '') {
         if (char === '\\') {
           // Its other character may not be here yet.
           if (this.at + 1 >= text.length) return undefined;
           this.at++;
-        } else if (char === '"') this.inString = false;
-        if (this.depth === 0 && !this.inString) return this.at + 1;
-      } else if (char === '"') this.inString = true;
+        } else if (char === this.quote) this.quote = '';
+        if (this.depth === 0 && this.quote === '') return this.at + 1;
+      } else if (char === '"' || char === "'") this.quote = char;
       else if (char === '{' || char === '[') this.deepest = Math.max(this.deepest, ++this.depth);
       else if (char === '}' || char === ']') {
         if (--this.depth <= 0) return this.at + 1;
@@ -83,8 +83,9 @@ export class JsonStream {
 
 function parse(text: string): JsonItem {
   try {
-    return { value: JSON.parse(text) as Json };
-  } catch {
-    return { error: 'invalid JSON' };
+    return { value: parseJson(text) };
+  } catch (error) {
+    if (error instanceof JsonTextError) return { error: error.message };
+    throw error;
   }
 }

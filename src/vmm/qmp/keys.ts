@@ -1,6 +1,6 @@
 /** QKeyCode, QEMU's names of keys (qapi/ui.json of QEMU 7.2), by the names of W3C UI Events that input devices know. */
 
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { isObject, QmpError } from './types.js';
 
 type Pair = [string, string];

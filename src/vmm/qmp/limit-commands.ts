@@ -1,7 +1,7 @@
 /** Commands that QEMU does not have: what a machine does, and what it may have of the host's processors. */
 import type { CpuLimits } from '../sched/settings.js';
 import { query, type QmpCommand } from './command.js';
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { arrayOf, INT, NOTHING, object, STR, type JsonObject, type QmpType } from './types.js';
 
 const NUMBER: QmpType = { kind: 'number' };

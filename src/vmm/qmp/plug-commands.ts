@@ -12,7 +12,7 @@ import {
   type NodeConfig,
 } from '../plugged-config.js';
 import type { QmpCommand } from './command.js';
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import type { QmpMachine } from './machine.js';
 import { BOOL, check, INT, isObject, NOTHING, object, oneOf, QmpError, STR, text, type JsonObject } from './types.js';
 

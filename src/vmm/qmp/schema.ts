@@ -1,5 +1,5 @@
 /** What `query-qmp-schema` answers: all commands, events and types, with numbers for names of types as QEMU gives them. */
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import type { QmpObject, QmpType } from './types.js';
 
 export interface Described {

@@ -1,5 +1,6 @@
 /** One client of a machine's monitor: the QEMU Machine Protocol, as of QEMU 7.2's docs/interop/qmp-spec. */
-import { JsonStream, type Json } from './json-stream.js';
+import { JsonStream } from './json-stream.js';
+import { writeJson, type Json } from './json-text.js';
 import type { QmpCommand } from './command.js';
 import { commandsOf, NEGOTIATION } from './commands.js';
 import type { QmpEvent } from './events.js';
@@ -16,7 +17,7 @@ export interface QmpSessionParts {
   send(text: string): void;
 }
 
-const MEMBERS = new Set(['execute', 'arguments', 'id', 'control']);
+const MEMBERS = new Set(['execute', 'arguments', 'id']);
 
 export class QmpSession {
   private readonly stream = new JsonStream();
@@ -32,7 +33,7 @@ export class QmpSession {
   }
 
   private send(value: Json): void {
-    this.parts.send(`${JSON.stringify(value)}\r\n`);
+    this.parts.send(`${writeJson(value)}\r\n`);
   }
 
   /** Resolves when everything that came before has been answered. */

@@ -1,5 +1,5 @@
 /** Types of QMP's arguments and answers: what they are checked by, and what `query-qmp-schema` tells of them. */
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 
 export type QmpType =
   | { readonly kind: 'str' | 'int' | 'bool' | 'number' }
@@ -82,6 +82,8 @@ const isSimple = (value: Json, kind: 'str' | 'int' | 'bool' | 'number'): boolean
 export function check(value: Json, type: QmpType, name: string): void {
   const wrong = (kind: keyof typeof EXPECTED): QmpError =>
     new QmpError(`Invalid parameter type for '${name}', expected: ${EXPECTED[kind]}`);
+  if (typeof value === 'bigint' && (type.kind === 'int' || type.kind === 'number'))
+    throw new QmpError(`Parameter '${name}' is too large: integers here are exact up to 2^53`);
   switch (type.kind) {
     case 'enum':
       if (typeof value !== 'string') throw wrong('str');

@@ -1,7 +1,7 @@
 /** Commands for what a user would do in front of the machine, and its memory balloon. */
 import type { QmpCommand } from './command.js';
 import { query } from './command.js';
-import type { Json } from './json-stream.js';
+import type { Json } from './json-text.js';
 import { text, QmpError, arrayOf, INT, NOTHING, object, oneOf, STR } from './types.js';
 import { keyName } from './keys.js';
 

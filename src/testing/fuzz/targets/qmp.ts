@@ -7,7 +7,7 @@ import { NOTHING_PLUGGED, pluggedSchema, savePlugged } from '../../../vmm/plugge
 import { QmpSession } from '../../../vmm/qmp/session.js';
 import { NO_LIMITS } from '../../../vmm/sched/settings.js';
 import { isObject, QmpError, type QmpType } from '../../../vmm/qmp/types.js';
-import type { Json } from '../../../vmm/qmp/json-stream.js';
+import type { Json } from '../../../vmm/qmp/json-text.js';
 import type { RandomSource } from '../../random-source.js';
 import { must, type FuzzSession, type FuzzTarget } from '../target.js';
 
