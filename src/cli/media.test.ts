@@ -100,6 +100,9 @@ describeWith([guest], 'media', () => {
     expect(await qmp.ask('eject', { id })).toMatchObject({
       error: { desc: `Device '${id}' is locked and force was not specified, wait for tray to open and try again` },
     });
+    // Only asked to open, it is no error that it is not open yet.
+    expect(await qmp.ask('blockdev-open-tray', { id })).toEqual({ return: {} });
+    expect(await shown()).toMatchObject({ locked: true, tray_open: false });
     await running.shell('exec 9<&-');
     expect(await qmp.ask('eject', { id })).toEqual({ return: {} });
     expect(await shown()).toEqual({
@@ -135,6 +138,8 @@ describeWith([guest], 'media', () => {
     expect(await qmp.ask('blockdev-change-medium', { id: 'disk2', filename: wrong })).toMatchObject({
       error: { desc: expect.stringMatching(/there are floppies of/) as string },
     });
+    for (const command of ['blockdev-open-tray', 'blockdev-close-tray'])
+      expect(await qmp.ask(command, { id: 'disk2' })).toEqual({ return: {} });
     expect(await read()).toBe('CCCC');
     expect(await qmp.ask('eject', { id: 'disk2' })).toEqual({ return: {} });
     expect(await read()).not.toBe('CCCC');

@@ -1,5 +1,7 @@
 /** The monitor: a real machine asked over a socket, and what it can do against QEMU's own schema. */
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -109,6 +111,14 @@ describe('--qmp', () => {
     expect(await qmp.ask('send-key', { keys: [{ type: 'qcode', data: 'no' }] })).toMatchObject({
       error: { desc: "Parameter 'data' does not accept value 'no'" },
     });
+    expect(await qmp.ask('screendump', { filename: picture, device: 'x' })).toMatchObject({
+      error: { class: 'DeviceNotFound', desc: "Device 'x' not found" },
+    });
+    // Nobody waits until the key is released.
+    expect(await qmp.ask('send-key', { keys, 'hold-time': 60_000 })).toEqual({ return: {} });
+    expect(await qmp.ask('send-key', { keys: [{ ...keys[0], x: 1 }] })).toMatchObject({
+      error: { desc: "Parameter 'keys[0].x' is unexpected" },
+    });
     expect(await qmp.ask('query-balloon')).toMatchObject({ error: { class: 'DeviceNotActive' } });
     // A guest that is to have no memory at all: QEMU refuses it, too.
     expect(await qmp.ask('balloon', { value: 0 })).toMatchObject({ error: { class: 'GenericError' } });
@@ -141,9 +151,46 @@ describe('--qmp', () => {
       error: { desc: "Parameter 'value' expects 0 … 32767" },
     });
     expect(await send({ type: 'key', data: { key } })).toMatchObject({
-      error: { desc: "Parameter 'data.down' is missing" },
+      error: { desc: "Parameter 'events[0].data.down' is missing" },
     });
     expect(await send({ type: 'rel', data: { axis: 'x', value: 1 } })).toHaveProperty('error');
+    await qmp.ask('quit');
+    await vitrine.ended;
+  });
+
+  it('answers in ASCII, with all digits of an id, and what a client has asked before it ended its side', async () => {
+    const socket = path.join(folder, 'f.sock');
+    const vitrine = run('--qmp', `unix:${socket}`);
+    await vitrine.until(/x/);
+    const half = connect(socket);
+    let text = '';
+    half.setEncoding('latin1').on('data', (more: string) => (text += more));
+    half.end(`{'execute':'qmp_capabilities','id':'\u00e9'}{"execute":"query-pci","id":18446744073709551615}`);
+    await once(half, 'close');
+    const [, first, second] = text.split('\r\n');
+    expect(first).toBe(String.raw`{"return":{},"id":"\u00e9"}`);
+    expect(second).toMatch(/"id":18446744073709551615}$/);
+    vitrine.kill('SIGTERM');
+    await vitrine.ended;
+  });
+
+  it('says which part of a block node is wrong', async () => {
+    const socket = path.join(folder, 'g.sock');
+    const vitrine = run('--qmp', `unix:${socket}`);
+    const qmp = await client(socket);
+    await qmp.ask('qmp_capabilities');
+    const refusal = async (given: object): Promise<unknown> => {
+      const { error } = await qmp.ask('blockdev-add', { driver: 'raw', 'node-name': 'n', ...given });
+      return (error as { readonly desc: string } | undefined)?.desc;
+    };
+    const file = { driver: 'file', filename: '/nowhere' };
+    expect(await refusal({ file, discard: 'sometimes' })).toBe("Parameter 'discard' does not accept value 'sometimes'");
+    expect(await refusal({ file: { ...file, aio: 'fast' } })).toBe("Parameter 'file.aio' does not accept value 'fast'");
+    expect(await refusal({ file: { ...file, locking: 'off', x: 1 } })).toBe("Parameter 'file.x' is unexpected");
+    expect(await refusal({ file: { driver: 'file' } })).toBe("Parameter 'file.filename' is missing");
+    expect(await refusal({ file: 'other' })).toBe("Cannot find device='other' nor node-name='other'");
+    expect(await refusal({ file, 'node-name': '1n' })).toBe("Invalid node-name: '1n'");
+    expect(await qmp.value('query-kvm')).toEqual({ enabled: false, present: true });
     await qmp.ask('quit');
     await vitrine.ended;
   });

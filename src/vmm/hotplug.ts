@@ -210,7 +210,7 @@ export class Hotplug {
     if (nodes.some((one) => one.name === name)) throw new UsageError(`Duplicate nodes with node-name='${name}'`);
     limit(nodes);
     const under = file === null ? undefined : nodes.find((one) => one.name === file);
-    if (file !== null && !under) throw new UsageError(`Cannot find device='' nor node-name='${file}'`);
+    if (file !== null && !under) throw new UsageError(`Cannot find device='${file}' nor node-name='${file}'`);
     const full = under
       ? { ...node, path: under.path, readOnly: node.readOnly || under.readOnly, direct: under.direct }
       : node;

@@ -38,12 +38,11 @@ export function changeMedia(request: MediaRequest, bay: MediaBay): void {
   if (!drive) throw new UsageError(`Device '${id}' is not removable`);
   switch (request.action) {
     case 'open-tray':
-      if (!drive.tray) throw new UsageError(`Device '${id}' does not have a tray`);
-      openTray(drive, request, id);
+      // Neither a drive without a tray nor one that the guest has still to let go of is an error: an event tells when it opens.
+      if (mayOpen(drive, request.force)) drive.moveTray(true);
       break;
     case 'close-tray':
-      if (!drive.tray) throw new UsageError(`Device '${id}' does not have a tray`);
-      drive.moveTray(false);
+      if (drive.tray) drive.moveTray(false);
       break;
     case 'remove':
       if (drive.tray && !drive.tray.open) throw new UsageError(`Tray of device '${id}' is not open`);
@@ -73,13 +72,17 @@ export function changeMedia(request: MediaRequest, bay: MediaBay): void {
   }
 }
 
+/** Whether a closed tray may be opened now; the guest is asked to let go of one that it has locked. */
+function mayOpen(drive: MediaDrive, force: boolean): boolean {
+  if (!drive.tray || drive.tray.open) return false;
+  if (drive.tray.locked) drive.requestEject();
+  return !drive.tray.locked || force;
+}
+
 function openTray(drive: MediaDrive, { force }: { readonly force: boolean }, id: string): void {
-  const { tray } = drive;
-  if (!tray || tray.open) return;
-  if (tray.locked) drive.requestEject();
-  if (tray.locked && !force)
+  if (mayOpen(drive, force)) drive.moveTray(true);
+  else if (drive.tray?.open === false)
     throw new UsageError(`Device '${id}' is locked and force was not specified, wait for tray to open and try again`);
-  drive.moveTray(true);
 }
 
 function take(drive: MediaDrive, bay: MediaBay): void {

@@ -66,13 +66,16 @@ export class QmpServer {
   private readonly early = new Set<Socket>();
   private options: QmpServerOptions | undefined;
   private paused = false;
+  /** Keys that clients have sent, which are held one after the other. */
+  private typing: Promise<void> = Promise.resolve();
   private readonly pointer = { x: 0, y: 0, buttons: 0 };
   /** Who asked for the reset or the end that comes. */
   private asked: 'host-qmp-system-reset' | 'host-qmp-quit' | undefined;
 
   /** Listens at one more address. Where, in words; throws a one-line error when it cannot listen there. */
   async listen(address: QmpAddress): Promise<string> {
-    const server = createServer({ noDelay: true });
+    // What a client has asked before it ended its side is answered, as in QEMU: `printf … | socat - unix:…`.
+    const server = createServer({ noDelay: true, allowHalfOpen: true });
     try {
       await listen(server, address);
     } catch (cause) {
@@ -131,10 +134,12 @@ export class QmpServer {
           const picture = await handle.screenshot(format);
           writeFileSafely(file, 'picture', (target) => target.write(0, picture));
         },
-        typeKeys: async (codes, holdTime) => {
-          for (const code of codes) handle.input({ kind: 'key', code, down: true });
-          await delay(holdTime);
-          for (const code of [...codes].reverse()) handle.input({ kind: 'key', code, down: false });
+        typeKeys: (codes, holdTime) => {
+          this.typing = this.typing.then(async () => {
+            for (const code of codes) handle.input({ kind: 'key', code, down: true });
+            await delay(holdTime, undefined, { ref: false });
+            for (const code of [...codes].reverse()) handle.input({ kind: 'key', code, down: false });
+          });
         },
         input: (event) => handle.input(event),
         pointer: this.pointer,
@@ -155,6 +160,7 @@ export class QmpServer {
       socket.pause();
       void session.receive(new Uint8Array(bytes)).then(() => socket.resume());
     });
+    socket.on('end', () => void session.receive(new Uint8Array(0)).then(() => socket.end()));
     // What goes wrong with a connection ends it.
     socket.on('error', () => {});
     socket.on('close', () => this.clients.delete(socket));

@@ -41,7 +41,11 @@ export const CONTROL_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'query-name': query(object({ 'name?': STR }), ({ name }) => (name === undefined ? {} : { name })),
   'query-uuid': query(object({ UUID: STR }), async (machine) => ({ UUID: (await machine.inspect()).uuid })),
   'query-target': query(object({ arch: oneOf('x86_64') }), () => ({ arch: 'x86_64' })),
-  'query-kvm': query(object({ enabled: BOOL, present: BOOL }), () => ({ enabled: false, present: false })),
+  // Present: this program knows how to use it.
+  'query-kvm': query(object({ enabled: BOOL, present: BOOL }), (machine) => ({
+    enabled: machine.usage().accel === 'kvm',
+    present: true,
+  })),
   'query-current-machine': query(object({ 'wakeup-suspend-support': BOOL }), () => ({
     'wakeup-suspend-support': false,
   })),

@@ -4,7 +4,20 @@ import { query, type QmpCommand } from './command.js';
 import type { Json } from './json-text.js';
 import { keyName } from './keys.js';
 import type { QmpMachine } from './machine.js';
-import { arrayOf, BOOL, check, INT, isObject, NOTHING, object, oneOf, QmpError, STR, type QmpObject } from './types.js';
+import {
+  arrayOf,
+  BOOL,
+  check,
+  INT,
+  isObject,
+  NOTHING,
+  object,
+  oneOf,
+  QmpError,
+  STR,
+  type JsonObject,
+  type QmpObject,
+} from './types.js';
 
 const MOUSE = object({ name: STR, index: INT, current: BOOL, absolute: BOOL });
 
@@ -41,24 +54,31 @@ const DATA = {
   abs: object({ axis: oneOf('x', 'y'), value: INT }),
 } as const;
 
-function dataOf(event: Json, type: QmpObject): { readonly [name: string]: Json } {
+/** Displays have no names here, and one head. Throws a QmpError when another one is asked for. */
+export function checkDisplay({ device, head }: JsonObject): void {
+  if (typeof device === 'string') throw new QmpError(`Device '${device}' not found`, 'DeviceNotFound');
+  if (head !== undefined) throw new QmpError("'head' must be specified together with 'device'");
+}
+
+/** `at`: where it is among the arguments. */
+function dataOf(event: Json, type: QmpObject, at: string): { readonly [name: string]: Json } {
   const data = isObject(event) ? event['data'] : undefined;
-  if (!isObject(data)) throw new QmpError("Parameter 'data' is missing");
-  check(data, type, 'data');
+  if (!isObject(data)) throw new QmpError(`Parameter '${at}' is missing`);
+  check(data, type, at);
   return data;
 }
 
 /** What an event does, once all of them are known to be good. */
-function deed(machine: QmpMachine, event: Json): () => void {
+function deed(machine: QmpMachine, event: Json, at: string): () => void {
   const { pointer } = machine;
   switch (isObject(event) ? event['type'] : undefined) {
     case 'key': {
-      const { key, down } = dataOf(event, DATA.key);
-      const code = keyName(key);
+      const { key, down } = dataOf(event, DATA.key, at);
+      const code = keyName(key, `${at}.key`);
       return () => machine.input({ kind: 'key', code, down: down === true });
     }
     case 'btn': {
-      const { button, down } = dataOf(event, DATA.btn);
+      const { button, down } = dataOf(event, DATA.btn, at);
       const name = typeof button === 'string' ? button : '';
       const wheel = Object.hasOwn(WHEELS, name) ? WHEELS[name as keyof typeof WHEELS] : undefined;
       if (wheel) {
@@ -75,7 +95,7 @@ function deed(machine: QmpMachine, event: Json): () => void {
       };
     }
     case 'abs': {
-      const { axis, value } = dataOf(event, DATA.abs);
+      const { axis, value } = dataOf(event, DATA.abs, at);
       if (typeof value !== 'number' || value < 0 || value > POINTER_RANGE)
         throw new QmpError(`Parameter 'value' expects 0 … ${POINTER_RANGE}`);
       return () => {
@@ -102,9 +122,11 @@ export const INPUT_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'input-send-event': {
     arguments: object({ 'device?': STR, 'head?': INT, events: arrayOf(EVENT) }),
     returns: NOTHING,
-    run: (machine, { device, head = 0, events }) => {
-      if (device !== undefined || head !== 0) throw new QmpError('there is one display with one head');
-      const deeds = (Array.isArray(events) ? (events as readonly Json[]) : []).map((event) => deed(machine, event));
+    run: (machine, given) => {
+      checkDisplay(given);
+      const { events } = given;
+      const list = Array.isArray(events) ? (events as readonly Json[]) : [];
+      const deeds = list.map((event, i) => deed(machine, event, `events[${i}].data`));
       for (const work of deeds) work();
       return {};
     },

@@ -1,7 +1,7 @@
 /** QKeyCode, QEMU's names of keys (qapi/ui.json of QEMU 7.2), by the names of W3C UI Events that input devices know. */
 
 import type { Json } from './json-text.js';
-import { isObject, QmpError } from './types.js';
+import { check, isObject, object, QmpError, STR, text } from './types.js';
 
 type Pair = [string, string];
 
@@ -60,15 +60,25 @@ export const KEYS: ReadonlyMap<string, string> = new Map<string, string>(
     delete: 'Delete',
     print: 'PrintScreen',
     pause: 'Pause',
+    sysrq: 'PrintScreen',
+    asterisk: 'NumpadMultiply',
+    compose: 'ContextMenu',
+    ro: 'IntlRo',
+    yen: 'IntlYen',
+    henkan: 'Convert',
+    muhenkan: 'NonConvert',
+    katakanahiragana: 'KanaMode',
   }),
 );
 
-/** The name of a KeyValue as input devices know it. Throws a QmpError when there is none. */
-export function keyName(key: Json): string {
+const KEY = object({ type: STR, data: STR });
+
+/** The name of a KeyValue as input devices know it; `at` is where it is among the arguments. Throws a QmpError when there is none. */
+export function keyName(key: Json, at: string): string {
   const value = isObject(key) ? key : {};
   if (value['type'] !== 'qcode') throw new QmpError('keys are told by their names here, with type qcode');
-  const data = value['data'];
-  if (typeof data !== 'string') throw new QmpError("Parameter 'data' is missing");
+  check(value, KEY, at);
+  const data = text(value, 'data') ?? '';
   const name = KEYS.get(data);
   if (name === undefined) throw new QmpError(`Parameter 'data' does not accept value '${data}'`);
   return name;

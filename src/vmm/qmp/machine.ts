@@ -58,8 +58,8 @@ export interface QmpMachine {
   press(button: 'reset' | 'power' | 'nmi'): Promise<void>;
   /** Writes the screen to a file. Throws a one-line error when that cannot be written. */
   screendump(file: string, format: 'ppm' | 'png'): Promise<void>;
-  /** Presses keys (W3C KeyboardEvent codes) one after the other, and releases them so many milliseconds later. */
-  typeKeys(codes: readonly string[], holdTime: number): Promise<void>;
+  /** Presses keys (W3C KeyboardEvent codes) behind those of earlier calls, and releases them so many milliseconds later. */
+  typeKeys(codes: readonly string[], holdTime: number): void;
   /** A user does something, now. */
   input(event: InputEvent): void;
   /** Where the pointer is and what is pressed on it, as clients have last said. */

@@ -30,7 +30,6 @@ function refuseOthers(given: JsonObject, known: readonly string[], refusal: (nam
   const other = Object.keys(given).find((name) => !known.includes(name));
   if (other !== undefined) throw new QmpError(refusal(other));
 }
-const unexpected = (name: string): string => `Parameter '${name}' is unexpected`;
 
 // ---- block nodes ----
 
@@ -48,34 +47,48 @@ const NODE = {
 } as const;
 
 /** Options that say how QEMU is to go about it; here there is one way, but for the host's cache. */
-const MANNER = ['discard', 'cache', 'auto-read-only', 'detect-zeroes', 'force-share', 'locking', 'aio'] as const;
+const MANNER = {
+  'discard?': oneOf('ignore', 'unmap'),
+  'cache?': CACHE,
+  'auto-read-only?': BOOL,
+  'detect-zeroes?': oneOf('off', 'on', 'unmap'),
+  'force-share?': BOOL,
+} as const;
+/** Those of files. */
+const FILE_MANNER = {
+  ...MANNER,
+  'locking?': oneOf('on', 'off', 'auto'),
+  'aio?': oneOf('threads', 'native', 'io_uring'),
+};
 
 /** Past the host's cache; undefined where nothing is said of it. */
 function isDirect({ cache }: JsonObject): boolean | undefined {
   return isObject(cache) && typeof cache['direct'] === 'boolean' ? cache['direct'] : undefined;
 }
 
-function protocolPath(node: JsonObject): string {
+/** `at`: where it is among the arguments. */
+function protocolPath(node: JsonObject, at: string): string {
   const driver = text(node, 'driver') ?? '';
   if (!isProtocol(driver)) throw new QmpError(`Parameter 'file.driver' does not accept value '${driver}'`);
   const place = PLACE[driver];
-  refuseOthers(node, ['driver', 'node-name', 'read-only', place, ...MANNER], unexpected);
-  check(node, { ...object({ [place]: STR }), isOpen: true }, '');
-  const path = text(node, place);
-  if (path === undefined || path === '') throw new QmpError(`Parameter '${place}' is missing`);
+  const manner = driver === 'file' ? FILE_MANNER : MANNER;
+  check(node, object({ driver: STR, 'node-name?': STR, 'read-only?': BOOL, [place]: STR, ...manner }), at);
+  const path = text(node, place) ?? '';
+  if (path === '') throw new QmpError(`Parameter '${at === '' ? place : `${at}.${place}`}' names nothing`);
   return path;
 }
 
 function readNode(given: JsonObject): NodeConfig {
   if (given['node-name'] === undefined) throw new QmpError("'node-name' must be specified for the root node");
-  const name = identifier(given, 'node-name');
+  const name = text(given, 'node-name') ?? '';
+  if (!IDENTIFIER.test(name)) throw new QmpError(`Invalid node-name: '${name}'`);
   const driver = NODE_DRIVERS.find((known) => known === given['driver']) ?? 'file';
   const readOnly = given['read-only'] === true;
   const direct = isDirect(given) ?? false;
-  if (isProtocol(driver)) return { name, driver, path: protocolPath(given), readOnly, direct, file: null };
+  if (isProtocol(driver)) return { name, driver, path: protocolPath(given, ''), readOnly, direct, file: null };
+  const { file, ...others } = given;
   // A qcow2 image has its own backing file: null would be an image without it.
-  refuseOthers(given, ['driver', 'node-name', 'read-only', 'file', ...MANNER], unexpected);
-  const { file } = given;
+  check(others, object({ driver: STR, 'node-name': STR, 'read-only?': BOOL, ...MANNER }), '');
   if (typeof file === 'string') return { name, driver, path: '', readOnly, direct, file };
   if (!isObject(file)) throw new QmpError("Parameter 'file' is missing");
   check(file, NODE, 'file');
@@ -84,7 +97,7 @@ function readNode(given: JsonObject): NodeConfig {
   return {
     name,
     driver,
-    path: protocolPath(file),
+    path: protocolPath(file, 'file'),
     readOnly: readOnly || file['read-only'] === true,
     direct: isDirect(file) ?? direct,
     file: null,

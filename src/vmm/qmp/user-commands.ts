@@ -2,6 +2,7 @@
 import type { QmpCommand } from './command.js';
 import { query } from './command.js';
 import type { Json } from './json-text.js';
+import { checkDisplay } from './input-commands.js';
 import { text, QmpError, arrayOf, INT, NOTHING, object, oneOf, STR } from './types.js';
 import { keyName } from './keys.js';
 
@@ -15,8 +16,7 @@ export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
     arguments: object({ filename: STR, 'device?': STR, 'head?': INT, 'format?': oneOf('ppm', 'png') }),
     returns: NOTHING,
     run: async (machine, given) => {
-      if (given['device'] !== undefined || (given['head'] ?? 0) !== 0)
-        throw new QmpError('there is one display with one head');
+      checkDisplay(given);
       await machine.screendump(text(given, 'filename') ?? '', text(given, 'format') === 'png' ? 'png' : 'ppm');
       return {};
     },
@@ -24,11 +24,11 @@ export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
   'send-key': {
     arguments: object({ keys: arrayOf(KEY), 'hold-time?': INT }),
     returns: NOTHING,
-    run: async (machine, { keys, 'hold-time': hold = HOLD_TIME }) => {
-      const names = Array.isArray(keys) ? (keys as readonly Json[]).map(keyName) : [];
+    run: (machine, { keys, 'hold-time': hold = HOLD_TIME }) => {
+      const names = Array.isArray(keys) ? (keys as readonly Json[]).map((key, i) => keyName(key, `keys[${i}]`)) : [];
       if (typeof hold !== 'number' || hold < 0 || hold > LONGEST_HOLD)
         throw new QmpError(`Parameter 'hold-time' expects 0 … ${LONGEST_HOLD} milliseconds`);
-      await machine.typeKeys(names, hold);
+      machine.typeKeys(names, hold);
       return {};
     },
   },
