@@ -49,6 +49,8 @@ export class Handshake {
     private readonly password: Password,
     private readonly crypto: RfbCrypto,
     private readonly write: (bytes: Uint8Array) => void,
+    /** Why nobody is let in now, if so. */
+    private readonly refusal?: string,
   ) {
     write(latin1('RFB 003.008\n'));
   }
@@ -92,6 +94,12 @@ export class Handshake {
     const minor = Number(match[1]);
     // §7.1.1: other versions than 3.3, 3.7 and 3.8 are taken for 3.3; some say 3.889.
     this.minor = minor >= 8 ? 8 : minor === 7 ? 7 : 3;
+    if (this.refusal !== undefined) {
+      // §7.1.2: no security type, and a reason instead.
+      this.write(this.minor === 3 ? new Uint8Array(4) : Uint8Array.of(0));
+      this.write(failure(this.refusal));
+      return 'refused';
+    }
     if (this.minor === 3) {
       // The server chooses.
       this.write(Uint8Array.of(0, 0, 0, this.security));

@@ -238,9 +238,39 @@ describe('the RFB server', () => {
     expect(peer.closed).toBe(true);
   });
 
+  it('tells of no move to who does not know moves any more', async () => {
+    const peer = opened(host);
+    const canvas = new Canvas(peer);
+    peer.encodings(ENCODING.RAW, ENCODING.COPY_RECT);
+    paint(host.pixels, 2);
+    peer.request(false);
+    await peer.settled();
+    canvas.update();
+    const whole = [{ x: 0, y: 0, width: WIDTH, height: HEIGHT }];
+    peer.request(true);
+    host.frame(whole);
+    await peer.settled();
+    canvas.update();
+    host.pixels.copyWithin(0, 8 * WIDTH);
+    host.frame(whole);
+    peer.encodings(ENCODING.RAW);
+    peer.request(true);
+    await peer.settled();
+    expect(canvas.update()).not.toContain(ENCODING.COPY_RECT);
+    expect(Buffer.from(canvas.pixels.buffer).equals(Buffer.from(host.pixels.slice().buffer))).toBe(true);
+  });
+
   it('lets so many in and no more', () => {
     const peers = Array.from({ length: 20 }, () => new Peer(host));
-    expect(peers.filter(({ closed }) => closed).length).toBe(4);
+    for (const [i, version] of ['3', '7', '8', '8'].entries()) peers[16 + i].text(`RFB 003.00${version}\n`);
+    expect(peers.filter(({ closed }) => closed)).toEqual(peers.slice(16));
+    const reason = `\0\0\0\x24too many clients look at this screen`;
+    expect(peers[16].take(12 + 4 + 4 + 36).toString('latin1')).toBe(`RFB 003.008\n\0\0\0\0${reason}`);
+    for (const { received } of peers.slice(17)) expect(received.toString('latin1')).toBe(`RFB 003.008\n\0${reason}`);
+    // They come again, and do not say a word.
+    const silent = Array.from({ length: 20 }, () => new Peer(host));
+    expect(silent.filter(({ closed }) => closed)).toHaveLength(4);
+    silent[0].viewer?.close();
     peers[0].viewer?.close();
     expect(new Peer(host).closed).toBe(false);
   });
@@ -292,7 +322,7 @@ describe('with a password', () => {
   it('makes who guesses wait', () => {
     const host = new Host('secret');
     for (let i = 0; i < 5; i++) look(host, 'guess');
-    expect(look(host, 'secret').failed).toBe('not let in');
+    expect(look(host, 'secret').failed).toBe('the server refuses: too many wrong passwords, wait ten seconds');
     host.time += 20_000;
     expect(look(host, 'secret').failed).toBeUndefined();
   });

@@ -38,6 +38,8 @@ const LOCKED = 10_000;
 export class RfbServer {
   private readonly screen = new Screen();
   private readonly viewers = new Set<Viewer>();
+  /** Those that are told that they are not let in. */
+  private readonly refused = new Set<Viewer>();
   private underWay = false;
   private scheduled = false;
   private lastRequest = -Infinity;
@@ -47,9 +49,11 @@ export class RfbServer {
 
   constructor(private readonly options: RfbServerOptions) {}
 
-  /** A client has connected. Undefined: it is not let in. */
+  /** A client has connected. Undefined: there are so many that it is not even told that it is not let in. */
   accept(transport: RfbTransport): Viewer | undefined {
-    if (this.viewers.size >= MOST_VIEWERS || this.options.now() < this.lockedUntil) {
+    const { refusal } = this;
+    const among = refusal === undefined ? this.viewers : this.refused;
+    if (among.size >= MOST_VIEWERS) {
       transport.close();
       return undefined;
     }
@@ -58,6 +62,7 @@ export class RfbServer {
       screen,
       name: options.name,
       password: options.password,
+      ...(refusal !== undefined && { refusal }),
       crypto: options.crypto,
       createDeflater: () => options.createDeflater(),
       input: (event) => {
@@ -68,11 +73,17 @@ export class RfbServer {
       wanted: () => this.wanted(),
       wrongPassword: () => this.wrongPassword(),
       rightPassword: () => (this.failures = 0),
-      left: (viewer) => this.viewers.delete(viewer),
+      left: (viewer) => among.delete(viewer),
     };
     const viewer = new Viewer(transport, host);
-    this.viewers.add(viewer);
+    among.add(viewer);
     return viewer;
+  }
+
+  /** Why nobody is let in now. */
+  private get refusal(): string | undefined {
+    if (this.viewers.size >= MOST_VIEWERS) return 'too many clients look at this screen';
+    return this.options.now() < this.lockedUntil ? 'too many wrong passwords, wait ten seconds' : undefined;
   }
 
   private wrongPassword(): void {
@@ -122,6 +133,6 @@ export class RfbServer {
 
   /** Ends all connections. */
   close(): void {
-    for (const viewer of [...this.viewers]) viewer.close();
+    for (const viewer of [...this.viewers, ...this.refused]) viewer.close();
   }
 }

@@ -23,6 +23,8 @@ export interface ViewerHost {
   readonly screen: Screen;
   readonly name: string;
   readonly password: Password;
+  /** Why this one is not let in, if so. */
+  readonly refusal?: string;
   readonly crypto: RfbCrypto;
   createDeflater(): Deflater;
   input(event: InputEvent): void;
@@ -68,7 +70,7 @@ export class Viewer {
     private readonly transport: RfbTransport,
     private readonly host: ViewerHost,
   ) {
-    this.handshake = new Handshake(host.password, host.crypto, (bytes) => this.write(bytes));
+    this.handshake = new Handshake(host.password, host.crypto, (bytes) => this.write(bytes), host.refusal);
     this.keys = new ClientKeys((event) => host.input(event));
     this.updates = new UpdateWriter(() => host.createDeflater());
   }
@@ -190,6 +192,7 @@ export class Viewer {
     this.encodings = new Set(encodings);
     this.updates.choose(encodings);
     this.messages.extendedButtons = this.encodings.has(ENCODING.EXTENDED_BUTTONS);
+    if (!this.copies) this.giveUpMove();
     for (const one of [ENCODING.QEMU_KEYS, ENCODING.EXTENDED_BUTTONS, ENCODING.EXTENDED_DESKTOP_SIZE])
       if (this.encodings.has(one) && !before.has(one)) this.announce.add(one);
     // The pointer is drawn by who was not told of it.

@@ -71,6 +71,7 @@ export class RfbWatcher {
     if (this.talk.input.length < 1) return false;
     const types = this.talk.take(1 + this.talk.input.u8(0))?.subarray(1);
     if (!types) return false;
+    if (types.length === 0) return this.talk.fail('the screen lets nobody in now');
     if (!types.includes(SECURITY.NONE)) return this.talk.fail('the screen wants a password');
     this.options.write(Uint8Array.of(SECURITY.NONE));
     return this.talk.next(() => this.result());
