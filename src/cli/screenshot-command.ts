@@ -53,12 +53,32 @@ async function run(display: string, { to, timeout, json }: ScreenshotOptions): P
   if (json) printJson({ file: to, bytes: picture.length });
 }
 
+function connectReason({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'there is no server';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'there is no host of this name';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'there is no way to this host';
+    default:
+      return code ?? message;
+  }
+}
+
 /** The screen of a VNC server. Rejected with a one-line error. */
-function look({ address, password }: VncOptions, milliseconds: number): Promise<Frame> {
+function look({ address, password, webSocket }: VncOptions, milliseconds: number): Promise<Frame> {
+  if (address.port === 0) throw new UsageError('the display has no number: "auto" is for --vnc');
+  if (webSocket) throw new UsageError('the display does not know "websocket": pictures come by TCP');
   const where = `${address.host}:${address.port}`;
   return new Promise((resolve, reject) => {
     const socket = connect(address.port, address.host);
+    // A server that sends something now and then but no picture does not answer either.
+    const timer = setTimeout(() => fail(`the server has not sent it in ${milliseconds / 1000} s`), milliseconds);
     const fail = (reason: string, cause?: unknown): void => {
+      clearTimeout(timer);
       socket.destroy();
       reject(new HostError(`no picture of ${where}: ${reason}`, { cause }));
     };
@@ -67,16 +87,14 @@ function look({ address, password }: VncOptions, milliseconds: number): Promise<
       crypto: rfbCrypto,
       write: (bytes) => socket.write(bytes),
       finished: (frame) => {
+        clearTimeout(timer);
         socket.destroy();
         resolve(frame);
       },
       failed: (reason) => fail(reason),
     });
-    socket.setTimeout(milliseconds, () => fail('the server does not answer'));
     socket.on('data', (bytes) => client.receive(new Uint8Array(bytes)));
     socket.on('end', () => client.ended());
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      fail(error.code === 'ECONNREFUSED' ? 'there is no server' : (error.code ?? error.message), error),
-    );
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(connectReason(error), error));
   });
 }

@@ -1,8 +1,10 @@
 /** A machine's screen for real clients: SeaBIOS's text, and a boot loader's graphics. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import WebSocket from 'ws';
 import { NoVnc } from '../testing/novnc.js';
 import { differingPixels, readPng } from '../testing/png-reader.js';
@@ -112,5 +114,39 @@ describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => 
     expect([...picture.rgb.subarray(at, at + 3)]).toEqual([0, 0, 0]);
     const { code, errors } = await new VitrineProcess(['screenshot', `:${port}`, '--to', '/dev/null']).ended;
     expect([code, errors]).toEqual([1, `vitrine: no picture of 127.0.0.1:${port}: the server wants a password\n`]);
+  });
+});
+
+describe('a screenshot', () => {
+  const shot = (display: string, ...words: readonly string[]): Promise<{ code: number | null; errors: string }> =>
+    new VitrineProcess(['screenshot', display, '--to', path.join(folder, 'none.png'), ...words]).ended;
+
+  it('is not waited for longer than was said, whatever the server sends meanwhile', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      // RFB 3.8, no security, a screen of one pixel; then it rings the bell.
+      const greeting = [...Buffer.from('RFB 003.008\n'), 1, 1, 0, 0, 0, 0, 0, 1, 0, 1];
+      socket.write(Uint8Array.from([...greeting, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0, 0, 0, 0, 0]));
+      const bell = setInterval(() => socket.write(Uint8Array.of(2)), 50);
+      socket.on('close', () => clearInterval(bell));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const { code, errors } = await shot(`:${port}`, '--timeout', '1');
+    expect([code, errors]).toEqual([
+      1,
+      `vitrine: no picture of 127.0.0.1:${port}: the server has not sent it in 1 s\n`,
+    ]);
+  });
+
+  it.each([
+    [':auto', 'the display has no number: "auto" is for --vnc'],
+    [':1,websocket', 'the display does not know "websocket": pictures come by TCP'],
+    ['nowhere.invalid:1', 'no picture of nowhere.invalid:5901: there is no host of this name'],
+  ])('of %s is refused in one line', async (display, message) => {
+    const { code, errors } = await shot(display);
+    expect([code, errors]).toEqual([1, `vitrine: ${message}\n`]);
   });
 });
