@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { HostError } from '../base/errors.js';
+import { HostError, UsageError } from '../base/errors.js';
 import { describeWith, requireGuest } from '../testing/tools.js';
 import { configureFirmware, parseBoot, parseFlash } from './boot-options.js';
 
@@ -42,6 +42,20 @@ describe('--pflash', () => {
   });
 });
 
+describe('flash', () => {
+  it('that is no whole number of blocks long is refused as what it is', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'odd.fd');
+    for (const length of [0, 1000, 4097]) {
+      await writeFile(file, new Uint8Array(length));
+      await expect(configureFirmware({ pflash: [file] })).rejects.toThrow(
+        new UsageError(`the flash image ${file} is not a whole number of 4 KiB blocks long`),
+      );
+    }
+  });
+});
+
 describe('firmware', () => {
   it('is a file as it was', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-'));
@@ -66,5 +80,19 @@ describeWith([ovmf], 'a store of variables', () => {
     await expect(configureFirmware({ bios: `ovmf,vars=${file}` })).rejects.toThrow(
       new HostError(`cannot make the variable store ${file}: no such file`),
     );
+  });
+
+  it('of another size is refused: OVMF would start, and keep nothing in it', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'vitrine-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'vars.fd');
+    await writeFile(file, new Uint8Array(4096));
+    await expect(configureFirmware({ bios: `ovmf,vars=${file}` })).rejects.toThrow(
+      `${file} is no variable store of this firmware: it has 4096 bytes, and the firmware's have `,
+    );
+    await rm(file);
+    // One that is made is right, and it is the next time.
+    for (let i = 0; i < 2; i++)
+      expect((await configureFirmware({ bios: `ovmf,vars=${file}` })).config?.flash).toHaveLength(2);
   });
 });

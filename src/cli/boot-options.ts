@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import type { Command } from 'commander';
 import { HostError, UsageError } from '../base/errors.js';
+import { FLASH_BLOCK } from '../devices/legacy/flash/cfi-flash.js';
 import { cacheRoot, findBootRom, findFirmware, type ToolOptions } from '../guests/index.js';
 import { readWholeFile, reasonOf } from '../host/node/read-file.js';
 import { NIC_MODELS } from '../iface/net-config.js';
@@ -102,6 +103,7 @@ export interface ConfiguredFirmware {
 export async function configureFirmware({ bios, pflash = [], boot }: BootOptions): Promise<ConfiguredFirmware> {
   const order = boot === undefined ? DEFAULT_FIRMWARE.boot : parseBoot(boot);
   const flash = pflash.map(parseFlash);
+  for (const { path } of flash) checkFlash(path);
   if (bios !== undefined && flash.length > 0) throw new UsageError('give either --bios or --pflash');
   if (boot !== undefined && bios === undefined && flash.length === 0)
     throw new UsageError('--boot needs firmware: --bios seabios, for instance');
@@ -158,9 +160,33 @@ function ovmfChips(code: string, template: string, words: readonly string[]): Fl
     const file = /^vars=(.+)$/.exec(word)?.[1];
     if (file === undefined) throw new UsageError(`--bios ovmf does not know "${word}"; there is vars=FILE`);
     makeVariables(file, template);
+    checkFlash(file, sizeOf(template));
     variables = { path: file, readOnly: false, volatile: false };
   }
   return [{ path: code, readOnly: true, volatile: false }, variables];
+}
+
+/** `size`: the only one that will do. Throws a one-line error; what cannot be opened is told by who opens it. */
+function checkFlash(file: string, size?: number): void {
+  const bytes = sizeOf(file);
+  if (bytes === undefined) return;
+  if (bytes === 0 || bytes % FLASH_BLOCK !== 0)
+    throw new UsageError(`the flash image ${file} is not a whole number of 4 KiB blocks long`);
+  // With a store of another size OVMF starts, and forgets what it is told.
+  if (size !== undefined && bytes !== size)
+    throw new UsageError(
+      `${file} is no variable store of this firmware: it has ${bytes} bytes, and the firmware's have ${size}`,
+    );
+}
+
+/** Undefined: it is no file, or cannot be looked at. */
+function sizeOf(file: string): number | undefined {
+  try {
+    const there = fs.statSync(file);
+    return there.isFile() ? there.size : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A store of variables that nobody has written to. One that is there stays. */
