@@ -211,6 +211,12 @@ describe.each<[string, readonly string[], RegExp]>([
   ['firmware on a microvm', ['run', '--machine', 'microvm', '--bios', file('zeros')], /microvm has no firmware/],
   ['a VGA on a microvm', ['run', '--kernel', demo, '--machine', 'microvm', '--vga', 'std'], /microvm has no VGA/],
   [
+    'a screen shown that there is not',
+    ['run', '--kernel', demo, '--vga', 'none', '--vnc', ':auto'],
+    /no screen for --vnc/,
+  ],
+  ['a microvm’s screen', ['run', '--kernel', demo, '--machine', 'microvm', '--display', 'vnc'], /no screen for --vnc/],
+  [
     'a PS/2 mouse on a microvm',
     ['run', '--kernel', demo, '--machine', 'microvm', '--input', 'ps2'],
     /has no PS\/2 keyboard/,

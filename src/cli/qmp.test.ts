@@ -127,6 +127,18 @@ describe('--qmp', () => {
     await vitrine.ended;
   });
 
+  it('has no picture of a screen that there is not', async () => {
+    const socket = path.join(folder, 'h.sock');
+    const vitrine = run('--qmp', `unix:${socket}`, '--vga', 'none');
+    const qmp = await client(socket);
+    await qmp.ask('qmp_capabilities');
+    expect(await qmp.ask('screendump', { filename: path.join(folder, 'none.ppm') })).toEqual({
+      error: { class: 'GenericError', desc: 'the machine has no screen' },
+    });
+    await qmp.ask('quit');
+    await vitrine.ended;
+  });
+
   it('takes events of keyboard and pointer, and tells of pointers and of VNC', async () => {
     const socket = path.join(folder, 'e.sock');
     const vitrine = run('--qmp', `unix:${socket}`, '--vnc', ':auto,password=x', '--input', 'virtio');

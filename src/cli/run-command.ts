@@ -164,6 +164,9 @@ async function configure(
   checkMemory(memory, cpus, options.accel === undefined ? undefined : checkAccelerator(options.accel));
   const sharing = configureSharing(options);
   const firmware = await configureFirmware(options);
+  const display = configureDisplay(options, firmware.file, machine);
+  if (display.vga === 'none' && (options.vnc !== undefined || options.display === 'vnc'))
+    throw new UsageError('there is no screen for --vnc to show; --vga std or virtio gives one');
   const base = {
     machine,
     cpu: options.cpu,
@@ -174,7 +177,7 @@ async function configure(
     debugExit: (options.debugExit ?? false) || image === DEMO,
     noReboot: !options.reboot || image === DEMO,
     clock: parseClock(options.clock),
-    display: configureDisplay(options, firmware.file, machine),
+    display,
     ...(firmware.config && { firmware: firmware.config }),
     ...(sharing && { sharing }),
     networks: configureNetworks(options, parseClock(options.clock), image !== DEMO),

@@ -6,6 +6,7 @@ import type { PictureFormat } from './protocol.js';
 import { encodePng } from '../../display/png.js';
 import { ScanOut, type Frame } from '../../display/scan-out.js';
 import { zlib } from '../../host/node/deflate.js';
+import { UsageError } from '../../base/errors.js';
 import type { DisplayAdapter } from '../../iface/display.js';
 
 /** What is shown without an adapter. */
@@ -39,12 +40,13 @@ export class WorkerDisplay {
     return { ...news, pointer: known ? place : { ...place, pixels: pixels.slice() } };
   }
 
-  /** The screen as a PNG file, pointer included. */
+  /** The screen as a file, pointer included. Throws a one-line error when there is none. */
   screenshot(format: PictureFormat, adapter: DisplayAdapter | undefined, now: number): Uint8Array {
+    if (!adapter) throw new UsageError('the machine has no screen');
     const out = new ScanOut();
-    out.update(adapter?.picture() ?? NOTHING, now);
+    out.update(adapter.picture(), now);
     const frame: Frame = out.frame;
-    const pointer = adapter?.pointer?.();
+    const pointer = adapter.pointer?.();
     if (pointer && pointerPlace(pointer).width > 0)
       drawPointer(frame.pixels, { x: 0, y: 0, width: frame.width, height: frame.height }, pointer);
     return format === 'ppm' ? encodePpm(frame) : encodePng(frame, zlib);
