@@ -365,6 +365,13 @@ export class VirtualMachine {
     this.current.loop.stop({ kind: 'reset' });
   }
 
+  /** Who pauses it and presses reset looks at a machine that was reset, and is still paused. Only while `run` is not running. */
+  resetIfAsked(): void {
+    if (this.config.noReboot || this.current.loop.asked?.kind !== 'reset') return;
+    this.reset();
+    this.clock.pause();
+  }
+
   /** Power-on reset: a new board on the same memory, with the battery-backed memory of the old one, boots again. */
   private reset(): void {
     const { board, clock } = this;

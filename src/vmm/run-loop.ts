@@ -104,6 +104,11 @@ export class RunLoop {
     this.options.cpu.kick();
   }
 
+  /** What the next run will end with at once, if so. */
+  get asked(): LoopExit | undefined {
+    return this.request;
+  }
+
   /** Runs until something ends it. */
   run(): LoopExit {
     try {

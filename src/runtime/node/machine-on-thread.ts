@@ -345,7 +345,7 @@ export class MachineOnThread {
       if (ends) return { kind: 'stopped' };
       const ending = debugging.takeEnding();
       if (ending) return ending;
-      if (debugging.stopped || this.commands.isPaused) return this.attend(machine);
+      if (debugging.stopped || this.commands.isPaused) return this.attend(machine, debugging);
       life.stands = false;
     }
     if (this.output.isBehind) {
@@ -407,17 +407,19 @@ export class MachineOnThread {
   private standStill(machine: VirtualMachine, debugging: Debugging): boolean {
     while (this.commands.carryOutSlow(machine, debugging)) {
       if (!debugging.stopped && !this.commands.isPaused) return true;
-      if (this.attend(machine) > 0) Atomics.wait(this.words, SHARED.WAKE, 0);
+      if (this.attend(machine, debugging) > 0) Atomics.wait(this.words, SHARED.WAKE, 0);
       this.commands.fetch();
     }
     return false;
   }
 
   /** The machine stands still, and its owner may want something all the same. Milliseconds until the next look, unless the machine is called. */
-  private attend(machine: VirtualMachine): number {
+  private attend(machine: VirtualMachine, debugging: Debugging): number {
     this.output.flush();
     if (!this.commands.areWaiting) return Infinity;
     this.commands.carryOutQuick(machine);
+    // A debugger has to see it from its first instruction on, and does when it goes on.
+    if (!debugging.stopped) machine.resetIfAsked();
     return 0;
   }
 

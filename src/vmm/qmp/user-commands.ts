@@ -37,7 +37,9 @@ export const USER_COMMANDS: Readonly<Record<string, QmpCommand>> = {
     arguments: object({ value: INT }),
     returns: NOTHING,
     run: async (machine, { value }) => {
-      if (typeof value !== 'number' || value <= 0) throw new QmpError("Parameter 'value' expects a size");
+      // First: without a balloon no size is right.
+      await machine.balloon();
+      if (typeof value !== 'number' || value <= 0) throw new QmpError("Parameter 'target' expects a size");
       await machine.balloon(value);
       return {};
     },
