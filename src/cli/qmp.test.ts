@@ -233,6 +233,18 @@ describe('--qmp', () => {
     expect((await vitrine.ended).code).toBe(0);
   });
 
+  it('says who asked for the reset that ends a machine with --no-reboot', async () => {
+    const socket = path.join(folder, 'i.sock');
+    const vitrine = run('--qmp', `unix:${socket}`, '--no-reboot');
+    const qmp = await client(socket);
+    await qmp.ask('qmp_capabilities');
+    await vitrine.until(/x/);
+    await qmp.ask('system_reset');
+    await qmp.happened('SHUTDOWN');
+    expect(qmp.events).toMatchObject([{ data: { guest: false, reason: 'host-qmp-system-reset' } }]);
+    expect((await vitrine.ended).errors).toMatch(/\nvitrine: the machine was reset \(--no-reboot\)\n$/);
+  });
+
   it('takes over the socket of a process that was killed, but not of one that lives', async () => {
     const socket = path.join(folder, 'b.sock');
     const first = run('--qmp', `unix:${socket}`);

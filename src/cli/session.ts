@@ -331,7 +331,7 @@ class Session {
       const exit = await this.handle.exited;
       await work;
       this.terminal.close();
-      qmp.ended(exit.kind !== 'stopped');
+      qmp.ended(exit);
       return this.conclude(exit);
     } finally {
       this.terminal.close();
@@ -353,7 +353,7 @@ class Session {
       case 'exit':
         return exit.code === 0 ? 0 : fail(`the guest ended with exit code ${exit.code}`, exit.code);
       case 'reset':
-        return fail('the guest reset the machine (--no-reboot)');
+        return fail('the machine was reset (--no-reboot)');
       case 'triple-fault':
         this.say(exit.cpu.split('\n'));
         return fail('triple fault (--no-reboot)');

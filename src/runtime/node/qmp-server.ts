@@ -9,6 +9,7 @@ import { parseForward } from '../../net/user/forward-text.js';
 import { QmpError } from '../../vmm/qmp/types.js';
 import type { QmpEvent } from '../../vmm/qmp/events.js';
 import type { VncState } from '../../vmm/qmp/machine.js';
+import type { MachineExit } from '../../vmm/machine.js';
 import { QmpSession } from '../../vmm/qmp/session.js';
 import type { MachineHandle } from './machine-handle.js';
 import { usageOf } from './machine-usage.js';
@@ -189,10 +190,16 @@ export class QmpServer {
     this.tell('DEVICE_DELETED', { device: id, path: `/machine/peripheral/${id}` });
   }
 
-  /** The machine has ended; `byGuest`: by its own decision. */
-  ended(byGuest: boolean): void {
-    const reason = byGuest ? 'guest-shutdown' : this.asked === 'host-qmp-quit' ? this.asked : 'host-signal';
-    this.tell('SHUTDOWN', { guest: byGuest, reason });
+  /** The machine has ended. A reset ends one that is not to start again, whoever asked for it. */
+  ended({ kind }: MachineExit): void {
+    const { asked } = this;
+    if (kind === 'stopped') {
+      this.tell('SHUTDOWN', { guest: false, reason: asked === 'host-qmp-quit' ? asked : 'host-signal' });
+      return;
+    }
+    const byMonitor = kind === 'reset' && asked === 'host-qmp-system-reset';
+    const byGuest = kind === 'reset' || kind === 'triple-fault' ? 'guest-reset' : 'guest-shutdown';
+    this.tell('SHUTDOWN', { guest: !byMonitor, reason: byMonitor ? asked : byGuest });
   }
 
   close(): void {
