@@ -390,6 +390,9 @@ class Session {
   }
 }
 
+/** Of viewers' windows: machines are told apart by it. */
+const titleOf = (name: string | undefined): string => (name === undefined ? 'Vitrine' : `Vitrine (${name})`);
+
 /** Lets `vitrine top` find the machine. One that was given no name runs also where that cannot be. */
 async function beFound(qmp: QmpServer, name: string | undefined): Promise<void> {
   try {
@@ -409,7 +412,7 @@ export async function runSession(start: MachineStart, options: SessionOptions): 
     await beFound(qmp, options.name);
     if (options.vnc) {
       const { VncServer } = await import('../runtime/node/vnc-server.js');
-      servers.vnc = await VncServer.listen(options.vnc, 'Vitrine');
+      servers.vnc = await VncServer.listen(options.vnc, titleOf(options.name));
     }
     return await new Session(start, options, { ...servers, qmp }).run();
   } finally {

@@ -29,6 +29,8 @@ describe('--vnc', () => {
     [':1,password=a\u0007', /no VNC client/],
     [':1,frobnicate', /does not know "frobnicate"/],
     [':1,password-file=/nonexistent', /nonexistent/],
+    [':1,password=a,password-file=/nonexistent', /a password twice/],
+    [':1,websocket,websocket=8080', /websocket twice/],
   ])('%s is refused', (text, message) => {
     expect(() => parseVnc(text)).toThrow(message);
   });

@@ -39,6 +39,8 @@ export function readPassword(file: string): string {
   return checkPassword(line, `the password in ${file}`);
 }
 
+const WORDS: readonly string[] = ['password', 'password-file', 'websocket'];
+
 /** `ADDRESS[,password=…|password-file=…][,websocket[=ADDRESS]]`; a comma within is written twice. */
 export function parseVnc(text: string, option = '--vnc'): VncOptions {
   const [first, ...words] = splitCommas(text);
@@ -47,6 +49,9 @@ export function parseVnc(text: string, option = '--vnc'): VncOptions {
   let webSocket: StreamAddress | undefined;
   for (const word of words) {
     const [name, value] = word.split(/=(.*)/s, 2);
+    const known = name.startsWith('password') ? password : webSocket;
+    if (known !== undefined && WORDS.includes(name))
+      throw new UsageError(`${option} is given ${name === 'websocket' ? name : 'a password'} twice`);
     if (name === 'password' && value !== undefined) password = checkPassword(value, 'the password');
     else if (name === 'password-file' && value !== undefined) password = readPassword(value);
     else if (name === 'websocket')

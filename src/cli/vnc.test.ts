@@ -1,7 +1,7 @@
 /** A machine's screen for real clients: SeaBIOS's text, and a boot loader's graphics. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -98,6 +98,19 @@ describeWith([seabios, gvnccapture, vncsnapshot], 'a machine with --vnc', () => 
     socket.close();
     const foreign = new WebSocket(`ws://127.0.0.1:${webSocket}`, { origin: 'http://example.com' });
     expect(await new Promise((resolve) => foreign.once('error', (error) => resolve(error.message)))).toMatch(/401/);
+  });
+
+  it('has the machine’s name for a title', async () => {
+    const name = `vnc-title-${process.pid}`;
+    const { machine, port } = await started(['--bios', bios, '--vnc', ':auto', '--name', name]);
+    const client = connect(port, '127.0.0.1');
+    // RFB 3.3: the server chooses no security.
+    client.write('RFB 003.003\n\x01');
+    let text = '';
+    for await (const bytes of client) if (/Vitrine \(.*\)$/.test((text += String(bytes)))) break;
+    expect(text.endsWith(`Vitrine (${name})`)).toBe(true);
+    machine.kill('SIGTERM');
+    await machine.ended;
   });
 
   it('shows VESA graphics, to who knows the password', async () => {
