@@ -71,7 +71,7 @@ class WriteRequest {
   /** The request failed: the guest's clusters stay what they were. */
   giveUp(): void {
     for (const { before, offset } of this.changes)
-      if (offset !== before.offset) this.metadata.refcounts.release(offset / this.metadata.clusterSize);
+      if (offset !== before.offset) this.metadata.refcounts.giveUp(offset / this.metadata.clusterSize);
   }
 }
 

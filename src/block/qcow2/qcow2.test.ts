@@ -314,6 +314,43 @@ describe('a host that refuses a write', () => {
   });
 });
 
+describe('a host without room', () => {
+  it('has enough for what is discarded to be written anew', () => {
+    const file = create();
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    const limit = file.size + (2 << 20);
+    file.beforeWrite = (offset, length) => {
+      if (offset + length > limit) throw new Error('no space');
+    };
+    for (let round = 0; round < 3; round++) {
+      expect(() => {
+        for (let at = 0; at < SIZE; at += 65536) disk.write(at, pattern(round, 65536));
+      }).toThrow('no space');
+      disk.discard(0, SIZE);
+      disk.flush();
+    }
+    const some = pattern(9, 1 << 19);
+    disk.write(0, some);
+    disk.flush();
+    expect(checkQcow2(file)).toMatchObject(clean);
+    const found = new Uint8Array(some.length);
+    openImage({ name: 'image', format: 'qcow2', readOnly: true }, opener([file])).read(0, found);
+    expect(same(found, some)).toBe(true);
+  });
+
+  it('is asked for no more by clusters that come and go between flushes', () => {
+    const file = create();
+    const disk = openImage({ name: 'image', format: 'qcow2', readOnly: false }, opener([file]));
+    for (let round = 0; round < 50; round++) {
+      disk.write(0, pattern(round, 1 << 20));
+      disk.discard(0, 1 << 20);
+    }
+    disk.flush();
+    expect(file.size).toBeLessThan(3 << 20);
+    expect(checkQcow2(file)).toMatchObject(clean);
+  });
+});
+
 describe('a host that fails a flush', () => {
   it('is not written to any more, and what it has is sound', () => {
     const file = create();

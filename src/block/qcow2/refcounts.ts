@@ -41,6 +41,10 @@ export class Refcounts {
   /** Given up, but what stands in the file refers to them still. */
   private readonly leaving = new Set<number>();
   private leavingForgotten = false;
+  /** Taken since the last commit: nothing in the file refers to them. */
+  private readonly fresh = new Set<number>();
+  /** Of these, given up again: free at once, which is all that a full disk of the host's has. */
+  private readonly dropped = new Set<number>();
   /** Free ones, the lowest last. */
   private free: number[] = [];
   /** Where to look for more. */
@@ -115,6 +119,13 @@ export class Refcounts {
     writeCount(table.view, cluster % this.perBlock, this.parts.order, count);
   }
 
+  /** Takes away the only reference to a new cluster that could not be written: the host may have no room there, so others are used first. */
+  giveUp(cluster: number): void {
+    this.fresh.delete(cluster);
+    this.set(cluster, 0);
+    this.free.unshift(cluster);
+  }
+
   /** Takes one reference away. */
   release(cluster: number): void {
     const count = this.get(cluster);
@@ -124,7 +135,8 @@ export class Refcounts {
       );
     this.set(cluster, count - 1);
     if (count > 1) return;
-    if (this.leaving.size < MAX_FREE) this.leaving.add(cluster);
+    if (this.fresh.delete(cluster)) this.dropped.add(cluster);
+    else if (this.leaving.size < MAX_FREE) this.leaving.add(cluster);
     else this.leavingForgotten = true;
   }
 
@@ -133,6 +145,7 @@ export class Refcounts {
   }
 
   private takeFree(reserve: number): number | undefined {
+    if (this.dropped.size > reserve) for (const cluster of this.dropped) if (this.usable(cluster)) return cluster;
     while (this.free.length > reserve) {
       const cluster = this.free.pop();
       if (cluster !== undefined && this.usable(cluster)) return cluster;
@@ -157,6 +170,9 @@ export class Refcounts {
   private take(cluster: number): Allocation {
     const zero = cluster >= this.high;
     this.set(cluster, 1);
+    this.dropped.delete(cluster);
+    // Those that are not remembered wait for the next commit when they are given up.
+    if (this.fresh.size < MAX_FREE) this.fresh.add(cluster);
     if (zero) this.high = cluster + 1;
     return { cluster, zero };
   }
@@ -171,8 +187,10 @@ export class Refcounts {
 
   /** The file has no references any more to what was given up. Calls `gone` with each run of free clusters. */
   committed(gone: (cluster: number, count: number) => void): void {
-    const freed = [...this.leaving].sort((a, b) => b - a);
+    const freed = [...this.leaving, ...this.dropped].sort((a, b) => b - a);
     this.leaving.clear();
+    this.dropped.clear();
+    this.fresh.clear();
     if (this.leavingForgotten) this.hint = 0;
     this.leavingForgotten = false;
     for (let i = 0; i < freed.length;) {
