@@ -282,6 +282,7 @@ export class Qcow2Image implements DiskImage {
       request.add(entry.offset + within, at, length);
       return;
     }
+    this.metadata.ensureRoom();
     const table = this.metadata.tableForWrite(Math.floor(cluster / map.perTable));
     const fresh = inPlace ? undefined : this.metadata.refcounts.allocate('data');
     const offset = fresh ? fresh.cluster * this.clusterSize : entry.offset;

@@ -134,6 +134,11 @@ export class Metadata {
     return table;
   }
 
+  /** Before clusters are taken: room for all tables that the next commit writes, with an L2 table and a block of counts more. L1 tables of several clusters lie elsewhere. */
+  ensureRoom(): void {
+    this.refcounts.ensureRoom(this.l2.dirtyCount + this.refcounts.cache.dirtyCount + 4);
+  }
+
   /** An L2 table that is going to be changed. */
   tableForWrite(index: number): Table {
     this.checkUsable();
@@ -150,7 +155,7 @@ export class Metadata {
     this.tables.add(cluster);
     if (old === 0) return;
     this.tables.delete(old);
-    this.refcounts.release(old);
+    this.refcounts.releaseTable(old);
   }
 
   private moveRun(oldOffset: number, oldLength: number, length: number): number {
@@ -165,7 +170,7 @@ export class Metadata {
     const first = offset / this.clusterSize;
     for (let i = 0; i < Math.ceil(length / this.clusterSize); i++) {
       this.tables.delete(first + i);
-      this.refcounts.release(first + i);
+      this.refcounts.releaseTable(first + i);
     }
   }
 

@@ -14,6 +14,8 @@ const MAX_LOOKS = 1 << 22;
 const MAX_BLOCKS = 1 << 20;
 /** Free clusters that only metadata takes, so that data stays in one piece. */
 const RESERVE = 16;
+/** Tables that room is kept for behind a commit; more than that is found anew when it is needed. */
+const MAX_ROOM = 16;
 
 export interface RefcountParts {
   readonly file: HostFile;
@@ -45,6 +47,12 @@ export class Refcounts {
   private readonly fresh = new Set<number>();
   /** Of these, given up again: free at once, which is all that a full disk of the host's has. */
   private readonly dropped = new Set<number>();
+  /** Of those that are leaving, the ones that the host has room for, after tables. */
+  private readonly oldTables = new Set<number>();
+  /** Free ones that the host has room for already, where the next commit puts its tables. */
+  private readonly room = new Set<number>();
+  /** In use for tables, and from there: of others the host may have given room to a part. */
+  private readonly whole = new Set<number>();
   /** Free ones, the lowest last. */
   private free: number[] = [];
   /** Where to look for more. */
@@ -140,8 +148,41 @@ export class Refcounts {
     else this.leavingForgotten = true;
   }
 
+  /** As release, of a cluster that holds a table. */
+  releaseTable(cluster: number): void {
+    this.release(cluster);
+    if (!this.whole.delete(cluster)) return;
+    if (this.leaving.has(cluster)) this.oldTables.add(cluster);
+    // Of a commit that failed.
+    else if (this.dropped.delete(cluster)) this.room.add(cluster);
+  }
+
+  /**
+   * Has room for so many tables in the file: on a host's disk that gets full meanwhile, what a guest was told is written can be
+   * made durable still. Throws when the host has none.
+   */
+  ensureRoom(tables: number): void {
+    while (this.room.size < tables) {
+      const cluster = this.find('metadata');
+      try {
+        this.parts.file.write(cluster * this.clusterSize, new Uint8Array(this.clusterSize));
+      } catch (error) {
+        if (cluster < this.high) this.free.unshift(cluster);
+        throw error;
+      }
+      this.dropped.delete(cluster);
+      this.room.add(cluster);
+      this.high = Math.max(this.high, cluster + 1);
+    }
+  }
+
   private usable(cluster: number): boolean {
-    return this.get(cluster) === 0 && !this.leaving.has(cluster) && !this.parts.holdsMetadata(cluster);
+    return (
+      this.get(cluster) === 0 &&
+      !this.leaving.has(cluster) &&
+      !this.room.has(cluster) &&
+      !this.parts.holdsMetadata(cluster)
+    );
   }
 
   private takeFree(reserve: number): number | undefined {
@@ -155,22 +196,30 @@ export class Refcounts {
 
   /** A free cluster, which is counted from now on. */
   allocate(purpose: 'data' | 'metadata'): Allocation {
+    const [ready] = purpose === 'metadata' ? this.room : [];
+    if (ready === undefined) return this.take(this.find(purpose));
+    this.whole.add(ready);
+    return this.take(ready);
+  }
+
+  private find(purpose: 'data' | 'metadata'): number {
     const known = this.takeFree(purpose === 'data' ? RESERVE : 0);
-    if (known !== undefined) return this.take(known);
+    if (known !== undefined) return known;
     // What was given up since the last commit and not remembered must not be found before it.
     if (!this.leavingForgotten) {
       for (let looks = 0; this.hint < this.high && looks < MAX_LOOKS; looks++) {
         const cluster = this.hint++;
-        if (this.usable(cluster)) return this.take(cluster);
+        if (this.usable(cluster)) return cluster;
       }
     }
-    return this.take(this.high);
+    return this.high;
   }
 
   private take(cluster: number): Allocation {
     const zero = cluster >= this.high;
     this.set(cluster, 1);
     this.dropped.delete(cluster);
+    this.room.delete(cluster);
     // Those that are not remembered wait for the next commit when they are given up.
     if (this.fresh.size < MAX_FREE) this.fresh.add(cluster);
     if (zero) this.high = cluster + 1;
@@ -187,6 +236,12 @@ export class Refcounts {
 
   /** The file has no references any more to what was given up. Calls `gone` with each run of free clusters. */
   committed(gone: (cluster: number, count: number) => void): void {
+    for (const cluster of this.oldTables) {
+      if (this.room.size >= MAX_ROOM) break;
+      this.leaving.delete(cluster);
+      this.room.add(cluster);
+    }
+    this.oldTables.clear();
     const freed = [...this.leaving, ...this.dropped].sort((a, b) => b - a);
     this.leaving.clear();
     this.dropped.clear();
