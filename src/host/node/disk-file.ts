@@ -218,10 +218,13 @@ export class DiskFile implements HostFile {
 
   private failure(verb: string, cause: unknown): HostError {
     const { name, folder } = this;
+    const { code } = cause as NodeJS.ErrnoException;
+    // What is read is too large for memory; what is written, for its file system, or for what ulimit lets the process have.
+    const reason = code === 'EFBIG' ? 'files cannot be so large here' : reasonOf(cause);
     const text =
       folder === undefined
-        ? `cannot ${verb} ${name}: ${reasonOf(cause)}`
-        : `cannot keep ${name} in ${folder}: ${reasonOf(cause)} (TMPDIR names another folder)`;
+        ? `cannot ${verb} ${name}: ${reason}`
+        : `cannot keep ${name} in ${folder}: ${reason} (TMPDIR names another folder)`;
     return new HostError(text, { cause });
   }
 

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -285,6 +286,18 @@ describeWith([namespaces], "the host's disk is full", () => {
     // What it took before is kept.
     lines.push(`vitrine: the disk ${full}/own failed: ${own}`, 'io-error', 'closed');
     expect(stdout.trim().split('\n'), stderr).toEqual(lines);
+  });
+});
+
+describe('a limit for files', () => {
+  it('is told as what it is, and leaves nothing', async () => {
+    const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+    const name = file('limited');
+    const args = [process.execPath, main, 'disk', 'create', name, '1G', '--format', 'raw'];
+    const { status, stderr } = await runCommand('sh', ['-c', 'ulimit -f 100 && exec "$@"', 'sh', ...args]);
+    expect(stderr).toBe(`vitrine: cannot write to ${name}: files cannot be so large here\n`);
+    expect(status).toBe(1);
+    expect(existsSync(name)).toBe(false);
   });
 });
 
