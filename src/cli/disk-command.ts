@@ -14,11 +14,11 @@ import {
 } from '../runtime/node/disk-tools.js';
 import { isAddress } from '../runtime/node/http-images.js';
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: KIB, M: MIB, G: GIB, T: KIB * GIB, P: MIB * GIB };
 
 /** Bytes, as in `10G`, `512M`; a number alone is bytes. NaN: it is none. */
 function parseBytes(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
+  const match = /^(\d+(?:\.\d+)?)([KMGTP]?)(?:i?B)?$/i.exec(text);
   return match ? Number(match[1]) * UNITS[match[2].toUpperCase()] : NaN;
 }
 
@@ -148,6 +148,7 @@ function describe({ file, format, size, allocated, backingFile, backingFormat, q
     qcow2.dirty && 'dirty (repaired at the next use)',
     qcow2.corrupt && 'corrupt (check --repair)',
     qcow2.lazyRefcounts && 'lazy refcounts',
+    qcow2.extendedL2 && 'subclusters',
     qcow2.bitmaps > 0 && `${qcow2.bitmaps} bitmaps`,
   ].filter((mark) => mark !== false);
   if (marks.length > 0) lines.push(`marks      ${marks.join(', ')}`);

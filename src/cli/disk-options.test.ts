@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parseDiskSize } from './disk-command.js';
 import { configureDisks, parseDisk } from './disk-options.js';
 
 const plain = {
@@ -74,5 +75,14 @@ describe('all disks', () => {
   });
   it('of no file are refused', () => {
     expect(() => configureDisks({ cdrom: [''] })).toThrow('--cdrom names no file');
+  });
+});
+
+describe('sizes of disks', () => {
+  it('are written with the units of qemu-img, and have whole sectors', () => {
+    const sizes = ['1', '1k', '1.5M', '3G', '2T', '1P'].map(parseDiskSize);
+    expect(sizes).toEqual([512, 2 ** 10, 1.5 * 2 ** 20, 3 * 2 ** 30, 2 ** 41, 2 ** 50]);
+    for (const text of ['0', '1X', '-1', '', '8P'])
+      expect(() => parseDiskSize(text)).toThrow('is not a size of a disk');
   });
 });

@@ -4,11 +4,11 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { HostError, UsageError } from '../../base/errors.js';
 import { isZero } from '../../base/zeros.js';
 import type { DiskImage } from '../../block/image.js';
-import { backingFormat, openImage, type ImageFormat, type OpenRequest } from '../../block/open.js';
+import { openImage, type ImageFormat, type OpenRequest } from '../../block/open.js';
 import { probeFormat } from '../../block/probe.js';
 import type { CheckResult } from '../../block/qcow2/check.js';
 import { createQcow2 } from '../../block/qcow2/create.js';
-import { INCOMPATIBLE, lazyRefcounts, readHeader } from '../../block/qcow2/header.js';
+import { extendedL2, INCOMPATIBLE, lazyRefcounts, readHeader } from '../../block/qcow2/header.js';
 import { checkQcow2, repairQcow2 } from '../../block/qcow2/open.js';
 import { readSnapshots, type InternalSnapshot } from '../../block/qcow2/snapshots.js';
 import { DiskFile } from '../../host/node/disk-file.js';
@@ -90,6 +90,7 @@ export interface DiskInfo {
     readonly refcountBits: number;
     readonly compression: string;
     readonly lazyRefcounts: boolean;
+    readonly extendedL2: boolean;
     readonly dirty: boolean;
     readonly corrupt: boolean;
     readonly bitmaps: number;
@@ -111,7 +112,8 @@ export function describeDisk(name: string): DiskInfo {
       allocated,
       ...(header.backingName !== undefined && {
         backingFile: header.backingName,
-        backingFormat: backingFormat(header, name),
+        // As it is, known here or not: who looks wants to know why it cannot be used.
+        backingFormat: header.backingFormat ?? 'auto',
       }),
       qcow2: {
         version: header.version,
@@ -119,6 +121,7 @@ export function describeDisk(name: string): DiskInfo {
         refcountBits: 2 ** header.refcountOrder,
         compression: header.compression,
         lazyRefcounts: lazyRefcounts(header),
+        extendedL2: extendedL2(header),
         dirty: (header.incompatible & INCOMPATIBLE.DIRTY) !== 0n,
         corrupt: (header.incompatible & INCOMPATIBLE.CORRUPT) !== 0n,
         bitmaps: header.bitmaps?.count ?? 0,

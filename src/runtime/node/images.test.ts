@@ -51,11 +51,21 @@ describeWith([img, io], 'images that qemu-img made', () => {
       await io.run(['-f', 'qcow2', '-c', 'write -P 8 100G 64k', above]);
       const source = { file: above, format: 'qcow2' } as const;
       await convertDisk(source, { file: copy, format: 'qcow2' });
-      await img.run(['compare', '-q', above, copy]);
+      expect((await img.run(['compare', '-q', above, copy])).status).toBe(0);
       expect(await compareDisks(source, { file: copy, format: 'qcow2' })).toBeUndefined();
       await io.run(['-f', 'qcow2', '-c', 'write -P 9 400G 512', copy]);
       expect(await compareDisks(source, { file: copy, format: 'qcow2' })).toBe(400 * 2 ** 30);
     },
     60_000,
   );
+
+  it('are told with what they stand on, also where that cannot be read', async () => {
+    const file = path.join(folder, 'told.qcow2');
+    const options = ['-o', 'extended_l2=on', '-u', '-b', 'below', '-F', 'vmdk', file, '1M'];
+    expect((await img.run(['create', '-q', '-f', 'qcow2', ...options])).status).toBe(0);
+    const told = { backingFile: 'below', backingFormat: 'vmdk', qcow2: { extendedL2: true } };
+    expect(describeDisk(file)).toMatchObject(told);
+    const to = { file: path.join(folder, 'told.raw'), format: 'raw' } as const;
+    await expect(convertDisk({ file, format: 'auto' }, to)).rejects.toThrow('format vmdk');
+  });
 });
