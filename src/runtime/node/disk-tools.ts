@@ -135,7 +135,8 @@ export function describeDisk(name: string): DiskInfo {
 
 /** What is wrong with a qcow2 image; with `repair`, what was. Throws a one-line error. */
 export function checkDisk(name: string, repair: boolean): CheckResult {
-  const file = DiskFile.open(name, { writable: repair, lock: true });
+  const { store } = opener(true);
+  const file = store.open(name, repair);
   try {
     return repair ? repairQcow2(file) : checkQcow2(file);
   } finally {

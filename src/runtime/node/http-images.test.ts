@@ -44,7 +44,7 @@ const url = `http://127.0.0.1:${port}/disk.img`;
 // The worker that fetches comes from dist/, and so does what starts it.
 const dist = new URL('../../../dist/runtime/node/', import.meta.url);
 const { openDisk } = (await import(new URL('disks.js', dist).href)) as typeof disks;
-const { createDisk } = (await import(new URL('disk-tools.js', dist).href)) as typeof tools;
+const { checkDisk, createDisk } = (await import(new URL('disk-tools.js', dist).href)) as typeof tools;
 
 afterAll(async () => {
   await server.terminate();
@@ -183,5 +183,13 @@ describe('what cannot be used', () => {
     expect(store.resolve(url, 'base.img')).toBe(`http://127.0.0.1:${port}/base.img`);
     for (const name of ['file:///etc/passwd', 'nbd://host/x'])
       expect(() => store.resolve(url, name)).toThrow(`stands on ${name}, which is not on a server`);
+  });
+});
+
+describe('what is wrong with an image on a server', () => {
+  it('is looked for there, and not mended', () => {
+    expect(() => checkDisk(url, false)).toThrow(`the disk ${url} is not a qcow2 image`);
+    expect(words[2]).toBeGreaterThan(1);
+    expect(() => checkDisk(url, true)).toThrow(`${url} cannot be written: it is on a server`);
   });
 });
