@@ -1,6 +1,6 @@
 /**
  * Fuzzes everything that reads what guests, clients and images say:
- * `npm run fuzz -- [--inputs N] [--seed N] [--targets a,b] [--jobs N] [--limit SECONDS] [--list]`.
+ * `npm run fuzz -- --help`.
  *
  * The inputs are shared out among the targets. Each session follows from its seed, which is printed with whatever escapes, takes
  * longer than --limit (10 s; a busy machine may need more) or ends the process; `--targets NAME --seed SEED --inputs 1` shows it
@@ -166,23 +166,56 @@ async function supervise(schedule: Schedule, { input: limit, failed }: Limits): 
   }
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      inputs: { type: 'string', default: '1000000' },
-      seed: { type: 'string', default: '1' },
-      targets: { type: 'string' },
-      jobs: { type: 'string', default: '1' },
-      limit: { type: 'string', default: '10' },
-      list: { type: 'boolean', default: false },
-    },
-  });
+const OPTIONS = {
+  inputs: { type: 'string', default: '1000000' },
+  seed: { type: 'string', default: '1' },
+  targets: { type: 'string' },
+  jobs: { type: 'string', default: '1' },
+  limit: { type: 'string', default: '10' },
+  list: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+const USAGE = `usage: npm run fuzz -- [options]
+  --inputs N       of all targets together (${OPTIONS.inputs.default})
+  --seed N         of the first session (${OPTIONS.seed.default})
+  --targets A,B    those alone
+  --jobs N         threads (${OPTIONS.jobs.default})
+  --limit SECONDS  longest time for one input (${OPTIONS.limit.default})
+  --list           the targets, and the share of the inputs that each has
+`;
+
+/** A number from an option. Throws an error of one line. */
+function positive(name: 'inputs' | 'seed' | 'jobs' | 'limit', text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && (name === 'limit' || Number.isSafeInteger(value))))
+    throw new Error(`--${name} expects a number greater than 0, and not "${text}"`);
+  return value;
+}
+
+interface Order {
+  readonly schedule: Schedule;
+  readonly jobs: number;
+  readonly limit: number;
+}
+
+/** What is to be done; undefined: nothing more. Throws an error of one line. */
+function readOrder(): Order | undefined {
+  const { values } = parseArgs({ options: OPTIONS });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return undefined;
+  }
   if (values.list) {
     for (const { name, share } of TARGETS) console.log(`${name.padEnd(12)} share ${share}`);
-    return;
+    return undefined;
   }
   const targets = values.targets === undefined ? TARGETS : values.targets.split(',').map(targetOf);
-  const schedule = new Schedule(targets, Number(values.inputs), Number(values.seed));
+  const schedule = new Schedule(targets, positive('inputs', values.inputs), positive('seed', values.seed));
+  return { schedule, jobs: positive('jobs', values.jobs), limit: positive('limit', values.limit) };
+}
+
+async function main({ schedule, jobs, limit }: Order): Promise<void> {
   const started = performance.now();
   let failures = 0;
   const failed = (line: string): void => {
@@ -193,8 +226,8 @@ async function main(): Promise<void> {
     const minutes = (performance.now() - started) / 60_000;
     console.log(`${schedule.total} inputs after ${minutes.toFixed(0)} min, ${failures} failures`);
   }, 60_000);
-  const limits = { input: Number(values.limit) * 1000, failed };
-  await Promise.all(Array.from({ length: Number(values.jobs) }, () => supervise(schedule, limits)));
+  const limits = { input: limit * 1000, failed };
+  await Promise.all(Array.from({ length: jobs }, () => supervise(schedule, limits)));
   clearInterval(report);
   for (const line of schedule.lines()) console.log(line);
   const memory = Math.ceil(process.resourceUsage().maxRSS / 1024);
@@ -203,4 +236,17 @@ async function main(): Promise<void> {
   process.exitCode = failures === 0 ? 0 : 1;
 }
 
-await (isMainThread ? main() : workerMain());
+function orderOrWhy(): Order | undefined {
+  try {
+    return readOrder();
+  } catch (error) {
+    console.error(`fuzz: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 2;
+    return undefined;
+  }
+}
+
+if (isMainThread) {
+  const order = orderOrWhy();
+  if (order) await main(order);
+} else await workerMain();
