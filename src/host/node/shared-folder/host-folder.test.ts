@@ -333,5 +333,7 @@ describe.skipIf(process.platform !== 'linux')('a shared folder', () => {
   it('is refused with one line when it is not there', () => {
     expect(() => new HostFolder(path.join(top, 'nowhere'), false)).toThrow(/^cannot share .*nowhere: no such/i);
     expect(() => new HostFolder(path.join(shared, 'a/file'), false)).toThrow(/^cannot share .*file: it is no folder$/);
+    const below = path.join(shared, 'a/file/below');
+    expect(() => new HostFolder(below, false)).toThrow(/^cannot share .*below: a part of the path is not a directory$/);
   });
 });

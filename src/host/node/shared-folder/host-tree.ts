@@ -38,8 +38,7 @@ export class HostTree {
     try {
       this.rootHandle = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
     } catch (cause) {
-      const reason =
-        fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === false ? 'it is no folder' : reasonOf(cause);
+      const reason = isOther(path) ? 'it is no folder' : reasonOf(cause);
       throw new HostError(`cannot share ${path}: ${reason}`, { cause });
     }
     const { dev, ino } = fs.fstatSync(this.rootHandle, { bigint: true });
@@ -157,5 +156,14 @@ export class HostTree {
   /** Gives the tree up altogether; `clear` comes first. */
   close(): void {
     fs.closeSync(this.rootHandle);
+  }
+}
+
+/** Whether there is something that is no folder. */
+function isOther(path: string): boolean {
+  try {
+    return !fs.statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }
