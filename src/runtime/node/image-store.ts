@@ -53,6 +53,8 @@ function resolve(image: string, backing: string): string {
   const [, protocol] = PROTOCOL.exec(backing) ?? [];
   const name = protocol === 'file' ? backing.slice('file:'.length) : backing;
   if (protocol !== undefined && protocol !== 'file')
-    throw new UsageError(`the disk ${image} stands on ${backing}, which is not a file`);
+    throw new UsageError(
+      `the disk ${image} stands on ${backing}, which is not a file (./${backing} is, if there is one)`,
+    );
   return path.resolve(path.dirname(image), name);
 }
