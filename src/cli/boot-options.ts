@@ -2,10 +2,10 @@
 import * as fs from 'node:fs';
 import type { Command } from 'commander';
 import { HostError, UsageError } from '../base/errors.js';
-import { FLASH_BLOCK } from '../devices/legacy/flash/cfi-flash.js';
 import { cacheRoot, findBootRom, findFirmware, type ToolOptions } from '../guests/index.js';
 import { readWholeFile, reasonOf } from '../host/node/read-file.js';
 import { NIC_MODELS } from '../iface/net-config.js';
+import { checkFlashSize } from '../machine/pc/flash.js';
 import { BOOT_LETTERS, type BootLetter } from '../machine/pc/boot-order.js';
 import type { BiosImage } from '../machine/common/board.js';
 import {
@@ -166,12 +166,11 @@ function ovmfChips(code: string, template: string, words: readonly string[]): Fl
   return [{ path: code, readOnly: true, volatile: false }, variables];
 }
 
-/** `size`: the only one that will do. Throws a one-line error; what cannot be opened is told by who opens it. */
+/** Before it is opened, as disks are, whose sectors are smaller. `size`: the only one that will do. Throws a one-line error; what cannot be opened is told by who opens it. */
 function checkFlash(file: string, size?: number): void {
   const bytes = sizeOf(file);
   if (bytes === undefined) return;
-  if (bytes === 0 || bytes % FLASH_BLOCK !== 0)
-    throw new UsageError(`the flash image ${file} is not a whole number of 4 KiB blocks long`);
+  checkFlashSize(file, bytes);
   // With a store of another size OVMF starts, and forgets what it is told.
   if (size !== undefined && bytes !== size)
     throw new UsageError(

@@ -229,6 +229,7 @@ export class DiskFile implements HostFile {
   }
 
   isHole(offset: number, length: number): boolean {
+    // While a file is written, and transfers go on, what the host says may be old before it is used.
     if (this.writable || !libc) return false;
     const { start, end } = this.extent;
     if (offset < start || offset >= end) this.extent = this.extentAt(offset, libc);

@@ -19,12 +19,16 @@ export interface PcFlash {
 /** What lies between the local APIC and 4 GiB. */
 const MAX_SIZE = 16 * MIB;
 
+/** `size`: bytes of the image. Throws a one-line error. */
+export function checkFlashSize(name: string, size: number): void {
+  if (size === 0 || size % FLASH_BLOCK !== 0)
+    throw new UsageError(`the flash image ${name} is not a whole number of 4 KiB blocks long`);
+}
+
 /** Where chips go: as one piece, with the end of the first one below 1 MiB once more. Throws a one-line error. */
 export function placeFlash(chips: readonly PcFlash[]): BiosPlacement | undefined {
   if (chips.length === 0) return undefined;
-  for (const { name, file } of chips)
-    if (file.size === 0 || file.size % FLASH_BLOCK !== 0)
-      throw new UsageError(`the flash image ${name} is not a whole number of 4 KiB blocks long`);
+  for (const { name, file } of chips) checkFlashSize(name, file.size);
   const size = chips.reduce((sum, { file }) => sum + file.size, 0);
   if (size > MAX_SIZE) throw new UsageError('the flash images together are larger than 16 MiB');
   const low = Math.min(chips[0].file.size, 128 * KIB);
